@@ -1,0 +1,17 @@
+"""Edge-intelligence environments for Gymnasium; importing the package registers them."""
+
+from gymnasium.envs.registration import register, registry
+
+__version__ = "0.1.0"
+
+_SYSTEMS = {"LyaPPO-v0": ("edge_envs.lyappo.system:LyaPPOSystem", 200)}
+
+for _id, (_system, _steps) in _SYSTEMS.items():
+    if _id not in registry:
+        register(
+            id=_id,
+            entry_point="edge_envs.core.env:EdgeEnv",
+            vector_entry_point="edge_envs.core.env:EdgeVectorEnv",
+            max_episode_steps=_steps,
+            kwargs={"system": _system},
+        )

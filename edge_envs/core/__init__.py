@@ -1,0 +1,1 @@
+"""What all wings share; knows no paper."""

@@ -1,0 +1,59 @@
+"""Validated, frozen configuration: a named preset, then keyword overrides, and one clear error for anything else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """The tail of an error message: the known words, and the one probably meant."""
+    close = get_close_matches(word, known, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"known: {', '.join(known)}{hint}"
+
+
+class WingConfig(BaseModel):
+    """Base of every wing's configuration.
+
+    A field's docstring gives its meaning, its unit in square brackets, and its source; error messages quote it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"default": {}}
+    """Preset name -> the fields in which it differs from the defaults."""
+
+    @classmethod
+    def from_options(cls, preset: str, options: Mapping[str, Any]) -> Self:
+        """The preset's configuration with `options` put over it.
+
+        Raises:
+            ValueError: unknown preset, unknown key or impossible value, naming the field, the value and its meaning.
+        """
+        if preset not in cls.presets:
+            raise ValueError(f"preset={preset!r} does not exist; {nearest(str(preset), list(cls.presets))}")
+        try:
+            return cls(**{**cls.presets[preset], **options})
+        except ValidationError as error:
+            raise ValueError(cls._explain(error)) from None
+
+    @classmethod
+    def _explain(cls, error: ValidationError) -> str:
+        lines = []
+        for problem in error.errors(include_url=False):
+            if not problem["loc"]:
+                lines.append(problem["msg"].removeprefix("Value error, "))
+                continue
+            field = str(problem["loc"][0])
+            place = field + "".join(f"[{part}]" for part in problem["loc"][1:] if isinstance(part, int))
+            if problem["type"] == "extra_forbidden":
+                lines.append(f"{field!r} is not a parameter; {nearest(field, list(cls.model_fields))}")
+                continue
+            message = problem["msg"].removeprefix("Value error, ")
+            meaning = (cls.model_fields[field].description or "").split("\n")[0]
+            lines.append(f"{place}={problem['input']!r} is not possible: {message} ({meaning})")
+        return "; ".join(lines)

@@ -1,0 +1,95 @@
+"""What chooses actions, with the signature of Stable-Baselines3's `predict`, and the baselines by name."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_envs.core.config import nearest
+from edge_envs.core.env import EdgeEnv, EdgeVectorEnv
+
+
+class Policy(Protocol):
+    """Anything that maps observations to actions; Stable-Baselines3's models are policies."""
+
+    @abstractmethod
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[Any], Any]:
+        """Actions for one observation (n,) or a batch (B, n), and the recurrent state (None where there is none)."""
+        ...
+
+
+BaselineFactory = Callable[[EdgeEnv | EdgeVectorEnv, int], Policy]
+"""Builds a baseline for an environment and a seed; the environment's state is there for it to look at."""
+
+
+class ConstantPolicy:
+    """Always the same action, of shape (A,)."""
+
+    def __init__(self, action: NDArray[Any]) -> None:
+        self.action = action
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[NDArray[Any], Any]:
+        """The action, once per observation of a batch."""
+        del episode_start, deterministic
+        batch = np.shape(observation)[:-1]
+        return np.broadcast_to(self.action, (*batch, *self.action.shape)).copy(), state
+
+
+class RandomPolicy:
+    """Uniformly random actions from a generator of its own."""
+
+    def __init__(self, space: Any, seed: int) -> None:
+        self._low, self._high = (
+            (space.start, space.start + space.nvec) if hasattr(space, "nvec") else (space.low, space.high)
+        )
+        self._discrete = hasattr(space, "nvec")
+        self._rng = np.random.default_rng(seed)
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[NDArray[Any], Any]:
+        """One random action per observation of a batch; random even when asked to be deterministic."""
+        del episode_start, deterministic
+        shape = (*np.shape(observation)[:-1], *np.shape(self._low))
+        if self._discrete:
+            return self._rng.integers(self._low, self._high, size=shape), state
+        return self._rng.uniform(self._low, self._high, size=shape).astype(np.float32), state
+
+
+def baselines_of(env: EdgeEnv | EdgeVectorEnv) -> Mapping[str, BaselineFactory]:
+    """The baselines that the environment's wing ships for its configuration, by name."""
+    wing = type(env.system).__module__.rpartition(".")[0]
+    found: Mapping[str, BaselineFactory] = import_module(f"{wing}.baselines").available(env.system)
+    return found
+
+
+def make_baseline(name: str, env: EdgeEnv | EdgeVectorEnv, seed: int = 0) -> Policy:
+    """Build the baseline `name` for an environment (unwrapped).
+
+    Args:
+        name: a key of `baselines_of(env)`.
+        env: the environment in which the baseline will act; some baselines look at its state.
+        seed: of the baseline's own draws or searches, apart from the environment's.
+
+    Raises:
+        ValueError: no baseline of that name for this environment and configuration.
+    """
+    known = baselines_of(env)
+    if name not in known:
+        raise ValueError(
+            f"policy={name!r} does not exist for {type(env.system).__name__}; {nearest(name, list(known))}"
+        )
+    return known[name](env, seed)

@@ -1,0 +1,170 @@
+"""The contract between a paper's model and the Gymnasium shells.
+
+A `System` is a batch of independent worlds. It is built from its configuration, holds no mutable state, and never
+meets Gymnasium's step protocol: the shells in `edge_envs.core.env` own the state, the clocks and the generators.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from typing import Any, Generic, Literal, TypeVar
+
+import numpy as np
+from gymnasium import spaces
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from edge_envs.core.compiled import kernel
+
+FloatArray = NDArray[np.floating[Any]]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+StateT = TypeVar("StateT")
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One number a step reports for each world.
+
+    `over_episode` says how the steps of an episode are summed up: their mean, the last value (for quantities that
+    already count from the start of the episode) or the largest.
+    """
+
+    name: str
+    unit: str
+    meaning: str
+    over_episode: Literal["mean", "last", "max"] = "mean"
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one step of a batch of B worlds with M members returned; rows that were not stepped hold zeros.
+
+    `metrics` has one column per entry of `System.metrics`; `member_metrics` maps a name to one value per member.
+    `member_reward` sums to `reward` over the members.
+    """
+
+    observation: NDArray[np.float32]  # (B, n)
+    reward: FloatArray  # (B,)
+    terminated: BoolArray  # (B,)
+    member_reward: FloatArray  # (B, M)
+    metrics: FloatArray  # (B, len(System.metrics))
+    member_metrics: dict[str, FloatArray]  # name -> (B, M)
+
+
+class System(ABC, Generic[StateT]):
+    """A paper's system as a batch of worlds, each a team of `members` like members.
+
+    The spaces describe ONE world. The central action is the members' actions one after the other, and every number a
+    member sees stands in the central observation: `member_view[m]` lists its columns, so the member view of a batch
+    is `observation[:, member_view]` with shape (B, M, m).
+
+    Rows are independent: row i of any batch draws from `rngs[i]` alone, in an order that does not depend on the batch.
+    """
+
+    config: Any
+    action_space: spaces.Space[Any]
+    observation_space: spaces.Space[Any]
+    member_action_space: spaces.Space[Any]
+    member_observation_space: spaces.Space[Any]
+    members: int
+    member_view: IntArray
+    metrics: tuple[Metric, ...]
+
+    @classmethod
+    @abstractmethod
+    def from_options(cls, preset: str, options: Mapping[str, Any]) -> System[Any]:
+        """Build the system from a named preset and keyword overrides.
+
+        Raises:
+            ValueError: an unknown preset or key, or an impossible value; the message names it and the mend.
+        """
+
+    @abstractmethod
+    def allocate(self, batch: int) -> StateT:
+        """State arrays of `batch` worlds, before their first reset."""
+
+    @abstractmethod
+    def reset(self, state: StateT, rows: IntArray, rngs: Sequence[Generator]) -> None:
+        """Start the given rows afresh, in place; `rngs` are the generators of ALL rows."""
+
+    @abstractmethod
+    def observe(self, state: StateT) -> NDArray[np.float32]:
+        """Central observations of all rows, shape (B, n), in fresh memory."""
+
+    @abstractmethod
+    def step(self, state: StateT, rows: IntArray, actions: NDArray[Any], rngs: Sequence[Generator]) -> Outcome:
+        """Advance the given rows by one decision, in place.
+
+        Args:
+            state: the batch.
+            rows: indices of the worlds to step, ascending.
+            actions: actions of ALL rows, already checked by `check_actions`.
+            rngs: generators of all rows.
+        """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy a System as what it is built from."""
+        return type(self), (self.config,)
+
+    @cached_property
+    def _action_bounds(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        space = self.action_space
+        if isinstance(space, spaces.MultiDiscrete):
+            return np.zeros_like(space.nvec, dtype=np.int64), (space.nvec - 1).astype(np.int64)
+        assert isinstance(space, spaces.Box)
+        return space.low.astype(np.float64), space.high.astype(np.float64)
+
+    def check_actions(self, actions: Any, batch: int) -> NDArray[Any]:
+        """Actions as an array of shape (batch, A) in the kernels' dtype: int64, or float64 for a Box.
+
+        Raises:
+            ValueError: wrong shape, dtype or range; the message names the offending entry.
+        """
+        low, high = self._action_bounds
+        array = np.asarray(actions)
+        if array.shape != (batch, len(low)):
+            raise ValueError(f"actions have shape {array.shape}, expected {(batch, len(low))} for {self.action_space}")
+        if array.dtype != low.dtype or not array.flags.c_contiguous:
+            if array.dtype.kind not in ("iu" if low.dtype.kind == "i" else "iuf"):
+                raise ValueError(f"actions have dtype {array.dtype}, expected {low.dtype} for {self.action_space}")
+            array = np.ascontiguousarray(array, dtype=low.dtype)
+        at = first_outside(array, low, high)
+        if at >= 0:
+            row, entry = divmod(at, len(low))
+            raise ValueError(f"action[{entry}] = {array[row, entry]} of row {row} is not in {self.action_space}")
+        return array
+
+
+@kernel
+def first_outside(array: NDArray[Any], low: NDArray[Any], high: NDArray[Any]) -> int:
+    """Flat index of the first entry of a matrix outside its column's bounds (or NaN), -1 if there is none."""
+    for row in range(array.shape[0]):
+        for column in range(array.shape[1]):
+            if not low[column] <= array[row, column] <= high[column]:
+                return row * array.shape[1] + column
+    return -1
+
+
+def load_system(target: str | type[System[Any]]) -> type[System[Any]]:
+    """The System class behind "package.module:Class", or the class itself.
+
+    Raises:
+        ValueError: nothing of that name, or not a System.
+    """
+    found: object = target
+    if isinstance(target, str):
+        module, _, name = target.partition(":")
+        try:
+            found = getattr(import_module(module), name)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ValueError(
+                f"system={target!r} cannot be loaded ({error}); expected 'package.module:Class'"
+            ) from error
+    if not (isinstance(found, type) and issubclass(found, System)):
+        raise ValueError(f"system={target!r} is not a subclass of edge_envs.core.system.System")
+    return found

@@ -1,0 +1,55 @@
+"""Conversions between the units wireless papers print and the SI units the models compute in.
+
+Every function takes a float or a float array and returns the same; arrays are converted entry by entry.
+"""
+
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Value = TypeVar("Value", float, NDArray[np.float64])
+"""A float, or an array of them."""
+
+SPEED_OF_LIGHT = 3e8
+"""Speed of light [m/s] as the papers round it; the exact 299 792 458 would lower a cubed gain by 0.2 %."""
+
+BITS_PER_BYTE = 8
+"""Bits in a byte."""
+
+
+def db_to_linear(level_db: Value) -> Value:
+    """Power ratio 10^(level_db / 10) of a level in dB."""
+    ratio: Value = 10.0 ** (level_db / 10.0)
+    return ratio
+
+
+def linear_to_db(ratio: Value) -> Value:
+    """Level 10 log10(ratio) [dB] of a power ratio; a ratio of 0 gives -inf with numpy's warning."""
+    level_db: Value = 10.0 * np.log10(ratio)
+    return level_db
+
+
+def dbm_to_watt(level_dbm: Value) -> Value:
+    """Power 10^((level_dbm - 30) / 10) [W] of a level in dBm, that is in dB over one milliwatt."""
+    return db_to_linear(level_dbm - 30.0)
+
+
+def watt_to_dbm(power_w: Value) -> Value:
+    """Level 10 log10(power_w) + 30 [dBm] of a power in watts."""
+    return linear_to_db(power_w) + 30.0
+
+
+def noise_density(level_dbm_per_hz: Value) -> Value:
+    """Noise power spectral density N0 [W/Hz] of a level in dBm/Hz: thermal noise, -174, is 3.98e-21 W/Hz."""
+    return dbm_to_watt(level_dbm_per_hz)
+
+
+def bytes_to_bits(size_bytes: Value) -> Value:
+    """Size [bit] of a size in bytes."""
+    return size_bytes * BITS_PER_BYTE
+
+
+def bits_to_bytes(size_bits: Value) -> Value:
+    """Size [byte] of a size in bits."""
+    return size_bits / BITS_PER_BYTE

@@ -1,0 +1,72 @@
+"""Action wrappers for agents that want a continuous action."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import VectorEnv, VectorWrapper
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+
+def partition_box(space: spaces.Space[Any]) -> spaces.Box:
+    """The Box in [-1, 1] whose entries stand for the indices of a MultiDiscrete space.
+
+    Raises:
+        TypeError: another space than a one-dimensional MultiDiscrete that starts at 0.
+    """
+    if not isinstance(space, spaces.MultiDiscrete) or space.nvec.ndim != 1 or np.any(space.start):
+        raise TypeError(f"ContinuousPartition needs a one-dimensional MultiDiscrete action space, got {space}")
+    return spaces.Box(-1.0, 1.0, space.nvec.shape, np.float32)
+
+
+def to_index(action: Any, choices: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+    """Index floor((a + 1) / 2 * n), at most n - 1: n equal parts of [-1, 1]. Shapes (..., A) and (A,).
+
+    Raises:
+        ValueError: an entry outside [-1, 1] or NaN; clip the agent's output first.
+    """
+    action = np.asarray(action, dtype=np.float64)
+    inside = (action >= -1.0) & (action <= 1.0)
+    if not inside.all():
+        raise ValueError(f"action entry {action[~inside][0]} is outside [-1, 1]; clip the agent's output")
+    return np.minimum(((action + 1.0) / 2.0 * choices).astype(np.int64), choices - 1)
+
+
+class ContinuousPartition(gym.ActionWrapper[Any, Any, Any], gym.utils.RecordConstructorArgs):
+    """A single environment whose MultiDiscrete action is driven by a Box, so that DDPG, TD3 and SAC apply.
+
+    Raises:
+        TypeError: the wrapped action space is not a one-dimensional MultiDiscrete.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        gym.utils.RecordConstructorArgs.__init__(self)
+        gym.ActionWrapper.__init__(self, env)
+        self.action_space = partition_box(env.action_space)
+        self._choices = env.action_space.nvec  # type: ignore[attr-defined]
+
+    def action(self, action: Any) -> NDArray[np.int64]:
+        """The indices for a Box action of shape (A,)."""
+        return to_index(action, self._choices)
+
+
+class ContinuousPartitionVector(VectorWrapper[Any, Any, Any, Any, Any]):
+    """`ContinuousPartition` for a vector environment.
+
+    Raises:
+        TypeError: the wrapped single action space is not a one-dimensional MultiDiscrete.
+    """
+
+    def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
+        super().__init__(env)
+        self.single_action_space = partition_box(env.single_action_space)
+        self.action_space = batch_space(self.single_action_space, env.num_envs)
+        self._choices = env.single_action_space.nvec  # type: ignore[attr-defined]
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """One step with Box actions of shape (B, A)."""
+        return self.env.step(to_index(actions, self._choices))

@@ -1,0 +1,274 @@
+"""Exact solutions of the paper's Problems 3, 4 and 5, each with a certificate.
+
+For a given total, all three problems are linear in the split, so the largest backlog is served first; what remains is
+one concave, piecewise linear gain against one convex cost in the total. A price of the total certifies the result: with
+the price `mu`, `sum_i (Q_i - mu)^+ (Q_i/tau - x_i) + (mu - Q_i)^+ x_i` is the gap between the primal and the dual
+objective (both divided by tau). It is returned relative to `sum_i Q_i x_i`.
+
+The kernels work on the `count` queues from [row, stage, first] on, of arrays with shape (B, 3, J); `solve_local`,
+`solve_transmit` and `solve_edge` wrap them for Python.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from edge_envs.core.compiled import kernel_part
+
+LN2 = math.log(2.0)
+TINY = 1e-300
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+
+@kernel_part
+def largest_first(backlog: Floats, row: int, stage: int, first: int, count: int, order: Indices) -> None:
+    """Indices of the queues in `order`, largest backlog first, ties by index (insertion sort: few queues)."""
+    for i in range(count):
+        candidate = first + i
+        j = i
+        while j > 0 and backlog[row, stage, order[j - 1]] < backlog[row, stage, candidate]:
+            order[j] = order[j - 1]
+            j -= 1
+        order[j] = candidate
+
+
+@kernel_part
+def relative_gap(
+    backlog: Floats, row: int, stage: int, first: int, count: int, slot_s: float, served: Floats, price: float
+) -> float:
+    """Duality gap of the split `served` at `price`, relative to the drift that it removes (huge where a gap is left
+    though nothing is served)."""
+    twice_gap = 0.0
+    gain = 0.0
+    for i in range(first, first + count):
+        queue = backlog[row, stage, i]
+        work = served[row, stage, i] * slot_s
+        excess = queue - price
+        # |x| + x is twice the positive part, without a branch that the processor would mispredict.
+        twice_gap += (abs(excess) + excess) * abs(queue - work) + (abs(excess) - excess) * work
+        gain += queue * work
+    return 0.5 * twice_gap / max(gain, TINY)
+
+
+@kernel_part
+def local_frequency(
+    backlog: Floats,
+    row: int,
+    stage: int,
+    first: int,
+    count: int,
+    slot_s: float,
+    weight: float,
+    coefficient: float,
+    cap: float,
+    order: Indices,
+    frequency: Floats,
+) -> tuple[float, float, float]:
+    """Problem 3 of one device: min U^l delta (sum f)^3 - sum Q f, subject to sum f <= F, 0 <= f <= Q/tau.
+
+    Fills `frequency[row, stage, first : first + count]` and returns (sum of f, price, relative duality gap).
+    """
+    scale = 3.0 * weight * coefficient
+    largest_first(backlog, row, stage, first, count, order)
+    total = 0.0
+    queue = 0.0
+    for i in range(count):
+        frequency[row, stage, order[i]] = 0.0
+    for i in range(count):
+        queue = backlog[row, stage, order[i]]
+        wanted = queue / slot_s
+        full = total + wanted
+        if full <= cap and scale * full * full <= queue:
+            frequency[row, stage, order[i]] = wanted
+            total = full
+            continue
+        target = min(cap, math.sqrt(queue / scale))
+        if target > total:
+            frequency[row, stage, order[i]] = target - total
+            total = target
+        break
+    price = scale * total * total
+    if total >= cap:
+        # At the cap the marginal queue sets the price; below it the marginal cost does.
+        price = max(price, queue)
+    return total, price, relative_gap(backlog, row, stage, first, count, slot_s, frequency, price)
+
+
+@kernel_part
+def full_power_rate(gain: float, power_max: float, bandwidth: float, noise: float) -> float:
+    """Largest rate of a device, eq. (3) at full power [bit/s]."""
+    snr = power_max * gain / (bandwidth * noise)
+    # log1p is three times slower and more exact only for a small SNR.
+    return bandwidth * (math.log(1.0 + snr) if snr > 1.0 else math.log1p(snr)) / LN2
+
+
+@kernel_part
+def power_for_rate(rate: float, gain: float, bandwidth: float, noise: float) -> float:
+    """Power that carries `rate`, the inverse of eq. (3) [W]; 0 for rate 0 whatever the gain."""
+    if rate <= 0.0:
+        return 0.0
+    return bandwidth * noise / gain * math.expm1(rate / bandwidth * LN2)
+
+
+@kernel_part
+def transmit_rate(
+    backlog: Floats,
+    row: int,
+    stage: int,
+    first: int,
+    count: int,
+    slot_s: float,
+    weight: float,
+    gain: float,
+    rate_max: float,
+    bandwidth: float,
+    noise: float,
+    order: Indices,
+    rate: Floats,
+) -> tuple[float, float, float, float]:
+    """Problem 4 of one device: min U^t p - sum Q r, subject to sum r <= R(p), p <= p_max, 0 <= r <= Q/tau.
+
+    Fills `rate[row, stage, first : first + count]` and returns (sum of r, power, price, relative duality gap). The
+    power is that of the sum, `power_for_rate`; its marginal cost is U^t N_0 ln 2 / h * 2^(sum r / b).
+    """
+    largest_first(backlog, row, stage, first, count, order)
+    for i in range(count):
+        rate[row, stage, order[i]] = 0.0
+    largest = backlog[row, stage, order[0]]
+    if largest <= 0.0 or rate_max <= 0.0:
+        return 0.0, 0.0, largest, 0.0
+    first_bit = weight * noise * LN2 / gain
+    total = 0.0
+    queue = 0.0
+    for i in range(count):
+        queue = backlog[row, stage, order[i]]
+        if queue <= first_bit:
+            break
+        target = min(rate_max, bandwidth * math.log(queue / first_bit) / LN2)
+        if target <= total:
+            break
+        wanted = queue / slot_s
+        if total + wanted > target:
+            rate[row, stage, order[i]] = target - total
+            total = target
+            break
+        rate[row, stage, order[i]] = wanted
+        total += wanted
+    growth = math.expm1(total / bandwidth * LN2)
+    price = first_bit * (1.0 + growth)
+    if total >= rate_max:
+        price = max(price, queue)
+    power = bandwidth * noise / gain * growth
+    return total, power, price, relative_gap(backlog, row, stage, first, count, slot_s, rate, price)
+
+
+@kernel_part
+def edge_frequency(
+    backlog: Floats,
+    row: int,
+    stage: int,
+    first: int,
+    count: int,
+    slot_s: float,
+    cap: float,
+    order: Indices,
+    frequency: Floats,
+) -> tuple[float, float, float]:
+    """Problem 5: max sum Q f, subject to sum f <= F^e, 0 <= f <= Q/tau (Theorem 1, corrected).
+
+    Fills `frequency[row, stage, first : first + count]` and returns (sum of f, price, relative duality gap).
+    """
+    total = 0.0
+    for i in range(first, first + count):
+        frequency[row, stage, i] = backlog[row, stage, i] / slot_s
+        total += frequency[row, stage, i]
+    if total <= cap:
+        return total, 0.0, 0.0
+    largest_first(backlog, row, stage, first, count, order)
+    total = 0.0
+    price = 0.0
+    for i in range(count):
+        queue = order[i]
+        if frequency[row, stage, queue] < cap - total:
+            total += frequency[row, stage, queue]
+            continue
+        if price == 0.0:
+            price = backlog[row, stage, queue]
+        frequency[row, stage, queue] = cap - total
+        total = cap
+    return total, price, relative_gap(backlog, row, stage, first, count, slot_s, frequency, price)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Solution of one problem: what each queue gets, the multiplier of the shared resource, and the certificate."""
+
+    share: Floats  # (N,) cycles/s, or bit/s
+    total: float
+    price: float
+    """Price of the shared resource, in units of the backlog"""
+    gap: float
+    """Duality gap, relative to sum Q x"""
+    power_w: float = 0.0
+    """Transmit power, Problem 4 only [W]"""
+
+
+def _queues(backlog: ArrayLike) -> tuple[Floats, Indices, Floats]:
+    queues = np.ascontiguousarray(backlog, dtype=np.float64)
+    if queues.ndim != 1 or not len(queues) or not np.all(np.isfinite(queues)) or (queues < 0).any():
+        raise ValueError(f"backlog={queues!r} must be a non-empty vector of finite numbers >= 0")
+    queues = queues.reshape(1, 1, -1)
+    return queues, np.zeros(queues.size, dtype=np.int64), np.zeros_like(queues)
+
+
+def solve_local(
+    backlog_cycles: ArrayLike, *, slot_s: float, weight: float, energy_coefficient: float, frequency_max_hz: float
+) -> Split:
+    """Problem 3 of one device, exactly: frequencies of its services [cycles/s].
+
+    Raises:
+        ValueError: a backlog that is not a vector of finite numbers >= 0.
+    """
+    queues, order, share = _queues(backlog_cycles)
+    arguments = (slot_s, weight, energy_coefficient, frequency_max_hz)
+    total, price, gap = local_frequency(queues, 0, 0, 0, queues.size, *arguments, order, share)
+    return Split(share.ravel(), total, price, gap)
+
+
+def solve_transmit(
+    backlog_bits: ArrayLike,
+    *,
+    slot_s: float,
+    weight: float,
+    gain: float,
+    power_max_w: float,
+    bandwidth_hz: float,
+    noise_w_per_hz: float,
+) -> Split:
+    """Problem 4 of one device, exactly: rates of its services [bit/s] and the power that carries them [W].
+
+    Raises:
+        ValueError: a backlog that is not a vector of finite numbers >= 0.
+    """
+    queues, order, share = _queues(backlog_bits)
+    rate_max = full_power_rate(gain, power_max_w, bandwidth_hz, noise_w_per_hz)
+    channel = (slot_s, weight, gain, rate_max, bandwidth_hz, noise_w_per_hz)
+    total, power, price, gap_ = transmit_rate(queues, 0, 0, 0, queues.size, *channel, order, share)
+    return Split(share.ravel(), total, price, gap_, min(power_max_w, power))
+
+
+def solve_edge(backlog_cycles: ArrayLike, *, slot_s: float, frequency_max_hz: float) -> Split:
+    """Problem 5, exactly: server frequencies of all queues [cycles/s].
+
+    Raises:
+        ValueError: a backlog that is not a vector of finite numbers >= 0.
+    """
+    queues, order, share = _queues(backlog_cycles)
+    total, price, gap = edge_frequency(queues, 0, 0, 0, queues.size, slot_s, frequency_max_hz, order, share)
+    return Split(share.ravel(), total, price, gap)

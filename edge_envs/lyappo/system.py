@@ -1,0 +1,129 @@
+"""`LyaPPO-v0` as a System: decode the action, solve and advance in the kernel, reward and encode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from edge_envs.core.compiled import FastCall
+from edge_envs.core.randomness import refill
+from edge_envs.core.system import IntArray, Outcome, System
+from edge_envs.lyappo import kernel, model
+from edge_envs.lyappo.config import LyaPPOConfig
+from edge_envs.lyappo.model import State
+
+POWER_EXPONENT = 3
+"""A requested power share x means x^3 of the largest power, which resolves the low powers that matter; chosen."""
+
+
+class LyaPPOSystem(System[State]):
+    """XR devices that cut their networks once per period while the allocation is solved in every slot.
+
+    With `decision="partition"` the action holds one index per service (MultiDiscrete): the cut minus `k_min`. With
+    `decision="joint"` it is a Box in [-1, 1] with, per device, four numbers per service (cut, share of the device's
+    processor, share of its rate, share of the server) and the power; shares that add up to more than one are scaled
+    down and counted as `requests_projected`.
+    """
+
+    metrics = kernel.METRICS
+
+    def __init__(self, config: LyaPPOConfig) -> None:
+        """Build spaces and kernel parameters from a validated configuration."""
+        self.config = config
+        self.parameters = config.kernel()
+        self.members = config.num_devices
+        self.choices = config.last_cut - config.k_min + 1
+        self.initial_cut = np.tile(np.maximum(config.k_min, (config.last_cut + 1) // 2), self.members)
+        facts = kernel.EXTENDED_FACTS if config.observation == "extended" else kernel.PAPER_FACTS
+        local = facts * config.num_services + kernel.DEVICE_FACTS
+        self._size = self.members * local + 1
+        shared = np.full((self.members, 1), self._size - 1)
+        self.member_view = np.hstack([np.arange(self._size - 1).reshape(self.members, local), shared])
+        self.observation_space = self._box(self._size, kernel.OBSERVATION_LIMIT)
+        self.member_observation_space = self._box(local + 1, kernel.OBSERVATION_LIMIT)
+        self._requests = 4 * config.num_services + 1
+        if config.decision == "joint":
+            self.action_space: spaces.Space[Any] = self._box(self.members * self._requests, 1.0)
+            self.member_action_space: spaces.Space[Any] = self._box(self._requests, 1.0)
+        else:
+            self.action_space = spaces.MultiDiscrete(np.tile(self.choices, self.members))
+            self.member_action_space = spaces.MultiDiscrete(self.choices)
+        self._run: Callable[..., None] = FastCall(kernel.run)
+        if config.solver == "cvxpy":
+            from edge_envs.lyappo.reference import ReferenceAllocator
+
+            self._run = ReferenceAllocator(self.parameters).run
+
+    @staticmethod
+    def _box(size: int, limit: float) -> spaces.Box:
+        return spaces.Box(-limit, limit, (size,), np.float32)
+
+    @classmethod
+    def from_options(cls, preset: str, options: Mapping[str, Any]) -> LyaPPOSystem:
+        """Build the system from a preset and overrides; see `LyaPPOConfig`."""
+        return cls(LyaPPOConfig.from_options(preset, options))
+
+    def allocate(self, batch: int) -> State:
+        """State arrays of `batch` worlds."""
+        return model.allocate(self.parameters, batch)
+
+    def reset(self, state: State, rows: IntArray, rngs: Sequence[Generator]) -> None:
+        """Empty queues and the middle cut; distances, regimes and fading drawn anew."""
+        draws = np.stack([rngs[row].random((self.members, model.RESET_DRAWS)) for row in rows.tolist()])
+        model.reset(self.parameters, state, rows, self.initial_cut, draws)
+
+    def observe(self, state: State) -> NDArray[np.float32]:
+        """State (25)-(33) of the period just over; after a reset zero backlogs and the initial cut."""
+        observation = np.empty((len(state.cut), self._size), dtype=np.float32)
+        kernel.encode_all(self.parameters, state, observation)
+        return observation
+
+    def step(self, state: State, rows: IntArray, actions: NDArray[Any], rngs: Sequence[Generator]) -> Outcome:
+        """One partition period: G slots."""
+        batch = len(state.cut)
+        choices = self._decode_joint(state, rows, actions) if self.parameters.joint else actions
+        refill(state.uniforms, state.cursor, rows, rngs)
+        observation = np.zeros((batch, self._size), dtype=np.float32)
+        reward = np.zeros(batch)
+        member = np.zeros((3, batch, self.members))
+        metrics = np.zeros((batch, len(self.metrics)))
+        self._run(self.parameters, state, rows, choices, observation, reward, member, metrics)
+        return Outcome(
+            observation=observation,
+            reward=reward,
+            terminated=np.zeros(batch, dtype=np.bool_),
+            member_reward=member[0],
+            metrics=metrics,
+            member_metrics=dict(zip(kernel.MEMBER_METRICS, member[1:], strict=True)),
+        )
+
+    def _decode_joint(self, state: State, rows: IntArray, actions: NDArray[Any]) -> NDArray[np.int64]:
+        """Put the requested resources into the state, scaled down where they exceed a constraint; returns the cuts."""
+        config = self.config
+        unit = (actions[rows].reshape(len(rows), self.members, self._requests) + 1.0) / 2.0
+        by_service = unit[:, :, :-1].reshape(len(rows), self.members, config.num_services, 4)
+        index = np.minimum((by_service[..., 0] * self.choices).astype(np.int64), self.choices - 1)
+        choices = np.zeros_like(state.cut)
+        choices[rows] = index.reshape(len(rows), -1)
+        # C.4 and C.6 bind per device, C.7 over all devices.
+        local, over_local = self._scale_down(by_service[..., 1], axes=(2,))
+        rate, over_rate = self._scale_down(by_service[..., 2], axes=(2,))
+        edge, over_edge = self._scale_down(by_service[..., 3], axes=(1, 2))
+        state.request[rows, model.LOCAL] = local * config.frequency_local_max_hz
+        state.request[rows, model.TRANSMIT] = rate
+        state.request[rows, model.EDGE] = edge * config.frequency_edge_max_hz
+        state.request_power_w[rows] = unit[:, :, -1] ** POWER_EXPONENT * config.power_max_w
+        state.projected[rows] = over_local + over_rate + over_edge
+        return choices
+
+    @staticmethod
+    def _scale_down(shares: NDArray[Any], axes: tuple[int, ...]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Shares (rows, M, N) scaled down where their sum over `axes` exceeds one, and how many sums did."""
+        total = shares.sum(axis=axes, keepdims=True)
+        scaled = shares / np.maximum(total, 1.0)
+        return scaled.reshape(len(shares), -1), (total > 1.0).sum(axis=(1, 2, 3))
