@@ -74,6 +74,8 @@ class System(ABC, Generic[StateT]):
     members: int
     member_view: IntArray
     metrics: tuple[Metric, ...]
+    headline: tuple[str, ...]
+    """Metrics that a table of results shows, the most important one first."""
 
     @classmethod
     @abstractmethod

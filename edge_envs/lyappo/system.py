@@ -31,6 +31,7 @@ class LyaPPOSystem(System[State]):
     """
 
     metrics = kernel.METRICS
+    headline = ("power_mw", "mean_cut")
 
     def __init__(self, config: LyaPPOConfig) -> None:
         """Build spaces and kernel parameters from a validated configuration."""

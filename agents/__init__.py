@@ -1,0 +1,1 @@
+"""What learns on the environments; not part of the wheel."""

@@ -1,0 +1,34 @@
+"""What the two scripts share: options as key=value, and one line for every bad input."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+
+def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
+    """Environment parameters from key=value strings; values are JSON where they parse, else text.
+
+    Raises:
+        ValueError: a string without "=", an empty key, or a key given twice.
+    """
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        key, separator, text = pair.partition("=")
+        if not separator or not key:
+            raise ValueError(f"--set {pair!r} is not of the form key=value")
+        if key in options:
+            raise ValueError(f"--set names {key!r} twice; give it once")
+        try:
+            options[key] = json.loads(text)
+        except json.JSONDecodeError:
+            options[key] = text
+    return options
+
+
+def fail(error: object) -> NoReturn:
+    """One line on standard error and exit status 2."""
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    raise SystemExit(2)

@@ -1,0 +1,149 @@
+"""Comparing policies by name: baselines and run folders, on the same seeds, as a table and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table as RichTable
+
+from agents.runs import CONFIG, Run, RunError
+from agents.score import Interval, Table, interval, make_worlds, paired_difference, score
+from edge_envs.core.config import nearest
+from edge_envs.core.policy import baselines_of, make_baseline
+from edge_envs.core.system import System
+
+HEALTHY_RATIO = 0.98
+"""Below this part of finished tasks an energy means little: work was left undone."""
+BASELINE_SEED = 0
+"""Seed of the baselines' own draws and searches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One policy of a comparison: a baseline's name, or a run with its system's options."""
+
+    label: str
+    run: Run | None = None
+
+    def score(self, env_id: str, preset: str, options: Mapping[str, Any], seeds: int, episodes: int) -> Table:
+        """Evaluate the entry; a run keeps its own `decision`, which says what its actions mean."""
+        run = self.run
+        if run is None:
+            return score(
+                lambda env: make_baseline(self.label, env, BASELINE_SEED), env_id, preset, options,
+                seeds=seeds, episodes=episodes,
+            )  # fmt: skip
+        own = {key: value for key, value in run.config.options.items() if key == "decision"}
+        merged = {**{key: value for key, value in options.items() if key != "decision"}, **own}
+        return score(lambda env: run.load_policy(env.system), env_id, preset, merged, seeds=seeds, episodes=episodes)
+
+
+def baseline_names(env_id: str, preset: str, options: Mapping[str, Any]) -> list[str]:
+    """Names of the baselines for an environment's configuration."""
+    env = make_worlds(env_id, 1, preset, options)
+    return list(baselines_of(env))
+
+
+def find_entry(name: str, env_id: str, preset: str, options: Mapping[str, Any]) -> Entry:
+    """The entry behind a name: a baseline, or the path of a run folder.
+
+    Raises:
+        ValueError: neither, or a run of another environment.
+    """
+    known = baseline_names(env_id, preset, options)
+    if name in known:
+        return Entry(name)
+    path = Path(name)
+    if not path.exists():
+        raise ValueError(f"policy={name!r} is neither a baseline nor a run folder; {nearest(name, known)}")
+    if not (path / CONFIG).is_file():
+        raise RunError(f"policy={name!r} is not a run folder: it has no {CONFIG}")
+    run = Run.open(path)
+    if run.config.env_id != env_id:
+        raise RunError(f"policy={name!r} was trained on {run.config.env_id}, not on {env_id}")
+    return Entry(f"{run.config.agent}-{run.config.policy} ({path.name})", run)
+
+
+def compare(
+    entries: Sequence[Entry],
+    env_id: str,
+    preset: str,
+    options: Mapping[str, Any],
+    *,
+    seeds: int,
+    episodes: int,
+    on_done: Any = None,
+) -> dict[str, Table]:
+    """Score every entry on the same evaluation seeds; `on_done` is called after each with its label."""
+    results: dict[str, Table] = {}
+    for entry in entries:
+        results[entry.label] = entry.score(env_id, preset, options, seeds, episodes)
+        if on_done is not None:
+            on_done(entry.label)
+    return results
+
+
+def headline_of(env_id: str, preset: str, options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Columns of the results table: the system's headline metrics, reward, and finished over arrived tasks."""
+    system: System[Any] = make_worlds(env_id, 1, preset, options).system
+    counted = {"tasks_arrived", "tasks_finished"} <= {metric.name for metric in system.metrics}
+    return (*system.headline, "reward", *(("finished_over_arrived",) if counted else ()))
+
+
+def _cell(value: Interval) -> str:
+    if not np.isfinite(value.half_width):
+        return f"{value.mean:.4g}"
+    return f"{value.mean:.4g} ± {value.half_width:.1g}"
+
+
+def rich_table(results: Mapping[str, Table], columns: Sequence[str], title: str) -> RichTable:
+    """A row per policy; the second column is the first metric's paired difference to the first policy, in percent."""
+    first, main = next(iter(results)), columns[0]
+    reference = results[first][main]
+    caption = f"mean ± half of the 95 % confidence interval over seeds; difference in {main} to {first}, paired"
+    if "finished_over_arrived" in columns:
+        caption += f"; dim: less than {HEALTHY_RATIO} of the tasks finished, so the energy means little"
+    table = RichTable(title=title, caption=caption)
+    table.add_column("policy", overflow="fold")
+    for name in (main, "difference", *columns[1:]):
+        table.add_column(name.replace("_", " "), justify="right")
+    for label, scores in results.items():
+        gap, scale = paired_difference(scores[main], reference), abs(float(reference.mean()))
+        relative = Interval(*(100.0 * value / scale for value in (gap.mean, gap.low, gap.high))) if scale else gap
+        ratio = scores.get("finished_over_arrived")
+        weak = ratio is not None and float(ratio.mean()) < HEALTHY_RATIO
+        table.add_row(
+            label,
+            _cell(interval(scores[main])),
+            "" if label == first else f"{relative.mean:+.1f} ± {relative.half_width:.1g} %",
+            *(
+                _cell(interval(scores[name])) if name == "reward" else f"{scores[name].mean():.3f}"
+                for name in columns[1:]
+            ),
+            style="dim" if weak else None,
+        )
+    return table
+
+
+def as_json(results: Mapping[str, Table]) -> dict[str, Any]:
+    """Every metric of every policy: mean, interval, values by seed, paired difference to the first policy."""
+    first = next(iter(results))
+    document: dict[str, Any] = {}
+    for label, scores in results.items():
+        document[label] = {}
+        for name, values in scores.items():
+            mean = interval(values)
+            difference = paired_difference(values, results[first][name])
+            finite = len(values) > 1
+            document[label][name] = {
+                "mean": mean.mean,
+                "interval": [mean.low, mean.high] if finite else None,
+                "by_seed": values.tolist(),
+                "difference": difference.mean,
+                "difference_interval": [difference.low, difference.high] if finite else None,
+            }
+    return {"first": first, "policies": document}

@@ -1,0 +1,168 @@
+"""Run folders: what was run, with what, and the networks it gave. Nothing in them is ever executed."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from agents.policies import LearnedPolicy, build_network
+from agents.settings import AgentName, PolicyName, Settings
+from edge_envs.core.system import System
+
+CONFIG, BEST, LAST, EVALUATION = "config.json", "model_best.safetensors", "model_last.safetensors", "evaluation.csv"
+LARGEST_MODEL_BYTES = 1 << 30
+PACKAGES = ("edge-envs", "gymnasium", "numpy", "numba", "torch", "stable-baselines3")
+
+
+class RunConfig(BaseModel):
+    """Everything that tells one training from another."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    env_id: str
+    preset: str = "default"
+    options: dict[str, Any] = {}
+    agent: AgentName = "ppo"
+    policy: PolicyName = "shared"
+    hyperparameters: Literal["default", "paper"] = "default"
+    settings: Settings = Settings()
+    seed: int = Field(default=0, ge=0)
+
+
+class RunError(ValueError):
+    """A run folder that is missing, incomplete, damaged or of another environment."""
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write to a temporary file beside `path`, sync it, and rename it, so that no half file is ever seen."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def provenance() -> dict[str, Any]:
+    """Versions, machine, git revision and command line of this process."""
+    versions: dict[str, str] = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    return {
+        "versions": versions,
+        "platform": platform.platform(),
+        "git": _git("rev-parse", "HEAD") or "not a git checkout",
+        "git_changes": _git("status", "--porcelain", "--untracked-files=no").splitlines(),
+        "command": sys.argv,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "torch_threads": torch.get_num_threads(),
+    }
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", *arguments], capture_output=True, text=True, timeout=10, check=False, cwd=Path(__file__).parent
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+class Run:
+    """A run folder that exists, with a validated configuration."""
+
+    def __init__(self, path: Path, config: RunConfig) -> None:
+        self.path = path
+        self.config = config
+
+    @classmethod
+    def create(cls, config: RunConfig, path: Path | None = None, root: Path = Path("runs")) -> Run:
+        """Make a new run folder and write its configuration.
+
+        Raises:
+            RunError: the folder exists and is not empty, or cannot be written.
+        """
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        path = path or root / f"{config.env_id}__{config.agent}__{config.seed}__{stamp}"
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise RunError(f"run folder {path} exists already; name a new one with --run")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            document = {"run": config.model_dump(mode="json"), "provenance": provenance()}
+            write_atomically(path / CONFIG, json.dumps(document, indent=2).encode())
+        except OSError as error:
+            raise RunError(
+                f"run folder {path} cannot be written ({error.strerror}); name another with --run"
+            ) from error
+        return cls(path, config)
+
+    @classmethod
+    def open(cls, path: Path) -> Run:
+        """Read a run folder's configuration.
+
+        Raises:
+            RunError: no such folder, or a configuration that is missing, damaged or not valid.
+        """
+        file = path / CONFIG
+        if not file.is_file():
+            raise RunError(f"{path} is not a run folder: it has no {CONFIG}")
+        try:
+            return cls(path, RunConfig.model_validate(json.loads(file.read_text())["run"]))
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+            raise RunError(f"{file} is damaged ({error}); use another run") from error
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            raise RunError(f"{file} is not valid: {where}: {first['msg']}") from error
+
+    def save_network(self, network: torch.nn.Module, name: str) -> None:
+        """Write a network's tensors, atomically."""
+        tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+        write_atomically(self.path / name, save(tensors))
+
+    def load_policy(self, system: System[Any], name: str = BEST) -> LearnedPolicy:
+        """The trained network as a policy for `system`.
+
+        Raises:
+            RunError: a model file that is missing, too large, damaged, of other shapes, or with values not finite.
+        """
+        file = self.path / name
+        config = self.config
+        if not file.is_file():
+            raise RunError(f"{file} does not exist: the run saved no model yet")
+        if file.stat().st_size > LARGEST_MODEL_BYTES:
+            raise RunError(f"{file} is larger than {LARGEST_MODEL_BYTES} bytes and was not read")
+        network = build_network(config.agent, config.policy, config.settings, system)
+        expected = network.state_dict()
+        try:
+            tensors = load(file.read_bytes())
+        except SafetensorError as error:
+            raise RunError(f"{file} is damaged ({error}); use another model of the run") from error
+        shapes = {key: tuple(value.shape) for key, value in tensors.items()}
+        if shapes != {key: tuple(value.shape) for key, value in expected.items()}:
+            raise RunError(
+                f"{file} does not fit {config.env_id} with this configuration: its tensors have other shapes"
+            )
+        if not all(torch.isfinite(value).all() for value in tensors.values()):
+            raise RunError(f"{file} holds values that are not finite")
+        network.load_state_dict(tensors)
+        return LearnedPolicy(network, config.agent, config.policy, system)

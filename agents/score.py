@@ -1,0 +1,136 @@
+"""Episodes to statistics: the same seeds for every policy, means with confidence intervals, paired differences."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
+from scipy import stats
+
+import edge_envs
+from edge_envs.core.config import nearest
+from edge_envs.core.env import EdgeVectorEnv
+from edge_envs.core.policy import Policy
+
+EVALUATION_STREAM, VALIDATION_STREAM, TRAINING_STREAM = 1, 2, 3
+WARMUP = 0.25
+"""Part of an episode left out of the metrics, while queues fill; returns cover the whole episode."""
+CONFIDENCE = 0.95
+
+PolicyFactory = Callable[[EdgeVectorEnv], Policy]
+Table = dict[str, NDArray[np.float64]]
+"""Metric name -> one value per evaluation seed, the mean over its episodes."""
+
+
+def known_ids() -> list[str]:
+    """Ids that this package registers."""
+    return [name for name, spec in gym.registry.items() if str(spec.entry_point).startswith(edge_envs.__name__)]
+
+
+def make_worlds(env_id: str, num_envs: int, preset: str, options: Mapping[str, Any]) -> EdgeVectorEnv:
+    """A vector environment with autoreset in the same step.
+
+    Raises:
+        ValueError: unknown id, preset or parameter, or an impossible value.
+    """
+    if env_id not in known_ids():
+        raise ValueError(f"env={env_id!r} does not exist; {nearest(env_id, known_ids())}")
+    env = gym.make_vec(env_id, num_envs, preset=preset, autoreset_mode=AutoresetMode.SAME_STEP, **options)
+    assert isinstance(env, EdgeVectorEnv)
+    return env
+
+
+def stream_seeds(stream: int, seed: int, count: int) -> list[int]:
+    """Seeds of `count` worlds: the streams (training, validation, evaluation) never meet."""
+    return [int(word) for word in np.random.SeedSequence([stream, seed]).generate_state(count, np.uint64)]
+
+
+def play(env: EdgeVectorEnv, policy: Policy, seeds: list[int], *, deterministic: bool = True) -> Table:
+    """One episode in every row, seeded one by one; returns metric -> one value per row.
+
+    Every metric of the system is averaged over the steps after the warm-up (quantities that count from the reset are
+    taken at the end, certificates at their largest); `return` is the sum of all rewards, `reward` their mean after
+    the warm-up, and `finished_over_arrived` compares the tasks after the warm-up where the system counts tasks.
+    """
+    steps = env.max_episode_steps
+    if steps is None:
+        raise ValueError("the environment has no step limit; give max_episode_steps")
+    warmup = int(steps * WARMUP)
+    observation, _ = env.reset(seed=seeds)
+    state: Any = None
+    start = np.ones(env.num_envs, dtype=np.bool_)
+    total = np.zeros(env.num_envs)
+    settled = np.zeros(env.num_envs)
+    sums = {metric.name: np.zeros(env.num_envs) for metric in env.system.metrics}
+    for step in range(steps):
+        actions, state = policy.predict(observation, state, start, deterministic=deterministic)
+        observation, reward, terminated, truncated, info = env.step(actions)
+        start = terminated | truncated
+        if start.any():
+            info = info["final_info"]
+        total += reward
+        if step >= warmup:
+            settled += reward
+        for metric in env.system.metrics:
+            value = info[metric.name]
+            if metric.over_episode == "last":
+                sums[metric.name] = value
+            elif metric.over_episode == "max":
+                sums[metric.name] = np.maximum(sums[metric.name], value)
+            elif step >= warmup:
+                sums[metric.name] = sums[metric.name] + value / (steps - warmup)
+    result = {"return": total, "reward": settled / (steps - warmup), **sums}
+    if {"tasks_arrived", "tasks_finished"} <= sums.keys():
+        result["finished_over_arrived"] = sums["tasks_finished"] / np.maximum(sums["tasks_arrived"], 1e-12)
+    return result
+
+
+def score(
+    factory: PolicyFactory, env_id: str, preset: str, options: Mapping[str, Any], *, seeds: int, episodes: int
+) -> Table:
+    """Evaluate one policy on `seeds` evaluation seeds of `episodes` episodes each; the same for every policy."""
+    env = make_worlds(env_id, seeds * episodes, preset, options)
+    world_seeds = [word for seed in range(seeds) for word in stream_seeds(EVALUATION_STREAM, seed, episodes)]
+    rows = play(env, factory(env), world_seeds)
+    env.close()
+    return {name: values.reshape(seeds, episodes).mean(axis=1) for name, values in rows.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean with its 95 % confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def half_width(self) -> float:
+        """Half the width of the interval."""
+        return (self.high - self.low) / 2.0
+
+
+def interval(values: Sequence[float] | NDArray[np.float64]) -> Interval:
+    """Student-t interval of the mean over seeds; one seed gives an infinite one."""
+    values = np.asarray(values, dtype=np.float64)
+    mean = float(values.mean())
+    if len(values) < 2:
+        return Interval(mean, -np.inf, np.inf)
+    error = float(stats.sem(values))
+    if error == 0.0:
+        return Interval(mean, mean, mean)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        low, high = stats.t.interval(CONFIDENCE, len(values) - 1, loc=mean, scale=error)
+    return Interval(mean, float(low), float(high))
+
+
+def paired_difference(values: NDArray[np.float64], reference: NDArray[np.float64]) -> Interval:
+    """Interval of the difference to another policy on the same seeds."""
+    return interval(values - reference)

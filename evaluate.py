@@ -1,0 +1,72 @@
+"""Score policies on one environment: baselines by name, trained agents by run folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from agents.cli import fail, parse_options
+from agents.compare import as_json, compare, find_entry, headline_of, rich_table
+from agents.runs import provenance, write_atomically
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Evaluate policies on the same seeds."""
+
+    env: str
+    """Environment id, for example LyaPPO-v0."""
+    policies: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME|RUN ...")]
+    """Baselines and run folders; differences are to the first."""
+    preset: str = "default"
+    """Named configuration of the environment."""
+    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE ...")] = ()
+    """Parameters of the environment that differ from the preset."""
+    episodes: int = 16
+    """Episodes per evaluation seed."""
+    seeds: int = 5
+    """Evaluation seeds."""
+    json: Path | None = None
+    """File for all numbers."""
+
+
+def main() -> int:
+    """Run the script; returns its exit status."""
+    arguments = tyro.cli(Arguments, description=__doc__)
+    console = Console()
+    try:
+        options = parse_options(arguments.set)
+        if arguments.seeds < 1 or arguments.episodes < 1:
+            raise ValueError(f"--seeds {arguments.seeds} --episodes {arguments.episodes}: both must be at least 1")
+        if not arguments.policies:
+            raise ValueError("--policies names none; give baselines or run folders")
+        if len(set(arguments.policies)) < len(arguments.policies):
+            raise ValueError("--policies names one twice; give each once")
+        entries = [find_entry(name, arguments.env, arguments.preset, options) for name in arguments.policies]
+        with console.status("evaluating") as status:
+            results = compare(
+                entries, arguments.env, arguments.preset, options, seeds=arguments.seeds, episodes=arguments.episodes,
+                on_done=lambda name: status.update(f"evaluated {name}"),
+            )  # fmt: skip
+        columns = headline_of(arguments.env, arguments.preset, options)
+        title = f"{arguments.env}, preset {arguments.preset}: {arguments.seeds} seeds x {arguments.episodes} episodes"
+        console.print(rich_table(results, columns, title))
+        if arguments.json is not None:
+            setting = asdict(arguments) | {"set": options, "json": str(arguments.json)}
+            document = {"setting": setting, **as_json(results), "provenance": provenance()}
+            write_atomically(arguments.json, json.dumps(document, indent=2, allow_nan=False).encode())
+            console.print(f"written: {arguments.json}", soft_wrap=True)
+    except ValueError as error:
+        fail(error)
+    except OSError as error:
+        fail(f"{arguments.json} cannot be written ({error.strerror}); name another file")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,118 @@
+"""Train one agent on one environment, then compare it with every baseline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from rich.console import Console
+
+from agents.cli import fail, parse_options
+from agents.compare import Entry, baseline_names, compare, headline_of, rich_table
+from agents.learn import train
+from agents.runs import Run, RunConfig
+from agents.settings import default_policy, settings_for
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Train an agent and compare it with the baselines."""
+
+    env: str
+    """Environment id, for example LyaPPO-v0."""
+    preset: str = "default"
+    """Named configuration of the environment."""
+    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE ...")] = ()
+    """Parameters of the environment that differ from the preset."""
+    agent: Literal["ppo", "ddpg"] = "ppo"
+    """What learns."""
+    policy: Literal["shared", "central"] | None = None
+    """One policy for all members, or one for the whole team (default: shared for ppo, central for ddpg)."""
+    hyperparameters: Literal["default", "paper"] = "default"
+    """Those that learn, or the paper's."""
+    steps: int | None = None
+    """Training steps of a world, all worlds together (default: the agent's)."""
+    num_envs: int | None = None
+    """Worlds that run side by side (default: the agent's)."""
+    seed: int = 0
+    """Seed of the training; evaluation seeds are others."""
+    run: Path | None = None
+    """Run folder (default: runs/<env>__<agent>__<seed>__<time>)."""
+    seeds: int = 5
+    """Evaluation seeds of the table at the end; 0 for no table."""
+    episodes: int = 16
+    """Episodes per evaluation seed."""
+
+
+def configure(arguments: Arguments) -> RunConfig:
+    """The run's configuration, checked as far as possible before anything is written.
+
+    Raises:
+        ValueError: anything that cannot be; the message names it and the mend.
+    """
+    options = parse_options(arguments.set)
+    if arguments.seeds < 0 or arguments.episodes < 1:
+        raise ValueError(
+            f"--seeds {arguments.seeds} --episodes {arguments.episodes}: give seeds >= 0 and episodes >= 1"
+        )
+    if arguments.seed < 0:
+        raise ValueError(f"--seed {arguments.seed} is negative; give a whole number >= 0")
+    baseline_names(arguments.env, arguments.preset, options)
+    policy = arguments.policy or default_policy(arguments.agent)
+    decision = str(options.get("decision", "partition"))
+    if arguments.agent == "ddpg" and decision == "joint":
+        raise ValueError("--agent ddpg sets cuts only; use --agent ppo with decision=joint")
+    settings = settings_for(arguments.env, arguments.agent, policy, decision, arguments.hyperparameters)
+    changes = {"steps": arguments.steps, "num_envs": arguments.num_envs}
+    for name, value in changes.items():
+        if value is not None:
+            if value < 1:
+                raise ValueError(f"--{name.replace('_', '-')} {value} must be at least 1")
+            settings = settings.model_copy(update={name: value})
+    return RunConfig(
+        env_id=arguments.env, preset=arguments.preset, options=options, agent=arguments.agent, policy=policy,
+        hyperparameters=arguments.hyperparameters, settings=settings, seed=arguments.seed,
+    )  # fmt: skip
+
+
+def show_comparison(run: Run, console: Console, seeds: int, episodes: int) -> None:
+    """Print the trained agent beside every baseline."""
+    config = run.config
+    plain = {key: value for key, value in config.options.items() if key != "decision"}
+    label = f"{config.agent}-{config.policy} (trained)"
+    names = baseline_names(config.env_id, config.preset, plain)
+    entries = [Entry(label, run), *(Entry(name) for name in names)]
+    with console.status("evaluating") as status:
+        results = compare(
+            entries, config.env_id, config.preset, plain, seeds=seeds, episodes=episodes,
+            on_done=lambda name: status.update(f"evaluated {name}"),
+        )  # fmt: skip
+    columns = headline_of(config.env_id, config.preset, plain)
+    console.print(rich_table(results, columns, f"{config.env_id}, preset {config.preset}: {seeds} seeds"))
+
+
+def main() -> int:
+    """Run the script; returns its exit status."""
+    arguments = tyro.cli(Arguments, description=__doc__)
+    console = Console()
+    try:
+        run = Run.create(configure(arguments), arguments.run)
+        result = train(run)
+    except ValueError as error:
+        fail(error)
+    share = 100.0 * result.env_seconds / result.seconds
+    console.print(
+        f"{result.steps} steps in {result.seconds:.0f} s, {share:.1f} % of it in the environment"
+        + (" (interrupted; the model is saved)" if result.interrupted else "")
+    )
+    if arguments.seeds and not result.interrupted:
+        show_comparison(run, console, arguments.seeds, arguments.episodes)
+    console.print(f"run folder: {run.path}", soft_wrap=True)
+    console.print(f"curves: tensorboard --logdir {run.path.parent}", soft_wrap=True)
+    return 130 if result.interrupted else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
