@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich import box
 from rich.table import Table as RichTable
 
-from agents.runs import CONFIG, Run, RunError
+from agents.runs import BEST, CONFIG, Run, RunError
 from agents.score import Interval, Table, interval, make_worlds, paired_difference, score
 from edge_envs.core.config import nearest
 from edge_envs.core.policy import baselines_of, make_baseline
@@ -18,6 +19,8 @@ from edge_envs.core.system import System
 
 HEALTHY_RATIO = 0.98
 """Below this part of finished tasks an energy means little: work was left undone."""
+HEADERS = {"finished_over_arrived": "finished / arrived"}
+"""Column titles that differ from the metric's name."""
 BASELINE_SEED = 0
 """Seed of the baselines' own draws and searches."""
 
@@ -28,6 +31,7 @@ class Entry:
 
     label: str
     run: Run | None = None
+    model: str = BEST
 
     def score(self, env_id: str, preset: str, options: Mapping[str, Any], seeds: int, episodes: int) -> Table:
         """Evaluate the entry; a run keeps its own `decision`, which says what its actions mean."""
@@ -39,7 +43,9 @@ class Entry:
             )  # fmt: skip
         own = {key: value for key, value in run.config.options.items() if key == "decision"}
         merged = {**{key: value for key, value in options.items() if key != "decision"}, **own}
-        return score(lambda env: run.load_policy(env.system), env_id, preset, merged, seeds=seeds, episodes=episodes)
+        return score(
+            lambda env: run.load_policy(env.system, self.model), env_id, preset, merged, seeds=seeds, episodes=episodes
+        )
 
 
 def baseline_names(env_id: str, preset: str, options: Mapping[str, Any]) -> list[str]:
@@ -65,7 +71,7 @@ def find_entry(name: str, env_id: str, preset: str, options: Mapping[str, Any]) 
     run = Run.open(path)
     if run.config.env_id != env_id:
         raise RunError(f"policy={name!r} was trained on {run.config.env_id}, not on {env_id}")
-    return Entry(f"{run.config.agent}-{run.config.policy} ({path.name})", run)
+    return Entry(path.name, run)
 
 
 def compare(
@@ -107,10 +113,10 @@ def rich_table(results: Mapping[str, Table], columns: Sequence[str], title: str)
     caption = f"mean ± half of the 95 % confidence interval over seeds; difference in {main} to {first}, paired"
     if "finished_over_arrived" in columns:
         caption += f"; dim: less than {HEALTHY_RATIO} of the tasks finished, so the energy means little"
-    table = RichTable(title=title, caption=caption)
+    table = RichTable(title=title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("policy", overflow="fold")
     for name in (main, "difference", *columns[1:]):
-        table.add_column(name.replace("_", " "), justify="right")
+        table.add_column(HEADERS.get(name, name), justify="right", no_wrap=name != "finished_over_arrived")
     for label, scores in results.items():
         gap, scale = paired_difference(scores[main], reference), abs(float(reference.mean()))
         relative = Interval(*(100.0 * value / scale for value in (gap.mean, gap.low, gap.high))) if scale else gap

@@ -25,6 +25,7 @@ from agents.score import TRAINING_STREAM, VALIDATION_STREAM, make_worlds, play, 
 from agents.settings import Settings
 from agents.vec import MemberVecEnv, WorldVecEnv
 from edge_envs.core.env import EdgeVectorEnv
+from edge_envs.core.policy import RandomPolicy
 
 VALIDATIONS = 10
 """Validations in a training, evenly spread."""
@@ -170,6 +171,8 @@ def train(run: Run, *, quiet: bool = False) -> Trained:
     writer = WorldStepWriter(str(run.path), worlds.rows_per_world)
     model = build_model(run, worlds)
     model.set_logger(Logger(str(run.path), [writer]))
+    # Compiles the kernels, once per machine, before the clock starts.
+    play(validation, RandomPolicy(validation.system.action_space, 0), list(range(VALIDATION_EPISODES)))
     progress = Progress(run, writer, validation, settings.steps, quiet)
     started = time.perf_counter()
     interrupted = False

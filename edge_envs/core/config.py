@@ -27,6 +27,10 @@ class WingConfig(BaseModel):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"default": {}}
     """Preset name -> the fields in which it differs from the defaults."""
 
+    def __eq__(self, other: object) -> bool:
+        """Whether all parameters are equal; cached derived values, arrays among them, do not count."""
+        return isinstance(other, WingConfig) and type(self) is type(other) and self.model_dump() == other.model_dump()
+
     @classmethod
     def from_options(cls, preset: str, options: Mapping[str, Any]) -> Self:
         """The preset's configuration with `options` put over it.
@@ -34,12 +38,20 @@ class WingConfig(BaseModel):
         Raises:
             ValueError: unknown preset, unknown key or impossible value, naming the field, the value and its meaning.
         """
-        if preset not in cls.presets:
+        if not isinstance(preset, str) or preset not in cls.presets:
             raise ValueError(f"preset={preset!r} does not exist; {nearest(str(preset), list(cls.presets))}")
         try:
             return cls(**{**cls.presets[preset], **options})
         except ValidationError as error:
             raise ValueError(cls._explain(error)) from None
+
+    def replace(self, **changes: Any) -> Self:
+        """The same configuration with some fields changed, validated (a plain copy would keep cached properties).
+
+        Raises:
+            ValueError: as in `from_options`.
+        """
+        return self.from_options("default", {**self.model_dump(), **changes})
 
     @classmethod
     def _explain(cls, error: ValidationError) -> str:

@@ -93,10 +93,10 @@ class EdgeEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
         self.action_space = self.system.action_space
         self.observation_space = self.system.observation_space
         self.state = self.system.allocate(1)
-        self.last_outcome: Outcome | None = None
         self._rows = np.zeros(1, dtype=np.int64)
         self._summary = EpisodeSummary(self.system, 1)
         self._history: list[Outcome] = []
+        self._started = False
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -106,6 +106,7 @@ class EdgeEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
         self.system.reset(self.state, self._rows, (self.np_random,))
         self._summary.restart(self._rows)
         self._history.clear()
+        self._started = True
         return self.system.observe(self.state)[0], {}
 
     def step(self, action: Any) -> tuple[NDArray[np.float32], float, bool, bool, Info]:
@@ -113,7 +114,10 @@ class EdgeEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
 
         Raises:
             ValueError: an action of the wrong shape, dtype or range.
+            RuntimeError: there was no reset before.
         """
+        if not self._started:
+            raise RuntimeError("step() before reset(): call reset() first")
         actions = self.system.check_actions(np.asarray(action)[None], 1)
         outcome = self.system.step(self.state, self._rows, actions, (self.np_random,))
         summary = self._summary.add(self._rows, outcome.metrics)
@@ -171,6 +175,9 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
             raise ValueError(f"num_envs={num_envs} must be at least 1")
         if max_episode_steps is not None and max_episode_steps < 1:
             raise ValueError(f"max_episode_steps={max_episode_steps} must be at least 1, or None for no limit")
+        modes = [mode.value for mode in AutoresetMode]
+        if not isinstance(autoreset_mode, AutoresetMode) and autoreset_mode not in modes:
+            raise ValueError(f"autoreset_mode={autoreset_mode!r} does not exist; known: {', '.join(modes)}")
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {"render_modes": [], "autoreset_mode": self.autoreset_mode}
         self.system = load_system(system).from_options(preset, options)
@@ -183,7 +190,6 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         self.state = self.system.allocate(num_envs)
         self.rngs: list[Generator] = [seeded_generator()[0] for _ in range(num_envs)]
         self._all = np.arange(num_envs)
-        self._everywhere = np.ones(num_envs, dtype=np.bool_)
         self._summary = EpisodeSummary(self.system, num_envs)
         self._done = np.zeros(num_envs, dtype=np.bool_)
         self._started = np.zeros(num_envs, dtype=np.bool_)
@@ -242,8 +248,13 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
             raise RuntimeError(
                 f"rows {np.flatnonzero(waiting).tolist()} have finished; reset them with options={{'reset_mask': ...}}"
             )
+        actions = self.system.check_actions(actions, self.num_envs)
+        if waiting.all():
+            self._start(self._all)
+            unmoved = np.zeros(self.num_envs, dtype=np.bool_)
+            return self.system.observe(self.state), np.zeros(self.num_envs), unmoved, unmoved.copy(), {}
         rows = np.flatnonzero(~waiting) if waiting.any() else self._all
-        outcome = self.system.step(self.state, rows, self.system.check_actions(actions, self.num_envs), self.rngs)
+        outcome = self.system.step(self.state, rows, actions, self.rngs)
         info = self._info(rows, outcome)
         truncated = np.zeros(self.num_envs, dtype=np.bool_)
         if self.max_episode_steps is not None:
@@ -264,7 +275,8 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
 
     def _info(self, rows: IntArray, outcome: Outcome) -> Info:
         summary = self._summary.add(rows, outcome.metrics)
-        mask = self._everywhere if len(rows) == self.num_envs else np.isin(self._all, rows)
+        mask = np.zeros(self.num_envs, dtype=np.bool_)
+        mask[rows] = True
         names = self._summary.names
         info: Info = dict(zip(names, outcome.metrics.T, strict=True))
         info["member_reward"] = outcome.member_reward

@@ -163,7 +163,7 @@ def load_system(target: str | type[System[Any]]) -> type[System[Any]]:
         module, _, name = target.partition(":")
         try:
             found = getattr(import_module(module), name)
-        except (ImportError, AttributeError, ValueError) as error:
+        except (ImportError, AttributeError, TypeError, ValueError) as error:
             raise ValueError(
                 f"system={target!r} cannot be loaded ({error}); expected 'package.module:Class'"
             ) from error

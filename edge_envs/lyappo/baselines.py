@@ -103,7 +103,7 @@ class DriftPrice:
         largest = backlog.reshape(len(backlog), 2, system.members, -1).max(axis=3)
         price = largest / self._weights[:, None]
         if state is not None:
-            fresh = np.zeros(len(price), bool) if episode_start is None else np.asarray(episode_start)
+            fresh = np.zeros(len(price), bool) if episode_start is None else np.atleast_1d(episode_start)
             price = np.where(fresh[:, None, None], price, PRICE_MEMORY * state + (1 - PRICE_MEMORY) * price)
         cost = [np.einsum("bsm,sk->bmk", price, table) for table in self._tables]
         choice = np.stack([c.argmin(axis=2) for c in cost], axis=2).reshape(len(price), -1)
@@ -158,10 +158,10 @@ class RegimeTable:
         for b, level in itertools.product(range(bins), range(len(rates))):
             gain = 10 ** ((self._first + b + 0.5) * TABLE_BIN_DB / 10)
             distance = distance_for_gain(gain, p.antenna_gain, p.carrier_hz, p.path_loss_exponent)
-            held = config.model_copy(update={
-                "placement": "spread", "distance_min_m": distance, "distance_max_m": distance,
-                "blockage_loss_db": 0.0, "arrival_levels": (), "arrival_rate": rates[level],
-            })  # fmt: skip
+            held = config.replace(
+                placement="spread", distance_min_m=distance, distance_max_m=distance, blockage_loss_db=0.0,
+                arrival_levels=(), arrival_rate=rates[level],
+            )  # fmt: skip
             candidates = shared_partitions(system)
             run = partial(simulate_fixed, LyaPPOSystem(held), periods=TABLE_PERIODS, worlds=TABLE_WORLDS, seed=seed)
             found = _search(candidates, run)

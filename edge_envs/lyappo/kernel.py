@@ -263,6 +263,20 @@ def report(p: Parameters, s: State, row: int, member: NDArray[np.float64], metri
     return reward
 
 
+@kernel_part
+def close_period(
+    p: Parameters, s: State, row: int, at: int, finished: int, dropped: int, observation: NDArray[np.float32],
+    reward: NDArray[np.float64], member: NDArray[np.float64], metrics: NDArray[np.float64],
+) -> None:  # fmt: skip
+    """Close a row's period with the regime draws on `at` and report it, given its `leavers` before the period."""
+    end_period(p, s, row, at)
+    encode(p, s, row, observation)
+    reward[row] = report(p, s, row, member, metrics)
+    finished_now, dropped_now = leavers(p, s, row)
+    metrics[row, 8] = finished_now - finished
+    metrics[row, 12] = dropped_now - dropped
+
+
 @kernel
 def run(
     p: Parameters, s: State, rows: NDArray[np.int64], choices: NDArray[np.int64], observation: NDArray[np.float32],
@@ -282,12 +296,7 @@ def run(
             else:
                 allocate_optimally(p, s, row)
             finish_slot(p, s, row, slot * slot_draws + channel_draws)
-        end_period(p, s, row, p.slots * slot_draws)
-        encode(p, s, row, observation)
-        reward[row] = report(p, s, row, member, metrics)
-        finished_now, dropped_now = leavers(p, s, row)
-        metrics[row, 8] = finished_now - finished
-        metrics[row, 12] = dropped_now - dropped
+        close_period(p, s, row, p.slots * slot_draws, finished, dropped, observation, reward, member, metrics)
 
 
 @kernel

@@ -127,4 +127,4 @@ class LyaPPOSystem(System[State]):
         """Shares (rows, M, N) scaled down where their sum over `axes` exceeds one, and how many sums did."""
         total = shares.sum(axis=axes, keepdims=True)
         scaled = shares / np.maximum(total, 1.0)
-        return scaled.reshape(len(shares), -1), (total > 1.0).sum(axis=(1, 2, 3))
+        return scaled.reshape(len(shares), -1), (total > 1.0).sum(axis=(1, 2))

@@ -1,0 +1,41 @@
+# Two commands matter: `make train` and `make test`. Both set up .venv first, and again when its inputs change.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?= --env LyaPPO-v0
+export OMP_NUM_THREADS ?= 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: train test lint types unit smoke benchmark clean
+
+train: $(VENV)/stamp
+	$(BIN)/python train.py $(ARGS)
+
+test: lint types unit smoke
+
+lint: $(VENV)/stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/stamp
+	$(BIN)/mypy
+
+unit: $(VENV)/stamp
+	$(BIN)/python -m pytest -n 2
+
+# The main job from end to end, small: train, evaluate what was trained, and the benchmark programme.
+smoke: $(VENV)/stamp
+	rm -rf $(VENV)/smoke
+	$(BIN)/python train.py --env LyaPPO-v0 --steps 8192 --run $(VENV)/smoke --seeds 2 --episodes 4
+	$(BIN)/python evaluate.py --env LyaPPO-v0 --policies best-fixed $(VENV)/smoke random --seeds 2 --episodes 4
+
+benchmark: $(VENV)/stamp
+	$(BIN)/python -m benchmarks
+
+$(VENV)/stamp: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt torch -e ".[train,reference,dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,324 @@
+"""Slow reference solutions of Problems 3, 4 and 5: what a convex solver says, to check and to time the closed forms.
+
+CVXPY gets each problem in units in which its numbers are of order one: backlogs divided by the largest one (or by the
+cost of the first bit, if that is more), shares by a `unit` of the resource, the objective by both. Its answer is clipped to the feasible set, and the certificate of what
+is left is computed here by weak duality, not taken from the solver: for any price `mu >= 0` of the total `S = sum x`,
+
+    c(S) - mu S - min_{0 <= T <= C} (c(T) - mu T)  +  sum_i (Q_i - mu)^+ (Q_i/tau - x_i) + (mu - Q_i)^+ x_i
+
+bounds the distance to the optimum, with the cost `c` and the capacity `C` of the total (all divided by tau). Of the
+prices "marginal cost of S" and "backlog of a queue" the one with the smallest bound is reported, and the bound relative
+to `sum_i Q_i x_i`, or to the unit of the objective where that is more: a solver leaves specks where nothing is worth
+serving.
+
+Needs the extra `reference`.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from edge_envs.lyappo import kernel
+from edge_envs.lyappo.config import Parameters
+from edge_envs.lyappo.model import EDGE, LOCAL, TRANSMIT, State, fading_draws
+from edge_envs.lyappo.solvers import LN2, Floats, Split, _queues, full_power_rate, power_for_rate
+
+TOLERANCE = 1e-12
+"""Asked of the interior-point method, in the problems' units; at times it stops short of it for want of digits."""
+
+Form = Callable[..., tuple[Any, Any]]
+"""Builds a CVXPY problem and its variable from named numbers, or from CVXPY parameters in their place."""
+Solve = Callable[[Form, dict[str, Any]], Floats]
+"""Solution of a form for the given numbers."""
+
+
+def load_cvxpy() -> Any:
+    """The module `cvxpy`.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    try:
+        import cvxpy
+    except ImportError as error:
+        raise ImportError("the reference solver needs CVXPY: pip install 'edge-envs[reference]'") from error
+    return cvxpy
+
+
+def local_form(queue: Any, full: Any, cap: Any, cost: Any) -> tuple[Any, Any]:
+    """Problem 3: min cost (sum x)^3 - queue x, subject to 0 <= x <= full, sum x <= cap."""
+    cp = load_cvxpy()
+    x = cp.Variable(queue.size, nonneg=True)
+    value = cost * cp.power(cp.sum(x), 3) - queue @ x
+    return cp.Problem(cp.Minimize(value), [x <= full, cp.sum(x) <= cap]), x
+
+
+def transmit_form(queue: Any, full: Any, cap: Any, slope: Any, offset: Any) -> tuple[Any, Any]:
+    """Problem 4: min exp(slope sum x + offset) - queue x, subject to 0 <= x <= full, sum x <= cap.
+
+    The cost's factor stands in the exponent, which is then of order one at the optimum whatever the channel.
+    """
+    cp = load_cvxpy()
+    x = cp.Variable(queue.size, nonneg=True)
+    value = cp.exp(slope * cp.sum(x) + offset) - queue @ x
+    return cp.Problem(cp.Minimize(value), [x <= full, cp.sum(x) <= cap]), x
+
+
+def edge_form(queue: Any, full: Any, cap: Any) -> tuple[Any, Any]:
+    """Problem 5: max queue x, subject to 0 <= x <= full, sum x <= cap."""
+    cp = load_cvxpy()
+    x = cp.Variable(queue.size, nonneg=True)
+    return cp.Problem(cp.Maximize(queue @ x), [x <= full, cp.sum(x) <= cap]), x
+
+
+def optimum(problem: Any, x: Any) -> Floats:
+    """Solve a CVXPY problem with Clarabel.
+
+    Raises:
+        RuntimeError: the solver gave no solution.
+    """
+    with warnings.catch_warnings():
+        # Short of the tolerance the status is "inaccurate"; how much so, the certificate tells.
+        warnings.filterwarnings("ignore", message="Solution may be inaccurate")
+        limits = {"tol_gap_abs": TOLERANCE, "tol_gap_rel": TOLERANCE, "tol_feas": TOLERANCE}
+        problem.solve(solver="CLARABEL", **limits)
+    if x.value is None:
+        raise RuntimeError(f"Clarabel found no solution, status {problem.status!r}")
+    return np.asarray(x.value, dtype=np.float64)
+
+
+def rebuild(form: Form, numbers: dict[str, Any]) -> Floats:
+    """Solve a form as a problem built for these numbers alone."""
+    return optimum(*form(**numbers))
+
+
+def solve_local_cvxpy(
+    backlog_cycles: ArrayLike,
+    *,
+    slot_s: float,
+    weight: float,
+    energy_coefficient: float,
+    frequency_max_hz: float,
+    solve: Solve = rebuild,
+) -> Split:
+    """Problem 3 of one device by CVXPY: frequencies of its services [cycles/s], as `solve_local`.
+
+    Raises:
+        ImportError: CVXPY is not installed.
+        ValueError: a backlog that is not a vector of finite numbers >= 0.
+        RuntimeError: the solver failed.
+    """
+    queues = _queues(backlog_cycles)[0].ravel()
+    scale = weight * energy_coefficient
+    worth = float(queues.max())
+    unit = min(frequency_max_hz, float(queues.sum()) / slot_s, math.sqrt(worth / (3.0 * scale)))
+    if unit <= 0.0:
+        return Split(np.zeros_like(queues), 0.0, worth, 0.0)
+    numbers = _shared_numbers(queues, slot_s, frequency_max_hz, unit, worth)
+    share = solve(local_form, {**numbers, "cost": scale * unit * unit / worth}) * unit
+    share = feasible(share, queues / slot_s, frequency_max_hz)
+    price, gap = certify(
+        queues, share, slot_s, frequency_max_hz, worth * unit,
+        cost=lambda total: scale * total**3,
+        marginal=lambda total: 3.0 * scale * total * total,
+        best_total=lambda price: math.sqrt(price / (3.0 * scale)),
+    )  # fmt: skip
+    return Split(share, float(share.sum()), price, gap)
+
+
+def solve_transmit_cvxpy(
+    backlog_bits: ArrayLike,
+    *,
+    slot_s: float,
+    weight: float,
+    gain: float,
+    power_max_w: float,
+    bandwidth_hz: float,
+    noise_w_per_hz: float,
+    solve: Solve = rebuild,
+) -> Split:
+    """Problem 4 of one device by CVXPY: rates of its services [bit/s] and their power [W], as `solve_transmit`.
+
+    Raises:
+        ImportError: CVXPY is not installed.
+        ValueError: a backlog that is not a vector of finite numbers >= 0.
+        RuntimeError: the solver failed.
+    """
+    queues = _queues(backlog_bits)[0].ravel()
+    rate_max = full_power_rate(gain, power_max_w, bandwidth_hz, noise_w_per_hz)
+    largest = float(queues.max())
+    unit = min(bandwidth_hz, float(queues.sum()) / slot_s, rate_max)
+    first_bit = weight * noise_w_per_hz * LN2 / gain if gain > 0.0 else math.inf
+    if unit <= 0.0 or first_bit == math.inf:
+        return Split(np.zeros_like(queues), 0.0, largest, 0.0)
+    slope = LN2 * unit / bandwidth_hz
+    worth = max(largest, first_bit)
+    numbers = _shared_numbers(queues, slot_s, rate_max, unit, worth)
+    numbers |= {"slope": slope, "offset": math.log(first_bit / worth / slope)}
+    share = feasible(solve(transmit_form, numbers) * unit, queues / slot_s, rate_max)
+    price, gap = certify(
+        queues, share, slot_s, rate_max, worth * unit,
+        cost=lambda total: weight * power_for_rate(total, gain, bandwidth_hz, noise_w_per_hz),
+        marginal=lambda total: first_bit * 2.0 ** (total / bandwidth_hz),
+        best_total=lambda price: bandwidth_hz * math.log2(max(price / first_bit, 1.0)),
+    )  # fmt: skip
+    total = float(share.sum())
+    power = power_for_rate(total, gain, bandwidth_hz, noise_w_per_hz)
+    return Split(share, total, price, gap, min(power_max_w, power))
+
+
+def solve_edge_cvxpy(
+    backlog_cycles: ArrayLike, *, slot_s: float, frequency_max_hz: float, solve: Solve = rebuild
+) -> Split:
+    """Problem 5 by CVXPY: server frequencies of all queues [cycles/s], as `solve_edge`.
+
+    Raises:
+        ImportError: CVXPY is not installed.
+        ValueError: a backlog that is not a vector of finite numbers >= 0.
+        RuntimeError: the solver failed.
+    """
+    queues = _queues(backlog_cycles)[0].ravel()
+    worth = float(queues.max())
+    unit = min(frequency_max_hz, float(queues.sum()) / slot_s)
+    if unit <= 0.0:
+        return Split(np.zeros_like(queues), 0.0, worth, 0.0)
+    share = solve(edge_form, _shared_numbers(queues, slot_s, frequency_max_hz, unit, worth)) * unit
+    share = feasible(share, queues / slot_s, frequency_max_hz)
+    price, gap = certify(
+        queues, share, slot_s, frequency_max_hz, worth * unit,
+        cost=lambda total: 0.0,
+        marginal=lambda total: 0.0,
+        best_total=lambda price: frequency_max_hz if price > 0.0 else 0.0,
+    )  # fmt: skip
+    return Split(share, float(share.sum()), price, gap)
+
+
+def _shared_numbers(queues: Floats, slot_s: float, cap: float, unit: float, worth: float) -> dict[str, Any]:
+    """What all three forms take, in units of the resource and of a backlog's worth."""
+    return {"queue": queues / worth, "full": queues / slot_s / unit, "cap": cap / unit}
+
+
+def feasible(share: Floats, full: Floats, cap: float) -> Floats:
+    """The share, clipped to what empties the queues and then scaled down to the capacity."""
+    clipped: Floats = np.clip(share, 0.0, full)
+    total = clipped.sum()
+    return clipped * (cap / total) if total > cap else clipped
+
+
+def certify(
+    queues: Floats,
+    share: Floats,
+    slot_s: float,
+    cap: float,
+    least: float,
+    *,
+    cost: Callable[[float], float],
+    marginal: Callable[[float], float],
+    best_total: Callable[[float], float],
+) -> tuple[float, float]:
+    """Price with the smallest weak-duality bound on a feasible `share`, and the bound relative to max(sum Q x, least).
+
+    The cost of the total comes as its value, its derivative and the total at which the derivative meets a price.
+    """
+    total = float(share.sum())
+    best = (0.0, math.inf)
+    for price in (marginal(total), *queues.tolist()):
+        other = min(cap, best_total(price))
+        left = np.maximum(queues - price, 0.0) @ (queues / slot_s - share) + np.maximum(price - queues, 0.0) @ share
+        bound = cost(total) - cost(other) - price * (total - other) + left
+        if bound < best[1]:
+            best = price, bound
+    return best[0], max(best[1], 0.0) / max(float(queues @ share), least)
+
+
+class CompiledReference:
+    """The CVXPY solutions with problems that are compiled once per number of queues and then only get new numbers.
+
+    Same interface as the functions above, without the time that CVXPY takes to build a problem (its rules for
+    parametrised problems, "DPP", are met).
+
+    Raises:
+        ImportError: CVXPY is not installed.
+    """
+
+    def __init__(self) -> None:
+        self._cvxpy = load_cvxpy()
+        self._problems: dict[tuple[Form, int], tuple[Any, Any, dict[str, Any]]] = {}
+        self.solve_local = partial(solve_local_cvxpy, solve=self._solve)
+        self.solve_transmit = partial(solve_transmit_cvxpy, solve=self._solve)
+        self.solve_edge = partial(solve_edge_cvxpy, solve=self._solve)
+
+    def _solve(self, form: Form, numbers: dict[str, Any]) -> Floats:
+        key = form, len(numbers["queue"])
+        if key not in self._problems:
+            parameters = {
+                name: self._cvxpy.Parameter(np.shape(value), nonneg=name != "offset") for name, value in numbers.items()
+            }
+            problem, x = form(**parameters)
+            self._problems[key] = problem, x, parameters
+        problem, x, parameters = self._problems[key]
+        for name, value in numbers.items():
+            parameters[name].value = value
+        return optimum(problem, x)
+
+
+class ReferenceAllocator:
+    """`kernel.run` with CVXPY's allocations in every slot, for `LyaPPO-v0` with `solver="cvxpy"`.
+
+    Raises:
+        ImportError: CVXPY is not installed.
+    """
+
+    def __init__(self, parameters: Parameters) -> None:
+        p, reference = parameters, CompiledReference()
+        self._local = partial(
+            reference.solve_local, slot_s=p.slot_s, weight=p.weight_local, energy_coefficient=p.energy_coefficient,
+            frequency_max_hz=p.frequency_local_max_hz,
+        )  # fmt: skip
+        self._transmit = partial(
+            reference.solve_transmit, slot_s=p.slot_s, weight=p.weight_transmit, power_max_w=p.power_max_w,
+            bandwidth_hz=p.bandwidth_hz, noise_w_per_hz=p.noise_w_per_hz,
+        )  # fmt: skip
+        self._edge = partial(reference.solve_edge, slot_s=p.slot_s, frequency_max_hz=p.frequency_edge_max_hz)
+
+    def run(
+        self, p: Parameters, s: State, rows: NDArray[np.int64], choices: NDArray[np.int64],
+        observation: NDArray[np.float32], reward: NDArray[np.float64], member: NDArray[np.float64],
+        metrics: NDArray[np.float64],
+    ) -> None:  # fmt: skip
+        """Advance `rows` by one period, as `kernel.run`."""
+        channel_draws = fading_draws(p) * p.num_devices
+        slot_draws = channel_draws + p.num_devices * p.num_services
+        for row in rows.tolist():
+            finished, dropped = kernel.leavers(p, s, row)
+            kernel.begin_period(p, s, row, choices)
+            for slot in range(p.slots):
+                kernel.draw_channels(p, s, row, slot * slot_draws)
+                self._allocate(p, s, row)
+                kernel.finish_slot(p, s, row, slot * slot_draws + channel_draws)
+            kernel.close_period(
+                p, s, row, p.slots * slot_draws, finished, dropped, observation, reward, member, metrics
+            )
+
+    def _allocate(self, p: Parameters, s: State, row: int) -> None:
+        """Solve Problems 3, 4 and 5 for the slot; keeps the period's largest relative duality gap."""
+        backlog = s.queues.backlog[row]
+        splits = []
+        for m in range(p.num_devices):
+            own = slice(m * p.num_services, (m + 1) * p.num_services)
+            local = self._local(backlog[LOCAL, own])
+            transmit = self._transmit(backlog[TRANSMIT, own], gain=float(s.gain[m]))
+            s.allocation[row, LOCAL, own] = local.share
+            s.allocation[row, TRANSMIT, own] = transmit.share
+            s.power_w[row, m] = transmit.power_w
+            splits += [local, transmit]
+        edge = self._edge(backlog[EDGE])
+        s.allocation[row, EDGE] = edge.share
+        s.certificate[row] = max(s.certificate[row], edge.gap, *(split.gap for split in splits))

@@ -1,0 +1,1 @@
+"""Reproductions: every published table of this project, from one command."""

@@ -1,0 +1,174 @@
+"""LyaPPO-v0: learned agents beside the baselines, over several training seeds.
+
+`python -m experiments.lyappo` trains everything and writes docs/results/lyappo.json and .md; runs that exist in the
+run folder are used again, so the tables can be made anew from the networks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+from rich.console import Console
+
+from agents.compare import HEALTHY_RATIO, Entry, baseline_names, compare
+from agents.learn import train
+from agents.runs import BEST, LAST, Run, RunConfig, provenance, write_atomically
+from agents.score import Table, interval
+from agents.settings import AgentName, PolicyName, settings_for
+
+ENV = "LyaPPO-v0"
+METRICS = ("power_mw", "energy_local_j", "energy_transmit_j", "reward", "finished_over_arrived", "mean_cut")
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """One learned agent of the tables."""
+
+    label: str
+    agent: AgentName = "ppo"
+    policy: PolicyName = "shared"
+    decision: str = "partition"
+
+
+AGENTS: Mapping[str, tuple[Agent, ...]] = {
+    "default": (
+        Agent("LyaPPO, shared"),
+        Agent("LyaPPO, central", policy="central"),
+        Agent("DDPG-Cov, central", agent="ddpg", policy="central"),
+        Agent("DDPG-Cov, shared", agent="ddpg"),
+        Agent("PPO joint, shared", decision="joint"),
+        Agent("PPO joint, central", policy="central", decision="joint"),
+    ),
+    "dynamic": (Agent("LyaPPO, shared"), Agent("LyaPPO, central", policy="central")),
+    "dynamic-full": (Agent("LyaPPO, shared"),),
+}
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Train, evaluate and tabulate."""
+
+    presets: tuple[str, ...] = tuple(AGENTS)
+    """Presets to do."""
+    training_seeds: int = 3
+    """Trainings per agent, seeds 1, 2, ..."""
+    seeds: int = 5
+    """Evaluation seeds."""
+    episodes: int = 16
+    """Episodes per evaluation seed."""
+    steps: int | None = None
+    """Training steps (default: each agent's own)."""
+    runs: Path = Path("runs/experiments-lyappo")
+    """Where the runs are kept."""
+    out: Path = Path("docs/results")
+    """Where the tables go."""
+
+
+def trained(agent: Agent, preset: str, seed: int, arguments: Arguments) -> Run:
+    """The run of an agent, trained now unless it is there already."""
+    name = f"{preset}__{agent.agent}-{agent.policy}-{agent.decision}__{seed}"
+    path = arguments.runs / name
+    if (path / LAST).exists():
+        return Run.open(path)
+    settings = settings_for(ENV, agent.agent, agent.policy, agent.decision)
+    if arguments.steps is not None:
+        settings = settings.model_copy(update={"steps": arguments.steps})
+    options = {} if agent.decision == "partition" else {"decision": agent.decision}
+    run = Run.create(
+        RunConfig(
+            env_id=ENV, preset=preset, options=options, agent=agent.agent, policy=agent.policy, settings=settings,
+            seed=seed,
+        ),
+        path,
+    )  # fmt: skip
+    result = train(run, quiet=True)
+    share = result.env_seconds / result.seconds
+    print(f"{name}: {result.steps} steps, {result.seconds:.0f} s, {share:.1%} in the environment", flush=True)
+    return run
+
+
+def rows_of(preset: str, arguments: Arguments) -> dict[str, dict[str, Any]]:
+    """Table of one preset: for each policy the metrics, and for learned ones the values by training seed."""
+    common = {"seeds": arguments.seeds, "episodes": arguments.episodes}
+    baselines = [Entry(name) for name in baseline_names(ENV, preset, {})]
+    rows = {name: summary([scores]) for name, scores in compare(baselines, ENV, preset, {}, **common).items()}
+    for agent in AGENTS[preset]:
+        runs = [trained(agent, preset, seed, arguments) for seed in range(1, arguments.training_seeds + 1)]
+        for model in (LAST, BEST):
+            entries = [Entry(f"{seed}", run, model) for seed, run in enumerate(runs, 1)]
+            results = compare(entries, ENV, preset, {}, **common)
+            label = agent.label + (" (best validated)" if model == BEST else "")
+            rows[label] = summary(list(results.values()))
+    return rows
+
+
+def summary(runs: list[Table]) -> dict[str, Any]:
+    """Mean over runs and evaluation seeds; the interval is over evaluation seeds of the runs' mean."""
+    result: dict[str, Any] = {}
+    for name in METRICS:
+        values = np.mean([run[name] for run in runs], axis=0)
+        spread = interval(values)
+        result[name] = {
+            "mean": spread.mean,
+            "half_width": spread.half_width,
+            "by_training_seed": [float(run[name].mean()) for run in runs],
+        }
+    return result
+
+
+def markdown(preset: str, rows: Mapping[str, Mapping[str, Any]], arguments: Arguments) -> str:
+    """The table of one preset."""
+    best = rows["best-fixed"]["power_mw"]["mean"]
+    lines = [
+        f"## Preset `{preset}`",
+        "",
+        "| policy | mW per device | against best-fixed | reward | finished / arrived | by training seed [mW] |",
+        "|---|---|---|---|---|---|",
+    ]
+    for label, row in rows.items():
+        power, reward, ratio = row["power_mw"], row["reward"], row["finished_over_arrived"]
+        by_seed = power["by_training_seed"]
+        healthy = min(ratio["by_training_seed"]) >= HEALTHY_RATIO
+        energy = f"{power['mean']:.1f} ± {power['half_width']:.1f}" if healthy else "(work left undone)"
+        against = f"{100 * (power['mean'] / best - 1):+.1f} %" if healthy else "-"
+        seeds = ", ".join(f"{value:.1f}" for value in by_seed) if len(by_seed) > 1 else "-"
+        lines.append(
+            f"| {label} | {energy} | {against} | {reward['mean']:.3f} ± {reward['half_width']:.3f} "
+            f"| {ratio['mean']:.3f} | {seeds} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    """Run the experiment; returns the exit status."""
+    arguments = tyro.cli(Arguments, description=__doc__)
+    console = Console()
+    tables = {preset: rows_of(preset, arguments) for preset in arguments.presets}
+    text = [
+        "# LyaPPO-v0: measured results",
+        "",
+        f"Made by `python -m experiments.lyappo`: {arguments.training_seeds} training seeds per learned agent, "
+        f"{arguments.seeds} evaluation seeds x {arguments.episodes} episodes of 200 periods, their first quarter left "
+        "out. ± is half of the 95 % confidence interval over evaluation seeds. Learned policies act deterministically; "
+        "plain rows are the networks at the end of training, `best validated` those with the best validation reward.",
+        "Energies are shown only where every run finished at least "
+        f"{HEALTHY_RATIO} of the tasks that arrived: below that, energy is saved by leaving work undone.",
+        "",
+        *(markdown(preset, rows, arguments) for preset, rows in tables.items()),
+    ]
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    write_atomically(arguments.out / "lyappo.md", "\n".join(text).encode())
+    document = {"tables": tables, "provenance": provenance()}
+    write_atomically(arguments.out / "lyappo.json", json.dumps(document, indent=1).encode())
+    console.print("\n".join(text))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

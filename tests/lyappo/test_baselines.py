@@ -1,0 +1,109 @@
+"""The baselines: what they choose, what they may see, and how they rank."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+import edge_envs  # noqa: F401  (registers the ids)
+from agents.score import score
+from edge_envs.core.policy import baselines_of, make_baseline
+from edge_envs.lyappo.search import best_stable, shared_partitions, simulate_fixed
+from edge_envs.lyappo.system import LyaPPOSystem
+
+
+@pytest.fixture(scope="module")
+def power():
+    """Mean mW and finished over arrived of each baseline of the default preset."""
+    env = gym.make_vec("LyaPPO-v0", num_envs=1)
+    table = {}
+    for name in baselines_of(env):
+        scores = score(lambda env, name=name: make_baseline(name, env), "LyaPPO-v0", "default", {}, seeds=2, episodes=8)
+        table[name] = scores["power_mw"].mean(), scores["finished_over_arrived"].mean()
+    return table
+
+
+def test_ranking_of_the_default_preset(power):
+    order = sorted(power, key=lambda name: power[name][0])
+    assert order == ["best-fixed", "price", "fixed", "local", "random", "edge"]
+    assert power["edge"][1] < 0.6, "sending everything is more than the link carries"
+    assert all(power[name][1] > 0.98 for name in order[:-1])
+
+
+def test_dynamic_preset_adds_the_regime_table_which_beats_fixed_cuts():
+    names = baselines_of(gym.make_vec("LyaPPO-v0", num_envs=1, preset="dynamic"))
+    assert "regime-table" in names
+    found = {
+        name: score(lambda env, name=name: make_baseline(name, env), "LyaPPO-v0", "dynamic", {}, seeds=2, episodes=8)
+        for name in ("best-fixed", "regime-table")
+    }
+    assert found["regime-table"]["power_mw"].mean() < 0.85 * found["best-fixed"]["power_mw"].mean()
+
+
+@pytest.mark.parametrize("kind", [gym.make, gym.make_vec])
+@pytest.mark.parametrize("preset", ["default", "dynamic-full"])
+def test_every_baseline_acts_in_both_shells(kind, preset):
+    env = kind("LyaPPO-v0", preset=preset, num_devices=2)
+    for name in baselines_of(env.unwrapped):
+        policy = make_baseline(name, env.unwrapped, seed=1)
+        observation, _ = env.reset(seed=0)
+        state = None
+        for _ in range(3):
+            action, state = policy.predict(observation, state, np.zeros(np.shape(observation)[:-1], bool))
+            assert env.action_space.contains(action), name
+            observation, *_ = env.step(action)
+
+
+def test_fixed_choices():
+    env = gym.make("LyaPPO-v0", k_min=1).unwrapped
+    last = env.system.config.last_cut
+    cut = {name: make_baseline(name, env).predict(np.zeros(1))[0] + 1 for name in ("fixed", "local", "edge")}
+    np.testing.assert_array_equal(cut["fixed"], np.tile((last + 1) // 2, 4))
+    np.testing.assert_array_equal(cut["local"], np.tile(last, 4))
+    np.testing.assert_array_equal(cut["edge"], 1)
+
+
+def test_joint_decision_offers_random_only():
+    assert list(baselines_of(gym.make("LyaPPO-v0", decision="joint").unwrapped)) == ["random"]
+
+
+def test_unknown_baseline_names_the_nearest():
+    env = gym.make("LyaPPO-v0").unwrapped
+    with pytest.raises(ValueError, match=r"policy='prize' does not exist.*did you mean 'price'"):
+        make_baseline("prize", env)
+
+
+def test_price_waits_for_the_backlog():
+    """Without a backlog the middle cut; with expensive transmission everything local."""
+    env = gym.make("LyaPPO-v0").unwrapped
+    env.reset(seed=0)
+    policy = make_baseline("price", env)
+    observation = np.zeros(env.observation_space.shape)
+    np.testing.assert_array_equal(policy.predict(observation)[0], env.system.initial_cut)
+    env.state.queues.backlog[0, 1] = 1e9
+    np.testing.assert_array_equal(policy.predict(observation)[0], np.tile(env.system.choices - 1, 4))
+
+
+def test_search_discards_unstable_partitions():
+    """All-edge is the cheapest in energy weights alone but starves; the search must not return it."""
+    reward = np.array([[-1.0], [-3.0], [-2.0]])
+    ratio = np.array([[0.5], [1.0], [0.99]])
+    assert best_stable(reward, ratio) == [2]
+    assert best_stable(reward, np.array([[0.5], [0.3], [0.2]])) == [0], "none stable: the one that finishes most"
+
+
+def test_search_is_reproducible_and_apart_from_environment_seeds():
+    system = LyaPPOSystem.from_options("default", {"num_devices": 2})
+    candidates = shared_partitions(system)
+    assert candidates.shape == (36, 4)
+    first = simulate_fixed(system, candidates[:5], periods=40, worlds=2, seed=0)
+    again = simulate_fixed(system, candidates[:5], periods=40, worlds=2, seed=0)
+    other = simulate_fixed(system, candidates[:5], periods=40, worlds=2, seed=1)
+    np.testing.assert_array_equal(first.reward, again.reward)
+    assert not np.array_equal(first.reward, other.reward)
+
+
+def test_partitions_stay_few_with_many_services():
+    system = LyaPPOSystem.from_options("default", {"num_services": 4, "cuts": "all"})
+    candidates = shared_partitions(system)
+    assert len(candidates) <= 4096
+    assert {0, *(system.choices - 1).tolist()} <= set(candidates.ravel().tolist())
