@@ -9,9 +9,10 @@ from typing import Annotated
 
 import tyro
 from rich.console import Console
+from rich.text import Text
 
 from agents.cli import fail, parse_options
-from agents.compare import as_json, compare, find_entry, headline_of, rich_table
+from agents.compare import as_json, compare, find_entries, headline_of, rich_table
 from agents.runs import provenance, write_atomically
 
 
@@ -38,20 +39,18 @@ class Arguments:
 def main() -> int:
     """Run the script; returns its exit status."""
     arguments = tyro.cli(Arguments, description=__doc__)
-    console = Console()
+    console = Console(markup=False, emoji=False)
     try:
         options = parse_options(arguments.set)
         if arguments.seeds < 1 or arguments.episodes < 1:
             raise ValueError(f"--seeds {arguments.seeds} --episodes {arguments.episodes}: both must be at least 1")
-        if not arguments.policies:
-            raise ValueError("--policies names none; give baselines or run folders")
-        if len(set(arguments.policies)) < len(arguments.policies):
-            raise ValueError("--policies names one twice; give each once")
-        entries = [find_entry(name, arguments.env, arguments.preset, options) for name in arguments.policies]
+        if arguments.json is not None and (arguments.json.is_dir() or not arguments.json.parent.is_dir()):
+            raise ValueError(f"--json {arguments.json} cannot be written; name a file in a folder that exists")
+        entries = find_entries(arguments.policies, arguments.env, arguments.preset, options)
         with console.status("evaluating") as status:
             results = compare(
                 entries, arguments.env, arguments.preset, options, seeds=arguments.seeds, episodes=arguments.episodes,
-                on_done=lambda name: status.update(f"evaluated {name}"),
+                on_done=lambda name: status.update(Text(f"evaluated {name}")),
             )  # fmt: skip
         columns = headline_of(arguments.env, arguments.preset, options)
         title = f"{arguments.env}, preset {arguments.preset}: {arguments.seeds} seeds x {arguments.episodes} episodes"
@@ -59,12 +58,18 @@ def main() -> int:
         if arguments.json is not None:
             setting = asdict(arguments) | {"set": options, "json": str(arguments.json)}
             document = {"setting": setting, **as_json(results), "provenance": provenance()}
-            write_atomically(arguments.json, json.dumps(document, indent=2, allow_nan=False).encode())
+            try:
+                write_atomically(arguments.json, json.dumps(document, indent=2, allow_nan=False).encode())
+            except OSError as error:
+                raise ValueError(f"--json {arguments.json} cannot be written ({error.strerror})") from error
             console.print(f"written: {arguments.json}", soft_wrap=True)
     except ValueError as error:
         fail(error)
     except OSError as error:
-        fail(f"{arguments.json} cannot be written ({error.strerror}); name another file")
+        fail(f"{error}; name another path")
+    except KeyboardInterrupt:
+        console.print("interrupted")
+        return 130
     return 0
 
 

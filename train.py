@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
+from pydantic import ValidationError
 from rich.console import Console
 
 from agents.cli import fail, parse_options
 from agents.compare import Entry, baseline_names, compare, headline_of, rich_table
 from agents.learn import train
 from agents.runs import Run, RunConfig
-from agents.settings import default_policy, settings_for
+from agents.settings import Settings, default_policy, settings_for
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ def configure(arguments: Arguments) -> RunConfig:
         raise ValueError(
             f"--seeds {arguments.seeds} --episodes {arguments.episodes}: give seeds >= 0 and episodes >= 1"
         )
-    if arguments.seed < 0:
-        raise ValueError(f"--seed {arguments.seed} is negative; give a whole number >= 0")
+    if not 0 <= arguments.seed < 1 << 32:
+        raise ValueError(f"--seed {arguments.seed} is not possible; give a whole number from 0 to {(1 << 32) - 1}")
     baseline_names(arguments.env, arguments.preset, options)
     policy = arguments.policy or default_policy(arguments.agent)
     decision = str(options.get("decision", "partition"))
@@ -67,10 +68,13 @@ def configure(arguments: Arguments) -> RunConfig:
     settings = settings_for(arguments.env, arguments.agent, policy, decision, arguments.hyperparameters)
     changes = {"steps": arguments.steps, "num_envs": arguments.num_envs}
     for name, value in changes.items():
-        if value is not None:
-            if value < 1:
-                raise ValueError(f"--{name.replace('_', '-')} {value} must be at least 1")
-            settings = settings.model_copy(update={name: value})
+        if value is None:
+            continue
+        try:
+            settings = Settings(**{**settings.model_dump(), name: value})
+        except ValidationError as error:
+            message = error.errors(include_url=False)[0]["msg"]
+            raise ValueError(f"--{name.replace('_', '-')} {value} is not possible: {message}") from None
     return RunConfig(
         env_id=arguments.env, preset=arguments.preset, options=options, agent=arguments.agent, policy=policy,
         hyperparameters=arguments.hyperparameters, settings=settings, seed=arguments.seed,
@@ -96,22 +100,41 @@ def show_comparison(run: Run, console: Console, seeds: int, episodes: int) -> No
 def main() -> int:
     """Run the script; returns its exit status."""
     arguments = tyro.cli(Arguments, description=__doc__)
-    console = Console()
+    console = Console(markup=False, emoji=False)
     try:
-        run = Run.create(configure(arguments), arguments.run)
-        result = train(run)
+        return run_and_compare(arguments, console)
     except ValueError as error:
         fail(error)
+    except OSError as error:
+        fail(f"the run folder cannot be written ({error}); name another with --run")
+    except KeyboardInterrupt:
+        console.print("interrupted")
+        return 130
+
+
+def run_and_compare(arguments: Arguments, console: Console) -> int:
+    """Train, compare, and say where everything is; returns the exit status.
+
+    Raises:
+        ValueError: a configuration, run folder or network that cannot be.
+        OSError: the run folder can no longer be written.
+    """
+    run = Run.create(configure(arguments), arguments.run)
+    result = train(run)
+    interrupted = result.interrupted
     share = 100.0 * result.env_seconds / result.seconds
     console.print(
         f"{result.steps} steps in {result.seconds:.0f} s, {share:.1f} % of it in the environment"
         + (" (interrupted; the model is saved)" if result.interrupted else "")
     )
-    if arguments.seeds and not result.interrupted:
-        show_comparison(run, console, arguments.seeds, arguments.episodes)
+    if arguments.seeds and not interrupted:
+        try:
+            show_comparison(run, console, arguments.seeds, arguments.episodes)
+        except KeyboardInterrupt:
+            interrupted = True
     console.print(f"run folder: {run.path}", soft_wrap=True)
     console.print(f"curves: tensorboard --logdir {run.path.parent}", soft_wrap=True)
-    return 130 if result.interrupted else 0
+    return 130 if interrupted else 0
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
             raise ValueError(f"--set names {key!r} twice; give it once")
         try:
             options[key] = json.loads(text)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             options[key] = text
     return options
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,19 +33,25 @@ class Entry:
     run: Run | None = None
     model: str = BEST
 
+    def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Options of its environment: those given, but a run keeps its own `decision`, which says what actions mean."""
+        if self.run is None:
+            return dict(given)
+        own = {key: value for key, value in self.run.config.options.items() if key == "decision"}
+        return {**{key: value for key, value in given.items() if key != "decision"}, **own}
+
     def score(self, env_id: str, preset: str, options: Mapping[str, Any], seeds: int, episodes: int) -> Table:
-        """Evaluate the entry; a run keeps its own `decision`, which says what its actions mean."""
+        """Evaluate the entry."""
         run = self.run
         if run is None:
             return score(
                 lambda env: make_baseline(self.label, env, BASELINE_SEED), env_id, preset, options,
                 seeds=seeds, episodes=episodes,
             )  # fmt: skip
-        own = {key: value for key, value in run.config.options.items() if key == "decision"}
-        merged = {**{key: value for key, value in options.items() if key != "decision"}, **own}
         return score(
-            lambda env: run.load_policy(env.system, self.model), env_id, preset, merged, seeds=seeds, episodes=episodes
-        )
+            lambda env: run.load_policy(env.system, self.model), env_id, preset, self.options(options),
+            seeds=seeds, episodes=episodes,
+        )  # fmt: skip
 
 
 def baseline_names(env_id: str, preset: str, options: Mapping[str, Any]) -> list[str]:
@@ -58,7 +64,7 @@ def find_entry(name: str, env_id: str, preset: str, options: Mapping[str, Any]) 
     """The entry behind a name: a baseline, or the path of a run folder.
 
     Raises:
-        ValueError: neither, or a run of another environment.
+        ValueError: neither, or a run of another environment or without a network that fits.
     """
     known = baseline_names(env_id, preset, options)
     if name in known:
@@ -71,7 +77,28 @@ def find_entry(name: str, env_id: str, preset: str, options: Mapping[str, Any]) 
     run = Run.open(path)
     if run.config.env_id != env_id:
         raise RunError(f"policy={name!r} was trained on {run.config.env_id}, not on {env_id}")
-    return Entry(path.name, run)
+    entry = Entry(path.name, run)
+    run.load_policy(make_worlds(env_id, 1, preset, entry.options(options)).system)
+    return entry
+
+
+def find_entries(names: Sequence[str], env_id: str, preset: str, options: Mapping[str, Any]) -> list[Entry]:
+    """The entries behind names; run folders that share their name with another entry are labelled by their path.
+
+    Raises:
+        ValueError: no name, a name given twice, or one that `find_entry` refuses.
+    """
+    if not names:
+        raise ValueError("--policies names none; give baselines or run folders")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"--policies names {twice!r} twice; give each once")
+    entries = [find_entry(name, env_id, preset, options) for name in names]
+    labels = [entry.label for entry in entries]
+    return [
+        replace(entry, label=name) if labels.count(entry.label) > 1 else entry
+        for name, entry in zip(names, entries, strict=True)
+    ]
 
 
 def compare(
@@ -106,6 +133,11 @@ def _cell(value: Interval) -> str:
     return f"{value.mean:.4g} ± {value.half_width:.1g}"
 
 
+def _percent(value: Interval) -> str:
+    spread = f" ± {value.half_width:.1g}" if np.isfinite(value.half_width) else ""
+    return f"{value.mean:+.1f}{spread} %"
+
+
 def rich_table(results: Mapping[str, Table], columns: Sequence[str], title: str) -> RichTable:
     """A row per policy; the second column is the first metric's paired difference to the first policy, in percent."""
     first, main = next(iter(results)), columns[0]
@@ -125,7 +157,7 @@ def rich_table(results: Mapping[str, Table], columns: Sequence[str], title: str)
         table.add_row(
             label,
             _cell(interval(scores[main])),
-            "" if label == first else f"{relative.mean:+.1f} ± {relative.half_width:.1g} %",
+            "" if label == first else _percent(relative),
             *(
                 _cell(interval(scores[name])) if name == "reward" else f"{scores[name].mean():.3f}"
                 for name in columns[1:]

@@ -37,11 +37,11 @@ class WorldStepWriter(TensorBoardOutputFormat):
 
     def __init__(self, folder: str, rows_per_world: int) -> None:
         super().__init__(folder)
-        self._rows_per_world = rows_per_world
+        self.rows_per_world = rows_per_world
 
     def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
         """Write Stable-Baselines3's own curves."""
-        super().write(key_values, key_excluded, step // self._rows_per_world)
+        super().write(key_values, key_excluded, step // self.rows_per_world)
 
     def scalars(self, prefix: str, values: dict[str, float], step: int) -> None:
         """Write our own curves."""
@@ -81,7 +81,7 @@ class Progress(BaseCallback):
     @property
     def steps_done(self) -> int:
         """Steps of a world so far, all worlds together."""
-        return self.num_timesteps // self.worlds.rows_per_world
+        return self.num_timesteps // self._writer.rows_per_world
 
     def _on_step(self) -> bool:
         worlds, settings = self.worlds, self._run.config.settings
@@ -92,9 +92,10 @@ class Progress(BaseCallback):
             means = {name: float(np.mean([e[name] for e in worlds.episodes])) for name in worlds.episodes[0]}
             self._writer.scalars("training", means, self.steps_done)
             worlds.episodes.clear()
-        if self.steps_done >= self._next:
+        if self._next <= self.steps_done < self._steps:  # the last validation is of the finished network
             self.validate()
-            self._next += max(1, self._steps // VALIDATIONS)
+            every = max(1, self._steps // VALIDATIONS)
+            self._next = (self.steps_done // every + 1) * every
         return True
 
     def validate(self) -> None:
@@ -124,7 +125,8 @@ class Progress(BaseCallback):
 
 def _schedule(settings: Settings) -> float | Callable[[float], float]:
     rate = settings.learning_rate
-    return (lambda remaining: rate * remaining) if settings.anneal else rate
+    # The last update may end after the last step; a negative rate would unlearn.
+    return (lambda remaining: rate * max(0.0, remaining)) if settings.anneal else rate
 
 
 def build_model(run: Run, worlds: WorldVecEnv) -> BaseAlgorithm:
@@ -155,7 +157,7 @@ def train(run: Run, *, quiet: bool = False) -> Trained:
     """Train the run's agent and save its networks; Ctrl-C stops early with everything saved.
 
     Raises:
-        ValueError: an agent that cannot drive the environment's actions.
+        TypeError: an agent that cannot drive the environment's actions.
     """
     config, settings = run.config, run.config.settings
     torch.set_num_threads(1)
@@ -166,27 +168,29 @@ def train(run: Run, *, quiet: bool = False) -> Trained:
         continuous=config.agent == "ddpg",
         reward_scale=settings.reward_scale,
     )
-    worlds.seed_worlds(stream_seeds(TRAINING_STREAM, config.seed, settings.num_envs))
     validation = make_worlds(config.env_id, VALIDATION_EPISODES, config.preset, config.options)
     writer = WorldStepWriter(str(run.path), worlds.rows_per_world)
     model = build_model(run, worlds)
+    # After Stable-Baselines3 has seeded everything with the run's seed, the worlds included.
+    worlds.seed_worlds(stream_seeds(TRAINING_STREAM, config.seed, settings.num_envs))
     model.set_logger(Logger(str(run.path), [writer]))
-    # Compiles the kernels, once per machine, before the clock starts.
-    play(validation, RandomPolicy(validation.system.action_space, 0), list(range(VALIDATION_EPISODES)))
     progress = Progress(run, writer, validation, settings.steps, quiet)
     started = time.perf_counter()
     interrupted = False
     try:
+        # Compiles the kernels, once per machine, before the clock starts.
+        play(validation, RandomPolicy(validation.system.action_space, 0), list(range(VALIDATION_EPISODES)))
+        started = time.perf_counter()
         model.learn(settings.steps * worlds.rows_per_world, callback=progress, log_interval=1)
         progress.validate()
     except KeyboardInterrupt:
         interrupted = True
     finally:
         seconds = time.perf_counter() - started
+        progress.close()
         run.save_network(model.policy, LAST)
         if not (run.path / BEST).exists():
             run.save_network(model.policy, BEST)
-        progress.close()
         with suppress(OSError):
             writer.scalars("time", {"env_share": worlds.env_seconds / seconds, "seconds": seconds}, progress.steps_done)
         writer.close()

@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -38,7 +39,7 @@ class RunConfig(BaseModel):
     policy: PolicyName = "shared"
     hyperparameters: Literal["default", "paper"] = "default"
     settings: Settings = Settings()
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=1 << 32)
 
 
 class RunError(ValueError):
@@ -103,13 +104,18 @@ class Run:
         """
         stamp = time.strftime("%Y%m%d-%H%M%S")
         path = path or root / f"{config.env_id}__{config.agent}__{config.seed}__{stamp}"
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise RunError(f"run folder {path} exists already; name a new one with --run")
+        made = False
         try:
+            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+                raise RunError(f"run folder {path} exists already; name a new one with --run")
+            made = not path.exists()
             path.mkdir(parents=True, exist_ok=True)
             document = {"run": config.model_dump(mode="json"), "provenance": provenance()}
             write_atomically(path / CONFIG, json.dumps(document, indent=2).encode())
         except OSError as error:
+            if made:
+                with suppress(OSError):
+                    path.rmdir()
             raise RunError(
                 f"run folder {path} cannot be written ({error.strerror}); name another with --run"
             ) from error
@@ -127,12 +133,12 @@ class Run:
             raise RunError(f"{path} is not a run folder: it has no {CONFIG}")
         try:
             return cls(path, RunConfig.model_validate(json.loads(file.read_text())["run"]))
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-            raise RunError(f"{file} is damaged ({error}); use another run") from error
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            where = ".".join(map(str, first["loc"]))
-            raise RunError(f"{file} is not valid: {where}: {first['msg']}") from error
+            where = ".".join(map(str, ("run", *first["loc"])))
+            raise RunError(f"{file} is not valid: {where}: {first['msg']}; use another run") from error
+        except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
+            raise RunError(f"{file} is damaged ({type(error).__name__}: {error}); use another run") from error
 
     def save_network(self, network: torch.nn.Module, name: str) -> None:
         """Write a network's tensors, atomically."""
@@ -155,12 +161,13 @@ class Run:
         expected = network.state_dict()
         try:
             tensors = load(file.read_bytes())
-        except SafetensorError as error:
+        except (SafetensorError, OSError) as error:
             raise RunError(f"{file} is damaged ({error}); use another model of the run") from error
-        shapes = {key: tuple(value.shape) for key, value in tensors.items()}
-        if shapes != {key: tuple(value.shape) for key, value in expected.items()}:
+        shapes = {key: (tuple(value.shape), value.dtype) for key, value in tensors.items()}
+        if shapes != {key: (tuple(value.shape), value.dtype) for key, value in expected.items()}:
             raise RunError(
-                f"{file} does not fit {config.env_id} with this configuration: its tensors have other shapes"
+                f"{file} does not fit {config.env_id} with this configuration: its tensors have other names, shapes "
+                "or types; give the preset and parameters of the training"
             )
         if not all(torch.isfinite(value).all() for value in tensors.values()):
             raise RunError(f"{file} holds values that are not finite")

@@ -22,6 +22,11 @@ EVALUATION_STREAM, VALIDATION_STREAM, TRAINING_STREAM = 1, 2, 3
 WARMUP = 0.25
 """Part of an episode left out of the metrics, while queues fill; returns cover the whole episode."""
 CONFIDENCE = 0.95
+NOT_OPTIONS = {
+    "autoreset_mode", "id", "num_envs", "preset", "render_mode", "system", "vector_kwargs", "vectorization_mode",
+    "wrappers",
+}  # fmt: skip
+"""Arguments of `gym.make_vec` and of the shells that no option of an environment may reach."""
 
 PolicyFactory = Callable[[EdgeVectorEnv], Policy]
 Table = dict[str, NDArray[np.float64]]
@@ -41,6 +46,11 @@ def make_worlds(env_id: str, num_envs: int, preset: str, options: Mapping[str, A
     """
     if env_id not in known_ids():
         raise ValueError(f"env={env_id!r} does not exist; {nearest(env_id, known_ids())}")
+    for key in sorted(NOT_OPTIONS & options.keys()):
+        raise ValueError(f"{key}={options[key]!r} is not a parameter of the environment; it is set in another way")
+    steps = options.get("max_episode_steps", 1)
+    if type(steps) is not int or steps < 1:
+        raise ValueError(f"max_episode_steps={steps!r} must be a whole number of at least 1")
     env = gym.make_vec(env_id, num_envs, preset=preset, autoreset_mode=AutoresetMode.SAME_STEP, **options)
     assert isinstance(env, EdgeVectorEnv)
     return env
@@ -51,12 +61,25 @@ def stream_seeds(stream: int, seed: int, count: int) -> list[int]:
     return [int(word) for word in np.random.SeedSequence([stream, seed]).generate_state(count, np.uint64)]
 
 
+def of_step(info: Mapping[str, Any], name: str, done: NDArray[np.bool_]) -> NDArray[Any]:
+    """An entry of a SAME_STEP `info` for all rows, also for those that finished in the step."""
+    if not done.any():
+        entry = info[name]
+    elif done.all():
+        entry = info["final_info"][name]
+    else:
+        final, going_on = info["final_info"][name], info[name]
+        entry = np.where(done.reshape(-1, *[1] * (final.ndim - 1)), final, going_on)
+    return np.asarray(entry)
+
+
 def play(env: EdgeVectorEnv, policy: Policy, seeds: list[int], *, deterministic: bool = True) -> Table:
     """One episode in every row, seeded one by one; returns metric -> one value per row.
 
     Every metric of the system is averaged over the steps after the warm-up (quantities that count from the reset are
     taken at the end, certificates at their largest); `return` is the sum of all rewards, `reward` their mean after
-    the warm-up, and `finished_over_arrived` compares the tasks after the warm-up where the system counts tasks.
+    the warm-up, and `finished_over_arrived` compares the tasks after the warm-up where the system counts tasks. An
+    episode that terminates within the warm-up is averaged over all its steps.
     """
     steps = env.max_episode_steps
     if steps is None:
@@ -65,27 +88,37 @@ def play(env: EdgeVectorEnv, policy: Policy, seeds: list[int], *, deterministic:
     observation, _ = env.reset(seed=seeds)
     state: Any = None
     start = np.ones(env.num_envs, dtype=np.bool_)
-    total = np.zeros(env.num_envs)
-    settled = np.zeros(env.num_envs)
-    sums = {metric.name: np.zeros(env.num_envs) for metric in env.system.metrics}
+    alive = start.copy()
+    averaged = [metric.name for metric in env.system.metrics if metric.over_episode == "mean"]
+    counted, total, settled = np.zeros((3, env.num_envs))
+    sums = {
+        metric.name: np.full(env.num_envs, -np.inf if metric.over_episode == "max" else 0.0)
+        for metric in env.system.metrics
+    }
     for step in range(steps):
         actions, state = policy.predict(observation, state, start, deterministic=deterministic)
         observation, reward, terminated, truncated, info = env.step(actions)
         start = terminated | truncated
-        if start.any():
-            info = info["final_info"]
-        total += reward
-        if step >= warmup:
-            settled += reward
+        if step == warmup:
+            for part in (counted, settled, *(sums[name] for name in averaged)):
+                part[alive] = 0.0
+        counted += alive
+        total += np.where(alive, reward, 0.0)
+        settled += np.where(alive, reward, 0.0)
         for metric in env.system.metrics:
-            value = info[metric.name]
+            value, so_far = of_step(info, metric.name, start), sums[metric.name]
             if metric.over_episode == "last":
-                sums[metric.name] = value
+                sums[metric.name] = np.where(alive, value, so_far)
             elif metric.over_episode == "max":
-                sums[metric.name] = np.maximum(sums[metric.name], value)
-            elif step >= warmup:
-                sums[metric.name] = sums[metric.name] + value / (steps - warmup)
-    result = {"return": total, "reward": settled / (steps - warmup), **sums}
+                sums[metric.name] = np.where(alive, np.maximum(so_far, value), so_far)
+            else:
+                sums[metric.name] = so_far + np.where(alive, value, 0.0)
+        alive &= ~start
+        if not alive.any():
+            break
+    for name in averaged:
+        sums[name] /= counted
+    result = {"return": total, "reward": settled / counted, **sums}
     if {"tasks_arrived", "tasks_finished"} <= sums.keys():
         result["finished_over_arrived"] = sums["tasks_finished"] / np.maximum(sums["tasks_arrived"], 1e-12)
     return result

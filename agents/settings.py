@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Width = Annotated[int, Field(ge=1, le=4096)]
 
 
 class Settings(BaseModel):
@@ -27,7 +28,7 @@ class Settings(BaseModel):
     """Discount factor."""
     batch_size: Count = 4096
     """Rows in a minibatch."""
-    hidden: tuple[Count, ...] = (128, 128)
+    hidden: Annotated[tuple[Width, ...], Field(max_length=16)] = (128, 128)
     """Widths of the hidden layers, of policy and value network alike."""
     reward_scale: Positive = 1.0
     """Factor on the rewards the agent sees."""

@@ -12,6 +12,7 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
+from agents.score import of_step
 from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.core.wrappers import partition_box, to_index
 
@@ -25,10 +26,11 @@ class WorldVecEnv(VecEnv):
     Args:
         env: worlds with autoreset mode SAME_STEP.
         continuous: offer a Box in [-1, 1] in place of the MultiDiscrete action (for DDPG).
-        reward_scale: factor on the rewards the agent sees; `episode_returns` are not scaled.
+        reward_scale: factor on the rewards the agent sees; the returns in `episodes` and `infos` are not scaled.
 
     Raises:
         ValueError: another autoreset mode.
+        TypeError: `continuous` where the action is no MultiDiscrete.
     """
 
     rows_per_world = 1
@@ -40,12 +42,9 @@ class WorldVecEnv(VecEnv):
         self.system = env.system
         self.reward_scale = reward_scale
         observation_space, action_space = self._spaces()
+        box = partition_box(action_space) if continuous else None
         self._choices = action_space.nvec if continuous else None
-        super().__init__(
-            env.num_envs * self.rows_per_world,
-            observation_space,
-            partition_box(action_space) if continuous else action_space,
-        )
+        super().__init__(env.num_envs * self.rows_per_world, observation_space, box or action_space)
         self.metadata = {"render_modes": []}
         self.env_seconds = 0.0
         self.episodes: list[dict[str, float]] = []
@@ -71,7 +70,7 @@ class WorldVecEnv(VecEnv):
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Take world seeds for the next reset: from `seed` on, world by world."""
         self._next_seed = seed
-        return [None if seed is None else seed + world for world in range(self.env.num_envs)]
+        return [None if seed is None else seed + row // self.rows_per_world for row in range(self.num_envs)]
 
     def seed_worlds(self, seeds: list[int]) -> None:
         """Take these world seeds for the next reset."""
@@ -98,11 +97,7 @@ class WorldVecEnv(VecEnv):
         observation, reward, terminated, truncated, info = self.env.step(self._actions)
         self.env_seconds += time.perf_counter() - started
         done = terminated | truncated
-        member_reward = info.get("member_reward", 0.0)
-        if done.any():
-            final = info["final_info"]["member_reward"]
-            member_reward = np.where(done[:, None], final, member_reward)
-        rows = self._row_rewards(reward, member_reward)
+        rows = self._row_rewards(reward, of_step(info, "member_reward", done))
         self._returns += reward
         self._row_returns += rows
         self._lengths += 1

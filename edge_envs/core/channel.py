@@ -7,7 +7,7 @@ paper has them.
 Nothing here draws: whoever owns the generator passes uniforms, so every function is pure. All are compiled
 by numba and may be called from Python and from other kernels. Arguments annotated `Value` are floats or float
 arrays of one shape. Ranges are not checked: the caller's config vouches for them. A distance or gain of zero
-raises ZeroDivisionError as a float and gives inf in an array; `log_distance_gain` gives inf for both.
+gives inf.
 """
 
 import math

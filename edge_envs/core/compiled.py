@@ -15,6 +15,7 @@ def forget_stale_kernels(package: Path) -> None:
 
     Numba's cache watches a kernel's own file only, so a kernel would go on using the old version of a function that it
     takes from another file. A folder that cannot be written to is left alone: an installed package changes as a whole.
+    Caches elsewhere (NUMBA_CACHE_DIR) are not looked at.
     """
     sources = sorted(package.rglob("*.py"))
     stamp = "\n".join(
@@ -40,9 +41,10 @@ _IN_PLACE = {"cache": True, "error_model": "numpy", "_nrt": False}
 def compiled(function: Function) -> Function:
     """`numba.njit(cache=True)`, typed as the function it compiles (numba itself loses type variables).
 
-    No fastmath: a row must come out the same bits whatever the batch around it.
+    Division by zero gives inf or NaN, as in numpy: left open, numba would take the rule of whichever kernel compiled
+    the function first. No fastmath: a row must come out the same bits whatever the batch around it.
     """
-    return cast(Function, _njit(cache=True)(function))
+    return cast(Function, _njit(cache=True, error_model="numpy")(function))
 
 
 def kernel(function: Function) -> Function:
@@ -62,8 +64,8 @@ def kernel_part(function: Function) -> Function:
 class FastCall:
     """A kernel that is always called with arguments of the same types, without numba's look at them.
 
-    For a state of some eighty arrays the look costs more than the work on one world. The machine code still refuses an
-    array of another dtype or dimension.
+    For a state of some eighty arrays the look costs more than the work on one world. The caller vouches for the types:
+    the machine code compares little more than item sizes.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, Protocol
 
+import gymnasium as gym
 import numpy as np
+from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from edge_envs.core.config import nearest
@@ -69,15 +71,28 @@ class RandomPolicy:
         return self._rng.uniform(self._low, self._high, size=shape).astype(np.float32), state
 
 
-def baselines_of(env: EdgeEnv | EdgeVectorEnv) -> Mapping[str, BaselineFactory]:
+def shell_of(env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any]) -> EdgeEnv | EdgeVectorEnv:
+    """The environment of this package inside any wrappers.
+
+    Raises:
+        TypeError: there is none.
+    """
+    shell: object = env.unwrapped
+    if not isinstance(shell, (EdgeEnv, EdgeVectorEnv)):
+        raise TypeError(f"{env} is not an environment of edge_envs; its baselines are unknown")
+    return shell
+
+
+def baselines_of(env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any]) -> Mapping[str, BaselineFactory]:
     """The baselines that the environment's wing ships for its configuration, by name."""
+    env = shell_of(env)
     wing = type(env.system).__module__.rpartition(".")[0]
     found: Mapping[str, BaselineFactory] = import_module(f"{wing}.baselines").available(env.system)
     return found
 
 
-def make_baseline(name: str, env: EdgeEnv | EdgeVectorEnv, seed: int = 0) -> Policy:
-    """Build the baseline `name` for an environment (unwrapped).
+def make_baseline(name: str, env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any], seed: int = 0) -> Policy:
+    """Build the baseline `name` for an environment, single or vector, wrapped or not.
 
     Args:
         name: a key of `baselines_of(env)`.
@@ -87,6 +102,7 @@ def make_baseline(name: str, env: EdgeEnv | EdgeVectorEnv, seed: int = 0) -> Pol
     Raises:
         ValueError: no baseline of that name for this environment and configuration.
     """
+    env = shell_of(env)
     known = baselines_of(env)
     if name not in known:
         raise ValueError(

@@ -27,12 +27,18 @@ def to_index(action: Any, choices: NDArray[np.integer[Any]]) -> NDArray[np.int64
     """Index floor((a + 1) / 2 * n), at most n - 1: n equal parts of [-1, 1]. Shapes (..., A) and (A,).
 
     Raises:
-        ValueError: an entry outside [-1, 1] or NaN; clip the agent's output first.
+        ValueError: another shape, or an entry outside [-1, 1] or NaN; clip the agent's output first.
     """
     action = np.asarray(action, dtype=np.float64)
+    if action.shape[-1:] != choices.shape:
+        raise ValueError(f"action has shape {action.shape}, expected (..., {len(choices)})")
     inside = (action >= -1.0) & (action <= 1.0)
     if not inside.all():
-        raise ValueError(f"action entry {action[~inside][0]} is outside [-1, 1]; clip the agent's output")
+        *row, entry = np.argwhere(~inside)[0].tolist()
+        place = f" of row {', '.join(map(str, row))}" if row else ""
+        raise ValueError(
+            f"action[{entry}] = {float(action[~inside][0])}{place} is outside [-1, 1]; clip the agent's output"
+        )
     return np.minimum(((action + 1.0) / 2.0 * choices).astype(np.int64), choices - 1)
 
 
@@ -54,7 +60,7 @@ class ContinuousPartition(gym.ActionWrapper[Any, Any, Any], gym.utils.RecordCons
         return to_index(action, self._choices)
 
 
-class ContinuousPartitionVector(VectorWrapper[Any, Any, Any, Any, Any]):
+class ContinuousPartitionVector(VectorWrapper):  # not generic in Gymnasium 1.2
     """`ContinuousPartition` for a vector environment.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from edge_envs.core.config import WingConfig
 from edge_envs.core.networks import Cuts, parse_network
@@ -67,6 +67,7 @@ class Parameters(NamedTuple):
     clear_probability: float
     fading_correlation: float
     arrival_rates: NDArray[np.float64]  # (levels,) tasks per slot and service
+    arrivals_per_slot: float  # scale of the arrivals in the observation
     arrival_zero_probability: NDArray[np.float64]  # exp(-rate)
     arrival_switch_probability: float
     joint: bool
@@ -88,7 +89,8 @@ class LyaPPOConfig(WingConfig):
     word_bits: Annotated[int, Field(ge=1, le=64)] = 8
     """Word length of inputs and features [bit]; chosen."""
     k_min: Annotated[int, Field(ge=0)] = 0
-    """Smallest cut in the action set [index]; 0 allows to send the raw input, 1 is the letter of constraint C.11."""
+    """Smallest cut in the action set [index]; 0 allows to send the raw input, 1 is the letter of constraint C.11;
+    chosen: 0."""
     slot_s: Positive = 0.01
     """Slot tau [s]; paper, Table II."""
     slots_per_period: Annotated[int, Field(ge=1)] = 10
@@ -106,7 +108,7 @@ class LyaPPOConfig(WingConfig):
     """Largest transmit power of a device [W]; paper, Table II."""
     bandwidth_hz: Positive = 1e6
     """Uplink bandwidth B_w, shared evenly by the devices [Hz]; paper, Sec. V."""
-    noise_dbm_per_hz: float = -174.0
+    noise_dbm_per_hz: Annotated[float, Field(ge=-300, le=0)] = -174.0
     """Noise power spectral density N_0 [dBm/Hz]; paper, Sec. V."""
     antenna_gain: Positive = 3.0
     """Antenna gain A_d [-]; paper, Sec. V."""
@@ -168,6 +170,13 @@ class LyaPPOConfig(WingConfig):
         "dynamic": _DYNAMIC,
         "dynamic-full": {**_DYNAMIC, "arrival_levels": (0.1, 0.2, 0.3), "fading_correlation": 0.9},
     }
+
+    @field_validator("networks")
+    @classmethod
+    def _known(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        for spec in networks:
+            parse_network(spec)
+        return networks
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -275,6 +284,7 @@ class LyaPPOConfig(WingConfig):
             clear_probability=1.0 / self.blockage_blocked_periods if blockage else 1.0,
             fading_correlation=self.fading_correlation,
             arrival_rates=rates,
+            arrivals_per_slot=float(rates.mean()) or 1.0,
             arrival_zero_probability=np.exp(-rates),
             arrival_switch_probability=self.arrival_switch_probability if len(rates) > 1 else 0.0,
             joint=self.decision == "joint",

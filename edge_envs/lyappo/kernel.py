@@ -206,7 +206,7 @@ def encode(p: Parameters, s: State, row: int, observation: NDArray[np.float32]) 
                 for stage in range(3):
                     observation[row, at] = log_backlog(s.queues.backlog[row, stage, j], BACKLOG_SCALES[stage])
                     at += 1
-                mean = max(p.arrival_rates[0] * p.slots, 1e-9)
+                mean = p.arrivals_per_slot * p.slots
                 observation[row, at] = min(s.period_arrivals[row, j] / mean - 1.0, OBSERVATION_LIMIT)
                 at += 1
         observation[row, at] = s.period_power_w[row, m] / p.power_max_w

@@ -141,9 +141,10 @@ def transmit_rate(
     for i in range(count):
         rate[row, stage, order[i]] = 0.0
     largest = backlog[row, stage, order[0]]
-    if largest <= 0.0 or rate_max <= 0.0:
-        return 0.0, 0.0, largest, 0.0
     first_bit = weight * noise * LN2 / gain
+    # Not worth a bit; settled here, as a dead channel's price of infinity would make a NaN of the certificate.
+    if largest <= first_bit or rate_max <= 0.0:
+        return 0.0, 0.0, largest, 0.0
     total = 0.0
     queue = 0.0
     for i in range(count):
@@ -220,7 +221,7 @@ class Split:
 
 
 def _queues(backlog: ArrayLike) -> tuple[Floats, Indices, Floats]:
-    queues = np.ascontiguousarray(backlog, dtype=np.float64)
+    queues = np.asarray(backlog, dtype=np.float64, order="C")
     if queues.ndim != 1 or not len(queues) or not np.all(np.isfinite(queues)) or (queues < 0).any():
         raise ValueError(f"backlog={queues!r} must be a non-empty vector of finite numbers >= 0")
     queues = queues.reshape(1, 1, -1)

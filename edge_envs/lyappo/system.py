@@ -87,6 +87,7 @@ class LyaPPOSystem(System[State]):
     def step(self, state: State, rows: IntArray, actions: NDArray[Any], rngs: Sequence[Generator]) -> Outcome:
         """One partition period: G slots."""
         batch = len(state.cut)
+        rows = np.ascontiguousarray(rows, dtype=np.int64)
         choices = self._decode_joint(state, rows, actions) if self.parameters.joint else actions
         refill(state.uniforms, state.cursor, rows, rngs)
         observation = np.zeros((batch, self._size), dtype=np.float32)

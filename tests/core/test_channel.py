@@ -104,9 +104,8 @@ def test_log_normal_gain_is_a_loss_of_the_given_deviation():
         (channel.power_law_gain, (1.0, 5.0)),
     ],
 )
-def test_zero_raises_as_a_float_and_is_infinite_in_an_array(formula, parameters):
-    with pytest.raises(ZeroDivisionError):
-        formula(0.0, *parameters)
+def test_zero_gives_infinity(formula, parameters):
+    assert formula(0.0, *parameters) == math.inf
     assert formula(np.zeros(2), *parameters).tolist() == [math.inf, math.inf]
 
 
@@ -120,6 +119,8 @@ def test_log_distance_gain_is_infinite_at_zero():
 
 def test_exponential_is_the_quantile_function():
     grid = np.concatenate([[0.0, 2.0**-53, 1e-9], np.linspace(0.001, 0.999, 999), [1 - 1e-9, 1 - 2.0**-53]])
+    # multiples of 2^-53, as numpy draws them
+    grid = np.floor(grid * 2.0**53) / 2.0**53
     np.testing.assert_allclose(channel.exponential(grid), stats.expon.ppf(grid), rtol=1e-15)
     assert channel.exponential(0.0) == 0.0
     assert math.isfinite(channel.exponential(1 - 2.0**-53))

@@ -1,12 +1,14 @@
 """The baselines: what they choose, what they may see, and how they rank."""
 
+from functools import partial
+
 import gymnasium as gym
 import numpy as np
 import pytest
 
 import edge_envs  # noqa: F401  (registers the ids)
 from agents.score import score
-from edge_envs.core.policy import baselines_of, make_baseline
+from edge_envs.core.policy import baselines_of, make_baseline, shell_of
 from edge_envs.lyappo.search import best_stable, shared_partitions, simulate_fixed
 from edge_envs.lyappo.system import LyaPPOSystem
 
@@ -17,7 +19,7 @@ def power():
     env = gym.make_vec("LyaPPO-v0", num_envs=1)
     table = {}
     for name in baselines_of(env):
-        scores = score(lambda env, name=name: make_baseline(name, env), "LyaPPO-v0", "default", {}, seeds=2, episodes=8)
+        scores = score(partial(make_baseline, name), "LyaPPO-v0", "default", {}, seeds=2, episodes=8)
         table[name] = scores["power_mw"].mean(), scores["finished_over_arrived"].mean()
     return table
 
@@ -33,7 +35,7 @@ def test_dynamic_preset_adds_the_regime_table_which_beats_fixed_cuts():
     names = baselines_of(gym.make_vec("LyaPPO-v0", num_envs=1, preset="dynamic"))
     assert "regime-table" in names
     found = {
-        name: score(lambda env, name=name: make_baseline(name, env), "LyaPPO-v0", "dynamic", {}, seeds=2, episodes=8)
+        name: score(partial(make_baseline, name), "LyaPPO-v0", "dynamic", {}, seeds=2, episodes=8)
         for name in ("best-fixed", "regime-table")
     }
     assert found["regime-table"]["power_mw"].mean() < 0.85 * found["best-fixed"]["power_mw"].mean()
@@ -43,8 +45,8 @@ def test_dynamic_preset_adds_the_regime_table_which_beats_fixed_cuts():
 @pytest.mark.parametrize("preset", ["default", "dynamic-full"])
 def test_every_baseline_acts_in_both_shells(kind, preset):
     env = kind("LyaPPO-v0", preset=preset, num_devices=2)
-    for name in baselines_of(env.unwrapped):
-        policy = make_baseline(name, env.unwrapped, seed=1)
+    for name in baselines_of(env):
+        policy = make_baseline(name, env, seed=1)
         observation, _ = env.reset(seed=0)
         state = None
         for _ in range(3):
@@ -54,7 +56,7 @@ def test_every_baseline_acts_in_both_shells(kind, preset):
 
 
 def test_fixed_choices():
-    env = gym.make("LyaPPO-v0", k_min=1).unwrapped
+    env = shell_of(gym.make("LyaPPO-v0", k_min=1))
     last = env.system.config.last_cut
     cut = {name: make_baseline(name, env).predict(np.zeros(1))[0] + 1 for name in ("fixed", "local", "edge")}
     np.testing.assert_array_equal(cut["fixed"], np.tile((last + 1) // 2, 4))
@@ -63,21 +65,22 @@ def test_fixed_choices():
 
 
 def test_joint_decision_offers_random_only():
-    assert list(baselines_of(gym.make("LyaPPO-v0", decision="joint").unwrapped)) == ["random"]
+    assert list(baselines_of(gym.make("LyaPPO-v0", decision="joint"))) == ["random"]
 
 
 def test_unknown_baseline_names_the_nearest():
-    env = gym.make("LyaPPO-v0").unwrapped
+    env = shell_of(gym.make("LyaPPO-v0"))
     with pytest.raises(ValueError, match=r"policy='prize' does not exist.*did you mean 'price'"):
         make_baseline("prize", env)
 
 
 def test_price_waits_for_the_backlog():
     """Without a backlog the middle cut; with expensive transmission everything local."""
-    env = gym.make("LyaPPO-v0").unwrapped
+    env = shell_of(gym.make("LyaPPO-v0"))
     env.reset(seed=0)
+    assert isinstance(env.system, LyaPPOSystem)
     policy = make_baseline("price", env)
-    observation = np.zeros(env.observation_space.shape)
+    observation = np.zeros(env.observation_space.shape or ())
     np.testing.assert_array_equal(policy.predict(observation)[0], env.system.initial_cut)
     env.state.queues.backlog[0, 1] = 1e9
     np.testing.assert_array_equal(policy.predict(observation)[0], np.tile(env.system.choices - 1, 4))

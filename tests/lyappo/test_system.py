@@ -8,11 +8,12 @@ import pytest
 
 import edge_envs  # noqa: F401  (registers the ids)
 from edge_envs.core.channel import free_space_exponent_gain
+from edge_envs.core.policy import shell_of
 from edge_envs.lyappo.config import LyaPPOConfig
 from edge_envs.lyappo.model import EDGE, LOCAL, TRANSMIT
 from edge_envs.lyappo.system import LyaPPOSystem
 
-GOLDEN = {
+GOLDEN: dict[str, list[float]] = {
     "default": [
         -6.662717317763977,
         -7.2017886761164505,
@@ -47,10 +48,11 @@ def cycle(choices, members, step):
 
 @pytest.mark.parametrize("preset", GOLDEN)
 def test_golden_trajectory(preset):
-    env = gym.make("LyaPPO-v0", preset=preset)
+    env = shell_of(gym.make("LyaPPO-v0", preset=preset))
     env.reset(seed=123)
-    system = env.unwrapped.system
-    rewards = [env.step(cycle(system.choices, system.members, step))[1] for step in range(6)]
+    system = env.system
+    assert isinstance(system, LyaPPOSystem)
+    rewards = np.array([env.step(cycle(system.choices, system.members, step))[1] for step in range(6)])
     np.testing.assert_allclose(rewards, GOLDEN[preset], rtol=1e-9)
 
 

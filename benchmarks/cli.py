@@ -1,0 +1,157 @@
+"""The command line: which benchmarks, how often, and what comes of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from agents.runs import provenance
+from benchmarks import lyappo, shell
+from benchmarks.timing import Row, Side, Skipped
+
+Benchmark = Callable[[int], list[Row]]
+
+BENCHMARKS: Mapping[str, Benchmark] = {**lyappo.BENCHMARKS, **shell.BENCHMARKS}
+REPETITIONS, QUICK_REPETITIONS = 31, 7
+PAGE_WIDTH = 140
+"""Width of the table where there is no terminal that has one."""
+SOLVERS = ("cvxpy", "clarabel")
+"""Packages whose versions matter here and not to a training."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Speed, side by side with what one would use instead."""
+
+    quick: bool = False
+    """Fewer repetitions: less than a minute."""
+    json: Path | None = None
+    """Also write the results to this file."""
+    only: tuple[str, ...] = ()
+    """Benchmarks to run (default: all), by name or by the part before the dot."""
+    repetitions: int | None = None
+    """Samples of each side of a row (default: 31, or 7 with --quick)."""
+
+
+def select(only: Sequence[str]) -> dict[str, Benchmark]:
+    """The benchmarks of these names, or of the groups of these names; all if there are none.
+
+    Raises:
+        ValueError: a name that is neither.
+    """
+    for wanted in only:
+        if not any(wanted in (name, name.partition(".")[0]) for name in BENCHMARKS):
+            raise ValueError(f"--only {wanted!r} is no benchmark; there are {', '.join(BENCHMARKS)}")
+    return {
+        name: benchmark
+        for name, benchmark in BENCHMARKS.items()
+        if not only or name in only or name.partition(".")[0] in only
+    }
+
+
+def machine() -> dict[str, Any]:
+    """Processor, and how busy it was."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {
+        "cpu": models[0] if models else platform.processor(),
+        "cpus": os.cpu_count(),
+        "load_average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of the solvers, where they are installed."""
+    found = {}
+    for package in SOLVERS:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that fits, with three digits."""
+    for scale, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
+        if seconds >= scale:
+            return f"{seconds / scale:.3g} {unit}"
+    return f"{seconds / 1e-9:.3g} ns"
+
+
+def table(rows: Sequence[Row]) -> Table:
+    """The rows as printed."""
+
+    def cell(side: Side) -> str:
+        return f"{duration(side.median)}\n[dim]{side.label}[/dim]"
+
+    result = Table(title="Medians. Speed-up: the other's time over ours; cost: ours over the other's", show_lines=True)
+    for column in ("benchmark", "ours", "the other", "ratio", "quartiles", "target", ""):
+        result.add_column(column)
+    for row in rows:
+        sign = "≥" if row.kind == "speed-up" else "≤"
+        low, high = row.ratio_quartiles
+        result.add_row(
+            f"{row.name}\n[dim]per {row.unit}[/dim]",
+            cell(row.ours),
+            cell(row.other),
+            f"{row.kind} {row.ratio:,.3g}" if row.ratio < 1000 else f"{row.kind} {row.ratio:,.0f}",
+            f"{low:,.3g} to {high:,.3g}" if high < 1000 else f"{low:,.0f} to {high:,.0f}",
+            "" if row.target is None else f"{sign} {row.target:g}",
+            {None: "", True: "[green]met[/green]", False: "[red]not met[/red]"}[row.met],
+        )
+    return result
+
+
+def run(threads: Mapping[str, str]) -> int:
+    """Run the command line; returns its exit status. `threads` are the settings to put on record."""
+    arguments = tyro.cli(Arguments, prog="python -m benchmarks")
+    repetitions = QUICK_REPETITIONS if arguments.quick else REPETITIONS
+    if arguments.repetitions is not None:
+        repetitions = arguments.repetitions
+    try:
+        chosen = select(arguments.only)
+        if repetitions < 1:
+            raise ValueError(f"--repetitions {repetitions} must be at least 1")
+        if arguments.json is not None and not arguments.json.parent.is_dir():
+            raise ValueError(f"--json {arguments.json}: there is no folder {arguments.json.parent}")
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    console = Console(width=None if sys.stdout.isatty() else PAGE_WIDTH)
+    record: dict[str, Any] = {**provenance(), "machine": machine(), "threads": dict(threads)}
+    record["versions"] |= versions()
+    rows: dict[str, list[Row]] = {}
+    skipped: dict[str, str] = {}
+    started = time.perf_counter()
+    for name, benchmark in chosen.items():
+        # No spinner: its thread would run beside what is timed.
+        print(f"timing {name}", file=sys.stderr)
+        try:
+            rows[name] = benchmark(repetitions)
+        except Skipped as outcome:
+            skipped[name] = str(outcome)
+    record |= {"repetitions": repetitions, "seconds": time.perf_counter() - started}
+    if rows:
+        console.print(table([row for several in rows.values() for row in several]))
+    for name, reason in skipped.items():
+        console.print(f"{name} skipped: {reason}", soft_wrap=True, markup=False)
+    if arguments.json is not None:
+        found = [{"benchmark": name, **row.as_json()} for name, several in rows.items() for row in several]
+        document = {**record, "rows": found, "skipped": skipped}
+        arguments.json.write_text(json.dumps(document, indent=2) + "\n")
+        console.print(f"written to {arguments.json}", soft_wrap=True)
+    return 0

@@ -1,0 +1,175 @@
+"""Two ways to do the same thing, timed side by side: interleaved repetitions, medians and their ratio."""
+
+from __future__ import annotations
+
+import gc
+import json
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Sampler = Callable[[], float]
+"""One repetition; returns seconds per unit of work."""
+
+
+class Skipped(Exception):  # noqa: N818  (an outcome, not an error)
+    """A benchmark that cannot be run here; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of a comparison: what was timed, and the seconds per unit of each repetition."""
+
+    label: str
+    seconds: NDArray[np.float64]
+
+    @property
+    def median(self) -> float:
+        """Median over the repetitions [s]."""
+        return float(np.median(self.seconds))
+
+    def as_json(self) -> dict[str, Any]:
+        """Label, median and quartiles [s]."""
+        low, high = np.quantile(self.seconds, (0.25, 0.75)).tolist()
+        return {"label": self.label, "median_s": self.median, "quartiles_s": [low, high]}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Ours against the other. A speed-up is the other's time over ours, a cost is ours over the other's."""
+
+    name: str
+    unit: str
+    """Of what the seconds are counted, for example "step"."""
+    ours: Side
+    other: Side
+    kind: Literal["speed-up", "cost"]
+    target: float | None = None
+    """Least speed-up, or largest cost; None if there is none."""
+
+    def _ratio(self, ours: Any, other: Any) -> Any:
+        return other / ours if self.kind == "speed-up" else ours / other
+
+    @property
+    def ratio(self) -> float:
+        """Ratio of the medians."""
+        return float(self._ratio(self.ours.median, self.other.median))
+
+    @property
+    def ratio_quartiles(self) -> tuple[float, float]:
+        """Quartiles of the ratios within the repetitions: how far noise reaches."""
+        low, high = np.quantile(self._ratio(self.ours.seconds, self.other.seconds), (0.25, 0.75)).tolist()
+        return low, high
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the ratio of the medians meets the target; None without one."""
+        if self.target is None:
+            return None
+        return self.ratio >= self.target if self.kind == "speed-up" else self.ratio <= self.target
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything about the row, as JSON takes it."""
+        return {
+            "name": self.name,
+            "unit": self.unit,
+            "kind": self.kind,
+            "ours": self.ours.as_json(),
+            "other": self.other.as_json(),
+            "ratio": self.ratio,
+            "ratio_quartiles": list(self.ratio_quartiles),
+            "target": self.target,
+            "met": self.met,
+            "repetitions": len(self.ours.seconds),
+        }
+
+
+def timed(work: Callable[[], object], units: int) -> Sampler:
+    """A sampler that calls `work`, which does `units` units."""
+
+    def sample() -> float:
+        started = time.perf_counter()
+        work()
+        return (time.perf_counter() - started) / units
+
+    return sample
+
+
+def interleave(samplers: Mapping[str, Sampler], repetitions: int, warm_up: int = 1) -> dict[str, Side]:
+    """Sample all of them in turn, forwards and backwards by turns, so that a machine's moods hit all alike.
+
+    Args:
+        samplers: by label.
+        repetitions: samples of each.
+        warm_up: rounds before those, not counted.
+    """
+    labels = list(samplers)
+    seconds = {label: np.empty(repetitions) for label in labels}
+    gc.collect()
+    for repetition in range(-warm_up, repetitions):
+        for label in labels if repetition % 2 == 0 else reversed(labels):
+            sample = samplers[label]()
+            if repetition >= 0:
+                seconds[label][repetition] = sample
+    return {label: Side(label, seconds[label]) for label in labels}
+
+
+class Worker:
+    """A sampler in another process, for software that does not share our Python environment.
+
+    The process prints one JSON object when it is ready, then answers each line on its standard input with the seconds
+    per unit of one repetition. Use it as a context manager.
+    """
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  (closed with the process; a pipe could fill up)
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True
+        )
+        self.about: dict[str, Any] = {}
+
+    def __enter__(self) -> Self:
+        try:
+            self.about = json.loads(self._answer())
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+        self._errors.close()
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise self._ended()
+        return line
+
+    def _ended(self) -> Skipped:
+        status = self._process.wait()
+        self._errors.seek(0)
+        lines = self._errors.read().strip().splitlines() or ["no message"]
+        return Skipped(f"the worker process ended with status {status}: {lines[-1]}")
+
+    def sample(self) -> float:
+        """One repetition over there; returns seconds per unit.
+
+        Raises:
+            Skipped: the process has ended.
+        """
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write("go\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise self._ended() from None
+        return float(self._answer())

@@ -1,0 +1,70 @@
+"""Batches of worlds to be timed: through `System.step`, or through the vector environment on top of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import cycle
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.utils.seeding import np_random
+from numpy.typing import NDArray
+
+from edge_envs.core.env import EdgeVectorEnv
+from edge_envs.core.system import System
+
+WARM_UP_STEPS = 64
+"""Steps after which the queues have forgotten that they started empty."""
+NEVER = 10**9
+"""An episode length that keeps the clock running, and lets no episode end while it is timed."""
+
+Actions = list[NDArray[Any]]
+"""Actions of a whole batch, to be taken in turn, over and over."""
+ActionMaker = Callable[[EdgeVectorEnv], Actions]
+
+
+def vector_env(env_id: str, batch: int) -> EdgeVectorEnv:
+    """The vector environment as `gym.make_vec` gives it, but for the length of an episode."""
+    env = gym.make_vec(env_id, num_envs=batch, max_episode_steps=NEVER)
+    assert isinstance(env, EdgeVectorEnv)
+    return env
+
+
+def sampled_actions(env: EdgeVectorEnv, count: int = 64) -> Actions:
+    """Actions drawn from the action space, with a fixed seed."""
+    env.action_space.seed(0)
+    return [env.action_space.sample() for _ in range(count)]
+
+
+class SystemWorlds:
+    """Worlds in their steady state, row i seeded with i, stepped by `System.step` alone."""
+
+    def __init__(self, system: System[Any], batch: int, actions: Actions) -> None:
+        self.system = system
+        self.state = system.allocate(batch)
+        self._rngs = [np_random(row)[0] for row in range(batch)]
+        self._actions = cycle([system.check_actions(each, batch) for each in actions])
+        self._rows = np.arange(batch)
+        system.reset(self.state, self._rows, self._rngs)
+        self.run(WARM_UP_STEPS)
+
+    def run(self, steps: int) -> None:
+        """Step all worlds."""
+        for _ in range(steps):
+            self.system.step(self.state, self._rows, next(self._actions), self._rngs)
+
+
+class ShellWorlds:
+    """The same worlds, stepped by `EdgeVectorEnv.step`."""
+
+    def __init__(self, env: EdgeVectorEnv, actions: Actions) -> None:
+        self.env = env
+        self._actions = cycle(actions)
+        env.reset(seed=0)
+        self.run(WARM_UP_STEPS)
+
+    def run(self, steps: int) -> None:
+        """Step all worlds."""
+        for _ in range(steps):
+            self.env.step(next(self._actions))

@@ -1,0 +1,49 @@
+"""Options as key=value, and errors as one line."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from agents.cli import fail, parse_options
+
+
+def test_values_are_json_where_they_parse():
+    pairs = [
+        "a=1", "b=2.5", "c=true", "d=null", 'e=["x", "y@32"]', "f=text", 'g="quoted"', "h=1e-3", "i=-4", "j=",
+        "k=a=b", "l= 3 ", "m=True", "n=01", 'o={"p": 1}', "q=mobile",
+    ]  # fmt: skip
+    assert parse_options(pairs) == {
+        "a": 1, "b": 2.5, "c": True, "d": None, "e": ["x", "y@32"], "f": "text", "g": "quoted", "h": 1e-3, "i": -4,
+        "j": "", "k": "a=b", "l": 3, "m": "True", "n": "01", "o": {"p": 1}, "q": "mobile",
+    }  # fmt: skip
+    assert type(parse_options(["a=1"])["a"]) is int
+    assert math.isnan(parse_options(["a=NaN"])["a"])  # refused later, by the configuration
+    assert parse_options([]) == {}
+
+
+@pytest.mark.parametrize("pair", ["", "novalue", "=3", "="])
+def test_what_is_no_pair_is_named(pair):
+    with pytest.raises(ValueError, match="is not of the form key=value") as caught:
+        parse_options(["a=1", pair])
+    assert repr(pair) in str(caught.value)
+
+
+def test_a_key_twice_is_refused():
+    with pytest.raises(ValueError, match="'a' twice"):
+        parse_options(["a=1", "b=2", "a=1"])
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "[" * 100_000])
+def test_json_beyond_the_parsers_limits_is_text(text):
+    assert parse_options([f"a={text}"]) == {"a": text}
+
+
+def test_failing_takes_one_line_and_status_2(capsys):
+    with pytest.raises(SystemExit) as caught:
+        fail(ValueError("first\n  second\n\nthird"))
+    assert caught.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "error: first second third\n"

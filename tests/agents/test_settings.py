@@ -1,0 +1,91 @@
+"""Hyper-parameters: what each agent gets, and what cannot be."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from pydantic import ValidationError
+
+from agents.settings import Settings, default_policy, settings_for
+
+ID = "LyaPPO-v0"
+CASES = [
+    ("ppo", policy, decision) for policy, decision in itertools.product(["shared", "central"], ["partition", "joint"])
+] + [("ddpg", "shared", "partition"), ("ddpg", "central", "partition")]
+
+
+def test_default_policy():
+    assert default_policy("ppo") == "shared"
+    assert default_policy("ddpg") == "central"
+
+
+@pytest.mark.parametrize("source", ["default", "paper"])
+@pytest.mark.parametrize(("agent", "policy", "decision"), CASES)
+def test_every_agent_has_settings_that_survive_json(agent, policy, decision, source):
+    settings = settings_for(ID, agent, policy, decision, source)
+    assert Settings.model_validate_json(settings.model_dump_json()) == settings
+    assert settings.steps >= settings.num_envs
+
+
+def test_defaults_that_learn():
+    """Learning rate and entropy fall to zero for the agent that the project is about."""
+    settings = settings_for(ID, "ppo", "shared", "partition")
+    assert settings == Settings()
+    assert settings.anneal
+    assert settings.ent_coef > 0
+    # Whole updates: nothing of the training is spent on a last one at learning rate zero only.
+    assert settings.steps > 10 * settings.n_steps * settings.num_envs
+
+
+@pytest.mark.parametrize("policy", ["shared", "central"])
+@pytest.mark.parametrize("decision", ["partition", "joint"])
+def test_the_papers_settings(policy, decision):
+    settings = settings_for(ID, "ppo", policy, decision, "paper")
+    assert settings.learning_rate == 3e-4
+    assert settings.hidden == (128, 128)
+    assert settings.steps == 2500 * 200
+    assert settings.num_envs == 1
+    assert settings.gae_lambda == 0.0  # one-step advantage
+    assert not settings.anneal
+    assert settings_for(ID, "ddpg", "central", "partition", "paper").learning_rate == 3e-4
+
+
+def test_an_unknown_environment_gets_the_defaults():
+    for source in ("default", "paper"):
+        assert settings_for("Other-v0", "ppo", "shared", "partition", source) == Settings()  # type: ignore[arg-type]
+
+
+def test_trained_otherwise_than_evaluated_only_where_said():
+    """Training-only parameters are the joint agent's steeper backlog price, and nothing else."""
+    for agent, policy, decision in CASES:
+        options = settings_for(ID, agent, policy, decision).training_options  # type: ignore[arg-type]
+        assert options == ({"reward_backlog": 20.0} if decision == "joint" else {})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("steps", 0), ("steps", -1), ("steps", 1.5), ("num_envs", 0), ("num_envs", 65_537), ("learning_rate", 0.0),
+        ("learning_rate", float("nan")), ("learning_rate", float("inf")), ("gamma", 1.1), ("gamma", -0.1),
+        ("batch_size", 0), ("hidden", (0,)), ("hidden", (10**9,)), ("hidden", (8,) * 17), ("reward_scale", 0.0),
+        ("n_steps", 0), ("n_epochs", 0), ("gae_lambda", 2.0), ("ent_coef", -0.1), ("clip_range", 0.0),
+        ("tau", 0.0), ("tau", 1.5), ("action_noise", -1.0), ("gradient_steps", 0), ("buffer_size", 0),
+        ("log_std_init", float("nan")), ("no_such_setting", 1),
+    ],
+)  # fmt: skip
+def test_impossible_values_are_refused(name, value):
+    with pytest.raises(ValidationError, match=name):
+        Settings(**{name: value})
+
+
+def test_an_update_needs_two_rows():
+    with pytest.raises(ValidationError, match="at least 2"):
+        Settings(n_steps=1, num_envs=1)
+    Settings(n_steps=2, num_envs=1)
+    Settings(n_steps=1, num_envs=2)
+
+
+def test_settings_are_frozen():
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().steps = 3  # type: ignore[misc]

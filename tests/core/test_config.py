@@ -1,0 +1,156 @@
+"""Presets, overrides and the one clear error, on a configuration made for the purpose."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+import pytest
+from pydantic import Field, ValidationError, model_validator
+
+from edge_envs.core.config import WingConfig, nearest
+
+
+class Kettle(WingConfig):
+    """A kettle."""
+
+    volume_l: Annotated[float, Field(gt=0, le=3)] = 1.5
+    """Volume [litre]; chosen: a pot of tea.
+    The second line is not quoted."""
+    cups: Annotated[int, Field(ge=1)] = 4
+    """Cups [cups]; paper, Table I."""
+    shares: tuple[Annotated[float, Field(ge=0)], ...] = (0.5, 0.5)
+    """Share of each guest [-]; chosen."""
+    kind: Literal["steel", "glass"] = "steel"
+    """Material; chosen."""
+    undocumented: float = 0.0
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "default": {},
+        "large": {"volume_l": 3.0, "cups": 9},
+        "broken": {"cups": 0},
+    }
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.cups > 10 * self.volume_l:
+            raise ValueError(f"cups={self.cups} do not fit into volume_l={self.volume_l} [litre]")
+        return self
+
+    @cached_property
+    def table(self) -> np.ndarray:
+        return np.arange(3.0) * self.volume_l
+
+
+def test_presets_and_overrides():
+    assert Kettle.from_options("default", {}) == Kettle()
+    large = Kettle.from_options("large", {"cups": 8})
+    assert (large.volume_l, large.cups, large.kind) == (3.0, 8, "steel")
+    assert Kettle.presets["large"] == {"volume_l": 3.0, "cups": 9}, "the preset itself is untouched"
+
+
+@pytest.mark.parametrize("preset", ["Large", "larg", "", "volume_l", None, 3, ["large"], {}])
+def test_unknown_preset(preset):
+    with pytest.raises(ValueError, match=r"preset=.* does not exist; known: default, large, broken") as caught:
+        Kettle.from_options(preset, {})
+    assert repr(preset) in str(caught.value)
+    assert not isinstance(caught.value, ValidationError)
+
+
+def test_unknown_key():
+    with pytest.raises(
+        ValueError, match=r"'volume' is not a parameter; known: volume_l, cups, .*; did you mean 'volume_l'"
+    ):
+        Kettle.from_options("default", {"volume": 1})
+    with pytest.raises(
+        ValueError, match=r"'zzz' is not a parameter; known: volume_l, cups, shares, kind, undocumented$"
+    ):
+        Kettle.from_options("default", {"zzz": 1})
+    with pytest.raises(ValueError, match="'presets' is not a parameter"):
+        Kettle.from_options("default", {"presets": {}})
+    with pytest.raises(ValueError, match="'table' is not a parameter"):
+        Kettle.from_options("default", {"table": 1})
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"volume_l": 0}, "volume_l=0 is not possible: Input should be greater than 0 (Volume [litre]; chosen: a pot"),
+        ({"volume_l": 4.0}, "volume_l=4.0 is not possible: Input should be less than or equal to 3 (Volume [litre]"),
+        ({"volume_l": "big"}, "volume_l='big' is not possible"),
+        ({"volume_l": None}, "volume_l=None is not possible"),
+        ({"volume_l": float("nan")}, "volume_l=nan is not possible: Input should be a finite number (Volume [litre]"),
+        ({"volume_l": float("inf")}, "volume_l=inf is not possible: Input should be a finite number"),
+        (
+            {"cups": 0},
+            "cups=0 is not possible: Input should be greater than or equal to 1 (Cups [cups]; paper, Table I",
+        ),
+        ({"cups": 2.5}, "cups=2.5 is not possible"),
+        ({"shares": (0.1, -0.2)}, "shares[1]=-0.2 is not possible: Input should be greater than or equal to 0 (Share"),
+        ({"shares": (float("nan"),)}, "shares[0]=nan is not possible: Input should be a finite number"),
+        ({"shares": 3}, "shares=3 is not possible"),
+        ({"kind": "wood"}, "kind='wood' is not possible: Input should be 'steel' or 'glass' (Material; chosen"),
+        ({"cups": 16}, "cups=16 do not fit into volume_l=1.5 [litre]"),
+        ({"undocumented": "x"}, "undocumented='x' is not possible"),
+    ],
+)
+def test_impossible_values(options, words):
+    with pytest.raises(ValueError, match=r"cups|volume_l|shares|kind|undocumented") as caught:
+        Kettle.from_options("default", options)
+    assert words in str(caught.value)
+    assert "second line" not in str(caught.value)
+    assert not isinstance(caught.value, ValidationError)
+    assert caught.value.__cause__ is None
+
+
+def test_all_problems_are_named_at_once():
+    with pytest.raises(ValueError, match=r"volume_l=-1 .*; .*shares\[0\]=-2 .*; .*'zzz' is not a parameter"):
+        Kettle.from_options("default", {"volume_l": -1, "shares": [-2], "zzz": 0})
+
+
+def test_a_broken_preset_is_an_error_too():
+    with pytest.raises(ValueError, match="cups=0 is not possible"):
+        Kettle.from_options("broken", {})
+    assert Kettle.from_options("broken", {"cups": 3}).cups == 3
+
+
+def test_configurations_cannot_be_changed():
+    config = Kettle()
+    with pytest.raises(ValidationError, match="frozen"):
+        config.cups = 5  # type: ignore[misc]
+
+
+def test_equality_and_hash_look_at_parameters_only():
+    one, other = Kettle(), Kettle()
+    assert one.table is not other.table, "both are cached now"
+    assert one == other
+    assert hash(one) == hash(other)
+    assert one != Kettle(cups=5)
+    assert one != "a kettle"
+    assert {one: 1}[other] == 1
+
+    class Pot(Kettle):
+        """Not the same thing."""
+
+    assert Pot() != Kettle()
+
+
+def test_json_and_pickle():
+    config = Kettle(shares=(0.25, 0.75))
+    _ = config.table
+    options = json.loads(config.model_dump_json())
+    assert set(options) == set(Kettle.model_fields)
+    assert Kettle.from_options("default", options) == config
+    copied = pickle.loads(pickle.dumps(config))
+    assert copied == config
+    np.testing.assert_array_equal(copied.table, config.table)
+
+
+def test_nearest():
+    assert nearest("steal", ["steel", "glass"]) == "known: steel, glass; did you mean 'steel'?"
+    assert nearest("xyz", ["steel", "glass"]) == "known: steel, glass"
+    assert nearest("", []) == "known: "
