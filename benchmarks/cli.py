@@ -18,12 +18,12 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.runs import provenance
-from benchmarks import lyappo, shell
+from benchmarks import lyappo, shell, training
 from benchmarks.timing import Row, Side, Skipped
 
 Benchmark = Callable[[int], list[Row]]
 
-BENCHMARKS: Mapping[str, Benchmark] = {**lyappo.BENCHMARKS, **shell.BENCHMARKS}
+BENCHMARKS: Mapping[str, Benchmark] = {**lyappo.BENCHMARKS, **shell.BENCHMARKS, **training.BENCHMARKS}
 REPETITIONS, QUICK_REPETITIONS = 31, 7
 PAGE_WIDTH = 140
 """Width of the table where there is no terminal that has one."""

@@ -23,7 +23,16 @@ from agents.score import Table, interval
 from agents.settings import AgentName, PolicyName, settings_for
 
 ENV = "LyaPPO-v0"
-METRICS = ("power_mw", "energy_local_j", "energy_transmit_j", "reward", "finished_over_arrived", "mean_cut")
+METRICS = (
+    "power_mw",
+    "energy_local_j",
+    "energy_transmit_j",
+    "reward",
+    "finished_over_arrived",
+    "mean_cut",
+    "backlog_local_cycles",
+    "backlog_transmit_bits",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +137,9 @@ def markdown(preset: str, rows: Mapping[str, Mapping[str, Any]], arguments: Argu
     lines = [
         f"## Preset `{preset}`",
         "",
-        "| policy | mW per device | against best-fixed | reward | finished / arrived | by training seed [mW] |",
-        "|---|---|---|---|---|---|",
+        "| policy | mW per device | against best-fixed | reward | finished / arrived | mean local backlog [Mcycles] "
+        "| by training seed [mW] |",
+        "|---|---|---|---|---|---|---|",
     ]
     for label, row in rows.items():
         power, reward, ratio = row["power_mw"], row["reward"], row["finished_over_arrived"]
@@ -140,7 +150,7 @@ def markdown(preset: str, rows: Mapping[str, Mapping[str, Any]], arguments: Argu
         seeds = ", ".join(f"{value:.1f}" for value in by_seed) if len(by_seed) > 1 else "-"
         lines.append(
             f"| {label} | {energy} | {against} | {reward['mean']:.3f} ± {reward['half_width']:.3f} "
-            f"| {ratio['mean']:.3f} | {seeds} |"
+            f"| {ratio['mean']:.3f} | {row['backlog_local_cycles']['mean'] / 1e6:.1f} | {seeds} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -166,7 +176,7 @@ def main() -> int:
     write_atomically(arguments.out / "lyappo.md", "\n".join(text).encode())
     document = {"tables": tables, "provenance": provenance()}
     write_atomically(arguments.out / "lyappo.json", json.dumps(document, indent=1).encode())
-    console.print("\n".join(text))
+    console.print("\n".join(text), markup=False, soft_wrap=True)
     return 0
 
 
