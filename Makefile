@@ -1,5 +1,5 @@
 # Two commands matter: `make train` and `make test`. Both set up .venv first, and again when its inputs change.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?= --env LyaPPO-v0

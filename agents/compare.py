@@ -130,11 +130,11 @@ def headline_of(env_id: str, preset: str, options: Mapping[str, Any]) -> tuple[s
 def _cell(value: Interval) -> str:
     if not np.isfinite(value.half_width):
         return f"{value.mean:.4g}"
-    return f"{value.mean:.4g} ± {value.half_width:.1g}"
+    return f"{value.mean:.4g} ± {value.half_width:.2g}"
 
 
 def _percent(value: Interval) -> str:
-    spread = f" ± {value.half_width:.1g}" if np.isfinite(value.half_width) else ""
+    spread = f" ± {value.half_width:.2g}" if np.isfinite(value.half_width) else ""
     return f"{value.mean:+.1f}{spread} %"
 
 

@@ -125,8 +125,11 @@ class Progress(BaseCallback):
 
 def _schedule(settings: Settings) -> float | Callable[[float], float]:
     rate = settings.learning_rate
-    # The last update may end after the last step; a negative rate would unlearn.
-    return (lambda remaining: rate * max(0.0, remaining)) if settings.anneal else rate
+    if not settings.anneal:
+        return rate
+    # Stable-Baselines3 asks after an update's rollout; the rate is that at its start, so that the last one counts too.
+    rollout = settings.n_steps * settings.num_envs / settings.steps
+    return lambda remaining: rate * min(1.0, max(0.0, remaining + rollout))
 
 
 def build_model(run: Run, worlds: WorldVecEnv) -> BaseAlgorithm:

@@ -103,7 +103,10 @@ class Run:
             RunError: the folder exists and is not empty, or cannot be written.
         """
         stamp = time.strftime("%Y%m%d-%H%M%S")
-        path = path or root / f"{config.env_id}__{config.agent}__{config.seed}__{stamp}"
+        if path is None:
+            name = f"{config.env_id}__{config.agent}__{config.seed}__{stamp}"
+            names = (name, *(f"{name}-{copy}" for copy in range(2, 100)))
+            path = next((root / free for free in names if not (root / free).exists()), root / name)
         made = False
         try:
             if path.exists() and (not path.is_dir() or any(path.iterdir())):

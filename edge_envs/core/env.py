@@ -207,7 +207,7 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
             ValueError: a wrong number of seeds, or a mask of the wrong shape or without a True.
             TypeError: a mask that is not a boolean array.
         """
-        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed
+        seeds = [int(seed) + i for i in range(self.num_envs)] if isinstance(seed, (int, np.integer)) else seed
         if seeds is not None and len(seeds) != self.num_envs:
             raise ValueError(f"seed has {len(seeds)} entries, expected num_envs={self.num_envs}")
         rows = self._rows_to_reset(options)

@@ -201,7 +201,8 @@ def test_learning_rate_and_entropy_fall_to_zero(tmp_path, monkeypatch):
     rates, entropies = np.array(spy.rates).T
     assert len(rates) == 640 / (16 * 8)
     left = 1 - np.arange(1, 6) / 5
-    np.testing.assert_allclose(rates, QUICK.learning_rate * left, atol=1e-12)
+    # The rate of an update is that at the start of its rollout: the last update counts.
+    np.testing.assert_allclose(rates, QUICK.learning_rate * (left + 1 / 5), atol=1e-12)
     np.testing.assert_allclose(entropies, QUICK.ent_coef * left, atol=1e-12)
 
 
@@ -211,8 +212,9 @@ def test_no_rate_is_ever_negative(tmp_path, monkeypatch):
     result = train(run_in(tmp_path / "run", QUICK.model_copy(update={"steps": 200})), quiet=True)
     assert result.steps == 256
     assert len(spy.rates) == 2
-    assert spy.rates[0][0] > 0
-    assert spy.rates[1] == (0.0, 0.0)
+    assert spy.rates[0][0] == QUICK.learning_rate
+    assert 0 < spy.rates[1][0] < QUICK.learning_rate
+    assert spy.rates[1][1] == 0.0
 
 
 def test_rates_stay_without_annealing(tmp_path, monkeypatch):
