@@ -54,7 +54,7 @@ def main() -> int:
             )  # fmt: skip
         columns = headline_of(arguments.env, arguments.preset, options)
         title = f"{arguments.env}, preset {arguments.preset}: {arguments.seeds} seeds x {arguments.episodes} episodes"
-        console.print(rich_table(results, columns, title))
+        console.print(rich_table(results, columns, title, console.width))
         if arguments.json is not None:
             setting = asdict(arguments) | {"set": options, "json": str(arguments.json)}
             document = {"setting": setting, **as_json(results), "provenance": provenance()}

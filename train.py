@@ -94,7 +94,9 @@ def show_comparison(run: Run, console: Console, seeds: int, episodes: int) -> No
             on_done=lambda name: status.update(f"evaluated {name}"),
         )  # fmt: skip
     columns = headline_of(config.env_id, config.preset, plain)
-    console.print(rich_table(results, columns, f"{config.env_id}, preset {config.preset}: {seeds} seeds"))
+    console.print(
+        rich_table(results, columns, f"{config.env_id}, preset {config.preset}: {seeds} seeds", console.width)
+    )
 
 
 def main() -> int:

@@ -19,7 +19,10 @@ from edge_envs.core.system import System
 
 HEALTHY_RATIO = 0.98
 """Below this part of finished tasks an energy means little: work was left undone."""
-HEADERS = {"finished_over_arrived": "finished / arrived"}
+WIDE = 110
+"""Width of a console on which all columns fit."""
+ESSENTIAL = ("reward", "finished_over_arrived")
+HEADERS = {"finished_over_arrived": "finished/arrived"}
 """Column titles that differ from the metric's name."""
 BASELINE_SEED = 0
 """Seed of the baselines' own draws and searches."""
@@ -128,27 +131,36 @@ def headline_of(env_id: str, preset: str, options: Mapping[str, Any]) -> tuple[s
 
 
 def _cell(value: Interval) -> str:
-    if not np.isfinite(value.half_width):
+    """Mean ± half width, rounded to two digits of the half width."""
+    half = value.half_width
+    if not np.isfinite(half):
         return f"{value.mean:.4g}"
-    return f"{value.mean:.4g} ± {value.half_width:.2g}"
+    if half == 0.0:
+        return f"{value.mean:.4g} ± 0"
+    digits = max(0, 1 - int(np.floor(np.log10(half))))
+    return f"{value.mean:.{digits}f} ± {half:.{digits}f}"
 
 
-def _percent(value: Interval) -> str:
-    spread = f" ± {value.half_width:.2g}" if np.isfinite(value.half_width) else ""
-    return f"{value.mean:+.1f}{spread} %"
+def _spread(value: Interval) -> str:
+    return f" ± {value.half_width:.1f}" if np.isfinite(value.half_width) else ""
 
 
-def rich_table(results: Mapping[str, Table], columns: Sequence[str], title: str) -> RichTable:
-    """A row per policy; the second column is the first metric's paired difference to the first policy, in percent."""
+def rich_table(results: Mapping[str, Table], columns: Sequence[str], title: str, width: int = 80) -> RichTable:
+    """A row per policy; the second column is the first metric's paired difference to the first policy, in percent.
+
+    On a narrow console only the columns that matter most are shown; `as_json` has everything.
+    """
     first, main = next(iter(results)), columns[0]
+    if width < WIDE:
+        columns = (main, *(name for name in columns[1:] if name in ESSENTIAL))
     reference = results[first][main]
     caption = f"mean ± half of the 95 % confidence interval over seeds; difference in {main} to {first}, paired"
     if "finished_over_arrived" in columns:
         caption += f"; dim: less than {HEALTHY_RATIO} of the tasks finished, so the energy means little"
-    table = RichTable(title=title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("policy", overflow="fold")
+    table = RichTable(title=title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 0), show_edge=False)
+    table.add_column("policy", overflow="fold", min_width=14)
     for name in (main, "difference", *columns[1:]):
-        table.add_column(HEADERS.get(name, name), justify="right", no_wrap=name != "finished_over_arrived")
+        table.add_column(HEADERS.get(name, name), justify="right", no_wrap=True)
     for label, scores in results.items():
         gap, scale = paired_difference(scores[main], reference), abs(float(reference.mean()))
         relative = Interval(*(100.0 * value / scale for value in (gap.mean, gap.low, gap.high))) if scale else gap
@@ -157,11 +169,8 @@ def rich_table(results: Mapping[str, Table], columns: Sequence[str], title: str)
         table.add_row(
             label,
             _cell(interval(scores[main])),
-            "" if label == first else _percent(relative),
-            *(
-                _cell(interval(scores[name])) if name == "reward" else f"{scores[name].mean():.3f}"
-                for name in columns[1:]
-            ),
+            "" if label == first else f"{relative.mean:+.1f}{_spread(relative)} %",
+            *(_cell(interval(scores[name])) for name in columns[1:]),
             style="dim" if weak else None,
         )
     return table

@@ -377,6 +377,8 @@ def test_an_interrupt_before_the_first_step(tmp_path, monkeypatch):
             patch.setattr(*place, stop)
             run = run_in(tmp_path / place[1])
             check_stopped(run, train(run, quiet=True), 0)
+            assert not (run.path / EVALUATION).exists()
+            assert same(weights(run, BEST), weights(run, LAST))
 
 
 def test_an_error_leaves_the_last_network_too(tmp_path, monkeypatch):

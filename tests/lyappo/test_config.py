@@ -217,12 +217,17 @@ def test_absurd_noise_is_refused():
 
 
 def test_limits_are_allowed():
-    config(arrival_rate=MAX_TASKS_PER_SLOT)
-    config(distance_min_m=250.0, distance_max_m=250.0)
-    config(k_min=5)
-    config(num_devices=1024, num_services=4)
-    config(blockage_clear_periods=1, blockage_blocked_periods=1, blockage_loss_db=3)
-    config(reversal_probability=1, arrival_switch_probability=0)
+    limits: list[dict[str, Any]] = [
+        {"arrival_rate": MAX_TASKS_PER_SLOT},
+        {"distance_min_m": 250.0, "distance_max_m": 250.0},
+        {"k_min": 5},
+        {"num_devices": 1024, "num_services": 4},
+        {"blockage_clear_periods": 1, "blockage_blocked_periods": 1, "blockage_loss_db": 3},
+        {"reversal_probability": 1, "arrival_switch_probability": 0},
+    ]
+    for options in limits:
+        built = config(**options)
+        assert {key: getattr(built, key) for key in options} == options
 
 
 # Derived tables

@@ -1,126 +1,21 @@
-"""The exact solutions of Problems 3, 4 and 5 against CVXPY, against independent searches, and at the edges."""
+"""The exact solutions of Problems 3, 4 and 5 against CVXPY and against independent searches."""
 
 import math
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
-import reference as oracle
+import reference_solvers as oracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
+from problems import SLOT_S, Floats, Options, Problem, every_problem
 
 import edge_envs  # noqa: F401  (registers the environments)
 from edge_envs.core.env import EdgeEnv
 from edge_envs.lyappo import reference, solvers
 from edge_envs.lyappo.solvers import Split
-
-Floats = NDArray[np.float64]
-Options = dict[str, float]
-
-SLOT_S = 0.01
-LOCAL = {"slot_s": SLOT_S, "weight": 3e17, "energy_coefficient": 1e-28, "frequency_max_hz": 1.5e9}
-TRANSMIT = {
-    "slot_s": SLOT_S, "weight": 3e11, "gain": 6e-11, "power_max_w": 0.3, "bandwidth_hz": 2.5e5,
-    "noise_w_per_hz": 4e-21,
-}  # fmt: skip
-EDGE = {"slot_s": SLOT_S, "frequency_max_hz": 20e9}
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One of the three problems: its exact solver, how to draw instances, and what its solution must satisfy."""
-
-    name: str
-    options: Options
-    queue_counts: range
-    backlog_decades: tuple[float, float]
-    option_decades: dict[str, tuple[float, float]]
-    """Decades around `options` from which instances are drawn"""
-    cap: Callable[[Options], float]
-    cost: Callable[[float, Options], float]
-    """Energy term of the objective over tau, from the total"""
-    best_total: Callable[[float, Options], float]
-    """Total at which the marginal cost meets a price, were there no cap"""
-    regimes: tuple[str, ...]
-    """What can end the service: no more backlog, the cap, the price, or a price above any backlog"""
-
-    def exact(self, backlog: Any, options: Options) -> Split:
-        return getattr(solvers, f"solve_{self.name}")(backlog, **options)  # type: ignore[no-any-return]
-
-    def rebuilt(self, backlog: Any, options: Options) -> Split:
-        return getattr(reference, f"solve_{self.name}_cvxpy")(backlog, **options)  # type: ignore[no-any-return]
-
-    def instances(self, per_count: int, seed: int) -> Iterator[tuple[Floats, Options]]:
-        """Unequal backlogs over two decades, a fifth with an empty queue and a fifth with a tie, at a random scale."""
-        rng = np.random.default_rng(seed)
-        for count in self.queue_counts:
-            for _ in range(per_count):
-                backlog = 10.0 ** (rng.uniform(*self.backlog_decades) + rng.uniform(-2, 0, count))
-                kind = rng.random()
-                if kind < 0.2 and count > 1:
-                    backlog[rng.integers(count)] = 0.0
-                elif kind < 0.4:
-                    backlog[rng.integers(count)] = backlog[rng.integers(count)]
-                drawn = {key: 10.0 ** rng.uniform(*decades) for key, decades in self.option_decades.items()}
-                yield backlog, {key: value * drawn.get(key, 1.0) for key, value in self.options.items()}
-
-    def objective(self, backlog: Floats, split: Split, options: Options) -> float:
-        """Objective over tau at an allocation."""
-        return self.energy(split, options) - float(backlog @ split.share)
-
-    def energy(self, split: Split, options: Options) -> float:
-        """Energy term of the objective at an allocation, at the power that it reports."""
-        if self.name == "transmit":
-            return options["weight"] * split.power_w
-        return self.cost(float(split.share.sum()), options)
-
-    def dual(self, backlog: Floats, price: float, options: Options) -> float:
-        """Dual function over tau: no allocation has an objective below it, at any price."""
-        total = min(self.cap(options), self.best_total(price, options))
-        left = np.maximum(backlog - price, 0.0) @ backlog / options["slot_s"]
-        return self.cost(total, options) - price * total - float(left)
-
-
-def first_bit(o: Options) -> float:
-    return o["weight"] * o["noise_w_per_hz"] * math.log(2) / o["gain"]
-
-
-def full_rate(o: Options) -> float:
-    return oracle.full_power_rate(o["power_max_w"], o["bandwidth_hz"], o["noise_w_per_hz"], o["gain"])
-
-
-PROBLEMS = [
-    Problem(
-        "local", LOCAL, range(1, 7), (4, 9), {"weight": (-2.5, 2.5), "frequency_max_hz": (-1, 1)},
-        cap=lambda o: o["frequency_max_hz"],
-        cost=lambda total, o: o["weight"] * o["energy_coefficient"] * total**3,
-        best_total=lambda price, o: math.sqrt(price / (3 * o["weight"] * o["energy_coefficient"])),
-        regimes=("emptied", "capped", "priced"),
-    ),
-    Problem(
-        "transmit", TRANSMIT, range(1, 7), (2, 7), {"weight": (-2.5, 2.5), "gain": (-3, 2), "power_max_w": (-2, 0)},
-        cap=full_rate,
-        cost=lambda total, o: o["weight"] * oracle.power_for_rate(
-            total, o["bandwidth_hz"], o["noise_w_per_hz"], o["gain"]
-        ),
-        best_total=lambda price, o: o["bandwidth_hz"] * math.log2(max(1.0, price / first_bit(o))),
-        regimes=("emptied", "capped", "priced", "idle"),
-    ),
-    Problem(
-        "edge", EDGE, range(1, 17), (6, 11), {"frequency_max_hz": (-2, 1)},
-        cap=lambda o: o["frequency_max_hz"],
-        cost=lambda total, o: 0.0,
-        best_total=lambda price, o: math.inf if price > 0 else 0.0,
-        regimes=("emptied", "capped"),
-    ),
-]  # fmt: skip
-BY_NAME = {problem.name: problem for problem in PROBLEMS}
-every_problem = pytest.mark.parametrize("problem", PROBLEMS, ids=lambda problem: problem.name)
 
 
 def assert_feasible(problem: Problem, backlog: Floats, split: Split, options: Options) -> None:
@@ -300,84 +195,6 @@ def test_any_backlog(problem, data):
     if "weight" in options:
         options["weight"] *= 10.0 ** data.draw(st.integers(-25, 25))
     assert_as_searched(problem, np.array(backlog), options)
-
-
-@every_problem
-@pytest.mark.parametrize("count", [1, 5])
-def test_empty_queues_get_nothing(problem, count):
-    """No backlog at all: nothing served, nothing left to certify."""
-    split = problem.exact(np.zeros(count), problem.options)
-    assert (split.total, split.gap, split.power_w) == (0.0, 0.0, 0.0)
-    np.testing.assert_array_equal(split.share, np.zeros(count))
-
-
-@every_problem
-def test_equal_queues_are_served_by_index(problem):
-    """Ties: the total of the one queue they add up to, the first ones first."""
-    backlog = np.full(5, 1e7 if problem.name != "transmit" else 4e4)
-    options = {**problem.options, **({"frequency_max_hz": 2.5e9} if problem.name == "edge" else {})}
-    split = problem.exact(backlog, options)
-    assert split.gap <= 1e-14
-    assert 0 < split.total < backlog.sum() / SLOT_S
-    assert (np.diff(split.share) <= 0).all()
-    price = backlog[0]
-    wanted = min(problem.cap(options), problem.best_total(price, options))
-    assert split.total == pytest.approx(wanted, rel=1e-14)
-
-
-@pytest.mark.parametrize("gain", [0.0, 5e-324, 1e-310, 1e-30])
-@pytest.mark.parametrize("weight", [3e11, 1e300])
-def test_dead_channel_sends_nothing(gain, weight):
-    """A bit costs more than any backlog is worth; the certificate stays a number."""
-    split = solvers.solve_transmit([1e5, 0.0, 3e4], **{**TRANSMIT, "gain": gain, "weight": weight})
-    assert (split.total, split.power_w, split.gap) == (0.0, 0.0, 0.0)
-    assert math.isfinite(split.price)
-
-
-def test_dead_channel_at_any_price():
-    """With power all but free a channel of gain 1e-30 is used in full, for a ten-billionth of a bit per second."""
-    options = {**TRANSMIT, "gain": 1e-30, "weight": 1e-30}
-    split = solvers.solve_transmit([1e5, 3e4], **options)
-    assert split.total == pytest.approx(full_rate(options), rel=1e-14)
-    assert split.power_w == pytest.approx(options["power_max_w"], rel=1e-14)
-    assert split.gap <= 1e-12
-
-
-@pytest.mark.parametrize(
-    ("backlog", "cap"), [([8.0, 4.0, 2.0], 28.0), ([8.0, 4.0, 2.0], 24.0), ([4.0, 4.0], 16.0), ([8.0, 0.0], 16.0)]
-)
-def test_total_exactly_at_the_cap(backlog, cap):
-    """Queues (of half a second) that fill the capacity to the last bit, or whose first ones do."""
-    expected = [min(2 * queue, max(0.0, cap - 2 * sum(backlog[:i]))) for i, queue in enumerate(backlog)]
-    free = {"weight": 1e-6, "energy_coefficient": 1e-6}
-    for split in (
-        solvers.solve_local(backlog, slot_s=0.5, frequency_max_hz=cap, **free),
-        solvers.solve_edge(backlog, slot_s=0.5, frequency_max_hz=cap),
-    ):
-        np.testing.assert_array_equal(split.share, expected)
-        assert (split.total, split.gap) == (cap, 0.0)
-
-
-def test_rate_exactly_at_full_power():
-    """One queue that the slot empties at exactly the full-power rate."""
-    options = {**TRANSMIT, "slot_s": 1.0, "weight": 1e-3}
-    rate_max = solvers.full_power_rate(
-        *(options[key] for key in ("gain", "power_max_w", "bandwidth_hz", "noise_w_per_hz"))
-    )
-    split = solvers.solve_transmit([rate_max], **options)
-    assert (split.total, split.gap) == (rate_max, 0.0)
-    assert split.power_w == pytest.approx(options["power_max_w"], rel=1e-14)
-
-
-@pytest.mark.parametrize("name", [f"{p.name}{way}" for p in PROBLEMS for way in ("", "_cvxpy")])
-@pytest.mark.parametrize(
-    "backlog", [[-1.0], [1.0, math.nan], [math.inf], [], [[1.0, 2.0]], 3.0], ids=lambda backlog: str(backlog)
-)
-def test_bad_backlog_is_refused(name, backlog):
-    """Neither the exact solvers nor the references guess what was meant."""
-    module = reference if name.endswith("cvxpy") else solvers
-    with pytest.raises(ValueError, match="backlog"):
-        getattr(module, f"solve_{name}")(backlog, **BY_NAME[name.split("_")[0]].options)
 
 
 def make(solver: str) -> EdgeEnv:

@@ -1,0 +1,75 @@
+"""The registered ids and presets that every test of the registry walks over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium as gym
+import pytest
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.vector import AutoresetMode
+
+from edge_envs.core.env import EdgeEnv, EdgeVectorEnv
+from edge_envs.core.system import System, load_system
+
+EPISODE = 9
+"""Steps of the short episodes in which the tests walk over the ends of several."""
+SPECS = [spec for spec in gym.registry.values() if str(spec.entry_point).startswith("edge_envs")]
+VARIANTS: dict[str, list[dict[str, Any]]] = {
+    "LyaPPO-v0": [
+        {"decision": "joint"},
+        {"preset": "dynamic-full", "decision": "joint", "num_devices": 3},
+        {"num_devices": 1, "num_services": 1, "cuts": "all"},
+    ]
+}
+"""Options beside the presets that are worth the same tests."""
+
+
+@dataclass
+class Case:
+    """One environment as a user would make it."""
+
+    env_id: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def single(self, **more: Any) -> gym.Env[Any, Any]:
+        return gym.make(self.env_id, **{"max_episode_steps": EPISODE, **self.options, **more})
+
+    def bare(self, **more: Any) -> EdgeEnv:
+        env = gym.make(self.env_id, **self.options, **more).unwrapped
+        assert isinstance(env, EdgeEnv)
+        return env
+
+    def vector(self, num_envs: int, mode: AutoresetMode = AutoresetMode.NEXT_STEP, **more: Any) -> EdgeVectorEnv:
+        options = {"max_episode_steps": EPISODE, "autoreset_mode": mode, **self.options, **more}
+        env = gym.make_vec(self.env_id, num_envs=num_envs, **options)
+        assert isinstance(env, EdgeVectorEnv)
+        return env
+
+    def sync(self, num_envs: int, mode: AutoresetMode) -> Any:
+        return gym.make_vec(
+            self.env_id, num_envs=num_envs, vectorization_mode="sync", vector_kwargs={"autoreset_mode": mode},
+            max_episode_steps=EPISODE, **self.options,
+        )  # fmt: skip
+
+    def system(self) -> System[Any]:
+        return self.bare().system
+
+
+def system_class(spec: EnvSpec) -> type[System[Any]]:
+    return load_system(spec.kwargs["system"])
+
+
+def all_cases() -> list[Any]:
+    cases = []
+    for spec in SPECS:
+        presets = type(system_class(spec).from_options("default", {}).config).presets
+        for options in [*({"preset": preset} for preset in presets), *VARIANTS.get(spec.id, [])]:
+            name = "-".join([spec.id, *(str(value) for value in options.values())])
+            cases.append(pytest.param(Case(spec.id, options), id=name))
+    return cases
+
+
+every_case = pytest.mark.parametrize("case", all_cases())
+every_id = pytest.mark.parametrize("case", [pytest.param(Case(spec.id), id=spec.id) for spec in SPECS])

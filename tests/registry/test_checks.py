@@ -1,0 +1,150 @@
+"""Every environment against the checkers of others, and what it shows: pictures, spaces and types."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+from gymnasium.utils.env_checker import check_env
+
+from tests.helpers import SILENT_INFO, assert_same, random_actions, rollout
+from tests.registry.cases import EPISODE, Case, every_case, every_id
+
+# The checkers of others
+
+
+@every_case
+def test_gymnasium_checker(case):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(case.bare(), skip_render_check=True)
+
+
+@every_id
+def test_gymnasium_checker_with_rendering(case):
+    pytest.importorskip("matplotlib")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(case.bare())
+
+
+@every_case
+def test_stable_baselines_checker(case):
+    checker = pytest.importorskip("stable_baselines3.common.env_checker")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        checker.check_env(case.bare(), warn=True, skip_render_check=True)
+
+
+@every_id
+def test_rendering(case):
+    pytest.importorskip("matplotlib")
+    assert case.single().render_mode is None
+    env = case.single(render_mode="rgb_array")
+    env.reset(seed=0)
+    pictures = [env.render()]
+    for action in random_actions(env.action_space, 3):
+        env.step(action)
+    pictures.append(env.render())
+    env.reset()
+    pictures.append(env.render())
+    assert all(picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3 for picture in pictures)
+    assert pictures[0].shape == pictures[1].shape
+    assert (pictures[0] != pictures[1]).any()
+    # a new episode starts on a clean sheet
+    np.testing.assert_array_equal(pictures[0], pictures[2])
+
+
+@every_id
+def test_rendering_changes_nothing(case):
+    plain, drawn = case.single(), case.single(render_mode="rgb_array")
+    actions = random_actions(plain.action_space, EPISODE + 3)
+    assert_same(rollout(plain, actions, 4), rollout(drawn, actions, 4))
+
+
+# Spaces and types
+
+
+@every_case
+def test_observations_and_types(case):
+    env = case.single()
+    assert isinstance(env.observation_space, spaces.Box)
+    for space in (env.observation_space, env.action_space):
+        if isinstance(space, spaces.Box):
+            assert np.isfinite([space.low, space.high]).all()
+            assert space.dtype == np.float32
+    trace = rollout(env, random_actions(env.action_space, 3 * EPISODE), 0)
+    for observation, *rest in trace:
+        assert type(observation) is np.ndarray
+        assert observation.dtype == np.float32
+        assert env.observation_space.contains(observation)
+        assert np.isfinite(observation).all()
+        if len(rest) > 1:
+            reward, terminated, truncated, info = rest
+            assert type(reward) is float
+            assert np.isfinite(reward)
+            assert type(terminated) is bool
+            assert type(truncated) is bool
+            numbers = [value for value in info.values() if not isinstance(value, dict)]
+            assert all(np.isfinite(value).all() for value in numbers)
+        else:
+            assert rest == [SILENT_INFO]
+
+
+@every_case
+def test_vector_types(case):
+    env = case.vector(3)
+    observation, info = env.reset(seed=0)
+    assert info == SILENT_INFO
+    for action in random_actions(env.action_space, 3):
+        assert observation.dtype == np.float32
+        assert observation in env.observation_space
+        observation, reward, terminated, truncated, _ = env.step(action)
+        assert (reward.dtype, reward.shape) == (np.float64, (3,))
+        for flag in (terminated, truncated):
+            assert (flag.dtype, flag.shape) == (np.bool_, (3,))
+
+
+def observed(case: Case, rows: int = 16, steps: int = 60) -> np.ndarray:
+    """Observations (steps, entries) of several worlds: random actions, and each bound held for an episode.
+
+    Random actions alone leave some queues empty in a system under load.
+    """
+    env = case.vector(rows, max_episode_steps=steps)
+    bounds = [np.tile(bound, (rows, 1)) for bound in env.system._action_bounds]
+    actions = [*random_actions(env.action_space, steps), *[bounds[0]] * (steps + 1), *[bounds[1]] * (steps + 1)]
+    return np.concatenate([entry[0] for entry in rollout(env, actions, 0)])
+
+
+def expected_twins(case: Case) -> list[tuple[int, int]]:
+    """Entries that always show the same number, and why."""
+    system = case.system()
+    if case.env_id == "LyaPPO-v0" and system.config.num_devices * system.config.num_services == 1:
+        # the server's total backlog is that of the only service
+        return [(6, system.observation_space.shape[0] - 1)]  # type: ignore[index]
+    return []
+
+
+@every_case
+def test_no_entry_is_constant_and_none_appears_twice(case):
+    table = observed(case)
+    assert np.flatnonzero((table == table[0]).all(axis=0)).tolist() == []
+    twins = [
+        (one, other)
+        for one in range(table.shape[1])
+        for other in range(one + 1, table.shape[1])
+        if np.array_equal(table[:, one], table[:, other])
+    ]
+    assert twins == expected_twins(case)
+
+
+@every_case
+def test_no_entry_is_stuck_at_a_bound(case):
+    """Clipped most of the time, an entry tells nothing."""
+    box = case.system().observation_space
+    assert isinstance(box, spaces.Box)
+    table = observed(case)
+    clipped = ((table <= box.low) | (table >= box.high)).mean(axis=0)
+    assert clipped.max() < 0.5

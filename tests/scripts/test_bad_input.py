@@ -1,0 +1,191 @@
+"""What `train.py` and `evaluate.py` say to bad input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import evaluate
+import train
+from agents import compare as comparing
+from agents.runs import BEST, CONFIG, Run
+from tests.scripts.running import ENV, EVALUATE, QUICK, SMALL, call, execute, make_run, table_rows
+
+BAD_TRAINING = {
+    "unknown env": (("--env", "LyaPO-v0"), "env='LyaPO-v0' does not exist", "did you mean 'LyaPPO-v0'?"),
+    "env of others": (("--env", "CartPole-v1"), "env='CartPole-v1' does not exist", "known: "),
+    "empty env": (("--env", ""), "env=''", "known: "),
+    "preset": ((*ENV, "--preset", "hrad"), "preset='hrad' does not exist", "did you mean 'hard'?"),
+    "key": ((*ENV, "--set", "num_devcies=3"), "'num_devcies' is not a parameter", "did you mean 'num_devices'?"),
+    "value": ((*ENV, "--set", "num_devices=0"), "num_devices=0 is not possible", "greater than or equal to 1"),
+    "word for a number": ((*ENV, "--set", "num_devices=four"), "num_devices='four'", "valid integer"),
+    "not a number": ((*ENV, "--set", "slot_s=NaN"), "slot_s=nan", "finite"),
+    "network": ((*ENV, "--set", 'networks=["resnet19@96"]', "num_services=1"), "resnet19", "resnet18"),
+    "two values": ((*ENV, "--set", "distance_min_m=300"), "distance_min_m=300.0", "swap them"),
+    "no =": ((*ENV, "--set", "num_devices"), "'num_devices'", "key=value"),
+    "twice": ((*ENV, "--set", "k_min=1", "k_min=0"), "'k_min' twice", "give it once"),
+    "preset by set": ((*ENV, "--set", "preset=hard"), "preset='hard'", "another way"),
+    "num_envs by set": ((*ENV, "--set", "num_envs=3"), "num_envs=3", "another way"),
+    "system by set": ((*ENV, "--set", "system=os:path"), "system='os:path'", "another way"),
+    "no episode": ((*ENV, "--set", "max_episode_steps=null"), "max_episode_steps=None", "whole number"),
+    "decision": ((*ENV, "--set", "decision=both"), "decision='both'", "'partition' or 'joint'"),
+    "ddpg joint": ((*ENV, "--agent", "ddpg", "--set", "decision=joint"), "--agent ddpg", "use --agent ppo"),
+    "no steps": ((*ENV, "--steps", "0"), "--steps 0", "greater than or equal to 1"),
+    "negative steps": ((*ENV, "--steps", "-5"), "--steps -5", "greater than or equal to 1"),
+    "no worlds": ((*ENV, "--num-envs", "0"), "--num-envs 0", "greater than or equal to 1"),
+    "too many worlds": ((*ENV, "--num-envs", "1000000"), "--num-envs 1000000", "less than or equal to 65536"),
+    "negative seed": ((*ENV, "--seed", "-1"), "--seed -1", "from 0 to 4294967295"),
+    "large seed": ((*ENV, "--seed", "4294967296"), "--seed 4294967296", "from 0 to 4294967295"),
+    "seeds": ((*ENV, "--seeds", "-1"), "--seeds -1", "seeds >= 0"),
+    "episodes": ((*ENV, "--episodes", "0"), "--episodes 0", "episodes >= 1"),
+    "run under a file": ((*ENV, "--run", "file/run"), "file/run cannot be written", "--run"),
+    "run that is a file": ((*ENV, "--run", "file"), "run folder file exists already", "--run"),
+    "run that is full": ((*ENV, "--run", "full"), "run folder full exists already", "--run"),
+    "run with too long a name": ((*ENV, "--run", "x" * 300), "cannot be written (File name too long)", "--run"),
+}
+BAD_EVALUATION = {
+    "unknown env": (("--env", "LyaPO-v0", "--policies", "fixed"), "env='LyaPO-v0'", "did you mean 'LyaPPO-v0'?"),
+    "preset": ((*EVALUATE, "fixed", "--preset", "hrad"), "preset='hrad'", "did you mean 'hard'?"),
+    "key": ((*EVALUATE, "fixed", "--set", "num_devcies=3"), "'num_devcies'", "did you mean 'num_devices'?"),
+    "value": ((*EVALUATE, "fixed", "--set", "num_devices=-1"), "num_devices=-1", "greater than or equal to 1"),
+    "no =": ((*EVALUATE, "fixed", "--set", "k_min"), "'k_min'", "key=value"),
+    "policy": ((*EVALUATE, "fixd"), "policy='fixd' is neither a baseline nor a run folder", "did you mean 'fixed'?"),
+    "policy after others": ((*EVALUATE, "random", "loca"), "policy='loca'", "did you mean 'local'?"),
+    "baseline of cuts": ((*EVALUATE, "fixed", "--set", "decision=joint"), "policy='fixed'", "known: random"),
+    "baseline of dynamics": ((*EVALUATE, "regime-table"), "policy='regime-table'", "known: "),
+    "empty policy": ((*EVALUATE, ""), "policy=''", "config.json"),
+    "no policy": (EVALUATE, "--policies names none", "give baselines or run folders"),
+    "twice": ((*EVALUATE, "random", "fixed", "random"), "'random' twice", "give each once"),
+    "missing run": ((*EVALUATE, "runs/nowhere"), "policy='runs/nowhere'", "nor a run folder"),
+    "file as run": ((*EVALUATE, "file"), "policy='file' is not a run folder", "config.json"),
+    "empty run": ((*EVALUATE, "empty"), "policy='empty' is not a run folder", "config.json"),
+    "run without model": ((*EVALUATE, "bare"), f"bare/{BEST} does not exist", "saved no model"),
+    "run of another env": ((*EVALUATE, "other"), "policy='other' was trained on Other-v0", "not on LyaPPO-v0"),
+    "damaged run": ((*EVALUATE, "damaged"), f"damaged/{CONFIG} is damaged", "use another run"),
+    "damaged model": ((*EVALUATE, "half"), f"half/{BEST} is damaged", "use another model"),
+    "run of other devices": ((*EVALUATE, "central"), "does not fit", "give the preset and parameters"),
+    "name too long": ((*EVALUATE, "x" * 300), "File name too long", "name another"),
+    "no seeds": ((*ENV, "--seeds", "0", "--policies", "fixed"), "--seeds 0", "at least 1"),
+    "no episodes": ((*ENV, "--episodes", "-2", "--policies", "fixed"), "--episodes -2", "at least 1"),
+    "json in no folder": ((*EVALUATE, "fixed", "--json", "no/where.json"), "--json no/where.json", "that exists"),
+    "json under a file": ((*EVALUATE, "fixed", "--json", "file/x.json"), "--json file/x.json", "that exists"),
+    "json is a folder": ((*EVALUATE, "fixed", "--json", "empty"), "--json empty", "name a file"),
+}
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory):
+    """A folder with everything that can be wrong with a run folder."""
+    place = tmp_path_factory.mktemp("workshop")
+    (place / "file").write_text("kept")
+    (place / "empty").mkdir()
+    (place / "full").mkdir()
+    (place / "full" / "file").write_text("kept")
+    (make_run(place / "bare").path / BEST).unlink()
+    make_run(place / "other", "Other-v0")
+    (make_run(place / "damaged").path / CONFIG).write_text('{"run": ')
+    half = make_run(place / "half").path / BEST
+    half.write_bytes(half.read_bytes()[:100])
+    make_run(place / "central", policy="central")
+    return place
+
+
+def contents(place: Path) -> dict[str, bytes | None]:
+    return {str(f.relative_to(place)): f.read_bytes() if f.is_file() else None for f in place.rglob("*")}
+
+
+def forbidden(*args: Any, **kwargs: Any) -> Any:
+    pytest.fail("work began before the input was checked")
+
+
+@pytest.mark.parametrize(
+    ("module", "case"),
+    [(train, case) for case in BAD_TRAINING.values()] + [(evaluate, case) for case in BAD_EVALUATION.values()],
+    ids=[f"train, {name}" for name in BAD_TRAINING] + [f"evaluate, {name}" for name in BAD_EVALUATION],
+)
+def test_bad_input_takes_one_line_and_leaves_nothing(workshop, monkeypatch, capsys, module, case):
+    """At once: before any training, any evaluation, any file."""
+    arguments, names, mends = case
+    monkeypatch.chdir(workshop)
+    monkeypatch.setattr(train, "train", forbidden)
+    monkeypatch.setattr(comparing, "score", forbidden)
+    before = contents(workshop)
+    with pytest.raises(SystemExit) as caught:
+        call(monkeypatch, module, *arguments)
+    out, err = capsys.readouterr()
+    assert caught.value.code == 2
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert names in err
+    assert mends in err
+    assert contents(workshop) == before
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "named"),
+    [
+        (train, (), "--env"),
+        (train, (*ENV, "--steps", "many"), "many"),
+        (train, (*ENV, "--agent", "dqn"), "'dqn'"),
+        (train, (*ENV, "--policy", "both"), "'both'"),
+        (train, (*ENV, "--hyperparameters", "best"), "'best'"),
+        (train, (*ENV, "--no-such-option", "1"), "--no-such-option"),
+        (evaluate, ENV, "--policies"),
+        (evaluate, (*EVALUATE, "fixed", "--seeds", "x"), "x"),
+    ],
+)  # fmt: skip
+def test_what_the_command_line_itself_refuses(monkeypatch, capsys, module, arguments, named):
+    monkeypatch.setattr(train, "train", forbidden)
+    with pytest.raises(SystemExit) as caught:
+        call(monkeypatch, module, *arguments)
+    out, err = capsys.readouterr()
+    assert caught.value.code == 2
+    assert named in out + err
+    assert "Traceback" not in out + err
+
+
+def test_errors_as_a_process(workshop):
+    """No traceback, no warning, nothing else on standard error; one of each script, for the start-up takes long."""
+    for script, (arguments, names, _) in (
+        ("train.py", BAD_TRAINING["key"]), ("evaluate.py", BAD_EVALUATION["damaged run"]),
+    ):  # fmt: skip
+        done = execute(script, *arguments, cwd=workshop)
+        assert done.returncode == 2
+        assert done.stdout == ""
+        assert done.stderr.count("\n") == 1
+        assert done.stderr.startswith("error: ")
+        assert names in done.stderr
+
+
+def test_a_json_that_cannot_be_written_after_all(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def full(*args: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(evaluate, "write_atomically", full)
+    with pytest.raises(SystemExit) as caught:
+        call(monkeypatch, evaluate, *EVALUATE, "fixed", "--set", *SMALL, "--json", "out.json")
+    out, err = capsys.readouterr()
+    assert caught.value.code == 2
+    assert table_rows(out) == ["fixed"]  # the numbers are not lost
+    assert err == "error: --json out.json cannot be written (No space left on device)\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_folder_that_goes_away(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def full(self: Run, network: Any, name: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Run, "save_network", full)
+    with pytest.raises(SystemExit) as caught:
+        call(monkeypatch, train, *ENV, *QUICK, "--set", *SMALL, "--run", "run")
+    err = capsys.readouterr().err
+    assert caught.value.code == 2
+    assert "Traceback" not in err
+    assert err.rstrip().split("\n")[-1].startswith("error: the run folder cannot be written ([Errno 28] No space left")
