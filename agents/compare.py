@@ -154,7 +154,7 @@ def rich_table(results: Mapping[str, Table], columns: Sequence[str], title: str,
     if width < WIDE:
         columns = (main, *(name for name in columns[1:] if name in ESSENTIAL))
     reference = results[first][main]
-    caption = f"mean ± half of the 95 % confidence interval over seeds; difference in {main} to {first}, paired"
+    caption = f"\nmean ± half of the 95 % confidence interval over seeds; difference in {main} to {first}, paired"
     if "finished_over_arrived" in columns:
         caption += f"; dim: less than {HEALTHY_RATIO} of the tasks finished, so the energy means little"
     table = RichTable(title=title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 0), show_edge=False)

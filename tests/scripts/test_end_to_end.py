@@ -27,7 +27,7 @@ def test_train_then_evaluate(tmp_path):
     assert "512 steps in" in lines[0]
     assert "% of it in the environment" in lines[0]
     assert "power_mw" in done.stdout
-    assert "finished / arrived" in done.stdout
+    assert "finished/arrived" in done.stdout
     assert lines[-2:] == [f"run folder: runs/{folder.name}", "curves: tensorboard --logdir runs"]
     assert "Traceback" not in done.stderr
     assert "512/512" in done.stderr  # the progress bar came to its end
