@@ -11,7 +11,7 @@ import tyro
 from rich.console import Console
 from rich.text import Text
 
-from agents.cli import fail, parse_options
+from agents.cli import fail, parse_options, plain_id
 from agents.compare import as_json, compare, find_entries, headline_of, rich_table
 from agents.runs import provenance, write_atomically
 
@@ -46,14 +46,18 @@ def main() -> int:
             raise ValueError(f"--seeds {arguments.seeds} --episodes {arguments.episodes}: both must be at least 1")
         if arguments.json is not None and (arguments.json.is_dir() or not arguments.json.parent.is_dir()):
             raise ValueError(f"--json {arguments.json} cannot be written; name a file in a folder that exists")
-        entries = find_entries(arguments.policies, arguments.env, arguments.preset, options)
+        env_id = plain_id(arguments.env)
+        entries = find_entries(arguments.policies, env_id, arguments.preset, options)
+        for entry in entries:
+            if entry.run is not None and not entry.trained_here(arguments.preset, options):
+                console.print(f"note: {entry.label} was trained on {entry.training}", soft_wrap=True)
         with console.status("evaluating") as status:
             results = compare(
-                entries, arguments.env, arguments.preset, options, seeds=arguments.seeds, episodes=arguments.episodes,
+                entries, env_id, arguments.preset, options, seeds=arguments.seeds, episodes=arguments.episodes,
                 on_done=lambda name: status.update(Text(f"evaluated {name}")),
             )  # fmt: skip
-        columns = headline_of(arguments.env, arguments.preset, options)
-        title = f"{arguments.env}, preset {arguments.preset}: {arguments.seeds} seeds x {arguments.episodes} episodes"
+        columns = headline_of(env_id, arguments.preset, options)
+        title = f"{env_id}, preset {arguments.preset}: {arguments.seeds} seeds x {arguments.episodes} episodes"
         console.print(rich_table(results, columns, title, console.width))
         if arguments.json is not None:
             setting = asdict(arguments) | {"set": options, "json": str(arguments.json)}

@@ -10,8 +10,8 @@ import tyro
 from pydantic import ValidationError
 from rich.console import Console
 
-from agents.cli import fail, parse_options
-from agents.compare import Entry, baseline_names, compare, headline_of, rich_table
+from agents.cli import fail, parse_options, plain_id, tensorboard_command
+from agents.compare import Entry, bar_of, baseline_names, compare, headline_of, rich_table
 from agents.learn import train
 from agents.runs import Run, RunConfig
 from agents.settings import Settings, default_policy, settings_for
@@ -34,7 +34,7 @@ class Arguments:
     hyperparameters: Literal["default", "paper"] = "default"
     """Those that learn, or the paper's."""
     steps: int | None = None
-    """Training steps of a world, all worlds together (default: the agent's)."""
+    """Training steps of a world, all worlds together, rounded up to whole updates (default: the agent's)."""
     num_envs: int | None = None
     """Worlds that run side by side (default: the agent's)."""
     seed: int = 0
@@ -60,12 +60,13 @@ def configure(arguments: Arguments) -> RunConfig:
         )
     if not 0 <= arguments.seed < 1 << 32:
         raise ValueError(f"--seed {arguments.seed} is not possible; give a whole number from 0 to {(1 << 32) - 1}")
-    baseline_names(arguments.env, arguments.preset, options)
+    env_id = plain_id(arguments.env)
+    baseline_names(env_id, arguments.preset, options)
     policy = arguments.policy or default_policy(arguments.agent)
     decision = str(options.get("decision", "partition"))
     if arguments.agent == "ddpg" and decision == "joint":
         raise ValueError("--agent ddpg sets cuts only; use --agent ppo with decision=joint")
-    settings = settings_for(arguments.env, arguments.agent, policy, decision, arguments.hyperparameters)
+    settings = settings_for(env_id, arguments.agent, policy, decision, arguments.hyperparameters)
     changes = {"steps": arguments.steps, "num_envs": arguments.num_envs}
     for name, value in changes.items():
         if value is None:
@@ -76,7 +77,7 @@ def configure(arguments: Arguments) -> RunConfig:
             message = error.errors(include_url=False)[0]["msg"]
             raise ValueError(f"--{name.replace('_', '-')} {value} is not possible: {message}") from None
     return RunConfig(
-        env_id=arguments.env, preset=arguments.preset, options=options, agent=arguments.agent, policy=policy,
+        env_id=env_id, preset=arguments.preset, options=options, agent=arguments.agent, policy=policy,
         hyperparameters=arguments.hyperparameters, settings=settings, seed=arguments.seed,
     )  # fmt: skip
 
@@ -87,7 +88,9 @@ def show_comparison(run: Run, console: Console, seeds: int, episodes: int) -> No
     plain = {key: value for key, value in config.options.items() if key != "decision"}
     label = f"{config.agent}-{config.policy} (trained)"
     names = baseline_names(config.env_id, config.preset, plain)
-    entries = [Entry(label, run), *(Entry(name) for name in names)]
+    bar = [name for name in names if name == bar_of(config.env_id)]
+    others = [Entry(name) for name in names if name not in bar]
+    entries = [*map(Entry, bar), Entry(label, run), *others]
     with console.status("evaluating") as status:
         results = compare(
             entries, config.env_id, config.preset, plain, seeds=seeds, episodes=episodes,
@@ -95,7 +98,12 @@ def show_comparison(run: Run, console: Console, seeds: int, episodes: int) -> No
         )  # fmt: skip
     columns = headline_of(config.env_id, config.preset, plain)
     console.print(
-        rich_table(results, columns, f"{config.env_id}, preset {config.preset}: {seeds} seeds", console.width)
+        rich_table(
+            results,
+            columns,
+            f"{config.env_id}, preset {config.preset}: {seeds} seeds x {episodes} episodes",
+            console.width,
+        )
     )
 
 
@@ -129,13 +137,15 @@ def run_and_compare(arguments: Arguments, console: Console) -> int:
         f"{result.steps} steps in {result.seconds:.0f} s, {share:.1f} % of it in the environment"
         + (" (interrupted; the model is saved)" if result.interrupted else "")
     )
+    if not result.episodes:
+        console.print("no training episode came to its end, so there are validation curves only; give more --steps")
     if arguments.seeds and not interrupted:
         try:
             show_comparison(run, console, arguments.seeds, arguments.episodes)
         except KeyboardInterrupt:
             interrupted = True
     console.print(f"run folder: {run.path}", soft_wrap=True)
-    console.print(f"curves: tensorboard --logdir {run.path.parent}", soft_wrap=True)
+    console.print(f"curves: {tensorboard_command(run.path.parent)}", soft_wrap=True)
     return 130 if interrupted else 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 
@@ -26,6 +27,19 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
         except (ValueError, RecursionError):
             options[key] = text
     return options
+
+
+def tensorboard_command(folder: Path) -> str:
+    """The command that shows the curves of the runs in a folder, with this interpreter."""
+    python = Path(sys.executable)
+    if python.is_relative_to(Path.cwd()):
+        python = python.relative_to(Path.cwd())
+    return f"{python} -m tensorboard.main --logdir {folder}"
+
+
+def plain_id(env_id: str) -> str:
+    """An environment id without the module that `gym.make` accepts in front of it."""
+    return env_id.removeprefix("edge_envs:")
 
 
 def fail(error: object) -> NoReturn:

@@ -22,6 +22,8 @@ HEALTHY_RATIO = 0.98
 WIDE = 110
 """Width of a console on which all columns fit."""
 ESSENTIAL = ("reward", "finished_over_arrived")
+WEAK = ("finished_over_arrived",)
+"""Columns that mark a row whose energies mean little."""
 HEADERS = {"finished_over_arrived": "finished/arrived"}
 """Column titles that differ from the metric's name."""
 BASELINE_SEED = 0
@@ -42,6 +44,18 @@ class Entry:
             return dict(given)
         own = {key: value for key, value in self.run.config.options.items() if key == "decision"}
         return {**{key: value for key, value in given.items() if key != "decision"}, **own}
+
+    def trained_here(self, preset: str, given: Mapping[str, Any]) -> bool:
+        """Whether its run was trained on this preset with these options."""
+        return self.run is None or (self.run.config.preset, self.run.config.options) == (preset, self.options(given))
+
+    @property
+    def training(self) -> str:
+        """The preset and options of its training, in words."""
+        if self.run is None:
+            return "nothing"
+        config = self.run.config
+        return " ".join([f"preset {config.preset}", *(f"{key}={value}" for key, value in config.options.items())])
 
     def score(self, env_id: str, preset: str, options: Mapping[str, Any], seeds: int, episodes: int) -> Table:
         """Evaluate the entry."""
@@ -123,6 +137,11 @@ def compare(
     return results
 
 
+def bar_of(env_id: str) -> str:
+    """Name of the baseline against which an environment's policies are measured."""
+    return make_worlds(env_id, 1, "default", {}).system.bar
+
+
 def headline_of(env_id: str, preset: str, options: Mapping[str, Any]) -> tuple[str, ...]:
     """Columns of the results table: the system's headline metrics, reward, and finished over arrived tasks."""
     system: System[Any] = make_worlds(env_id, 1, preset, options).system
@@ -154,9 +173,12 @@ def rich_table(results: Mapping[str, Table], columns: Sequence[str], title: str,
     if width < WIDE:
         columns = (main, *(name for name in columns[1:] if name in ESSENTIAL))
     reference = results[first][main]
-    caption = f"\nmean ± half of the 95 % confidence interval over seeds; difference in {main} to {first}, paired"
+    caption = (
+        "\nmean ± half of the 95 % confidence interval over seeds, without the first quarter of each episode; "
+        f"difference in {main} to {first}, paired"
+    )
     if "finished_over_arrived" in columns:
-        caption += f"; dim: less than {HEALTHY_RATIO} of the tasks finished, so the energy means little"
+        caption += f"; * less than {HEALTHY_RATIO} of the tasks finished, so the energy means little"
     table = RichTable(title=title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 0), show_edge=False)
     table.add_column("policy", overflow="fold", min_width=14)
     for name in (main, "difference", *columns[1:]):
@@ -170,7 +192,7 @@ def rich_table(results: Mapping[str, Table], columns: Sequence[str], title: str,
             label,
             _cell(interval(scores[main])),
             "" if label == first else f"{relative.mean:+.1f}{_spread(relative)} %",
-            *(_cell(interval(scores[name])) for name in columns[1:]),
+            *(_cell(interval(scores[name])) + (" *" if weak and name in WEAK else "") for name in columns[1:]),
             style="dim" if weak else None,
         )
     return table

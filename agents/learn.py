@@ -59,6 +59,8 @@ class Trained:
     env_seconds: float
     best_reward: float
     interrupted: bool
+    episodes: int
+    """Training episodes that came to their end."""
 
 
 class Progress(BaseCallback):
@@ -71,6 +73,7 @@ class Progress(BaseCallback):
         self._bar = tqdm(total=steps, unit="step", disable=quiet, dynamic_ncols=True, desc=run.config.agent)
         self._rows: list[dict[str, float]] = []
         self.best_reward = -np.inf
+        self.episodes = 0
 
     @property
     def worlds(self) -> WorldVecEnv:
@@ -88,6 +91,7 @@ class Progress(BaseCallback):
         self._bar.update(min(self.steps_done, self._steps) - self._bar.n)
         if isinstance(self.model, PPO) and settings.anneal:
             self.model.ent_coef = settings.ent_coef * max(0.0, 1.0 - self.steps_done / self._steps)
+        self.episodes += len(worlds.episodes)
         if worlds.episodes:
             means = {name: float(np.mean([e[name] for e in worlds.episodes])) for name in worlds.episodes[0]}
             self._writer.scalars("training", means, self.steps_done)
@@ -156,6 +160,12 @@ def build_model(run: Run, worlds: WorldVecEnv) -> BaseAlgorithm:
     )  # fmt: skip
 
 
+def warm_up(env: EdgeVectorEnv) -> None:
+    """Step once, which compiles the kernels where that was never done on this machine."""
+    observation, _ = env.reset(seed=0)
+    env.step(RandomPolicy(env.system.action_space, 0).predict(observation)[0])
+
+
 def train(run: Run, *, quiet: bool = False) -> Trained:
     """Train the run's agent and save its networks; Ctrl-C stops early with everything saved.
 
@@ -181,8 +191,7 @@ def train(run: Run, *, quiet: bool = False) -> Trained:
     started = time.perf_counter()
     interrupted = False
     try:
-        # Compiles the kernels, once per machine, before the clock starts.
-        play(validation, RandomPolicy(validation.system.action_space, 0), list(range(VALIDATION_EPISODES)))
+        warm_up(validation)
         started = time.perf_counter()
         model.learn(settings.steps * worlds.rows_per_world, callback=progress, log_interval=1)
         progress.validate()
@@ -198,4 +207,6 @@ def train(run: Run, *, quiet: bool = False) -> Trained:
             writer.scalars("time", {"env_share": worlds.env_seconds / seconds, "seconds": seconds}, progress.steps_done)
         writer.close()
         worlds.close()
-    return Trained(progress.steps_done, seconds, worlds.env_seconds, float(progress.best_reward), interrupted)
+    return Trained(
+        progress.steps_done, seconds, worlds.env_seconds, float(progress.best_reward), interrupted, progress.episodes
+    )

@@ -65,7 +65,7 @@ class Arguments:
 
     presets: tuple[str, ...] = tuple(AGENTS)
     """Presets to do."""
-    training_seeds: int = 3
+    training_seeds: int = 5
     """Trainings per agent, seeds 1, 2, ..."""
     seeds: int = 5
     """Evaluation seeds."""
@@ -118,11 +118,10 @@ def rows_of(preset: str, arguments: Arguments) -> dict[str, dict[str, Any]]:
 
 
 def summary(runs: list[Table]) -> dict[str, Any]:
-    """Mean over runs and evaluation seeds; the interval is over evaluation seeds of the runs' mean."""
+    """Mean over runs and evaluation seeds; the interval is over runs, or for one run over evaluation seeds."""
     result: dict[str, Any] = {}
     for name in METRICS:
-        values = np.mean([run[name] for run in runs], axis=0)
-        spread = interval(values)
+        spread = interval(np.array([run[name].mean() for run in runs]) if len(runs) > 1 else runs[0][name])
         result[name] = {
             "mean": spread.mean,
             "half_width": spread.half_width,
@@ -165,8 +164,9 @@ def main() -> int:
         "",
         f"Made by `python -m experiments.lyappo`: {arguments.training_seeds} training seeds per learned agent, "
         f"{arguments.seeds} evaluation seeds x {arguments.episodes} episodes of 200 periods, their first quarter left "
-        "out. ± is half of the 95 % confidence interval over evaluation seeds. Learned policies act deterministically; "
-        "plain rows are the networks at the end of training, `best validated` those with the best validation reward.",
+        "out. ± is half of the 95 % confidence interval, over training seeds for learned agents (evaluated on the same "
+        "episodes), over evaluation seeds for the others. Learned policies act deterministically; plain rows are the "
+        "networks at the end of training, `best validated` those with the best validation reward.",
         "Energies are shown only where every run finished at least "
         f"{HEALTHY_RATIO} of the tasks that arrived: below that, energy is saved by leaving work undone.",
         "",

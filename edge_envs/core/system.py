@@ -76,6 +76,8 @@ class System(ABC, Generic[StateT]):
     metrics: tuple[Metric, ...]
     headline: tuple[str, ...]
     """Metrics that a table of results shows, the most important one first."""
+    bar: str
+    """The baseline against which others are measured, where the configuration has it."""
 
     @classmethod
     @abstractmethod

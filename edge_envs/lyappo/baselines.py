@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.channel import distance_for_gain
+from edge_envs.core.channel import distance_for_gain, free_space_exponent_gain
 from edge_envs.core.env import EdgeEnv, EdgeVectorEnv
 from edge_envs.core.policy import BaselineFactory, ConstantPolicy, Policy, RandomPolicy
 from edge_envs.core.units import linear_to_db
@@ -148,21 +148,21 @@ class RegimeTable:
         self._env = env
         system = _system(env)
         config, p = system.config, system.parameters
-        ends = np.array([p.distance_max_m, p.distance_min_m])
-        low, high = (p.antenna_gain * 3e8 / (4 * np.pi * p.carrier_hz * ends)) ** p.path_loss_exponent
-        low = low * p.blocked_gain
+        loss = p.antenna_gain, p.carrier_hz, p.path_loss_exponent
+        low = free_space_exponent_gain(p.distance_max_m, *loss) * p.blocked_gain
+        high = free_space_exponent_gain(p.distance_min_m, *loss)
         self._first = np.floor(linear_to_db(low) / TABLE_BIN_DB)
         bins = int(np.floor(linear_to_db(high) / TABLE_BIN_DB) - self._first) + 1
         rates = config.arrival_levels or (config.arrival_rate,)
         table = np.zeros((bins, len(rates), len(system.choices)), dtype=np.int64)
+        candidates = shared_partitions(system)
         for b, level in itertools.product(range(bins), range(len(rates))):
             gain = 10 ** ((self._first + b + 0.5) * TABLE_BIN_DB / 10)
-            distance = distance_for_gain(gain, p.antenna_gain, p.carrier_hz, p.path_loss_exponent)
+            distance = distance_for_gain(gain, *loss)
             held = config.replace(
                 placement="spread", distance_min_m=distance, distance_max_m=distance, blockage_loss_db=0.0,
                 arrival_levels=(), arrival_rate=rates[level],
             )  # fmt: skip
-            candidates = shared_partitions(system)
             run = partial(simulate_fixed, LyaPPOSystem(held), periods=TABLE_PERIODS, worlds=TABLE_WORLDS, seed=seed)
             found = _search(candidates, run)
             best = int(best_stable(found.reward.mean(axis=1), found.ratio.mean(axis=1)))

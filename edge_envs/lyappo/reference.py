@@ -26,10 +26,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edge_envs.lyappo import kernel
+from edge_envs.lyappo import period
 from edge_envs.lyappo.config import Parameters
 from edge_envs.lyappo.model import EDGE, LOCAL, TRANSMIT, State, fading_draws
-from edge_envs.lyappo.solvers import LN2, Floats, Split, _queues, full_power_rate, power_for_rate
+from edge_envs.lyappo.solvers import LN2, Floats, Split, as_queues, full_power_rate, power_for_rate
 
 TOLERANCE = 1e-12
 """Asked of the interior-point method, in the problems' units; at times it stops short of it for want of digits."""
@@ -123,7 +123,7 @@ def solve_local_cvxpy(
         ValueError: a backlog that is not a vector of finite numbers >= 0.
         RuntimeError: the solver failed.
     """
-    queues = _queues(backlog_cycles)[0].ravel()
+    queues = as_queues(backlog_cycles)[0].ravel()
     scale = weight * energy_coefficient
     worth = float(queues.max())
     unit = min(frequency_max_hz, float(queues.sum()) / slot_s, math.sqrt(worth / (3.0 * scale)))
@@ -159,7 +159,7 @@ def solve_transmit_cvxpy(
         ValueError: a backlog that is not a vector of finite numbers >= 0.
         RuntimeError: the solver failed.
     """
-    queues = _queues(backlog_bits)[0].ravel()
+    queues = as_queues(backlog_bits)[0].ravel()
     rate_max = full_power_rate(gain, power_max_w, bandwidth_hz, noise_w_per_hz)
     largest = float(queues.max())
     unit = min(bandwidth_hz, float(queues.sum()) / slot_s, rate_max)
@@ -192,7 +192,7 @@ def solve_edge_cvxpy(
         ValueError: a backlog that is not a vector of finite numbers >= 0.
         RuntimeError: the solver failed.
     """
-    queues = _queues(backlog_cycles)[0].ravel()
+    queues = as_queues(backlog_cycles)[0].ravel()
     worth = float(queues.max())
     unit = min(frequency_max_hz, float(queues.sum()) / slot_s)
     if unit <= 0.0:
@@ -278,7 +278,7 @@ class CompiledReference:
 
 
 class ReferenceAllocator:
-    """`kernel.run` with CVXPY's allocations in every slot, for `LyaPPO-v0` with `solver="cvxpy"`.
+    """`period.run` with CVXPY's allocations in every slot, for `LyaPPO-v0` with `solver="cvxpy"`.
 
     Raises:
         ImportError: CVXPY is not installed.
@@ -301,17 +301,17 @@ class ReferenceAllocator:
         observation: NDArray[np.float32], reward: NDArray[np.float64], member: NDArray[np.float64],
         metrics: NDArray[np.float64],
     ) -> None:  # fmt: skip
-        """Advance `rows` by one period, as `kernel.run`."""
+        """Advance `rows` by one period, as `period.run`."""
         channel_draws = fading_draws(p) * p.num_devices
         slot_draws = channel_draws + p.num_devices * p.num_services
         for row in rows.tolist():
-            finished, dropped = kernel.leavers(p, s, row)
-            kernel.begin_period(p, s, row, choices)
+            finished, dropped = period.leavers(p, s, row)
+            period.begin_period(p, s, row, choices)
             for slot in range(p.slots):
-                kernel.draw_channels(p, s, row, slot * slot_draws)
+                period.draw_channels(p, s, row, slot * slot_draws)
                 self._allocate(p, s, row)
-                kernel.finish_slot(p, s, row, slot * slot_draws + channel_draws)
-            kernel.close_period(
+                period.finish_slot(p, s, row, slot * slot_draws + channel_draws)
+            period.close_period(
                 p, s, row, p.slots * slot_draws, finished, dropped, observation, reward, member, metrics
             )
 

@@ -220,7 +220,12 @@ class Split:
     """Transmit power, Problem 4 only [W]"""
 
 
-def _queues(backlog: ArrayLike) -> tuple[Floats, Indices, Floats]:
+def as_queues(backlog: ArrayLike) -> tuple[Floats, Indices, Floats]:
+    """Backlogs (N,) as the kernels take them: shape (1, 1, N), with scratch for the order and the shares.
+
+    Raises:
+        ValueError: not a non-empty vector of finite numbers >= 0.
+    """
     queues = np.asarray(backlog, dtype=np.float64, order="C")
     if queues.ndim != 1 or not len(queues) or not np.all(np.isfinite(queues)) or (queues < 0).any():
         raise ValueError(f"backlog={queues!r} must be a non-empty vector of finite numbers >= 0")
@@ -236,7 +241,7 @@ def solve_local(
     Raises:
         ValueError: a backlog that is not a vector of finite numbers >= 0.
     """
-    queues, order, share = _queues(backlog_cycles)
+    queues, order, share = as_queues(backlog_cycles)
     arguments = (slot_s, weight, energy_coefficient, frequency_max_hz)
     total, price, gap = local_frequency(queues, 0, 0, 0, queues.size, *arguments, order, share)
     return Split(share.ravel(), total, price, gap)
@@ -257,11 +262,11 @@ def solve_transmit(
     Raises:
         ValueError: a backlog that is not a vector of finite numbers >= 0.
     """
-    queues, order, share = _queues(backlog_bits)
+    queues, order, share = as_queues(backlog_bits)
     rate_max = full_power_rate(gain, power_max_w, bandwidth_hz, noise_w_per_hz)
     channel = (slot_s, weight, gain, rate_max, bandwidth_hz, noise_w_per_hz)
-    total, power, price, gap_ = transmit_rate(queues, 0, 0, 0, queues.size, *channel, order, share)
-    return Split(share.ravel(), total, price, gap_, min(power_max_w, power))
+    total, power, price, gap = transmit_rate(queues, 0, 0, 0, queues.size, *channel, order, share)
+    return Split(share.ravel(), total, price, gap, min(power_max_w, power))
 
 
 def solve_edge(backlog_cycles: ArrayLike, *, slot_s: float, frequency_max_hz: float) -> Split:
@@ -270,6 +275,6 @@ def solve_edge(backlog_cycles: ArrayLike, *, slot_s: float, frequency_max_hz: fl
     Raises:
         ValueError: a backlog that is not a vector of finite numbers >= 0.
     """
-    queues, order, share = _queues(backlog_cycles)
+    queues, order, share = as_queues(backlog_cycles)
     total, price, gap = edge_frequency(queues, 0, 0, 0, queues.size, slot_s, frequency_max_hz, order, share)
     return Split(share.ravel(), total, price, gap)

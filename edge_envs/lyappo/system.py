@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edge_envs.core.compiled import FastCall
 from edge_envs.core.randomness import refill
 from edge_envs.core.system import IntArray, Outcome, System
-from edge_envs.lyappo import kernel, model
+from edge_envs.lyappo import model, period
 from edge_envs.lyappo.config import LyaPPOConfig
 from edge_envs.lyappo.model import State
 
@@ -30,8 +30,9 @@ class LyaPPOSystem(System[State]):
     down and counted as `requests_projected`.
     """
 
-    metrics = kernel.METRICS
+    metrics = period.METRICS
     headline = ("power_mw", "mean_cut")
+    bar = "best-fixed"
 
     def __init__(self, config: LyaPPOConfig) -> None:
         """Build spaces and kernel parameters from a validated configuration."""
@@ -40,13 +41,13 @@ class LyaPPOSystem(System[State]):
         self.members = config.num_devices
         self.choices = config.last_cut - config.k_min + 1
         self.initial_cut = np.tile(np.maximum(config.k_min, (config.last_cut + 1) // 2), self.members)
-        facts = kernel.EXTENDED_FACTS if config.observation == "extended" else kernel.PAPER_FACTS
-        local = facts * config.num_services + kernel.DEVICE_FACTS
+        facts = period.EXTENDED_FACTS if config.observation == "extended" else period.PAPER_FACTS
+        local = facts * config.num_services + period.DEVICE_FACTS
         self._size = self.members * local + 1
         shared = np.full((self.members, 1), self._size - 1)
         self.member_view = np.hstack([np.arange(self._size - 1).reshape(self.members, local), shared])
-        self.observation_space = self._box(self._size, kernel.OBSERVATION_LIMIT)
-        self.member_observation_space = self._box(local + 1, kernel.OBSERVATION_LIMIT)
+        self.observation_space = self._box(self._size, period.OBSERVATION_LIMIT)
+        self.member_observation_space = self._box(local + 1, period.OBSERVATION_LIMIT)
         self._requests = 4 * config.num_services + 1
         if config.decision == "joint":
             self.action_space: spaces.Space[Any] = self._box(self.members * self._requests, 1.0)
@@ -54,7 +55,7 @@ class LyaPPOSystem(System[State]):
         else:
             self.action_space = spaces.MultiDiscrete(np.tile(self.choices, self.members))
             self.member_action_space = spaces.MultiDiscrete(self.choices)
-        self._run: Callable[..., None] = FastCall(kernel.run)
+        self._run: Callable[..., None] = FastCall(period.run)
         if config.solver == "cvxpy":
             from edge_envs.lyappo.reference import ReferenceAllocator
 
@@ -81,7 +82,7 @@ class LyaPPOSystem(System[State]):
     def observe(self, state: State) -> NDArray[np.float32]:
         """State (25)-(33) of the period just over; after a reset zero backlogs and the initial cut."""
         observation = np.empty((len(state.cut), self._size), dtype=np.float32)
-        kernel.encode_all(self.parameters, state, observation)
+        period.encode_all(self.parameters, state, observation)
         return observation
 
     def step(self, state: State, rows: IntArray, actions: NDArray[Any], rngs: Sequence[Generator]) -> Outcome:
@@ -101,7 +102,7 @@ class LyaPPOSystem(System[State]):
             terminated=np.zeros(batch, dtype=np.bool_),
             member_reward=member[0],
             metrics=metrics,
-            member_metrics=dict(zip(kernel.MEMBER_METRICS, member[1:], strict=True)),
+            member_metrics=dict(zip(period.MEMBER_METRICS, member[1:], strict=True)),
         )
 
     def _decode_joint(self, state: State, rows: IntArray, actions: NDArray[Any]) -> NDArray[np.int64]:

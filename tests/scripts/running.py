@@ -19,7 +19,7 @@ SMALL = ("num_devices=2", "num_services=1", "max_episode_steps=10")
 QUICK = ("--steps", "512", "--num-envs", "16", "--seeds", "2", "--episodes", "2")
 ENV = ("--env", ID)
 EVALUATE = (*ENV, "--seeds", "1", "--episodes", "1", "--policies")
-BASELINES = ("random", "fixed", "local", "edge", "price", "best-fixed")
+OTHERS = ("random", "fixed", "local", "edge", "price")
 
 
 def environment() -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import train
 from agents import compare as comparing
 from agents.runs import BEST, CONFIG, EVALUATION, LAST, Run
 from agents.score import interval
-from tests.scripts.running import BASELINES, ID, QUICK, SMALL, call, execute, make_run, table_rows
+from tests.scripts.running import ID, OTHERS, QUICK, SMALL, call, execute, make_run, table_rows
 
 
 def test_train_then_evaluate(tmp_path):
@@ -22,13 +23,14 @@ def test_train_then_evaluate(tmp_path):
     assert done.returncode == 0, done.stderr
     (folder,) = (tmp_path / "runs").iterdir()
     assert folder.name.startswith("LyaPPO-v0__ppo__3__")
-    assert table_rows(done.stdout) == ["ppo-shared", *BASELINES]
+    assert table_rows(done.stdout) == ["best-fixed", "ppo-shared", *OTHERS]
     lines = done.stdout.strip().split("\n")
     assert "512 steps in" in lines[0]
     assert "% of it in the environment" in lines[0]
     assert "power_mw" in done.stdout
     assert "finished/arrived" in done.stdout
-    assert lines[-2:] == [f"run folder: runs/{folder.name}", "curves: tensorboard --logdir runs"]
+    assert lines[-2] == f"run folder: runs/{folder.name}"
+    assert lines[-1] == f"curves: {sys.executable} -m tensorboard.main --logdir runs"
     assert "Traceback" not in done.stderr
     assert "512/512" in done.stderr  # the progress bar came to its end
     assert {BEST, LAST, CONFIG, EVALUATION} < {file.name for file in folder.iterdir()}
@@ -87,7 +89,7 @@ def test_other_agents(tmp_path, monkeypatch, capsys, more):
     assert call(monkeypatch, train, *arguments, *more) == 0
     out = capsys.readouterr().out
     first = {"ddpg": "ddpg-central", "central": "ppo-central", "dynamic": "ppo-shared"}[more[1]]
-    assert table_rows(out) == [first, *BASELINES, *(["regime-table"] if "dynamic" in more else [])]
+    assert table_rows(out) == ["best-fixed", first, *OTHERS, *(["regime-table"] if "dynamic" in more else [])]
     assert "inf" not in out  # one seed has no interval
     assert "nan" not in out
     assert Run.open(Path("run")).config.policy == ("shared" if "dynamic" in more else "central")
@@ -99,7 +101,7 @@ def test_no_table_without_evaluation_seeds(tmp_path, monkeypatch, capsys):
     assert call(monkeypatch, train, *arguments) == 0
     out = capsys.readouterr().out
     assert "policy" not in out
-    assert "run folder: run\ncurves: tensorboard --logdir ." in out
+    assert f"run folder: run\ncurves: {sys.executable} -m tensorboard.main --logdir ." in out
     # An existing run is not overwritten.
     before = {file.name: file.read_bytes() for file in Path("run").iterdir()}
     with pytest.raises(SystemExit) as caught:

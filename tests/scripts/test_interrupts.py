@@ -39,7 +39,8 @@ def test_an_interrupt_ends_the_training_cleanly(tmp_path):
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert "(interrupted; the model is saved)" in out
-    assert out.endswith("run folder: run\ncurves: tensorboard --logdir .\n")
+    assert "\nrun folder: run\ncurves: " in out
+    assert out.endswith(" -m tensorboard.main --logdir .\n")
     assert {BEST, LAST, CONFIG, EVALUATION} <= {file.name for file in (tmp_path / "run").iterdir()}
     assert not list((tmp_path / "run").glob("*.tmp"))
     done = execute("evaluate.py", *EVALUATE, "fixed", "run", cwd=tmp_path)
@@ -58,7 +59,8 @@ def test_an_interrupt_of_the_table_keeps_the_run(tmp_path, monkeypatch, capsys, 
     arguments = ("--steps", "64", "--num-envs", "16", "--run", "run", "--set", *SMALL)
     assert call(monkeypatch, train, *ENV, *arguments) == 130
     out = capsys.readouterr().out
-    assert out.endswith("run folder: run\ncurves: tensorboard --logdir .\n")
+    assert "\nrun folder: run\ncurves: " in out
+    assert out.endswith(" -m tensorboard.main --logdir .\n")
     assert (tmp_path / "run" / LAST).exists()
     assert call(monkeypatch, evaluate, *EVALUATE, "fixed", "--set", *SMALL) == 130
     assert capsys.readouterr().out.strip() == "interrupted"

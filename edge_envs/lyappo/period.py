@@ -51,6 +51,11 @@ METRICS = (
 )
 """Columns of the metrics, in the order in which `report` fills them."""
 
+(
+    ENERGY_J, ENERGY_LOCAL_J, ENERGY_TRANSMIT_J, POWER_MW, BACKLOG_LOCAL, BACKLOG_TRANSMIT, BACKLOG_EDGE, ARRIVED,
+    FINISHED_NOW, FINISHED_RATIO, MEAN_CUT, CERTIFICATE, DROPPED_NOW, PROJECTED,
+) = range(len(METRICS))  # fmt: skip
+
 MEMBER_METRICS = ("power_mw", "finished_ratio")
 """Per device, after the reward."""
 
@@ -241,25 +246,25 @@ def report(p: Parameters, s: State, row: int, member: NDArray[np.float64], metri
         for j in range(m * p.num_services, (m + 1) * p.num_services):
             for stage in range(3):
                 queued += p.backlog_price[stage] * s.period_backlog[row, stage, j]
-                metrics[row, 4 + stage] += s.period_backlog[row, stage, j] / services
+                metrics[row, BACKLOG_LOCAL + stage] += s.period_backlog[row, stage, j] / services
             finished += s.finished[row, j]
             arrived += s.arrived[row, j]
-            metrics[row, 7] += s.period_arrivals[row, j]
-            metrics[row, 10] += s.cut[row, j] / services
+            metrics[row, ARRIVED] += s.period_arrivals[row, j]
+            metrics[row, MEAN_CUT] += s.cut[row, j] / services
         energy = s.energy_local_j[row, m] + s.energy_transmit_j[row, m]
         member[0, row, m] = -(p.reward_energy_per_j * energy / p.slots + p.reward_backlog * queued)
         member[1, row, m] = energy * to_mw
         member[2, row, m] = finished / arrived if arrived > 0 else 1.0
         reward += member[0, row, m]
-        metrics[row, 0] += energy
-        metrics[row, 1] += s.energy_local_j[row, m]
-        metrics[row, 2] += s.energy_transmit_j[row, m]
+        metrics[row, ENERGY_J] += energy
+        metrics[row, ENERGY_LOCAL_J] += s.energy_local_j[row, m]
+        metrics[row, ENERGY_TRANSMIT_J] += s.energy_transmit_j[row, m]
         finished_all += finished
         arrived_all += arrived
-    metrics[row, 3] = metrics[row, 0] * to_mw / p.num_devices
-    metrics[row, 9] = finished_all / arrived_all if arrived_all > 0 else 1.0
-    metrics[row, 11] = s.certificate[row]
-    metrics[row, 13] = s.projected[row]
+    metrics[row, POWER_MW] = metrics[row, ENERGY_J] * to_mw / p.num_devices
+    metrics[row, FINISHED_RATIO] = finished_all / arrived_all if arrived_all > 0 else 1.0
+    metrics[row, CERTIFICATE] = s.certificate[row]
+    metrics[row, PROJECTED] = s.projected[row]
     return reward
 
 
@@ -273,8 +278,8 @@ def close_period(
     encode(p, s, row, observation)
     reward[row] = report(p, s, row, member, metrics)
     finished_now, dropped_now = leavers(p, s, row)
-    metrics[row, 8] = finished_now - finished
-    metrics[row, 12] = dropped_now - dropped
+    metrics[row, FINISHED_NOW] = finished_now - finished
+    metrics[row, DROPPED_NOW] = dropped_now - dropped
 
 
 @kernel
