@@ -27,7 +27,7 @@ from agents.vec import MemberVecEnv, WorldVecEnv
 from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.core.policy import RandomPolicy
 
-VALIDATIONS = 10
+VALIDATIONS = 20
 """Validations in a training, evenly spread."""
 VALIDATION_EPISODES = 16
 
