@@ -41,7 +41,7 @@ class Settings(BaseModel):
     gae_lambda: Annotated[float, Field(ge=0, le=1)] = 0.9
     """PPO: lambda of the generalised advantage."""
     ent_coef: Annotated[float, Field(ge=0)] = 0.03
-    """PPO: entropy bonus at the start. Chosen on validation episodes of LyaPPO-v0, training seeds 0, 10-13 and 20-22: with
+    """PPO: entropy bonus at the start. Chosen on validation episodes of LyaPPO-v0, training seeds 0, 10-13, 20-22: with
     half of it some trainings lock in a wrong cut early."""
     clip_range: Positive = 0.2
     """PPO: clipping of the probability ratio."""

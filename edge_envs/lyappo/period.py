@@ -56,9 +56,6 @@ METRICS = (
     FINISHED_NOW, FINISHED_RATIO, MEAN_CUT, CERTIFICATE, DROPPED_NOW, PROJECTED,
 ) = range(len(METRICS))  # fmt: skip
 
-MEMBER_METRICS = ("power_mw", "finished_ratio")
-"""Per device, after the reward."""
-
 OBSERVATION_LIMIT = 10.0
 """Observations are scaled to order one and clipped here."""
 BACKLOG_SCALES = np.array([1e7, 1e4, 1e7])

@@ -102,7 +102,7 @@ class LyaPPOSystem(System[State]):
             terminated=np.zeros(batch, dtype=np.bool_),
             member_reward=member[0],
             metrics=metrics,
-            member_metrics=dict(zip(period.MEMBER_METRICS, member[1:], strict=True)),
+            member_metrics={"power_mw": member[1], "finished_ratio": member[2]},
         )
 
     def _decode_joint(self, state: State, rows: IntArray, actions: NDArray[Any]) -> NDArray[np.int64]:
