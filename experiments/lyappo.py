@@ -7,6 +7,7 @@ run folder are used again, so the tables can be made anew from the networks.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,7 +175,10 @@ def main() -> int:
     ]
     arguments.out.mkdir(parents=True, exist_ok=True)
     write_atomically(arguments.out / "lyappo.md", "\n".join(text).encode())
-    document = {"tables": tables, "provenance": provenance()}
+    document = {
+        "tables": tables,
+        "provenance": provenance() | {"command": ["python", "-m", "experiments.lyappo", *sys.argv[1:]]},
+    }
     write_atomically(arguments.out / "lyappo.json", json.dumps(document, indent=1).encode())
     console.print("\n".join(text), markup=False, soft_wrap=True)
     return 0
