@@ -363,7 +363,7 @@ def test_an_interrupt_in_a_validation(tmp_path, monkeypatch):
 
     monkeypatch.setattr(learn, "play", stop)
     run = run_in(tmp_path / "run")
-    check_stopped(run, train(run, quiet=True), 128)
+    check_stopped(run, train(run, quiet=True), 2 * (QUICK.steps // VALIDATIONS))
     assert len(rows_of(run)) == 2
 
 
