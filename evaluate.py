@@ -11,7 +11,7 @@ import tyro
 from rich.console import Console
 from rich.text import Text
 
-from agents.cli import fail, parse_options, plain_id
+from agents.cli import guarded, parse_options, plain_id
 from agents.compare import as_json, compare, find_entries, headline_of, rich_table
 from agents.runs import provenance, write_atomically
 
@@ -40,40 +40,41 @@ def main() -> int:
     """Run the script; returns its exit status."""
     arguments = tyro.cli(Arguments, description=__doc__)
     console = Console(markup=False, emoji=False)
-    try:
-        options = parse_options(arguments.set)
-        if arguments.seeds < 1 or arguments.episodes < 1:
-            raise ValueError(f"--seeds {arguments.seeds} --episodes {arguments.episodes}: both must be at least 1")
-        if arguments.json is not None and (arguments.json.is_dir() or not arguments.json.parent.is_dir()):
-            raise ValueError(f"--json {arguments.json} cannot be written; name a file in a folder that exists")
-        env_id = plain_id(arguments.env)
-        entries = find_entries(arguments.policies, env_id, arguments.preset, options)
-        for entry in entries:
-            if entry.run is not None and not entry.trained_here(arguments.preset, options):
-                console.print(f"note: {entry.label} was trained on {entry.training}", soft_wrap=True)
-        with console.status("evaluating") as status:
-            results = compare(
-                entries, env_id, arguments.preset, options, seeds=arguments.seeds, episodes=arguments.episodes,
-                on_done=lambda name: status.update(Text(f"evaluated {name}")),
-            )  # fmt: skip
-        columns = headline_of(env_id, arguments.preset, options)
-        title = f"{env_id}, preset {arguments.preset}: {arguments.seeds} seeds x {arguments.episodes} episodes"
-        console.print(rich_table(results, columns, title, console.width))
-        if arguments.json is not None:
-            setting = asdict(arguments) | {"set": options, "json": str(arguments.json)}
-            document = {"setting": setting, **as_json(results), "provenance": provenance()}
-            try:
-                write_atomically(arguments.json, json.dumps(document, indent=2, allow_nan=False).encode())
-            except OSError as error:
-                raise ValueError(f"--json {arguments.json} cannot be written ({error.strerror})") from error
-            console.print(f"written: {arguments.json}", soft_wrap=True)
-    except ValueError as error:
-        fail(error)
-    except OSError as error:
-        fail(f"{error}; name another path")
-    except KeyboardInterrupt:
-        console.print("interrupted")
-        return 130
+    return guarded(lambda: score_and_show(arguments, console), "{error}; name another path")
+
+
+def score_and_show(arguments: Arguments, console: Console) -> int:
+    """Score the policies, print the table, write the file; returns the exit status.
+
+    Raises:
+        ValueError: arguments that cannot be, or a file that cannot be written.
+    """
+    options = parse_options(arguments.set)
+    if arguments.seeds < 1 or arguments.episodes < 1:
+        raise ValueError(f"--seeds {arguments.seeds} --episodes {arguments.episodes}: both must be at least 1")
+    if arguments.json is not None and (arguments.json.is_dir() or not arguments.json.parent.is_dir()):
+        raise ValueError(f"--json {arguments.json} cannot be written; name a file in a folder that exists")
+    env_id = plain_id(arguments.env)
+    entries = find_entries(arguments.policies, env_id, arguments.preset, options)
+    for entry in entries:
+        if entry.run is not None and not entry.trained_here(arguments.preset, options):
+            console.print(f"note: {entry.label} was trained on {entry.training}", soft_wrap=True)
+    with console.status("evaluating") as status:
+        results = compare(
+            entries, env_id, arguments.preset, options, seeds=arguments.seeds, episodes=arguments.episodes,
+            on_done=lambda name: status.update(Text(f"evaluated {name}")),
+        )  # fmt: skip
+    columns = headline_of(env_id, arguments.preset, options)
+    title = f"{env_id}, preset {arguments.preset}: {arguments.seeds} seeds x {arguments.episodes} episodes"
+    console.print(rich_table(results, columns, title, console.width))
+    if arguments.json is not None:
+        setting = asdict(arguments) | {"set": options, "json": str(arguments.json)}
+        document = {"setting": setting, **as_json(results), "provenance": provenance()}
+        try:
+            write_atomically(arguments.json, json.dumps(document, indent=2, allow_nan=False).encode())
+        except OSError as error:
+            raise ValueError(f"--json {arguments.json} cannot be written ({error.strerror})") from error
+        console.print(f"written: {arguments.json}", soft_wrap=True)
     return 0
 
 

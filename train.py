@@ -10,7 +10,7 @@ import tyro
 from pydantic import ValidationError
 from rich.console import Console
 
-from agents.cli import fail, parse_options, plain_id, tensorboard_command
+from agents.cli import guarded, parse_options, plain_id, tensorboard_command
 from agents.compare import Entry, bar_of, baseline_names, compare, headline_of, rich_table
 from agents.learn import train
 from agents.runs import Run, RunConfig
@@ -111,15 +111,8 @@ def main() -> int:
     """Run the script; returns its exit status."""
     arguments = tyro.cli(Arguments, description=__doc__)
     console = Console(markup=False, emoji=False)
-    try:
-        return run_and_compare(arguments, console)
-    except ValueError as error:
-        fail(error)
-    except OSError as error:
-        fail(f"the run folder cannot be written ({error}); name another with --run")
-    except KeyboardInterrupt:
-        console.print("interrupted")
-        return 130
+    mend = "the run folder cannot be written ({error}); name another with --run"
+    return guarded(lambda: run_and_compare(arguments, console), mend)
 
 
 def run_and_compare(arguments: Arguments, console: Console) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -40,6 +40,24 @@ def tensorboard_command(folder: Path) -> str:
 def plain_id(env_id: str) -> str:
     """An environment id without the module that `gym.make` accepts in front of it."""
     return env_id.removeprefix("edge_envs:")
+
+
+def guarded(job: Callable[[], int], cannot_write: str) -> int:
+    """Exit status of a script's job; bad input and files that cannot be written end in one line, Ctrl-C in 130.
+
+    Args:
+        job: the work; returns its exit status.
+        cannot_write: message for an OSError, with "{error}" in it.
+    """
+    try:
+        return job()
+    except (ValueError, ImportError) as error:
+        fail(error)
+    except OSError as error:
+        fail(cannot_write.format(error=error))
+    except KeyboardInterrupt:
+        print("interrupted")
+        return 130
 
 
 def fail(error: object) -> NoReturn:

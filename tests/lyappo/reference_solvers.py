@@ -100,31 +100,6 @@ def power_for_rate(rate: float, bandwidth_hz: float, noise_w_per_hz: float, gain
     return bandwidth_hz * noise_w_per_hz / gain * math.expm1(rate / bandwidth_hz * math.log(2.0))
 
 
-def objective_local(
-    frequencies: Sequence[float],
-    backlogs: Sequence[float],
-    slot_s: float,
-    energy_coefficient: float,
-    weight: float,
-) -> float:
-    """Value of problem 3 at an allocation."""
-    drift = math.fsum(-slot_s * q * f for q, f in zip(backlogs, frequencies, strict=True))
-    return drift + weight * slot_s * energy_coefficient * math.fsum(frequencies) ** 3
-
-
-def objective_transmit(
-    rates: Sequence[float], power: float, backlogs: Sequence[float], slot_s: float, weight: float
-) -> float:
-    """Value of problem 4 at an allocation."""
-    drift = math.fsum(-slot_s * q * r for q, r in zip(backlogs, rates, strict=True))
-    return drift + weight * slot_s * power
-
-
-def objective_edge(frequencies: Sequence[float], backlogs: Sequence[float], slot_s: float) -> float:
-    """Value of problem 5 at an allocation."""
-    return math.fsum(-slot_s * q * f for q, f in zip(backlogs, frequencies, strict=True))
-
-
 def _largest_first_order(backlogs: Sequence[float]) -> list[int]:
     """Order the indices by falling backlog; equal backlogs by rising index."""
     return sorted(range(len(backlogs)), key=lambda index: (-backlogs[index], index))
