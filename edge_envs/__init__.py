@@ -4,7 +4,10 @@ from gymnasium.envs.registration import register, registry
 
 __version__ = "0.1.0"
 
-_SYSTEMS = {"LyaPPO-v0": ("edge_envs.lyappo.system:LyaPPOSystem", 200)}
+_SYSTEMS = {
+    "LyaPPO-v0": ("edge_envs.lyappo.system:LyaPPOSystem", 200),
+    "SemCom-v0": ("edge_envs.semcom.system:SemComSystem", 1000),
+}
 
 for _id, (_system, _steps) in _SYSTEMS.items():
     if _id not in registry:

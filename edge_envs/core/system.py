@@ -78,6 +78,10 @@ class System(ABC, Generic[StateT]):
     """Metrics that a table of results shows, the most important one first."""
     bar: str
     """The baseline against which others are measured, where the configuration has it."""
+    settling: float = 0.25
+    """Part of an episode that an evaluation leaves out of the metrics' means, while queues fill."""
+    evaluation_episodes: int = 16
+    """Episodes per seed that make a good evaluation."""
 
     @classmethod
     @abstractmethod

@@ -1,0 +1,231 @@
+"""One training round of a batch, compiled: allocate, account, advance the channel, encode."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_envs.core.compiled import kernel, kernel_part
+from edge_envs.core.system import Metric
+from edge_envs.semcom import joint
+from edge_envs.semcom.config import LONG_TERM, UTILITY, Parameters
+from edge_envs.semcom.decisions import allocate_round
+from edge_envs.semcom.model import State, advance_fading, pose
+from edge_envs.semcom.problem import BOUND, DELAY, OBJECTIVE, SWEEPS, transmit_energy
+from edge_envs.semcom.psnr import psnr_db
+
+METRICS = (
+    Metric("objective", "-", "omega_1 T + omega_2 E of the round, eq. (16)"),
+    Metric("cost", "-", "objective over the geometry's mean at the smallest compression rates"),
+    Metric("delay_s", "s", "duration of the round T"),
+    Metric("delay_device_s", "s", "mean time of the devices, computing and uploading, eq. (8)"),
+    Metric("delay_server_s", "s", "mean time of the base station per device, eq. (9)"),
+    Metric("energy_j", "J", "energy of all devices and of the base station E"),
+    Metric("energy_device_j", "J", "energy of all devices, eq. (12)"),
+    Metric("energy_server_j", "J", "energy of the base station, eq. (13)"),
+    Metric("energy_compute_j", "J", "computing energy of all devices, eq. (10)"),
+    Metric("energy_transmit_j", "J", "transmit energy of all devices, eq. (11)"),
+    Metric("psnr_mean_db", "dB", "mean PSNR over the devices"),
+    Metric("psnr_min_db", "dB", "smallest PSNR of a device"),
+    Metric("psnr_max_db", "dB", "largest PSNR of a device"),
+    Metric("round_shortfall_db", "dB", "mean over the devices of what the round's PSNR is below the requirement"),
+    Metric("shortfall_db", "dB", "mean over the devices of what their mean PSNR since the reset is below it", "last"),
+    Metric("targets_met", "-", "part of the devices whose mean PSNR since the reset is within 0.05 dB of it", "last"),
+    Metric("queue_db", "dB", "mean virtual queue"),
+    Metric("compression", "-", "mean compression rate"),
+    Metric("missed_deadlines", "devices", "devices that finish after deadline_s"),
+    Metric("relaxed_devices", "devices", "devices whose required SNR was lowered, as they could not reach it in time"),
+    Metric("sweeps", "-", "passes of the solver over the devices"),
+    Metric(
+        "certificate", "-", "relative duality gap of the round's solve: of P1 with the joint solver, else of P3", "max"
+    ),
+)
+(
+    OBJECTIVE_OF, COST, DELAY_S, DELAY_DEVICE, DELAY_SERVER, ENERGY, ENERGY_DEVICE, ENERGY_SERVER, ENERGY_COMPUTE,
+    ENERGY_TRANSMIT, PSNR_MEAN, PSNR_MIN, PSNR_MAX, ROUND_SHORTFALL, SHORTFALL, TARGETS_MET, QUEUE, COMPRESSION_MEAN,
+    MISSED, RELAXED, SWEEPS_OF, CERTIFICATE,
+) = range(len(METRICS))  # fmt: skip
+MEMBER_METRICS = (
+    "compression", "psnr_db", "shortfall_db", "queue_db", "sensitivity", "power_w", "bandwidth_hz",
+    "device_frequency_hz", "server_frequency_hz", "upload_s", "delay_s",
+)  # fmt: skip
+"""Numbers per device of a step; the layers of the kernel's member array after the reward."""
+TOLERANCE_DB = 0.05
+"""How far below its requirement a mean PSNR still counts as meeting it."""
+OBSERVATION_LIMIT = 8.0
+QUEUE_SCALE_DB = 10.0
+PRICE_FLOOR = 1e-4
+GAIN_CENTRE = -12.5
+"""Typical log10 of a mean gain, the middle of its observation."""
+
+
+def facts(p: Parameters) -> int:
+    """Numbers per device in the observation."""
+    return p.fading + (p.psnr_mode == LONG_TERM) + p.observe_price + 3 * p.observe_geometry
+
+
+@kernel_part
+def update_price(p: Parameters, s: State, row: int) -> None:
+    """What a unit of each compression rate would cost in the round to come, over the cost scale, at middle rates."""
+    if p.observe_price:
+        middle = 0.5 * (p.compression_min + p.compression_max)
+        for n in range(p.num_devices):
+            s.rho[n] = s.compression[row, n]
+            s.compression[row, n] = middle
+        relaxed = s.relaxed[row]
+        pose(p, s, row)
+        joint.solve(s.problem, s.work, math.inf)
+        for n in range(p.num_devices):
+            worth = p.weight_energy * transmit_energy(s.work, n) + s.work.time_price[n] * s.work.upload_s[n]
+            s.price[row, n] = worth / (middle * s.cost_scale[row])
+            s.compression[row, n] = s.rho[n]
+        s.relaxed[row] = relaxed
+
+
+@kernel_part
+def encode(p: Parameters, s: State, row: int, observation: NDArray[np.float32]) -> None:
+    """What is there of each device's fade, virtual queue, price, mean gain and cycles; all within the limit."""
+    at = 0
+    for n in range(p.num_devices):
+        if p.fading:
+            observation[row, at] = 0.5 * math.log(s.gain[row, n] / s.mean_gain[row, n])
+            at += 1
+        if p.psnr_mode == LONG_TERM:
+            observation[row, at] = math.tanh(s.queue_db[row, n] / QUEUE_SCALE_DB)
+            at += 1
+        if p.observe_price:
+            observation[row, at] = min(0.5 * math.log10(s.price[row, n] + PRICE_FLOOR), OBSERVATION_LIMIT)
+            at += 1
+        if p.observe_geometry:
+            level = math.log10(s.mean_gain[row, n]) - GAIN_CENTRE
+            observation[row, at] = min(max(level, -OBSERVATION_LIMIT), OBSERVATION_LIMIT)
+            observation[row, at + 1] = centred(s.device_cycles[row, n], p.device_cycles_min, p.device_cycles_max)
+            observation[row, at + 2] = centred(s.server_cycles[row, n], p.server_cycles_min, p.server_cycles_max)
+            at += 3
+
+
+@kernel
+def centred(value: float, low: float, high: float) -> float:
+    """A value of [low, high] on [-1, 1]."""
+    return (2.0 * value - low - high) / (high - low) if high > low else 0.0
+
+
+@kernel_part
+def account(
+    p: Parameters, s: State, row: int, reward: NDArray[np.float64], member: NDArray[np.float64],
+    metrics: NDArray[np.float64],
+) -> None:  # fmt: skip
+    """Energies, delays and PSNRs of the round just allocated; moves the virtual queues and sums up the reward.
+
+    A device pays for its energy and for its part of the round's time by its price of time, as those prices add up to
+    omega_1.
+    """
+    w, q = s.work, s.problem
+    delay = w.totals[DELAY]
+    scale = s.cost_scale[row]
+    s.rounds[row] += 1
+    metrics[row, PSNR_MIN], metrics[row, PSNR_MAX] = math.inf, -math.inf
+    price = 0.0
+    for n in range(p.num_devices):
+        price += w.time_price[n]
+    for n in range(p.num_devices):
+        compute = q.device_energy_coefficient * q.device_cycles[n] * w.device_frequency_hz[n] ** 2
+        server = q.server_energy_coefficient * q.server_cycles[n] * w.server_frequency_hz[n] ** 2
+        transmit = w.power_w[n] * w.upload_s[n]
+        server_s = q.server_cycles[n] / w.server_frequency_hz[n]
+        device_s = q.device_cycles[n] / w.device_frequency_hz[n] + w.upload_s[n]
+        quality = psnr_db(p.law, s.compression[row, n], math.expm1(w.u[n]))
+        metrics[row, ENERGY_COMPUTE] += compute
+        metrics[row, ENERGY_SERVER] += server
+        metrics[row, ENERGY_TRANSMIT] += transmit
+        metrics[row, DELAY_DEVICE] += device_s / p.num_devices
+        metrics[row, DELAY_SERVER] += server_s / p.num_devices
+        metrics[row, PSNR_MEAN] += quality / p.num_devices
+        metrics[row, PSNR_MIN] = min(metrics[row, PSNR_MIN], quality)
+        metrics[row, PSNR_MAX] = max(metrics[row, PSNR_MAX], quality)
+        metrics[row, COMPRESSION_MEAN] += s.compression[row, n] / p.num_devices
+        metrics[row, MISSED] += device_s + server_s > p.deadline_s * (1.0 + 1e-9)
+        s.psnr_db[row, n] = quality
+        s.psnr_sum_db[row, n] += quality
+        s.sensitivity[row, n] = p.weight_energy * transmit + w.time_price[n] * w.upload_s[n]
+        short = max(s.target_db[row, n] - quality, 0.0)
+        metrics[row, ROUND_SHORTFALL] += short / p.num_devices
+        lasting = max(s.target_db[row, n] - s.psnr_sum_db[row, n] / s.rounds[row], 0.0)
+        metrics[row, SHORTFALL] += lasting / p.num_devices
+        metrics[row, TARGETS_MET] += (lasting <= TOLERANCE_DB) / p.num_devices
+        share = w.time_price[n] / price * p.weight_time * delay
+        gain = -(share + p.weight_energy * (compute + server + transmit)) / scale
+        gain += quality_reward(p, s, row, n, quality)
+        member[0, row, n] = gain
+        reward[row] += gain
+        metrics[row, QUEUE] += s.queue_db[row, n] / p.num_devices
+        report_member(s, row, n, short, device_s + server_s, member)
+    metrics[row, ENERGY_DEVICE] = metrics[row, ENERGY_COMPUTE] + metrics[row, ENERGY_TRANSMIT]
+    metrics[row, ENERGY] = metrics[row, ENERGY_DEVICE] + metrics[row, ENERGY_SERVER]
+    metrics[row, DELAY_S] = delay
+    metrics[row, OBJECTIVE_OF] = p.weight_time * delay + p.weight_energy * metrics[row, ENERGY]
+    metrics[row, COST] = metrics[row, OBJECTIVE_OF] / scale
+    metrics[row, RELAXED] = s.relaxed[row]
+    metrics[row, SWEEPS_OF] = w.totals[SWEEPS]
+    metrics[row, CERTIFICATE] = w.totals[OBJECTIVE] / w.totals[BOUND] - 1.0
+
+
+@kernel_part
+def quality_reward(p: Parameters, s: State, row: int, n: int, quality: float) -> float:
+    """One device's reward for its PSNR; moves its virtual queue Z <- max(Z + P_min - P, 0) in the long-term mode."""
+    if p.psnr_mode == LONG_TERM:
+        before = s.queue_db[row, n]
+        after = max(before + s.target_db[row, n] - quality, 0.0)
+        s.queue_db[row, n] = after
+        return (before * before - after * after) / (2.0 * p.queue_weight)
+    if p.psnr_mode == UTILITY:
+        return p.psnr_weight_per_db * (quality - p.psnr_min_db) / p.num_devices
+    short = max(s.target_db[row, n] - quality, 0.0)
+    return -p.shortfall_penalty * short / max(s.target_db[row, n], 1.0) / p.num_devices
+
+
+@kernel_part
+def report_member(s: State, row: int, n: int, short: float, finish_s: float, member: NDArray[np.float64]) -> None:
+    """One device's numbers, in the order of `MEMBER_METRICS`, after its reward."""
+    w = s.work
+    member[1, row, n] = s.compression[row, n]
+    member[2, row, n] = s.psnr_db[row, n]
+    member[3, row, n] = short
+    member[4, row, n] = s.queue_db[row, n]
+    member[5, row, n] = s.sensitivity[row, n]
+    member[6, row, n] = w.power_w[n]
+    member[7, row, n] = w.bandwidth_hz[n]
+    member[8, row, n] = w.device_frequency_hz[n]
+    member[9, row, n] = w.server_frequency_hz[n]
+    member[10, row, n] = w.upload_s[n]
+    member[11, row, n] = finish_s
+
+
+@kernel
+def run(
+    p: Parameters, s: State, rows: NDArray[np.int64], actions: NDArray[np.float64], observation: NDArray[np.float32],
+    reward: NDArray[np.float64], member: NDArray[np.float64], metrics: NDArray[np.float64],
+) -> None:  # fmt: skip
+    """Advance `rows` by one round, and report it into zeroed arrays."""
+    for i in range(len(rows)):
+        row = rows[i]
+        allocate_round(p, s, row, actions)
+        account(p, s, row, reward, member, metrics)
+        advance_fading(p, s, row)
+        update_price(p, s, row)
+        encode(p, s, row, observation)
+
+
+@kernel
+def encode_all(p: Parameters, s: State, observation: NDArray[np.float32]) -> None:
+    """`encode` every row."""
+    for row in range(len(observation)):
+        encode(p, s, row, observation)
+
+
+@kernel
+def start_price(p: Parameters, s: State, row: int) -> None:
+    """`update_price` of a row that was just reset."""
+    update_price(p, s, row)

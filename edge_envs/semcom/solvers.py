@@ -1,0 +1,232 @@
+"""The solvers of one training round for use from Python: checked input, frozen results, certificates.
+
+The compiled kernels behind them (`joint`, `subproblems`, `alternating`) are what the environment calls.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_envs.semcom import joint, subproblems
+from edge_envs.semcom.algorithm_2 import refine
+from edge_envs.semcom.feasibility import (
+    Infeasibility,
+    InfeasibleError,
+    check,
+    diagnose,
+    diagnose_rates,
+    per_device,
+)
+from edge_envs.semcom.problem import (
+    BAND_PRICE,
+    BOUND,
+    DELAY,
+    OBJECTIVE,
+    SWEEPS,
+    Array,
+    Problem,
+    Workspace,
+    allocate_workspace,
+    prepare,
+)
+
+__all__ = [
+    "Allocation", "ComputeAllocation", "Infeasibility", "InfeasibleError", "LinkAllocation", "RefinedLink",
+    "algorithm_2", "diagnose", "solve_joint", "solve_p3", "solve_p4",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """A solution of P1 at given compression rates; arrays of shape (N,)."""
+
+    power_w: Array
+    """Transmit powers p_n [W]."""
+    bandwidth_hz: Array
+    """Bandwidths B_n [Hz]."""
+    device_frequency_hz: Array
+    """Device frequencies f_n [cycles/s]."""
+    server_frequency_hz: Array
+    """Frequencies h_n for the devices at the base station [cycles/s]."""
+    upload_s: Array
+    """Upload times T_n^up [s]."""
+    delay_s: float
+    """Duration of the round T; every device finishes at it [s]."""
+    objective: float
+    """omega_1 T + omega_2 sum of all energies, eq. (16)."""
+    lower_bound: float
+    """Value of the Lagrangian dual function: no allocation costs less."""
+    gap: float
+    """objective / lower_bound - 1: the certificate."""
+    time_price: Array
+    """Multipliers beta_n of the devices' deadlines; they add up to omega_1, or to more where a deadline binds."""
+    bandwidth_price: float
+    """Multiplier zeta of the total bandwidth [1/Hz]."""
+    sensitivity: Array
+    """d objective / d ln rho_n = omega_2 E_n^up + beta_n T_n^up."""
+    sweeps: int
+    """Passes over the devices that the solver took."""
+
+
+@dataclass(frozen=True, slots=True)
+class ComputeAllocation:
+    """A solution of P3 at given compression rates; arrays of shape (N,)."""
+
+    device_frequency_hz: Array
+    """f_n [cycles/s]."""
+    server_frequency_hz: Array
+    """h_n [cycles/s]."""
+    delay_s: float
+    """T [s]."""
+    time_price: Array
+    """beta_n, adding up to omega_1."""
+    objective: float
+    """omega_1 T + omega_2 sum of the computing energies, eq. (18)."""
+    lower_bound: float
+    """Value of the dual function."""
+    gap: float
+    """objective / lower_bound - 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkAllocation:
+    """A solution of P4; arrays of shape (N,)."""
+
+    power_w: Array
+    """p_n [W]."""
+    bandwidth_hz: Array
+    """B_n [Hz]."""
+    bandwidth_price: float
+    """zeta [1/Hz]."""
+    objective: float
+    """omega_2 times the transmit energies, eq. (19)."""
+    lower_bound: float
+    """Value of the dual function."""
+    gap: float
+    """objective / lower_bound - 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefinedLink(LinkAllocation):
+    """What Algorithm 2 came to; `lower_bound` is that of the exact solution."""
+
+    iterations: int
+    """Newton iterations."""
+    residual: float
+    """Norm of phi, eq. (38), scaled to be free of units."""
+    converged: bool
+    """Whether the residual fell below the tolerance."""
+
+
+def solve_joint(problem: Problem, deadline_s: float = math.inf) -> Allocation:
+    """Global optimum of P1, eq. (16), at given compression rates, over power, bandwidth, frequencies and deadline.
+
+    Args:
+        problem: the round; `snr_min` holds what the PSNR requirement asks at these rates.
+        deadline_s: upper limit of T [s], none by default.
+
+    Raises:
+        ValueError: bad input, naming the field and the device.
+        InfeasibleError: no allocation meets an infinite `snr_min` or the deadline; names the device or the band.
+    """
+    problem = check(problem)
+    found = diagnose(problem, deadline_s)
+    if found:
+        raise InfeasibleError(found)
+    work = allocate_workspace(len(problem.bits))
+    joint.solve(problem, work, float(deadline_s))
+    return allocation(problem, work)
+
+
+def allocation(problem: Problem, work: Workspace) -> Allocation:
+    """What a joint solve left in its workspace."""
+    totals = work.totals
+    transmit = work.power_w * work.upload_s
+    return Allocation(
+        power_w=work.power_w, bandwidth_hz=work.bandwidth_hz, device_frequency_hz=work.device_frequency_hz,
+        server_frequency_hz=work.server_frequency_hz, upload_s=work.upload_s, delay_s=float(totals[DELAY]),
+        objective=float(totals[OBJECTIVE]), lower_bound=float(totals[BOUND]),
+        gap=float(totals[OBJECTIVE] / totals[BOUND] - 1.0), time_price=work.time_price,
+        bandwidth_price=float(totals[BAND_PRICE]),
+        sensitivity=problem.weight_energy * transmit + work.time_price * work.upload_s, sweeps=int(totals[SWEEPS]),
+    )  # fmt: skip
+
+
+def solve_p3(problem: Problem, upload_s: Array) -> ComputeAllocation:
+    """P5, eq. (21), that is P3 at given compression rates: frequencies and deadline at given upload times [s].
+
+    Raises:
+        ValueError: bad input, naming the field and the device.
+    """
+    problem = check(problem)
+    work = allocate_workspace(len(problem.bits))
+    work.upload_s[:] = per_device("upload_s", upload_s, len(problem.bits), zero=True)
+    prepare(problem, work)
+    subproblems.solve_compute(problem, work)
+    objective, bound = float(work.totals[OBJECTIVE]), float(work.totals[BOUND])
+    return ComputeAllocation(
+        device_frequency_hz=work.device_frequency_hz, server_frequency_hz=work.server_frequency_hz,
+        delay_s=float(work.totals[DELAY]), time_price=work.time_price, objective=objective, lower_bound=bound,
+        gap=objective / bound - 1.0,
+    )  # fmt: skip
+
+
+def solve_p4(problem: Problem, rate_min_bps: Array) -> LinkAllocation:
+    """P4, eq. (19): power and bandwidth of least transmit energy at required rates and SNRs.
+
+    Raises:
+        ValueError: bad input, naming the field and the device.
+        InfeasibleError: a device cannot meet its rate and SNR, or all of them not within the band.
+    """
+    problem = check(problem)
+    rates = per_device("rate_min_bps", rate_min_bps, len(problem.bits))
+    work = allocate_workspace(len(problem.bits))
+    prepare(problem, work)
+    if not subproblems.solve_link(problem, work, rates):
+        raise InfeasibleError(diagnose_rates(problem, rates))
+    objective, bound = float(work.totals[OBJECTIVE]), float(work.totals[BOUND])
+    return LinkAllocation(
+        power_w=work.power_w, bandwidth_hz=work.bandwidth_hz, bandwidth_price=float(work.totals[BAND_PRICE]),
+        objective=objective, lower_bound=bound, gap=objective / bound - 1.0,
+    )  # fmt: skip
+
+
+def algorithm_2(
+    problem: Problem, rate_min_bps: Array, power_w: Array, bandwidth_hz: Array, iterations: int = 60,
+    tolerance: float = 1e-9,
+) -> RefinedLink:  # fmt: skip
+    """The paper's Algorithm 2 for P4: modified Newton steps on (gamma, delta), P7 solved in each.
+
+    Kept for comparison with `solve_p4`, with which it agrees where rates are tight. phi, eq. (38), is scaled to be free
+    of units; where P7 has many solutions (a device at a flat price) the band that is left over decides.
+
+    Args:
+        problem: the round.
+        rate_min_bps: required rates (N,) [bit/s].
+        power_w: starting powers (N,) [W].
+        bandwidth_hz: starting bandwidths (N,) [Hz].
+        iterations: at most so many.
+        tolerance: on the scaled residual.
+
+    Raises:
+        ValueError: bad input, naming the field and the device.
+        InfeasibleError: as `solve_p4`.
+    """
+    exact = solve_p4(problem, rate_min_bps)
+    problem = check(problem)
+    devices = len(problem.bits)
+    power = per_device("power_w", power_w, devices).copy()
+    band = per_device("bandwidth_hz", bandwidth_hz, devices).copy()
+    rates = per_device("rate_min_bps", rate_min_bps, devices)
+    done, residual = refine(problem, rates, power, band, iterations, tolerance)
+    snr = power * problem.gain / (problem.noise_w_per_hz * band)
+    energy = power * problem.bits / (band * np.log2(1.0 + snr))
+    objective = problem.weight_energy * float(energy.sum())
+    return RefinedLink(
+        power_w=power, bandwidth_hz=band, bandwidth_price=exact.bandwidth_price, objective=objective,
+        lower_bound=exact.lower_bound, gap=objective / exact.lower_bound - 1.0, iterations=int(done),
+        residual=float(residual), converged=bool(residual <= tolerance),
+    )  # fmt: skip

@@ -1,0 +1,118 @@
+"""`SemCom-v0` as a System: decode the action, solve and advance in the kernel, reward and encode."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from edge_envs.core.compiled import FastCall
+from edge_envs.core.randomness import refill
+from edge_envs.core.system import IntArray, Outcome, System
+from edge_envs.semcom import model, round
+from edge_envs.semcom.config import SemComConfig
+from edge_envs.semcom.decisions import VARIABLES
+from edge_envs.semcom.model import State
+
+HEADLINES = {
+    "long_term": ("cost", "shortfall_db", "targets_met", "queue_db", "psnr_mean_db"),
+    "hard": ("objective", "round_shortfall_db", "delay_s", "energy_j", "psnr_mean_db"),
+    "utility": ("cost", "psnr_mean_db", "delay_s", "energy_j"),
+}
+"""Columns of a table of results, by `psnr_mode`."""
+
+
+class SemComSystem(System[State]):
+    """Devices that train an image codec with their base station; one step is one round of Algorithm 1.
+
+    With `decision="compression"` the action is one number per device in [-1, 1], its compression rate between the
+    limits; the rest is solved. With "power_bandwidth" it is (power, bandwidth share) per device and P3 sets the rest;
+    with "joint" it is (power, bandwidth share, device frequency, server frequency, compression) and nothing is solved.
+    """
+
+    metrics = round.METRICS
+    bar = "best-static"
+    settling = 0.0
+    evaluation_episodes = 4
+
+    def __init__(self, config: SemComConfig) -> None:
+        """Build spaces and kernel parameters from a validated configuration."""
+        self.config = config
+        self.parameters = config.kernel()
+        self.members = config.num_devices
+        self.headline = HEADLINES[config.psnr_mode]
+        facts = round.facts(self.parameters)
+        self._size = self.members * facts
+        self.member_view = np.arange(self._size).reshape(self.members, facts)
+        self.observation_space = self._box(self._size, round.OBSERVATION_LIMIT)
+        self.member_observation_space = self._box(facts, round.OBSERVATION_LIMIT)
+        variables = VARIABLES[self.parameters.decision]
+        self.action_space = self._box(self.members * variables, 1.0)
+        self.member_action_space = self._box(variables, 1.0)
+        self._run = FastCall(round.run)
+
+    @staticmethod
+    def _box(size: int, limit: float) -> spaces.Box:
+        return spaces.Box(-limit, limit, (size,), np.float32)
+
+    @classmethod
+    def from_options(cls, preset: str, options: Mapping[str, Any]) -> SemComSystem:
+        """Build the system from a preset and overrides; see `SemComConfig`."""
+        return cls(SemComConfig.from_options(preset, options))
+
+    def allocate(self, batch: int) -> State:
+        """State arrays of `batch` worlds."""
+        return model.allocate(self.parameters, batch)
+
+    def reset(self, state: State, rows: IntArray, rngs: Sequence[Generator]) -> None:
+        """Fading, virtual queues and, where it is random, the geometry drawn anew."""
+        scale, targets = (0.0, state.goal_db) if self.parameters.reset_geometry else _calibrated(self.config)
+        for row in rows.tolist():
+            draws = rngs[row].random((1, self.members, model.RESET_DRAWS))
+            model.begin_episode(self.parameters, state, row, draws, 0, scale, targets)
+            round.start_price(self.parameters, state, row)
+
+    def observe(self, state: State) -> NDArray[np.float32]:
+        """What the devices know of the round to come: fades, virtual queues, and as configured prices and geometry."""
+        observation = np.empty((len(state.rounds), self._size), dtype=np.float32)
+        round.encode_all(self.parameters, state, observation)
+        return observation
+
+    def step(self, state: State, rows: IntArray, actions: NDArray[Any], rngs: Sequence[Generator]) -> Outcome:
+        """One training round."""
+        batch = len(state.rounds)
+        rows = np.ascontiguousarray(rows, dtype=np.int64)
+        refill(state.uniforms, state.cursor, rows, rngs)
+        observation = np.zeros((batch, self._size), dtype=np.float32)
+        reward = np.zeros(batch)
+        member = np.zeros((1 + len(round.MEMBER_METRICS), batch, self.members))
+        metrics = np.zeros((batch, len(self.metrics)))
+        self._run(self.parameters, state, rows, actions, observation, reward, member, metrics)
+        return Outcome(
+            observation=observation,
+            reward=reward,
+            terminated=np.zeros(batch, dtype=np.bool_),
+            member_reward=member[0],
+            metrics=metrics,
+            member_metrics=dict(zip(round.MEMBER_METRICS, member[1:], strict=True)),
+        )
+
+
+def _calibrated(config: SemComConfig) -> tuple[float, NDArray[np.float64]]:
+    """Cost scale and requirements (N,) of a fixed geometry."""
+    return _calibrate(config.model_dump_json())
+
+
+@lru_cache(maxsize=64)
+def _calibrate(document: str) -> tuple[float, NDArray[np.float64]]:
+    """`_calibrated` by the configuration's text, as systems are built often and calibrated slowly."""
+    p = SemComConfig.model_validate_json(document).kernel()
+    state = model.allocate(p, 1)
+    state.mean_gain[0], state.device_cycles[0], state.server_cycles[0] = p.geometry
+    model.calibrate_row(p, state, 0)
+    return float(state.cost_scale[0]), state.target_db[0].copy()
