@@ -11,8 +11,8 @@ import tyro
 from rich.console import Console
 from rich.text import Text
 
-from agents.cli import guarded, parse_options, plain_id
-from agents.compare import as_json, compare, find_entries, headline_of, rich_table
+from agents.cli import guarded, parse_arguments, parse_options, plain_id
+from agents.compare import as_json, compare, find_entries, headline_of, rich_table, system_of
 from agents.runs import provenance, write_atomically
 
 
@@ -28,8 +28,8 @@ class Arguments:
     """Named configuration of the environment."""
     set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE ...")] = ()
     """Parameters of the environment that differ from the preset."""
-    episodes: int = 16
-    """Episodes per evaluation seed."""
+    episodes: int | None = None
+    """Episodes per evaluation seed (default: the environment's)."""
     seeds: int = 5
     """Evaluation seeds."""
     json: Path | None = None
@@ -38,7 +38,7 @@ class Arguments:
 
 def main() -> int:
     """Run the script; returns its exit status."""
-    arguments = tyro.cli(Arguments, description=__doc__)
+    arguments = parse_arguments(Arguments, __doc__)
     console = Console(markup=False, emoji=False)
     return guarded(lambda: score_and_show(arguments, console), "{error}; name another path")
 
@@ -50,25 +50,29 @@ def score_and_show(arguments: Arguments, console: Console) -> int:
         ValueError: arguments that cannot be, or a file that cannot be written.
     """
     options = parse_options(arguments.set)
-    if arguments.seeds < 1 or arguments.episodes < 1:
-        raise ValueError(f"--seeds {arguments.seeds} --episodes {arguments.episodes}: both must be at least 1")
+    for name, value in (("seeds", arguments.seeds), ("episodes", arguments.episodes)):
+        if value is not None and value < 1:
+            raise ValueError(f"--{name} {value} is not possible; give at least 1")
     if arguments.json is not None and (arguments.json.is_dir() or not arguments.json.parent.is_dir()):
         raise ValueError(f"--json {arguments.json} cannot be written; name a file in a folder that exists")
     env_id = plain_id(arguments.env)
     entries = find_entries(arguments.policies, env_id, arguments.preset, options)
+    system = system_of(env_id, arguments.preset, options)
+    episodes = arguments.episodes or system.evaluation_episodes
     for entry in entries:
         if entry.run is not None and not entry.trained_here(arguments.preset, options):
             console.print(f"note: {entry.label} was trained on {entry.training}", soft_wrap=True)
     with console.status("evaluating") as status:
         results = compare(
-            entries, env_id, arguments.preset, options, seeds=arguments.seeds, episodes=arguments.episodes,
+            entries, env_id, arguments.preset, options, seeds=arguments.seeds, episodes=episodes,
             on_done=lambda name: status.update(Text(f"evaluated {name}")),
         )  # fmt: skip
-    columns = headline_of(env_id, arguments.preset, options)
-    title = f"{env_id}, preset {arguments.preset}: {arguments.seeds} seeds x {arguments.episodes} episodes"
-    console.print(rich_table(results, columns, title, console.width))
+    title = f"{env_id}, preset {arguments.preset}: {arguments.seeds} seeds x {episodes} episodes"
+    console.print(rich_table(results, headline_of(system), title, console.width, system.settling))
     if arguments.json is not None:
-        setting = asdict(arguments) | {"set": options, "json": str(arguments.json)}
+        setting = asdict(arguments) | {
+            "set": options, "json": str(arguments.json), "episodes": episodes, "settling": system.settling,
+        }  # fmt: skip
         document = {"setting": setting, **as_json(results), "provenance": provenance()}
         try:
             write_atomically(arguments.json, json.dumps(document, indent=2, allow_nan=False).encode())

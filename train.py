@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from pydantic import ValidationError
 from rich.console import Console
 
-from agents.cli import guarded, parse_options, plain_id, tensorboard_command
-from agents.compare import Entry, bar_of, baseline_names, compare, headline_of, rich_table
-from agents.learn import train
+from agents.cli import guarded, parse_arguments, parse_options, plain_id, tensorboard_command
+from agents.compare import Entry, baseline_names, compare, headline_of, rich_table, system_of, without_decision
+from agents.learn import OFF_POLICY, train
 from agents.runs import Run, RunConfig
-from agents.settings import Settings, default_policy, settings_for
+from agents.settings import AgentName, PolicyName, Settings, default_policy, settings_for
+from edge_envs.core.system import System
+from edge_envs.core.wrappers import continuous_space
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,10 @@ class Arguments:
     """Named configuration of the environment."""
     set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE ...")] = ()
     """Parameters of the environment that differ from the preset."""
-    agent: Literal["ppo", "ddpg"] = "ppo"
+    agent: AgentName = "ppo"
     """What learns."""
-    policy: Literal["shared", "central"] | None = None
-    """One policy for all members, or one for the whole team (default: shared for ppo, central for ddpg)."""
+    policy: PolicyName | None = None
+    """One policy for all members, or one for the whole team (default: the agent's)."""
     hyperparameters: Literal["default", "paper"] = "default"
     """Those that learn, or the paper's."""
     steps: int | None = None
@@ -43,8 +45,8 @@ class Arguments:
     """Run folder (default: runs/<env>__<agent>__<seed>__<time>)."""
     seeds: int = 5
     """Evaluation seeds of the table at the end; 0 for no table."""
-    episodes: int = 16
-    """Episodes per evaluation seed."""
+    episodes: int | None = None
+    """Episodes per evaluation seed (default: the environment's)."""
 
 
 def configure(arguments: Arguments) -> RunConfig:
@@ -54,18 +56,19 @@ def configure(arguments: Arguments) -> RunConfig:
         ValueError: anything that cannot be; the message names it and the mend.
     """
     options = parse_options(arguments.set)
-    if arguments.seeds < 0 or arguments.episodes < 1:
-        raise ValueError(
-            f"--seeds {arguments.seeds} --episodes {arguments.episodes}: give seeds >= 0 and episodes >= 1"
-        )
+    if arguments.seeds < 0:
+        raise ValueError(f"--seeds {arguments.seeds} is not possible; give seeds >= 0")
+    if arguments.episodes is not None and arguments.episodes < 1:
+        raise ValueError(f"--episodes {arguments.episodes} is not possible; give episodes >= 1")
     if not 0 <= arguments.seed < 1 << 32:
         raise ValueError(f"--seed {arguments.seed} is not possible; give a whole number from 0 to {(1 << 32) - 1}")
     env_id = plain_id(arguments.env)
-    baseline_names(env_id, arguments.preset, options)
-    policy = arguments.policy or default_policy(arguments.agent)
-    decision = str(options.get("decision", "partition"))
-    if arguments.agent == "ddpg" and decision == "joint":
-        raise ValueError("--agent ddpg sets cuts only; use --agent ppo with decision=joint")
+    system = system_of(env_id, arguments.preset, options)
+    if arguments.seeds:
+        baseline_names(env_id, arguments.preset, without_decision(options))
+    policy = arguments.policy or default_policy(env_id, arguments.agent)
+    check_actions(arguments.agent, policy, system)
+    decision = str(getattr(system.config, "decision", ""))
     settings = settings_for(env_id, arguments.agent, policy, decision, arguments.hyperparameters)
     changes = {"steps": arguments.steps, "num_envs": arguments.num_envs}
     for name, value in changes.items():
@@ -82,13 +85,28 @@ def configure(arguments: Arguments) -> RunConfig:
     )  # fmt: skip
 
 
-def show_comparison(run: Run, console: Console, seeds: int, episodes: int) -> None:
-    """Print the trained agent beside every baseline."""
+def check_actions(agent: AgentName, policy: PolicyName, system: System[Any]) -> None:
+    """Whether an agent can drive a system's actions.
+
+    Raises:
+        ValueError: an agent for continuous actions, and actions that no Box stands for.
+    """
+    if agent in OFF_POLICY:
+        try:
+            continuous_space(system.member_action_space if policy == "shared" else system.action_space)
+        except TypeError as error:
+            raise ValueError(f"--agent {agent} cannot drive this environment ({error}); use --agent ppo") from None
+
+
+def show_comparison(run: Run, console: Console, seeds: int, episodes: int | None) -> None:
+    """Print the trained agent beside every baseline; the one that others are measured against comes first."""
     config = run.config
-    plain = {key: value for key, value in config.options.items() if key != "decision"}
+    plain = without_decision(config.options)
+    system = system_of(config.env_id, config.preset, plain)
+    episodes = episodes or system.evaluation_episodes
     label = f"{config.agent}-{config.policy} (trained)"
     names = baseline_names(config.env_id, config.preset, plain)
-    bar = [name for name in names if name == bar_of(config.env_id)]
+    bar = [name for name in names if name == system.bar]
     others = [Entry(name) for name in names if name not in bar]
     entries = [*map(Entry, bar), Entry(label, run), *others]
     with console.status("evaluating") as status:
@@ -96,20 +114,13 @@ def show_comparison(run: Run, console: Console, seeds: int, episodes: int) -> No
             entries, config.env_id, config.preset, plain, seeds=seeds, episodes=episodes,
             on_done=lambda name: status.update(f"evaluated {name}"),
         )  # fmt: skip
-    columns = headline_of(config.env_id, config.preset, plain)
-    console.print(
-        rich_table(
-            results,
-            columns,
-            f"{config.env_id}, preset {config.preset}: {seeds} seeds x {episodes} episodes",
-            console.width,
-        )
-    )
+    title = f"{config.env_id}, preset {config.preset}: {seeds} seeds x {episodes} episodes"
+    console.print(rich_table(results, headline_of(system), title, console.width, system.settling))
 
 
 def main() -> int:
     """Run the script; returns its exit status."""
-    arguments = tyro.cli(Arguments, description=__doc__)
+    arguments = parse_arguments(Arguments, __doc__)
     console = Console(markup=False, emoji=False)
     mend = "the run folder cannot be written ({error}); name another with --run"
     return guarded(lambda: run_and_compare(arguments, console), mend)
@@ -133,6 +144,8 @@ def run_and_compare(arguments: Arguments, console: Console) -> int:
     if not result.episodes:
         console.print("no training episode came to its end, so there are validation curves only; give more --steps")
     if arguments.seeds and not interrupted:
+        if not result.learned:
+            console.print("note: no validation beat that of the untrained network, so the table shows that one")
         try:
             show_comparison(run, console, arguments.seeds, arguments.episodes)
         except KeyboardInterrupt:

@@ -2,11 +2,50 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
+
+import tyro
+
+T = TypeVar("T")
+
+
+def parse_arguments(kind: type[T], description: str | None) -> T:
+    """The command line as a dataclass; what cannot be parsed ends in one line, as all bad input does.
+
+    Raises:
+        SystemExit: status 2 for bad input, 0 after `--help`.
+    """
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            arguments = tyro.cli(kind, description=description)
+    except SystemExit as stop:
+        if stop.code:
+            fail(unboxed(said.getvalue()) or "the command line cannot be read; see --help")
+        raise
+    sys.stderr.write(said.getvalue())
+    return arguments
+
+
+def unboxed(text: str) -> str:
+    """tyro's complaint without its frame, colours, and help texts of options that exist; parts stand after semicolons.
+
+    Tyro has no public way to get at the bare message.
+    """
+    lines = [line.strip(" │|╭╰╮╯+") for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()]
+    if len(lines) > 1:
+        del lines[0]  # the frame's title
+    parts = [" ".join(part.split()) for part in re.split(r"[─-]{9,}", "\n".join(lines))]
+    told = [part for part in parts if part and not part.startswith(("Argument helptext", "For full helptext"))]
+    cause = [part.removeprefix("Error parsing ").partition(" Got errors:")[0].rstrip(" .") for part in told]
+    return "; ".join(cause)
 
 
 def parse_options(pairs: Sequence[str]) -> dict[str, Any]:

@@ -19,13 +19,11 @@ from edge_envs.core.system import System
 
 HEALTHY_RATIO = 0.98
 """Below this part of finished tasks an energy means little: work was left undone."""
-WIDE = 110
-"""Width of a console on which all columns fit."""
-ESSENTIAL = ("reward", "finished_over_arrived")
-WEAK = ("finished_over_arrived",)
-"""Columns that mark a row whose energies mean little."""
-HEADERS = {"finished_over_arrived": "finished/arrived"}
+RATIO = "finished_over_arrived"
+HEADERS = {RATIO: "finished/arrived"}
 """Column titles that differ from the metric's name."""
+NARROWEST_LABEL = 14
+"""Width to which the column of the policies' names can be folded."""
 BASELINE_SEED = 0
 """Seed of the baselines' own draws and searches."""
 
@@ -43,7 +41,7 @@ class Entry:
         if self.run is None:
             return dict(given)
         own = {key: value for key, value in self.run.config.options.items() if key == "decision"}
-        return {**{key: value for key, value in given.items() if key != "decision"}, **own}
+        return {**without_decision(given), **own}
 
     def trained_here(self, preset: str, given: Mapping[str, Any]) -> bool:
         """Whether its run was trained on this preset with these options."""
@@ -137,16 +135,24 @@ def compare(
     return results
 
 
-def bar_of(env_id: str) -> str:
-    """Name of the baseline against which an environment's policies are measured."""
-    return make_worlds(env_id, 1, "default", {}).system.bar
+def system_of(env_id: str, preset: str, options: Mapping[str, Any]) -> System[Any]:
+    """The system behind an environment's configuration.
+
+    Raises:
+        ValueError: unknown id, preset or parameter, or an impossible value.
+    """
+    return make_worlds(env_id, 1, preset, options).system
 
 
-def headline_of(env_id: str, preset: str, options: Mapping[str, Any]) -> tuple[str, ...]:
+def without_decision(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options under which a wing's baselines act: they decide what its usual decision says."""
+    return {key: value for key, value in options.items() if key != "decision"}
+
+
+def headline_of(system: System[Any]) -> tuple[str, ...]:
     """Columns of the results table: the system's headline metrics, reward, and finished over arrived tasks."""
-    system: System[Any] = make_worlds(env_id, 1, preset, options).system
     counted = {"tasks_arrived", "tasks_finished"} <= {metric.name for metric in system.metrics}
-    return (*system.headline, "reward", *(("finished_over_arrived",) if counted else ()))
+    return (*system.headline, "reward", *((RATIO,) if counted else ()))
 
 
 def _cell(value: Interval) -> str:
@@ -164,37 +170,77 @@ def _spread(value: Interval) -> str:
     return f" ± {value.half_width:.1f}" if np.isfinite(value.half_width) else ""
 
 
-def rich_table(results: Mapping[str, Table], columns: Sequence[str], title: str, width: int = 80) -> RichTable:
+def _differences(results: Mapping[str, Table], main: str) -> dict[str, str]:
+    """Each policy's paired difference in a metric to the first policy: in percent of its mean, unless that is zero."""
+    first = next(iter(results))
+    reference = results[first][main]
+    scale, unit = abs(float(reference.mean())) / 100.0, " %"
+    if scale == 0.0:
+        scale, unit = 1.0, ""
+    cells = {first: ""}
+    for label, scores in results.items():
+        if label != first:
+            gap = paired_difference(scores[main], reference)
+            gap = Interval(*(value / scale for value in (gap.mean, gap.low, gap.high)))
+            cells[label] = f"{gap.mean:+.1f}{_spread(gap)}{unit}"
+    return cells
+
+
+def _fitting(columns: Sequence[str], widths: Mapping[str, int], free: int) -> list[str]:
+    """The columns that fit side by side, in their order; the first two and reward are kept even where they do not."""
+    kept = {*columns[:2], "reward"}
+    free -= sum(widths[name] + 1 for name in columns if name in kept)
+    for name in sorted(columns, key=lambda name: name != RATIO):
+        if name not in kept and widths[name] < free:
+            kept.add(name)
+            free -= widths[name] + 1
+    return [name for name in columns if name in kept]
+
+
+def _caption(main: str, first: str, settling: float, marked: bool) -> str:
+    left_out = f"without the first {100 * settling:g} % of each episode" if settling else "over whole episodes"
+    return (
+        f"\nmean ± half of the 95 % confidence interval over seeds, {left_out}; difference in {main} to {first}, paired"
+        + (f"; * less than {HEALTHY_RATIO} of the tasks finished, so the energy means little" if marked else "")
+    )
+
+
+def rich_table(
+    results: Mapping[str, Table], columns: Sequence[str], title: str, width: int = 80, settling: float = 0.25
+) -> RichTable:
     """A row per policy; the second column is the first metric's paired difference to the first policy, in percent.
 
-    On a narrow console only the columns that matter most are shown; `as_json` has everything.
+    On a narrow console, columns that do not fit are left out, but never the first two and reward; `as_json` has
+    everything. A policy that leaves work undone is dim and has a star.
+
+    Args:
+        results: the policies' scores by label.
+        columns: metrics, the most important one first, and reward.
+        title: above the table.
+        width: of the console, in characters.
+        settling: part of an episode that the scores leave out.
     """
     first, main = next(iter(results)), columns[0]
-    if width < WIDE:
-        columns = (main, *(name for name in columns[1:] if name in ESSENTIAL))
-    reference = results[first][main]
-    caption = (
-        "\nmean ± half of the 95 % confidence interval over seeds, without the first quarter of each episode; "
-        f"difference in {main} to {first}, paired"
-    )
-    if "finished_over_arrived" in columns:
-        caption += f"; * less than {HEALTHY_RATIO} of the tasks finished, so the energy means little"
+    weak = {label for label, scores in results.items() if RATIO in scores and scores[RATIO].mean() < HEALTHY_RATIO}
+    cells = {name: {label: _cell(interval(scores[name])) for label, scores in results.items()} for name in columns}
+    differences = _differences(results, main)
+    widths = {
+        name: max(len(HEADERS.get(name, name)), *(len(text) + 2 * (name in (main, RATIO)) for text in column.values()))
+        for name, column in cells.items()
+    }
+    free = width - NARROWEST_LABEL - 1 - max(len("difference"), *map(len, differences.values()))
+    columns = _fitting(columns, widths, free)
+    marked = RATIO if RATIO in columns else main
+    for label in weak:
+        cells[marked][label] += " *"
+    caption = _caption(main, first, settling, bool(weak))
     table = RichTable(title=title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 0), show_edge=False)
-    table.add_column("policy", overflow="fold", min_width=14)
+    table.add_column("policy", overflow="fold", min_width=NARROWEST_LABEL)
     for name in (main, "difference", *columns[1:]):
         table.add_column(HEADERS.get(name, name), justify="right", no_wrap=True)
-    for label, scores in results.items():
-        gap, scale = paired_difference(scores[main], reference), abs(float(reference.mean()))
-        relative = Interval(*(100.0 * value / scale for value in (gap.mean, gap.low, gap.high))) if scale else gap
-        ratio = scores.get("finished_over_arrived")
-        weak = ratio is not None and float(ratio.mean()) < HEALTHY_RATIO
-        table.add_row(
-            label,
-            _cell(interval(scores[main])),
-            "" if label == first else f"{relative.mean:+.1f}{_spread(relative)} %",
-            *(_cell(interval(scores[name])) + (" *" if weak and name in WEAK else "") for name in columns[1:]),
-            style="dim" if weak else None,
-        )
+    for label in results:
+        numbers = [cells[name][label] for name in columns]
+        table.add_row(label, numbers[0], differences[label], *numbers[1:], style="dim" if label in weak else None)
     return table
 
 

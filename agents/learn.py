@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from stable_baselines3 import DDPG, PPO
+from stable_baselines3 import DDPG, PPO, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
@@ -22,14 +22,14 @@ from tqdm import tqdm
 from agents.policies import LearnedPolicy, policy_arguments
 from agents.runs import BEST, EVALUATION, LAST, Run, write_atomically
 from agents.score import TRAINING_STREAM, VALIDATION_STREAM, make_worlds, play, stream_seeds
-from agents.settings import Settings
+from agents.settings import AgentName, Settings
 from agents.vec import MemberVecEnv, WorldVecEnv
 from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.core.policy import RandomPolicy
 
 VALIDATIONS = 20
 """Validations in a training, evenly spread."""
-VALIDATION_EPISODES = 16
+OFF_POLICY: dict[AgentName, type[TD3]] = {"ddpg": DDPG, "td3": TD3}
 
 
 class WorldStepWriter(TensorBoardOutputFormat):
@@ -61,6 +61,8 @@ class Trained:
     interrupted: bool
     episodes: int
     """Training episodes that came to their end."""
+    learned: bool
+    """Whether the best network has been updated at all; an untrained one may be the best in validation."""
 
 
 class Progress(BaseCallback):
@@ -74,6 +76,7 @@ class Progress(BaseCallback):
         self._rows: list[dict[str, float]] = []
         self.best_reward = -np.inf
         self.episodes = 0
+        self.learned = False
 
     @property
     def worlds(self) -> WorldVecEnv:
@@ -107,7 +110,7 @@ class Progress(BaseCallback):
         config = self._run.config
         was_training = self.model.policy.training
         policy = LearnedPolicy(self.model.policy, config.agent, config.policy, self._validation.system)
-        seeds = stream_seeds(VALIDATION_STREAM, config.seed, VALIDATION_EPISODES)
+        seeds = stream_seeds(VALIDATION_STREAM, config.seed, self._validation.num_envs)
         means = {name: float(rows.mean()) for name, rows in play(self._validation, policy, seeds).items()}
         self.model.policy.set_training_mode(was_training)
         self._writer.scalars("validation", means, self.steps_done)
@@ -119,6 +122,7 @@ class Progress(BaseCallback):
         write_atomically(self._run.path / EVALUATION, table.getvalue().encode())
         if means["reward"] > self.best_reward:
             self.best_reward = means["reward"]
+            self.learned = self.model._n_updates > 0
             self._run.save_network(self.model.policy, BEST)
         self._bar.set_postfix(reward=f"{means['reward']:.3g}", best=f"{self.best_reward:.3g}")
 
@@ -127,12 +131,13 @@ class Progress(BaseCallback):
         self._bar.close()
 
 
-def _schedule(settings: Settings) -> float | Callable[[float], float]:
+def _schedule(settings: Settings, steps_between: int) -> float | Callable[[float], float]:
+    """Learning rate over the training, for updates that lie `steps_between` steps of every world apart."""
     rate = settings.learning_rate
     if not settings.anneal:
         return rate
     # Stable-Baselines3 asks after an update's rollout; the rate is that at its start, so that the last one counts too.
-    rollout = settings.n_steps * settings.num_envs / settings.steps
+    rollout = steps_between * settings.num_envs / settings.steps
     return lambda remaining: rate * min(1.0, max(0.0, remaining + rollout))
 
 
@@ -140,17 +145,18 @@ def build_model(run: Run, worlds: WorldVecEnv) -> BaseAlgorithm:
     """Stable-Baselines3's algorithm with the run's settings, seeded with the run's seed."""
     config, settings = run.config, run.config.settings
     common: dict[str, Any] = {
-        "learning_rate": _schedule(settings),
+        "learning_rate": _schedule(settings, settings.n_steps if config.agent == "ppo" else 1),
         "gamma": settings.gamma,
         "policy_kwargs": policy_arguments(config.agent, settings),
         "seed": config.seed,
         "device": "cpu",
     }
-    if config.agent == "ddpg":
+    if config.agent in OFF_POLICY:
         noise = np.full(worlds.action_space.shape or (1,), settings.action_noise)
-        return DDPG(
+        starts = settings.batch_size if settings.learning_starts is None else settings.learning_starts
+        return OFF_POLICY[config.agent](
             "MlpPolicy", worlds, batch_size=settings.batch_size, buffer_size=settings.buffer_size, tau=settings.tau,
-            gradient_steps=settings.gradient_steps, train_freq=(1, "step"), learning_starts=settings.batch_size,
+            gradient_steps=settings.gradient_steps, train_freq=(1, "step"), learning_starts=starts,
             action_noise=NormalActionNoise(np.zeros_like(noise), noise), **common,
         )  # fmt: skip
     return PPO(
@@ -169,19 +175,21 @@ def warm_up(env: EdgeVectorEnv) -> None:
 def train(run: Run, *, quiet: bool = False) -> Trained:
     """Train the run's agent and save its networks; Ctrl-C stops early with everything saved.
 
+    The settings' `training_options` hold in training worlds, except for parameters that the run's options name.
+
     Raises:
         TypeError: an agent that cannot drive the environment's actions.
     """
     config, settings = run.config, run.config.settings
     torch.set_num_threads(1)
-    options = {**config.options, **settings.training_options}
+    options = {**settings.training_options, **config.options}
     adapter = MemberVecEnv if config.policy == "shared" else WorldVecEnv
     worlds = adapter(
         make_worlds(config.env_id, settings.num_envs, config.preset, options),
-        continuous=config.agent == "ddpg",
+        continuous=config.agent in OFF_POLICY,
         reward_scale=settings.reward_scale,
     )
-    validation = make_worlds(config.env_id, VALIDATION_EPISODES, config.preset, config.options)
+    validation = make_worlds(config.env_id, worlds.system.evaluation_episodes, config.preset, config.options)
     writer = WorldStepWriter(str(run.path), worlds.rows_per_world)
     model = build_model(run, worlds)
     # After Stable-Baselines3 has seeded everything with the run's seed, the worlds included.
@@ -208,5 +216,6 @@ def train(run: Run, *, quiet: bool = False) -> Trained:
         writer.close()
         worlds.close()
     return Trained(
-        progress.steps_done, seconds, worlds.env_seconds, float(progress.best_reward), interrupted, progress.episodes
-    )
+        progress.steps_done, seconds, worlds.env_seconds, float(progress.best_reward), interrupted, progress.episodes,
+        progress.learned,
+    )  # fmt: skip

@@ -13,7 +13,7 @@ from stable_baselines3.td3.policies import TD3Policy
 
 from agents.settings import AgentName, PolicyName, Settings
 from edge_envs.core.system import System
-from edge_envs.core.wrappers import partition_box, to_index
+from edge_envs.core.wrappers import continuous_space, to_index
 
 
 def policy_arguments(agent: AgentName, settings: Settings) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def policy_arguments(agent: AgentName, settings: Settings) -> dict[str, Any]:
     hidden = list(settings.hidden)
     if agent == "ppo":
         return {"net_arch": {"pi": hidden, "vf": hidden}, "log_std_init": settings.log_std_init}
-    return {"net_arch": hidden, "n_critics": 1}
+    return {"net_arch": hidden, "n_critics": 1 if agent == "ddpg" else 2}
 
 
 def build_network(agent: AgentName, policy: PolicyName, settings: Settings, system: System[Any]) -> BasePolicy:
@@ -32,7 +32,7 @@ def build_network(agent: AgentName, policy: PolicyName, settings: Settings, syst
     arguments = policy_arguments(agent, settings)
     if agent == "ppo":
         return ActorCriticPolicy(observation_space, action_space, lambda _: 0.0, **arguments)
-    return TD3Policy(observation_space, partition_box(action_space), lambda _: 0.0, **arguments)
+    return TD3Policy(observation_space, continuous_space(action_space)[0], lambda _: 0.0, **arguments)
 
 
 class LearnedPolicy:
@@ -42,8 +42,8 @@ class LearnedPolicy:
         self.network = network
         self._system = system
         self._shared = policy == "shared"
-        space: Any = system.member_action_space if self._shared else system.action_space
-        self._choices = space.nvec if agent == "ddpg" else None
+        self._space = system.member_action_space if self._shared else system.action_space
+        self._choices = None if agent == "ppo" else continuous_space(self._space)[1]
         network.set_training_mode(False)
 
     def predict(
@@ -60,7 +60,7 @@ class LearnedPolicy:
             actions, _ = self.network.predict(rows, deterministic=deterministic)
         if self._choices is not None:
             actions = to_index(np.clip(actions, -1.0, 1.0), self._choices)
-        elif isinstance(self._system.action_space, spaces.Box):
-            actions = np.clip(actions, -1.0, 1.0)
+        elif isinstance(self._space, spaces.Box):
+            actions = np.clip(actions, self._space.low, self._space.high)
         actions = actions.reshape(len(batch), -1)
         return (actions if observation.ndim == 2 else actions[0]), state

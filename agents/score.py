@@ -19,8 +19,6 @@ from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.core.policy import Policy
 
 EVALUATION_STREAM, VALIDATION_STREAM, TRAINING_STREAM = 1, 2, 3
-WARMUP = 0.25
-"""Part of an episode left out of the metrics, while queues fill; returns cover the whole episode."""
 CONFIDENCE = 0.95
 NOT_OPTIONS = {
     "autoreset_mode", "id", "num_envs", "preset", "render_mode", "system", "vector_kwargs", "vectorization_mode",
@@ -76,15 +74,16 @@ def of_step(info: Mapping[str, Any], name: str, done: NDArray[np.bool_]) -> NDAr
 def play(env: EdgeVectorEnv, policy: Policy, seeds: list[int], *, deterministic: bool = True) -> Table:
     """One episode in every row, seeded one by one; returns metric -> one value per row.
 
-    Every metric of the system is averaged over the steps after the warm-up (quantities that count from the reset are
-    taken at the end, certificates at their largest); `return` is the sum of all rewards, `reward` their mean after
-    the warm-up, and `finished_over_arrived` compares the tasks after the warm-up where the system counts tasks. An
-    episode that terminates within the warm-up is averaged over all its steps.
+    The warm-up is the part of an episode that the system calls `settling`. Every metric of the system is averaged over
+    the steps after it (quantities that count from the reset are taken at the end, certificates at their largest);
+    `return` is the sum of all rewards, `reward` their mean after the warm-up, and `finished_over_arrived` compares the
+    tasks after the warm-up where the system counts tasks. An episode that terminates within the warm-up is averaged
+    over all its steps.
     """
     steps = env.max_episode_steps
     if steps is None:
         raise ValueError("the environment has no step limit; give max_episode_steps")
-    warmup = int(steps * WARMUP)
+    warmup = int(steps * env.system.settling)
     observation, _ = env.reset(seed=seeds)
     state: Any = None
     start = np.ones(env.num_envs, dtype=np.bool_)

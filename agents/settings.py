@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -48,13 +48,15 @@ class Settings(BaseModel):
     log_std_init: float = 0.0
     """PPO with continuous actions: log of the initial standard deviation."""
     buffer_size: Count = 200_000
-    """DDPG: transitions kept."""
+    """DDPG, TD3: transitions kept."""
+    learning_starts: Annotated[int, Field(ge=0)] | None = None
+    """DDPG, TD3: transitions with random actions before the first update (None: as many as a minibatch has)."""
     tau: Annotated[float, Field(gt=0, le=1)] = 0.005
-    """DDPG: speed at which the target networks follow."""
+    """DDPG, TD3: speed at which the target networks follow."""
     action_noise: Annotated[float, Field(ge=0)] = 0.3
-    """DDPG: standard deviation of the exploration noise."""
+    """DDPG, TD3: standard deviation of the exploration noise."""
     gradient_steps: Count = 4
-    """DDPG: gradient steps per step of all worlds."""
+    """DDPG, TD3: gradient steps per step of all worlds."""
 
     @model_validator(mode="after")
     def _one_row_is_no_update(self) -> Self:
@@ -63,33 +65,65 @@ class Settings(BaseModel):
         return self
 
 
-AgentName = Literal["ppo", "ddpg"]
+AgentName = Literal["ppo", "ddpg", "td3"]
 PolicyName = Literal["shared", "central"]
 
-_LEARNS: dict[tuple[str, ...], dict[str, Any]] = {
+_LYAPPO_JOINT: dict[str, Any] = {
+    "steps": 120_000, "gamma": 0.95, "gae_lambda": 0.95, "log_std_init": -1.0, "reward_scale": 0.2, "ent_coef": 0.0,
+    "training_options": {"reward_backlog": 20.0},
+}  # fmt: skip
+_LYAPPO_OFF_POLICY: dict[PolicyName, dict[str, Any]] = {
+    "central": {
+        "steps": 60_000, "num_envs": 32, "learning_rate": 3e-4, "batch_size": 256, "reward_scale": 0.25,
+        "anneal": False,
+    },
+    "shared": {
+        "steps": 60_000, "num_envs": 32, "learning_rate": 3e-4, "batch_size": 256, "gradient_steps": 8, "anneal": False,
+    },
+}  # fmt: skip
+_SEMCOM: dict[str, Any] = {
+    "num_envs": 8, "learning_rate": 1e-3, "gamma": 0.95, "hidden": (64, 64), "reward_scale": 0.1,
+    "training_options": {"initial_queue_max_db": 10.0, "max_episode_steps": 200},
+}  # fmt: skip
+_SEMCOM_PPO: dict[str, Any] = {
+    **_SEMCOM, "steps": 300_000, "n_steps": 256, "batch_size": 256, "n_epochs": 5, "gae_lambda": 0.9, "ent_coef": 0.0,
+    "log_std_init": -0.5,
+}  # fmt: skip
+_SEMCOM_OFF_POLICY: dict[str, Any] = {
+    **_SEMCOM, "steps": 20_000, "batch_size": 128, "buffer_size": 100_000, "learning_starts": 1000, "tau": 0.01,
+    "action_noise": 0.3, "gradient_steps": 4, "anneal": False,
+}  # fmt: skip
+_OFF_POLICY: tuple[AgentName, ...] = ("ddpg", "td3")
+_POLICIES: tuple[PolicyName, ...] = ("shared", "central")
+
+_LEARNS: dict[tuple[str, AgentName, PolicyName, str], dict[str, Any]] = {
     ("LyaPPO-v0", "ppo", "shared", "partition"): {},
     ("LyaPPO-v0", "ppo", "central", "partition"): {
         "n_steps": 32, "batch_size": 1024, "n_epochs": 10, "learning_rate": 1e-3, "anneal": False, "ent_coef": 0.0,
     },
-    ("LyaPPO-v0", "ppo", "shared", "joint"): {
-        "steps": 120_000, "gamma": 0.95, "gae_lambda": 0.95, "log_std_init": -1.0, "reward_scale": 0.2, "ent_coef": 0.0,
-        "training_options": {"reward_backlog": 20.0},
+    ("LyaPPO-v0", "ppo", "shared", "joint"): _LYAPPO_JOINT,
+    ("LyaPPO-v0", "ppo", "central", "joint"): {**_LYAPPO_JOINT, "batch_size": 1024, "n_epochs": 10},
+    **{
+        ("LyaPPO-v0", agent, policy, decision): {**_LYAPPO_OFF_POLICY[policy], **more}
+        for agent in _OFF_POLICY
+        for policy in _POLICIES
+        for decision, more in (
+            ("partition", {}),
+            ("joint", {"gamma": 0.95, "training_options": {"reward_backlog": 20.0}}),
+        )
     },
-    ("LyaPPO-v0", "ppo", "central", "joint"): {
-        "steps": 120_000, "gamma": 0.95, "gae_lambda": 0.95, "log_std_init": -1.0, "reward_scale": 0.2, "ent_coef": 0.0,
-        "training_options": {"reward_backlog": 20.0}, "batch_size": 1024, "n_epochs": 10,
-    },
-    ("LyaPPO-v0", "ddpg", "central", "partition"): {
-        "steps": 60_000, "num_envs": 32, "learning_rate": 3e-4, "batch_size": 256, "reward_scale": 0.25,
-        "anneal": False,
-    },
-    ("LyaPPO-v0", "ddpg", "shared", "partition"): {
-        "steps": 60_000, "num_envs": 32, "learning_rate": 3e-4, "batch_size": 256, "gradient_steps": 8, "anneal": False,
+    **{
+        ("SemCom-v0", agent, policy, decision): _SEMCOM_PPO if agent == "ppo" else _SEMCOM_OFF_POLICY
+        for agent in get_args(AgentName)
+        for policy in _POLICIES
+        for decision in ("compression", "power_bandwidth", "joint")
     },
 }  # fmt: skip
-"""Differences from the defaults above by (environment, agent, policy, decision); found on validation episodes."""
+"""Differences from the defaults above by (environment, agent, policy, decision). Found on validation episodes, but for
+LyaPPO-v0's td3 and its off-policy agents of the joint decision, which have the values of ddpg and of ppo, and for
+SemCom-v0's decisions other than compression, which have the values of that."""
 
-_PAPER: dict[tuple[str, str], dict[str, Any]] = {
+_PAPER: dict[tuple[str, AgentName], dict[str, Any]] = {
     ("LyaPPO-v0", "ppo"): {
         "steps": 500_000, "num_envs": 1, "n_steps": 200, "batch_size": 64, "n_epochs": 10, "learning_rate": 3e-4,
         "anneal": False, "gamma": 0.99, "gae_lambda": 0.0, "ent_coef": 0.0,
@@ -102,16 +136,38 @@ _PAPER: dict[tuple[str, str], dict[str, Any]] = {
 """Sec. V of the LyaPPO paper: 2 x 128 units, learning rate 3e-4, 2500 episodes of 200 steps, one-step advantage; what
 the paper leaves out (batch, epochs, discount, DDPG's buffer and noise) is Stable-Baselines3's default."""
 
+_USUAL_POLICY: dict[AgentName, PolicyName] = {"ppo": "shared", "ddpg": "central", "td3": "central"}
+"""One policy for all members with PPO; DDPG as in the LyaPPO paper, central, and TD3 alike."""
 
-def default_policy(agent: AgentName) -> PolicyName:
-    """One policy for all members with PPO; DDPG as in the paper, central."""
-    return "shared" if agent == "ppo" else "central"
+_POLICY: dict[tuple[str, AgentName], PolicyName] = {("SemCom-v0", "ppo"): "central"}
+"""Where another policy is the better default: SemCom-v0's devices stay where they are, so each has its own link, which
+only the central policy can tell."""
+
+
+def default_policy(env_id: str, agent: AgentName) -> PolicyName:
+    """Whether an agent learns one policy for all members or one for the whole team, unless told."""
+    return _POLICY.get((env_id, agent), _USUAL_POLICY[agent])
 
 
 def settings_for(
     env_id: str, agent: AgentName, policy: PolicyName, decision: str, source: Literal["default", "paper"] = "default"
 ) -> Settings:
-    """The hyper-parameters for an agent on an environment; unknown environments get the defaults above."""
+    """The hyper-parameters for an agent on an environment; unknown environments get the defaults above.
+
+    Args:
+        env_id: the environment.
+        agent: what learns.
+        policy: for whom it learns.
+        decision: what an action means, in the words of the environment's configuration; "" where it has no choice.
+        source: those that learn, or the paper's.
+
+    Raises:
+        ValueError: the paper's hyper-parameters where there is no such paper, or where it trains no such agent.
+    """
     if source == "paper":
-        return Settings(**_PAPER.get((env_id, agent), {}))
+        if (env_id, agent) not in _PAPER:
+            raise ValueError(
+                f"--hyperparameters paper: no paper trains {agent} on {env_id}; use --hyperparameters default"
+            )
+        return Settings(**_PAPER[env_id, agent])
     return Settings(**_LEARNS.get((env_id, agent, policy, decision), {}))

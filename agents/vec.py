@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from agents.score import of_step
 from edge_envs.core.env import EdgeVectorEnv
-from edge_envs.core.wrappers import partition_box, to_index
+from edge_envs.core.wrappers import continuous_space, to_index
 
 
 class WorldVecEnv(VecEnv):
@@ -25,12 +25,12 @@ class WorldVecEnv(VecEnv):
 
     Args:
         env: worlds with autoreset mode SAME_STEP.
-        continuous: offer a Box in [-1, 1] in place of the MultiDiscrete action (for DDPG).
+        continuous: offer a Box in [-1, 1] in place of a MultiDiscrete action (for DDPG and TD3); a Box stays.
         reward_scale: factor on the rewards the agent sees; the returns in `episodes` and `infos` are not scaled.
 
     Raises:
         ValueError: another autoreset mode.
-        TypeError: `continuous` where the action is no MultiDiscrete.
+        TypeError: `continuous` where the action is neither a Box nor a MultiDiscrete.
     """
 
     rows_per_world = 1
@@ -42,9 +42,10 @@ class WorldVecEnv(VecEnv):
         self.system = env.system
         self.reward_scale = reward_scale
         observation_space, action_space = self._spaces()
-        box = partition_box(action_space) if continuous else None
-        self._choices = action_space.nvec if continuous else None
-        super().__init__(env.num_envs * self.rows_per_world, observation_space, box or action_space)
+        self._choices = None
+        if continuous:
+            action_space, self._choices = continuous_space(action_space)
+        super().__init__(env.num_envs * self.rows_per_world, observation_space, action_space)
         self.metadata = {"render_modes": []}
         self.env_seconds = 0.0
         self.episodes: list[dict[str, float]] = []

@@ -23,6 +23,21 @@ def partition_box(space: spaces.Space[Any]) -> spaces.Box:
     return spaces.Box(-1.0, 1.0, space.nvec.shape, np.float32)
 
 
+def continuous_space(space: spaces.Space[Any]) -> tuple[spaces.Box, NDArray[np.integer[Any]] | None]:
+    """The Box an agent with continuous actions acts in, and the number of choices behind each entry.
+
+    A Box is taken as it is, and the choices are None; for a MultiDiscrete it is `partition_box`.
+
+    Raises:
+        TypeError: neither a Box nor a one-dimensional MultiDiscrete that starts at 0.
+    """
+    if isinstance(space, spaces.Box):
+        return space, None
+    box = partition_box(space)
+    assert isinstance(space, spaces.MultiDiscrete)
+    return box, space.nvec
+
+
 def to_index(action: Any, choices: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
     """Index floor((a + 1) / 2 * n), at most n - 1: n equal parts of [-1, 1]. Shapes (..., A) and (A,).
 

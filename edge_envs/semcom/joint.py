@@ -277,10 +277,13 @@ def hold_deadline(problem: Problem, work: Workspace, deadline_s: float) -> None:
         step = -error / slope if slope < -1e-6 else (LONGEST_STEP if error > 0.0 else -LONGEST_STEP)
         following = price * math.exp(min(max(step, -LONGEST_STEP), LONGEST_STEP)) if error < math.inf else price * 1e6
         price = following if low < following < high else math.sqrt(low * high)
-    if high < math.inf:
-        # The end at which the devices keep within the band, as nothing may be stretched here.
-        price = high
-        sweep(problem, work, deadline_s, price)
+    # Nothing may be stretched here, so the last digits come from a price at which the devices keep within the band.
+    price, excess = min(price, high), 1e-12
+    while excess < 1e-3:
+        if sweep(problem, work, deadline_s, price)[0] <= 0.0:
+            break
+        price *= 1.0 + excess
+        excess *= 2.0
     work.totals[DELAY] = deadline_s
     work.totals[BAND_PRICE] = price
 
@@ -290,7 +293,7 @@ def finish(problem: Problem, work: Workspace) -> None:
     """Make the answer exactly feasible, set frequencies and powers, and sum up the cost.
 
     Too much bandwidth by rounding is taken back by stretching all uploads: u stays, so energy and SNR stay, and power
-    falls. The deadline then follows from the slowest device.
+    falls. The delay then follows from the slowest device.
     """
     devices = len(problem.bits)
     band = 0.0

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+import sys
+import warnings
+from dataclasses import dataclass
+from typing import Literal
 
 import pytest
 
-from agents.cli import fail, parse_options
+from agents.cli import fail, parse_arguments, parse_options, unboxed
 
 
 def test_values_are_json_where_they_parse():
@@ -47,3 +51,92 @@ def test_failing_takes_one_line_and_status_2(capsys):
     out, err = capsys.readouterr()
     assert out == ""
     assert err == "error: first second third\n"
+
+
+@dataclass(frozen=True)
+class Command:
+    """Something to parse."""
+
+    env: str
+    """Where."""
+    steps: int | None = None
+    """How long."""
+    agent: Literal["ppo", "ddpg"] = "ppo"
+    """Who."""
+
+
+def parse(monkeypatch: pytest.MonkeyPatch, *words: str) -> Command:
+    monkeypatch.setattr(sys, "argv", ["script.py", *words])
+    return parse_arguments(Command, "A script.")
+
+
+def test_a_command_line_that_can_be_parsed(monkeypatch, capsys):
+    assert parse(monkeypatch, "--env", "x", "--steps", "3") == Command("x", 3)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("colour", [False, True])
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((), ("Missing from script.py", "--env")),
+        (("--env", "x", "--steps", "abc"), ("--steps: ", "['abc']")),
+        (("--env", "x", "--agent", "dqn"), ("'dqn'", "'--agent'", "('ppo', 'ddpg')")),
+        (("--env", "x", "--stes", "4"), ("--stes", "Perhaps you meant", "--steps")),
+        (("--env",), ("'--env'", "Expected 1 value")),
+        (("--nothing-like-it", "4"), ("--nothing-like-it",)),
+    ],
+)
+def test_a_command_line_that_cannot_takes_one_line(monkeypatch, capsys, words, told, colour):
+    if colour:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+    with pytest.raises(SystemExit) as caught:
+        parse(monkeypatch, *words)
+    assert caught.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert all(part in err for part in told), err
+    assert not set(err) & set("─│╭╮╰╯\x1b")
+    assert len(err) < 300
+
+
+def test_help_is_no_error(monkeypatch, capsys):
+    with pytest.raises(SystemExit) as caught:
+        parse(monkeypatch, "--help")
+    assert not caught.value.code
+    out, err = capsys.readouterr()
+    assert "A script." in out
+    assert err == ""
+
+
+def test_what_the_parser_says_beside_parsing_is_not_lost(monkeypatch, capsys):
+    def parser(kind: type[Command], **_: object) -> Command:
+        print("deprecated", file=sys.stderr)
+        return kind("x")
+
+    monkeypatch.setattr("tyro.cli", parser)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert parse(monkeypatch) == Command("x")
+    assert capsys.readouterr().err == "deprecated\n"
+
+
+def test_silence_of_the_parser_is_an_error_too(monkeypatch, capsys):
+    def parser(*_: object, **__: object) -> Command:
+        raise SystemExit(2)
+
+    monkeypatch.setattr("tyro.cli", parser)
+    with pytest.raises(SystemExit) as caught:
+        parse(monkeypatch)
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == "error: the command line cannot be read; see --help\n"
+
+
+def test_frames_of_both_kinds_are_taken_off():
+    boxed = "╭─ Value error ─────╮\n│ Error parsing --a: wrong. │\n│ ─────────────── │\n│ For full helptext, x │\n╰───╯"
+    plain = " Value error  \n ------------ \n  Error parsing --a:\n  wrong.\n  ------------ \n  For full helptext \n"
+    for text in (boxed, plain, "Error parsing --a: wrong."):
+        assert unboxed(text) == "--a: wrong"
+    assert unboxed("") == ""

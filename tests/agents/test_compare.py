@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import pytest
+from rich.console import Console
 
 from agents import compare as comparing
+from edge_envs.core.system import System
+from tests.agents.toy import ToySystem
+
+COLUMNS = ("cost", "shortfall", "spread", "reward", "finished_over_arrived")
+
+
+def scores(weak: bool = False, **more: Any) -> dict[str, Any]:
+    """Two policies with two seeds each; numbers of all columns are seven characters wide or less."""
+    table = {label: {name: np.array([cost, cost]) for name in COLUMNS} for label, cost in (("good", 1.0), ("bad", 2.0))}
+    for label in table:
+        table[label]["finished_over_arrived"] = np.full(2, 0.5 if weak and label == "bad" else 1.0)
+    return {label: {**columns, **more} for label, columns in table.items()}
+
+
+def printed(capsys: pytest.CaptureFixture[str], width: int, results: Any, columns: Any = COLUMNS, **more: Any) -> str:
+    Console(width=width, markup=False).print(comparing.rich_table(results, columns, "title", width, **more))
+    return capsys.readouterr().out
+
+
+def shown(out: str) -> list[str]:
+    """Headers of a table."""
+    return out.split("\n")[1].split()
 
 
 def test_the_table_marks_the_first_policy_and_unfinished_work(capsys):
-    from rich.console import Console
-
     scores = {
         "good": {"power_mw": np.array([100.0, 102.0]), "reward": np.array([-4.0, -4.2])},
         "bad": {"power_mw": np.array([200.0, 204.0]), "reward": np.array([-9.0, -9.0])},
@@ -26,3 +50,59 @@ def test_the_table_marks_the_first_policy_and_unfinished_work(capsys):
     assert "+100.0 ± 12.6 %" in bad
     assert bad.split()[-3:] == ["±", "0", "*"]
     assert [row.style for row in table.rows] == [None, "dim"]
+
+
+def test_a_narrow_console_keeps_what_matters_most(capsys):
+    """The first two metrics and reward always; then the ratio, then the others, as long as they fit."""
+    always = ["policy", "cost", "difference", "shortfall", "reward"]
+    # Policy, "1 ± 0 *", "+100.0 ± 0.0 %", "shortfall", "reward", "finished/arrived", "spread".
+    widths = [14, 7, 14, 9, 6, 16, 6]
+    needed = [sum(widths[:count]) + count - 1 for count in (5, 6, 7)]
+    for width, expected in (
+        (20, always), (needed[0], always), (needed[1] - 1, [*always[:4], "spread", "reward"]),
+        (needed[1], [*always, "finished/arrived"]), (needed[2] - 1, [*always, "finished/arrived"]),
+        (needed[2], [*always[:4], "spread", "reward", "finished/arrived"]),
+        (200, [*always[:4], "spread", "reward", "finished/arrived"]),
+    ):  # fmt: skip
+        table = comparing.rich_table(scores(), COLUMNS, "title", width)
+        assert [column.header for column in table.columns] == expected, width
+        if width >= needed[0]:
+            out = printed(capsys, width, scores())
+            assert shown(out) == expected
+            assert "…" not in out
+
+
+@pytest.mark.parametrize("width", [60, 200])
+def test_unfinished_work_is_marked_on_any_console(capsys, width):
+    out = printed(capsys, width, scores(weak=True))
+    good, bad = (line for line in out.split("\n") if line.strip().startswith(("good", "bad")))
+    assert ("finished/arrived" in shown(out)) == (width == 200)
+    assert bad.count("*") == 1
+    assert "2 ± 0 *" in bad if width == 60 else bad.rstrip().endswith("*")
+    assert "*" not in good
+    assert "less than 0.98" in " ".join(out.split())
+    assert "less than" not in printed(capsys, width, scores())
+
+
+@pytest.mark.parametrize(
+    ("settling", "said"),
+    [(0.25, "without the first 25 % of each episode;"), (0.1, "the first 10 % of"), (0.0, "over whole episodes;")],
+)
+def test_the_caption_says_what_was_left_out(capsys, settling, said):
+    assert said in " ".join(printed(capsys, 120, scores(), settling=settling).split())
+
+
+def test_a_difference_to_nothing_has_no_percentage(capsys):
+    results = scores()
+    results["good"]["cost"] = np.zeros(2)
+    out = printed(capsys, 200, results)
+    assert "+2.0 ± 0.0 " in out
+    assert "+2.0 ± 0.0 %" not in out
+    assert "+100.0 ± 0.0 %" in printed(capsys, 200, scores())
+
+
+def test_the_headline_is_the_systems_own(toy_id):
+    assert comparing.headline_of(comparing.system_of(toy_id, "default", {})) == ("hits", "reward")
+    lyappo: System[Any] = comparing.system_of("LyaPPO-v0", "default", {})
+    assert comparing.headline_of(lyappo) == (*lyappo.headline, "reward", "finished_over_arrived")
+    assert isinstance(comparing.system_of(toy_id, "default", {"box": True}), ToySystem)

@@ -11,20 +11,21 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load
-from stable_baselines3 import DDPG, PPO
+from stable_baselines3 import PPO
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from agents import learn
-from agents.learn import VALIDATION_EPISODES, VALIDATIONS, Trained, build_model, train
+from agents.learn import VALIDATIONS, Trained, build_model, train
 from agents.runs import BEST, CONFIG, EVALUATION, LAST, Run, RunConfig
 from agents.score import TRAINING_STREAM, VALIDATION_STREAM, make_worlds, play, stream_seeds
 from agents.settings import Settings
 from agents.vec import MemberVecEnv, WorldVecEnv
 from edge_envs.core.env import EdgeVectorEnv
-from tests.agents.toy import CHOICES, WANTED
+from tests.agents.toy import CHOICES, WANTED, ToySystem
 
 ID = "LyaPPO-v0"
 SMALL = {"num_devices": 2, "num_services": 1, "max_episode_steps": 10}
+VALIDATION_EPISODES = 16
 QUICK = Settings(steps=640, num_envs=16, n_steps=8, batch_size=64, n_epochs=1, hidden=(16,))
 
 
@@ -88,7 +89,7 @@ class Spy:
 # The same twice
 
 
-@pytest.mark.parametrize("agent", ["ppo", "ddpg"])
+@pytest.mark.parametrize("agent", ["ppo", "ddpg", "td3"])
 def test_twins_are_equal_to_the_last_bit(tmp_path, agent):
     settings = QUICK if agent == "ppo" else QUICK.model_copy(update={"steps": 160})
     first, twin, other = (
@@ -156,40 +157,93 @@ def test_ppo_solves_the_toy_with_continuous_actions(tmp_path, toy_id):
     assert play(env, run.load_policy(env.system), [0, 1, 2, 3])["hits"].mean() > 3.5  # 1.17 by chance
 
 
-@pytest.mark.parametrize("policy", ["shared", "central"])
-def test_ddpg_learns_the_toy(tmp_path, toy_id, policy):
+@pytest.mark.parametrize("box", [False, True], ids=["indices", "box"])
+@pytest.mark.parametrize(("agent", "policy"), [("ddpg", "shared"), ("ddpg", "central"), ("td3", "central")])
+def test_off_policy_agents_learn_the_toy(tmp_path, toy_id, agent, policy, box):
+    """Through a box in place of the indices, and in a box of the environment's own."""
     settings = Settings(
         steps=2000, num_envs=4, batch_size=64, learning_rate=1e-3, gamma=0.3, hidden=(64,), anneal=False,
         action_noise=1.0, gradient_steps=2, tau=0.02,
     )  # fmt: skip
-    run = run_in(tmp_path / "run", settings, env_id=toy_id, options={}, agent="ddpg", policy=policy)
+    options = {"box": box}
+    run = run_in(tmp_path / "run", settings, env_id=toy_id, options=options, agent=agent, policy=policy)
     result = train(run, quiet=True)
     assert result.steps == 2000
-    env = make_worlds(toy_id, 4, "default", {})
+    env = make_worlds(toy_id, 4, "default", options)
     assert play(env, run.load_policy(env.system), [0, 1, 2, 3])["hits"].mean() > 2.5  # 1.17 by chance
 
 
-@pytest.mark.parametrize(("agent", "policy"), [("ppo", "shared"), ("ppo", "central"), ("ddpg", "shared")])
-def test_every_agent_trains_on_lyappo(tmp_path, monkeypatch, agent, policy):
-    """The joint decision included: with PPO, and with the training's own backlog price."""
-    options = {**SMALL, "decision": "joint"} if agent == "ppo" else SMALL
+@pytest.mark.parametrize("decision", ["partition", "joint"])
+@pytest.mark.parametrize(
+    ("agent", "policy"), [("ppo", "shared"), ("ppo", "central"), ("ddpg", "shared"), ("td3", "central")]
+)
+def test_every_agent_trains_on_lyappo(tmp_path, monkeypatch, agent, policy, decision):
+    """The joint decision included, and the training's own backlog price."""
+    options = {**SMALL, "decision": decision}
     settings = QUICK.model_copy(update={"training_options": {"reward_backlog": 20.0}, "steps": 256, "batch_size": 32})
     run = run_in(tmp_path / "run", settings, agent=agent, policy=policy, options=options)
     spy = Spy(monkeypatch)
     train(run, quiet=True)
-    assert isinstance(spy.model, PPO if agent == "ppo" else DDPG)
+    assert type(spy.model).__name__.lower() == agent
     assert isinstance(spy.worlds, MemberVecEnv if policy == "shared" else WorldVecEnv)
     assert (type(spy.worlds) is MemberVecEnv) == (policy == "shared")
     assert spy.worlds.system.config.reward_backlog == 20.0
     assert Run.open(run.path).config.options == options
     system = make_worlds(ID, 1, "default", options).system
-    assert same(run.load_policy(system, LAST).network.state_dict(), spy.model.policy.state_dict())
+    network: Any = run.load_policy(system, LAST).network
+    assert same(network.state_dict(), spy.model.policy.state_dict())
+    if agent != "ppo":
+        assert len(network.critic.q_networks) == (2 if agent == "td3" else 1)
 
 
-def test_ddpg_refuses_what_it_cannot_drive(tmp_path):
-    run = run_in(tmp_path / "run", agent="ddpg", policy="central", options={"decision": "joint"})
+@pytest.mark.parametrize("agent", ["ddpg", "td3"])
+def test_off_policy_agents_refuse_what_they_cannot_drive(tmp_path, toy_id, agent):
+    run = run_in(tmp_path / "run", agent=agent, env_id=toy_id, options={"first": 1})
     with pytest.raises(TypeError, match="MultiDiscrete"):
         train(run, quiet=True)
+
+
+def test_what_the_user_sets_holds_in_training_too(tmp_path, monkeypatch):
+    """The agent's own training options give way to it, and fill in where nothing was set."""
+    own = {"reward_backlog": 20.0, "max_episode_steps": 5}
+    settings = QUICK.model_copy(update={"training_options": own, "steps": 128})
+    spy = Spy(monkeypatch)
+    train(run_in(tmp_path / "run", settings, options={**SMALL, "reward_backlog": 7.0}), quiet=True)
+    assert spy.worlds.system.config.reward_backlog == 7.0
+    assert spy.worlds.env.max_episode_steps == 10
+    del (options := dict(SMALL))["max_episode_steps"]
+    train(run_in(tmp_path / "other", settings, options=options), quiet=True)
+    assert spy.worlds.system.config.reward_backlog == 20.0
+    assert spy.worlds.env.max_episode_steps == 5
+
+
+@pytest.mark.parametrize(("learning_starts", "updates"), [(None, 8), (0, 10), (100, 4)])
+def test_updates_begin_where_told(tmp_path, monkeypatch, toy_id, learning_starts, updates):
+    """Beyond that many transitions, of which each step of 16 worlds gives 16; by default beyond a minibatch of 32."""
+    settings = Settings(
+        steps=160, num_envs=16, batch_size=32, learning_starts=learning_starts, hidden=(8,), anneal=False
+    )
+    spy = Spy(monkeypatch)
+    train(run_in(tmp_path / "run", settings, env_id=toy_id, options={}, agent="ddpg", policy="central"), quiet=True)
+    assert len(spy.rates) == updates
+
+
+def test_validations_have_the_systems_number_of_episodes(tmp_path, monkeypatch, toy_id):
+    counts: list[int] = []
+
+    def note(env: EdgeVectorEnv, policy: Any, seeds: list[int]) -> Any:
+        counts.append(len(seeds))
+        return play(env, policy, seeds)
+
+    monkeypatch.setattr(learn, "play", note)
+    for episodes in (3, None):
+        if episodes is not None:
+            monkeypatch.setattr(ToySystem, "evaluation_episodes", episodes)
+        else:
+            monkeypatch.delattr(ToySystem, "evaluation_episodes")
+        counts.clear()
+        train(run_in(tmp_path / str(episodes), QUICK, env_id=toy_id, options={}), quiet=True)
+        assert set(counts) == {episodes or VALIDATION_EPISODES}
 
 
 # Annealing
@@ -215,6 +269,15 @@ def test_no_rate_is_ever_negative(tmp_path, monkeypatch):
     assert spy.rates[0][0] == QUICK.learning_rate
     assert 0 < spy.rates[1][0] < QUICK.learning_rate
     assert spy.rates[1][1] == 0.0
+
+
+def test_the_rate_of_off_policy_agents_falls_to_zero(tmp_path, monkeypatch, toy_id):
+    """They update after every step of all worlds, whatever PPO's `n_steps` says."""
+    settings = Settings(steps=160, num_envs=16, batch_size=16, n_steps=8, learning_rate=1e-3, hidden=(8,))
+    spy = Spy(monkeypatch)
+    train(run_in(tmp_path / "run", settings, env_id=toy_id, options={}, agent="td3", policy="central"), quiet=True)
+    rates = [rate for rate, _ in spy.rates]
+    np.testing.assert_allclose(rates, 1e-3 * (1 - np.arange(1, 10) / 10), atol=1e-12)
 
 
 def test_rates_stay_without_annealing(tmp_path, monkeypatch):
@@ -306,6 +369,24 @@ def test_validation_does_not_disturb_the_training(tmp_path, monkeypatch):
     assert same(weights(Run.open(tmp_path / "often")), weights(Run.open(tmp_path / "once")))
 
 
+@pytest.mark.parametrize(
+    ("agent", "rewards", "learned"),
+    [
+        ("ppo", [-1.0, -2.0, -1.0, *[-5.0] * 20], False),
+        ("ppo", [-2.0, *[-5.0] * 19, -1.0], True),
+        ("td3", [-1.0, -2.0, *[-5.0] * 20], False),
+        ("td3", [-3.0, -2.0, -1.0, *[-5.0] * 20], False),
+        ("td3", [-2.0, *[-5.0] * 19, -1.0], True),
+    ],
+)
+def test_an_untrained_network_may_be_the_best_and_is_told(tmp_path, monkeypatch, agent, rewards, learned):
+    """Before PPO's first update come some validations; with td3, those before it has a minibatch of 64."""
+    numbers = iter(rewards)
+    monkeypatch.setattr(learn, "play", lambda *_: {"reward": np.array([next(numbers)]), "return": np.zeros(1)})
+    settings = QUICK.model_copy(update={"anneal": False})
+    assert train(run_in(tmp_path / "run", settings, agent=agent, policy="central"), quiet=True).learned is learned
+
+
 def test_only_a_better_network_replaces_the_best(tmp_path, monkeypatch):
     rewards = iter([-1.0, -2.0, -1.0, *[-5.0] * 20])
     monkeypatch.setattr(learn, "play", lambda *_: {"reward": np.array([next(rewards)]), "return": np.zeros(1)})
@@ -335,7 +416,7 @@ def check_stopped(run: Run, result: Trained, steps: int) -> None:
     assert not [file.name for file in run.path.iterdir() if file.name.endswith(".tmp")]
 
 
-@pytest.mark.parametrize("agent", ["ppo", "ddpg"])
+@pytest.mark.parametrize("agent", ["ppo", "ddpg", "td3"])
 @pytest.mark.parametrize("at", [1, 20])
 def test_an_interrupt_leaves_everything_saved(tmp_path, monkeypatch, agent, at):
     def stop(step: int, spy: Any) -> None:

@@ -78,6 +78,9 @@ def told(action: Any) -> str:
         {"agent": "ppo", "policy": "central", "options": {"decision": "joint", "num_devices": 2}},
         {"agent": "ddpg", "policy": "shared"},
         {"agent": "ddpg", "policy": "central"},
+        {"agent": "ddpg", "policy": "central", "options": {"decision": "joint"}},
+        {"agent": "td3", "policy": "central"},
+        {"agent": "td3", "policy": "shared", "options": {"decision": "joint", "num_devices": 2}},
     ],
     ids=str,
 )

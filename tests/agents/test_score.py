@@ -27,7 +27,7 @@ from agents.score import (
 )
 from edge_envs.core.env import EdgeEnv, EdgeVectorEnv
 from edge_envs.core.policy import ConstantPolicy, RandomPolicy, make_baseline
-from tests.agents.toy import TOY_STEPS, WANTED, worlds
+from tests.agents.toy import TOY_STEPS, WANTED, ToySystem, worlds
 
 ID = "LyaPPO-v0"
 SMALL = {"num_devices": 2, "num_services": 1, "max_episode_steps": 10}
@@ -91,8 +91,12 @@ def test_play_by_hand(steps):
             assert rows[name][row] == pytest.approx(value, rel=1e-9, abs=1e-15), name
 
 
-def test_play_leaves_the_warm_up_out():
-    env = worlds(2, end_probability=0.0, max_episode_steps=9)  # two steps of warm-up
+@pytest.mark.parametrize(("settling", "warmup"), [(None, 2), (0.25, 2), (0.0, 0), (0.1, 0), (0.5, 4), (0.7, 6)])
+def test_play_leaves_the_warm_up_out(monkeypatch, settling, warmup):
+    """That part of the episode which the system says; a quarter where it says nothing."""
+    if settling is not None:
+        monkeypatch.setattr(ToySystem, "settling", settling)
+    env = worlds(2, end_probability=0.0, max_episode_steps=9)
     actions = iter(np.repeat([(WANTED + 1) % [3, 4]] * 3 + [WANTED] * 6, 1, axis=0).reshape(9, 1, 4).repeat(2, 1))
 
     class Script(ConstantPolicy):
@@ -100,12 +104,12 @@ def test_play_leaves_the_warm_up_out():
             return next(actions), None
 
     rows = play(env, Script(np.zeros(4)), [0, 1])
-    np.testing.assert_allclose(rows["hits"], 6 * 4 / 7)
+    np.testing.assert_allclose(rows["hits"], 4 * min(6, 9 - warmup) / (9 - warmup))
     np.testing.assert_allclose(rows["clock"], 9.0)  # the last value
     clocks = np.arange(1, 10)
     rewards = 0.25 * clocks + 0.0625 + 4 * (clocks > 3)
     np.testing.assert_allclose(rows["return"], rewards.sum())
-    np.testing.assert_allclose(rows["reward"], rewards[2:].mean())
+    np.testing.assert_allclose(rows["reward"], rewards[warmup:].mean())
 
 
 def test_play_hands_state_and_starts_on():

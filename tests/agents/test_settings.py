@@ -9,23 +9,41 @@ from pydantic import ValidationError
 
 from agents.settings import Settings, default_policy, settings_for
 
-ID = "LyaPPO-v0"
-CASES = [
-    ("ppo", policy, decision) for policy, decision in itertools.product(["shared", "central"], ["partition", "joint"])
-] + [("ddpg", "shared", "partition"), ("ddpg", "central", "partition")]
+ID, SEMCOM = "LyaPPO-v0", "SemCom-v0"
+AGENTS, POLICIES = ("ppo", "ddpg", "td3"), ("shared", "central")
+CASES = list(itertools.product(AGENTS, POLICIES, ["partition", "joint"]))
+SEMCOM_CASES = list(itertools.product(AGENTS, POLICIES, ["compression", "power_bandwidth", "joint"]))
 
 
 def test_default_policy():
-    assert default_policy("ppo") == "shared"
-    assert default_policy("ddpg") == "central"
+    for env_id in (ID, "Other-v0"):
+        assert default_policy(env_id, "ppo") == "shared"
+        assert default_policy(env_id, "ddpg") == default_policy(env_id, "td3") == "central"
+    for agent in AGENTS:
+        assert default_policy(SEMCOM, agent) == "central"  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("source", ["default", "paper"])
-@pytest.mark.parametrize(("agent", "policy", "decision"), CASES)
-def test_every_agent_has_settings_that_survive_json(agent, policy, decision, source):
-    settings = settings_for(ID, agent, policy, decision, source)
+@pytest.mark.parametrize(
+    "case",
+    [(env_id, *case) for env_id, cases in ((ID, CASES), (SEMCOM, SEMCOM_CASES)) for case in cases]
+    + [(ID, agent, "central", "partition", "paper") for agent in ("ppo", "ddpg")],
+    ids=str,
+)
+def test_every_agent_has_settings_that_survive_json(case):
+    settings = settings_for(*case)
+    assert settings != Settings() or case == (ID, "ppo", "shared", "partition")
     assert Settings.model_validate_json(settings.model_dump_json()) == settings
     assert settings.steps >= settings.num_envs
+
+
+def test_settings_of_the_image_wing():
+    """Whole updates and annealing with PPO; queues that do not start empty, and short episodes, in training only."""
+    for agent, policy, decision in SEMCOM_CASES:
+        settings = settings_for(SEMCOM, agent, policy, decision)  # type: ignore[arg-type]
+        assert settings.anneal == (agent == "ppo")
+        assert settings.steps > 10 * settings.n_steps * settings.num_envs or agent != "ppo"
+        assert settings.buffer_size >= settings.steps or agent == "ppo"
+        assert settings.training_options.keys() == {"initial_queue_max_db", "max_episode_steps"}
 
 
 def test_defaults_that_learn():
@@ -52,12 +70,18 @@ def test_the_papers_settings(policy, decision):
 
 
 def test_an_unknown_environment_gets_the_defaults():
-    for source in ("default", "paper"):
-        assert settings_for("Other-v0", "ppo", "shared", "partition", source) == Settings()  # type: ignore[arg-type]
+    assert settings_for("Other-v0", "ppo", "shared", "partition") == Settings()
+    assert settings_for(ID, "ppo", "shared", "another") == Settings()
+
+
+@pytest.mark.parametrize(("env_id", "agent"), [(ID, "td3"), (SEMCOM, "ppo"), ("Other-v0", "ddpg")])
+def test_no_paper_no_settings_of_a_paper(env_id, agent):
+    with pytest.raises(ValueError, match=f"no paper trains {agent} on {env_id}; use --hyperparameters default"):
+        settings_for(env_id, agent, "central", "partition", "paper")
 
 
 def test_trained_otherwise_than_evaluated_only_where_said():
-    """Training-only parameters are the joint agent's steeper backlog price, and nothing else."""
+    """LyaPPO-v0's training-only parameters are the joint agent's steeper backlog price, and nothing else."""
     for agent, policy, decision in CASES:
         options = settings_for(ID, agent, policy, decision).training_options  # type: ignore[arg-type]
         assert options == ({"reward_backlog": 20.0} if decision == "joint" else {})
@@ -71,7 +95,7 @@ def test_trained_otherwise_than_evaluated_only_where_said():
         ("batch_size", 0), ("hidden", (0,)), ("hidden", (10**9,)), ("hidden", (8,) * 17), ("reward_scale", 0.0),
         ("n_steps", 0), ("n_epochs", 0), ("gae_lambda", 2.0), ("ent_coef", -0.1), ("clip_range", 0.0),
         ("tau", 0.0), ("tau", 1.5), ("action_noise", -1.0), ("gradient_steps", 0), ("buffer_size", 0),
-        ("log_std_init", float("nan")), ("no_such_setting", 1),
+        ("learning_starts", -1), ("log_std_init", float("nan")), ("no_such_setting", 1),
     ],
 )  # fmt: skip
 def test_impossible_values_are_refused(name, value):

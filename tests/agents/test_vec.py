@@ -195,7 +195,21 @@ def test_spaces():
     assert MemberVecEnv(worlds(2), continuous=True).action_space == spaces.Box(-1.0, 1.0, (2,), np.float32)
     assert WorldVecEnv(worlds(2), continuous=True).action_space == spaces.Box(-1.0, 1.0, (4,), np.float32)
     with pytest.raises(TypeError, match="MultiDiscrete"):
-        WorldVecEnv(worlds(2, box=True), continuous=True)
+        WorldVecEnv(worlds(2, first=1), continuous=True)
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_a_box_needs_no_wrapping(adapter):
+    """The same space, and the same actions to the last bit, whether or not continuous actions were asked for."""
+    plain, asked = adapter(worlds(2, box=True)), adapter(worlds(2, box=True), continuous=True)
+    assert plain.action_space == asked.action_space == spaces.Box(-1.0, 1.0, (4 // plain.rows_per_world,), np.float32)
+    for rows in (plain, asked):
+        rows.seed(0)
+        rows.reset()
+    actions = np.random.default_rng(0).uniform(-1.5, 1.5, (plain.num_envs, 4 // plain.rows_per_world))
+    for ours, theirs in zip(asked.step(actions)[:3], plain.step(actions)[:3], strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(asked._actions, np.clip(actions, -1.0, 1.0).reshape(2, 4))
 
 
 @pytest.mark.parametrize("mode", ["NextStep", "Disabled"])

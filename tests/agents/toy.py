@@ -36,6 +36,8 @@ class ToyConfig(WingConfig):
     """Continuous actions in place of indices; chosen."""
     offset: float = 0.0
     """Added to all metrics [-]; chosen."""
+    first: int = 0
+    """Number of the first choice [-]; chosen, and where it is not 0 no box stands for the choices."""
 
 
 @dataclass(slots=True)
@@ -56,6 +58,7 @@ class ToySystem(System[ToyState]):
         Metric("noise", "-", "the number drawn", "max"),
     )
     headline = ("hits",)
+    bar = "wanted"
     members = MEMBERS
     member_view = VIEW
 
@@ -63,8 +66,11 @@ class ToySystem(System[ToyState]):
         self.config = config
         self.observation_space = spaces.Box(-10.0, 10.0, (7,), np.float32)
         self.member_observation_space = spaces.Box(-10.0, 10.0, (3,), np.float32)
-        self.action_space: spaces.Space[Any] = spaces.MultiDiscrete(np.tile(CHOICES, MEMBERS))
-        self.member_action_space: spaces.Space[Any] = spaces.MultiDiscrete(CHOICES)
+        start = np.full(len(CHOICES), config.first)
+        self.action_space: spaces.Space[Any] = spaces.MultiDiscrete(
+            np.tile(CHOICES, MEMBERS), start=np.tile(start, MEMBERS)
+        )
+        self.member_action_space: spaces.Space[Any] = spaces.MultiDiscrete(CHOICES, start=start)
         if config.box:
             self.action_space = spaces.Box(-1.0, 1.0, (4,), np.float32)
             self.member_action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,9 @@ import train
 from agents import compare as comparing
 from agents.runs import BEST, CONFIG, EVALUATION, LAST, Run
 from agents.score import interval
+from agents.settings import Settings, settings_for
+from edge_envs.lyappo.config import LyaPPOConfig
+from tests.agents.toy import ToySystem
 from tests.scripts.running import ID, OTHERS, QUICK, SMALL, call, execute, make_run, table_rows
 
 
@@ -77,10 +81,12 @@ def test_train_then_evaluate(tmp_path):
     "more",
     [
         ("--agent", "ddpg", "--set", *SMALL),
+        ("--agent", "ddpg", "--set", *SMALL, "decision=joint"),
+        ("--agent", "td3", "--set", *SMALL),
         ("--policy", "central", "--set", *SMALL, "decision=joint"),
         ("--preset", "dynamic", "--set", "max_episode_steps=10", "num_services=1"),
     ],
-    ids=["ddpg", "joint", "dynamic"],
+    ids=["ddpg", "ddpg, joint", "td3", "joint", "dynamic"],
 )
 def test_other_agents(tmp_path, monkeypatch, capsys, more):
     monkeypatch.chdir(tmp_path)
@@ -88,11 +94,104 @@ def test_other_agents(tmp_path, monkeypatch, capsys, more):
     arguments = ("--env", ID, "--steps", "64", "--num-envs", "16", "--seeds", "1", "--episodes", "2", "--run", "run")
     assert call(monkeypatch, train, *arguments, *more) == 0
     out = capsys.readouterr().out
-    first = {"ddpg": "ddpg-central", "central": "ppo-central", "dynamic": "ppo-shared"}[more[1]]
+    first = {"ddpg": "ddpg-central", "td3": "td3-central", "central": "ppo-central", "dynamic": "ppo-shared"}[more[1]]
     assert table_rows(out) == ["best-fixed", first, *OTHERS, *(["regime-table"] if "dynamic" in more else [])]
     assert "inf" not in out  # one seed has no interval
     assert "nan" not in out
     assert Run.open(Path("run")).config.policy == ("shared" if "dynamic" in more else "central")
+
+
+def train_the_toy(monkeypatch: pytest.MonkeyPatch, toy_id: str, *more: str) -> int:
+    return call(monkeypatch, train, "--env", toy_id, "--steps", "64", "--num-envs", "16", "--run", "run", *more)
+
+
+@pytest.mark.parametrize("agent", ["ppo", "ddpg", "td3"])
+def test_a_wing_without_a_decision_and_without_its_bar(tmp_path, monkeypatch, capsys, toy_id, agent):
+    """The trained agent is first where the baseline to beat does not exist; with it, it comes after."""
+    monkeypatch.chdir(tmp_path)
+    label = f"{agent}-{'shared' if agent == 'ppo' else 'central'}"
+    more = ("--agent", agent, "--seeds", "2", "--episodes", "2", "--set")
+    assert train_the_toy(monkeypatch, toy_id, *more, "box=true") == 0
+    assert table_rows(capsys.readouterr().out) == [label, "random"]
+    run = Run.open(Path("run"))
+    assert run.config.settings == Settings(steps=64, num_envs=16)
+    Path("run").rename("other")
+    assert train_the_toy(monkeypatch, toy_id, *more, "box=false") == 0
+    assert table_rows(capsys.readouterr().out) == ["wanted", label, "random"]
+
+
+def test_episodes_and_warm_up_are_the_environments(tmp_path, monkeypatch, capsys, toy_id):
+    """As many episodes as the system says unless told, and the table says what it leaves out."""
+    monkeypatch.chdir(tmp_path)
+    for episodes, settling, said in ((16, 0.25, "without the first 25 %"), (3, 0.0, "over whole episodes")):
+        if episodes != 16:
+            monkeypatch.setattr(ToySystem, "evaluation_episodes", episodes)
+            monkeypatch.setattr(ToySystem, "settling", settling)
+        assert train_the_toy(monkeypatch, toy_id, "--seeds", "2") == 0
+        out = capsys.readouterr().out
+        assert f"2 seeds x {episodes} episodes" in out
+        assert said in " ".join(out.split())
+        Path("run").rename(f"run-{episodes}")
+        for more, expected in (((), episodes), (("--episodes", "2"), 2)):
+            arguments = ("--env", toy_id, "--policies", "wanted", "random", "--seeds", "2", "--json", "out.json")
+            assert call(monkeypatch, evaluate, *arguments, *more) == 0
+            out = capsys.readouterr().out
+            assert f"2 seeds x {expected} episodes" in out
+            assert said in " ".join(out.split())
+            setting = json.loads(Path("out.json").read_text())["setting"]
+            assert (setting["episodes"], setting["settling"]) == (expected, settling)
+
+
+@pytest.mark.parametrize(
+    ("options", "decision"),
+    [((), "partition"), (("decision=joint",), "joint"), (("decision=partition",), "partition")],
+)
+def test_settings_are_those_of_the_decision_that_the_environment_has(monkeypatch, options, decision):
+    asked: list[tuple[str, ...]] = []
+
+    def note(*case: str) -> Settings:
+        asked.append(case)
+        return Settings()
+
+    monkeypatch.setattr(train, "settings_for", note)
+    config = train.configure(train.Arguments(ID, set=options, agent="td3"))
+    assert asked == [(ID, "td3", "central", decision, "default")]
+    assert config.policy == "central"
+
+
+def test_the_decision_may_come_from_a_preset(monkeypatch):
+    monkeypatch.setitem(LyaPPOConfig.presets, "all", {"decision": "joint"})  # type: ignore[arg-type]
+    config = train.configure(train.Arguments(ID, preset="all", policy="central"))
+    assert config.settings == settings_for(ID, "ppo", "central", "joint")
+    assert config.settings != settings_for(ID, "ppo", "central", "partition")
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_an_untrained_network_in_the_table_is_told(tmp_path, monkeypatch, capsys, toy_id, learned):
+    monkeypatch.chdir(tmp_path)
+    training = train.train
+    monkeypatch.setattr(train, "train", lambda run: replace(training(run, quiet=True), learned=learned))
+    for seeds in (0, 1):
+        assert train_the_toy(monkeypatch, toy_id, "--seeds", str(seeds), "--episodes", "1") == 0
+        assert ("note: no validation beat that of the untrained" in capsys.readouterr().out) == (seeds and not learned)
+        Path("run").rename(f"run-{seeds}")
+
+
+def test_the_table_at_the_end_is_checked_before_the_training(monkeypatch):
+    """Baselines act without the agent's `decision`; a configuration that has none fails at once, unless not needed."""
+    asked: list[dict[str, object]] = []
+
+    def note(env_id: str, preset: str, options: dict[str, object]) -> list[str]:
+        asked.append(options)
+        raise ValueError("no table")
+
+    monkeypatch.setattr(train, "baseline_names", note)
+    options = ("decision=joint", "num_devices=2")
+    with pytest.raises(ValueError, match="no table"):
+        train.configure(train.Arguments(ID, set=options))
+    assert asked == [{"num_devices": 2}]
+    train.configure(train.Arguments(ID, set=options, seeds=0))
+    assert len(asked) == 1
 
 
 def test_no_table_without_evaluation_seeds(tmp_path, monkeypatch, capsys):
