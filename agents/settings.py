@@ -85,9 +85,12 @@ _SEMCOM: dict[str, Any] = {
     "num_envs": 8, "learning_rate": 1e-3, "gamma": 0.95, "hidden": (64, 64), "reward_scale": 0.1,
     "training_options": {"initial_queue_max_db": 10.0, "max_episode_steps": 200},
 }  # fmt: skip
-_SEMCOM_PPO: dict[str, Any] = {
-    **_SEMCOM, "steps": 300_000, "n_steps": 256, "batch_size": 256, "n_epochs": 5, "gae_lambda": 0.9, "ent_coef": 0.0,
-    "log_std_init": -0.5,
+_SEMCOM_PPO: dict[PolicyName, dict[str, Any]] = {
+    policy: {
+        **_SEMCOM, "steps": 400_000, "n_steps": 256, "batch_size": batch_size, "n_epochs": 5, "gae_lambda": 0.9,
+        "ent_coef": 0.0, "log_std_init": -0.5,
+    }
+    for policy, batch_size in (("shared", 2048), ("central", 256))
 }  # fmt: skip
 _SEMCOM_OFF_POLICY: dict[str, Any] = {
     **_SEMCOM, "steps": 20_000, "batch_size": 128, "buffer_size": 100_000, "learning_starts": 1000, "tau": 0.01,
@@ -113,7 +116,7 @@ _LEARNS: dict[tuple[str, AgentName, PolicyName, str], dict[str, Any]] = {
         )
     },
     **{
-        ("SemCom-v0", agent, policy, decision): _SEMCOM_PPO if agent == "ppo" else _SEMCOM_OFF_POLICY
+        ("SemCom-v0", agent, policy, decision): _SEMCOM_PPO[policy] if agent == "ppo" else _SEMCOM_OFF_POLICY
         for agent in get_args(AgentName)
         for policy in _POLICIES
         for decision in ("compression", "power_bandwidth", "joint")
@@ -139,9 +142,8 @@ the paper leaves out (batch, epochs, discount, DDPG's buffer and noise) is Stabl
 _USUAL_POLICY: dict[AgentName, PolicyName] = {"ppo": "shared", "ddpg": "central", "td3": "central"}
 """One policy for all members with PPO; DDPG as in the LyaPPO paper, central, and TD3 alike."""
 
-_POLICY: dict[tuple[str, AgentName], PolicyName] = {("SemCom-v0", "ppo"): "central"}
-"""Where another policy is the better default: SemCom-v0's devices stay where they are, so each has its own link, which
-only the central policy can tell."""
+_POLICY: dict[tuple[str, AgentName], PolicyName] = {}
+"""Where another policy is the better default."""
 
 
 def default_policy(env_id: str, agent: AgentName) -> PolicyName:

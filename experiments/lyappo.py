@@ -6,22 +6,18 @@ run folder are used again, so the tables can be made anew from the networks.
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tyro
 from rich.console import Console
 
 from agents.compare import HEALTHY_RATIO, Entry, baseline_names, compare
-from agents.learn import train
-from agents.runs import BEST, LAST, Run, RunConfig, provenance, write_atomically
-from agents.score import Table, interval
+from agents.runs import BEST, Run, RunConfig
 from agents.settings import AgentName, PolicyName, settings_for
+from experiments.common import by_training_seed, publish, summary, trained
 
 ENV = "LyaPPO-v0"
 METRICS = (
@@ -80,55 +76,29 @@ class Arguments:
     """Where the tables go."""
 
 
-def trained(agent: Agent, preset: str, seed: int, arguments: Arguments) -> Run:
+def run_of(agent: Agent, preset: str, seed: int, arguments: Arguments) -> Run:
     """The run of an agent, trained now unless it is there already."""
-    name = f"{preset}__{agent.agent}-{agent.policy}-{agent.decision}__{seed}"
-    path = arguments.runs / name
-    if (path / LAST).exists():
-        return Run.open(path)
     settings = settings_for(ENV, agent.agent, agent.policy, agent.decision)
     if arguments.steps is not None:
         settings = settings.model_copy(update={"steps": arguments.steps})
     options = {} if agent.decision == "partition" else {"decision": agent.decision}
-    run = Run.create(
-        RunConfig(
-            env_id=ENV, preset=preset, options=options, agent=agent.agent, policy=agent.policy, settings=settings,
-            seed=seed,
-        ),
-        path,
+    config = RunConfig(
+        env_id=ENV, preset=preset, options=options, agent=agent.agent, policy=agent.policy, settings=settings,
+        seed=seed,
     )  # fmt: skip
-    result = train(run, quiet=True)
-    share = result.env_seconds / result.seconds
-    print(f"{name}: {result.steps} steps, {result.seconds:.0f} s, {share:.1%} in the environment", flush=True)
-    return run
+    return trained(config, arguments.runs / f"{preset}__{agent.agent}-{agent.policy}-{agent.decision}__{seed}")
 
 
 def rows_of(preset: str, arguments: Arguments) -> dict[str, dict[str, Any]]:
     """Table of one preset: for each policy the metrics, and for learned ones the values by training seed."""
     common = {"seeds": arguments.seeds, "episodes": arguments.episodes}
     baselines = [Entry(name) for name in baseline_names(ENV, preset, {})]
-    rows = {name: summary([scores]) for name, scores in compare(baselines, ENV, preset, {}, **common).items()}
+    rows = {name: summary([scores], METRICS) for name, scores in compare(baselines, ENV, preset, {}, **common).items()}
     for agent in AGENTS[preset]:
-        runs = [trained(agent, preset, seed, arguments) for seed in range(1, arguments.training_seeds + 1)]
-        for model in (LAST, BEST):
-            entries = [Entry(f"{seed}", run, model) for seed, run in enumerate(runs, 1)]
-            results = compare(entries, ENV, preset, {}, **common)
-            label = agent.label + (" (best validated)" if model == BEST else "")
-            rows[label] = summary(list(results.values()))
+        runs = [run_of(agent, preset, seed, arguments) for seed in range(1, arguments.training_seeds + 1)]
+        for model, scores in by_training_seed(runs, preset, {}, **common).items():
+            rows[agent.label + (" (best validated)" if model == BEST else "")] = summary(scores, METRICS)
     return rows
-
-
-def summary(runs: list[Table]) -> dict[str, Any]:
-    """Mean over runs and evaluation seeds; the interval is over runs, or for one run over evaluation seeds."""
-    result: dict[str, Any] = {}
-    for name in METRICS:
-        spread = interval(np.array([run[name].mean() for run in runs]) if len(runs) > 1 else runs[0][name])
-        result[name] = {
-            "mean": spread.mean,
-            "half_width": spread.half_width,
-            "by_training_seed": [float(run[name].mean()) for run in runs],
-        }
-    return result
 
 
 def markdown(preset: str, rows: Mapping[str, Mapping[str, Any]], arguments: Arguments) -> str:
@@ -173,13 +143,7 @@ def main() -> int:
         "",
         *(markdown(preset, rows, arguments) for preset, rows in tables.items()),
     ]
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    write_atomically(arguments.out / "lyappo.md", "\n".join(text).encode())
-    document = {
-        "tables": tables,
-        "provenance": provenance() | {"command": ["python", "-m", "experiments.lyappo", *sys.argv[1:]]},
-    }
-    write_atomically(arguments.out / "lyappo.json", json.dumps(document, indent=1).encode())
+    publish(arguments.out, "lyappo", text, {"tables": tables}, "experiments.lyappo")
     console.print("\n".join(text), markup=False, soft_wrap=True)
     return 0
 

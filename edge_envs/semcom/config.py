@@ -173,7 +173,7 @@ class SemComConfig(WingConfig):
     solver: Literal["joint", "alg3", "p3_only"] = "joint"
     """With decision="compression", who sets the rest: the joint optimum, the paper's Algorithm 3 from even shares, or
     P3 at even shares (p = pmax / 2, B = B_total / N); chosen: joint."""
-    observe_price: bool = False
+    observe_price: bool = True
     """Also show each device what a unit of its compression rate would cost, from one more solve; chosen."""
     observe_geometry: bool | None = None
     """Also show each device its mean gain and cycles; None: if the geometry is random or nothing fades; chosen."""
@@ -184,7 +184,7 @@ class SemComConfig(WingConfig):
         "default": {},
         "mild": {"extra_gain_db": -15.0},
         "table2": {"extra_gain_db": 0.0},
-        "random": {"geometry": "random", "observe_price": True, "calibration_rounds": 200},
+        "random": {"geometry": "random", "calibration_rounds": 200},
         "paper": {
             "num_devices": 50, "bandwidth_hz": 20e6, "extra_gain_db": 0.0, "geometry": "random", "fading": False,
             "psnr_mode": "hard",

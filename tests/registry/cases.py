@@ -21,7 +21,13 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"decision": "joint"},
         {"preset": "dynamic-full", "decision": "joint", "num_devices": 3},
         {"num_devices": 1, "num_services": 1, "cuts": "all"},
-    ]
+    ],
+    "SemCom-v0": [
+        {"decision": "power_bandwidth", "num_devices": 3},
+        {"decision": "joint"},
+        {"psnr_mode": "hard", "solver": "alg3"},
+        {"psnr_mode": "utility", "solver": "p3_only", "num_devices": 1, "observe_price": False},
+    ],
 }
 """Options beside the presets that are worth the same tests."""
 

@@ -9,8 +9,9 @@ import pytest
 from gymnasium import spaces
 
 from edge_envs.core.env import EdgeEnv
+from edge_envs.core.system import System
 from tests.helpers import random_actions, rollout
-from tests.registry.cases import EPISODE, every_case, every_id
+from tests.registry.cases import EPISODE, Case, every_case, every_id
 
 
 @every_case
@@ -54,25 +55,31 @@ def test_member_view_and_reward(case):
                 assert values.shape == (3, system.members)
 
 
+def own_part(case: Case, system: System[Any], observation: np.ndarray, info: dict[str, Any]) -> np.ndarray:
+    """What each member's own part of the action decides, one row a member."""
+    if case.env_id == "SemCom-v0":
+        name = "compression" if system.config.decision == "compression" else "power_w"
+        return np.asarray(info[f"member_{name}"])[:, None]
+    return observation[system.member_view[:, 1:9:3]]  # the sizes at its cut of the first service
+
+
 @every_case
 def test_members_are_served_alike(case):
-    """What a member sees of itself moves with its own action: its part of the action is not another member's."""
+    """A member's part of the action is not another member's."""
     system = case.system()
     if system.members == 1:
         pytest.skip("one member has nobody to be mixed up with")
-    if case.env_id != "LyaPPO-v0":
-        pytest.skip("needs to know what a member sees of its own action")
     env = case.bare()
     parts = system.action_space.shape[0] // system.members  # type: ignore[index]
-    low, high = system._action_bounds
+    low, high = (bound.astype(system.action_space.dtype) for bound in system._action_bounds)
     for member in range(system.members):
         seen = []
         for bound in (low, high):
             env.reset(seed=0)
             action = low.copy()
             action[member * parts : (member + 1) * parts] = bound[member * parts : (member + 1) * parts]
-            observation = env.step(action)[0]
-            seen.append(observation[system.member_view[:, 1:9:3]])  # the sizes at its cut of the first service
+            observation, _, _, _, info = env.step(action)
+            seen.append(own_part(case, system, observation, info))
         changed = (seen[0] != seen[1]).any(axis=1)
         assert np.flatnonzero(changed).tolist() == [member]
 

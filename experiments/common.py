@@ -1,0 +1,67 @@
+"""What the experiments share: trainings that are kept, evaluation of several training seeds, and where results go."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agents.compare import Entry, compare
+from agents.learn import train
+from agents.runs import BEST, LAST, Run, RunConfig, provenance, write_atomically
+from agents.score import Interval, Table, interval
+
+
+def trained(config: RunConfig, path: Path) -> Run:
+    """The run in a folder, trained now unless it is there already."""
+    if (path / LAST).exists():
+        return Run.open(path)
+    run = Run.create(config, path)
+    result = train(run, quiet=True)
+    share = result.env_seconds / result.seconds
+    print(f"{path.name}: {result.steps} steps, {result.seconds:.0f} s, {share:.1%} in the environment", flush=True)
+    return run
+
+
+def by_training_seed(
+    runs: Sequence[Run], preset: str, options: Mapping[str, Any], seeds: int, episodes: int
+) -> dict[str, list[Table]]:
+    """Evaluations of the last and of the best validated network of every run, by model file."""
+    found = {}
+    for model in (LAST, BEST):
+        entries = [Entry(f"{number}", run, model) for number, run in enumerate(runs)]
+        scores = compare(entries, runs[0].config.env_id, preset, options, seeds=seeds, episodes=episodes)
+        found[model] = list(scores.values())
+    return found
+
+
+def summary(runs: Sequence[Table], names: Sequence[str]) -> dict[str, Any]:
+    """Mean over runs and evaluation seeds; the interval is over runs, or for one run over evaluation seeds."""
+    result: dict[str, Any] = {}
+    for name in names:
+        spread = interval(np.array([run[name].mean() for run in runs]) if len(runs) > 1 else runs[0][name])
+        result[name] = {
+            "mean": spread.mean,
+            "half_width": spread.half_width,
+            "by_training_seed": [float(run[name].mean()) for run in runs],
+        }
+    return result
+
+
+def spread_text(value: Interval | Mapping[str, Any], digits: int) -> str:
+    """Mean ± half width with so many digits after the point."""
+    mean, half = (value.mean, value.half_width) if isinstance(value, Interval) else (value["mean"], value["half_width"])
+    return f"{mean:.{digits}f} ± {half:.{digits}f}"
+
+
+def publish(folder: Path, name: str, lines: Sequence[str], document: Mapping[str, Any], module: str) -> None:
+    """Write `name`.md and `name`.json, with the provenance of this process."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / f"{name}.md", ("\n".join(lines).rstrip() + "\n").encode())
+    origin = provenance() | {"command": ["python", "-m", module, *sys.argv[1:]]}
+    content = json.dumps({**document, "provenance": origin}, indent=1)
+    write_atomically(folder / f"{name}.json", content.encode())
