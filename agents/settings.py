@@ -85,12 +85,12 @@ _SEMCOM: dict[str, Any] = {
     "num_envs": 8, "learning_rate": 1e-3, "gamma": 0.95, "hidden": (64, 64), "reward_scale": 0.1,
     "training_options": {"initial_queue_max_db": 10.0, "max_episode_steps": 200},
 }  # fmt: skip
+_SEMCOM_CENTRAL: dict[str, Any] = {
+    **_SEMCOM, "steps": 400_000, "n_steps": 256, "batch_size": 256, "n_epochs": 5, "gae_lambda": 0.9, "ent_coef": 0.0,
+    "log_std_init": -0.5,
+}  # fmt: skip
 _SEMCOM_PPO: dict[PolicyName, dict[str, Any]] = {
-    policy: {
-        **_SEMCOM, "steps": 400_000, "n_steps": 256, "batch_size": batch_size, "n_epochs": 5, "gae_lambda": 0.9,
-        "ent_coef": 0.0, "log_std_init": -0.5,
-    }
-    for policy, batch_size in (("shared", 2048), ("central", 256))
+    "central": _SEMCOM_CENTRAL, "shared": {**_SEMCOM_CENTRAL, "batch_size": 2048},
 }  # fmt: skip
 _SEMCOM_OFF_POLICY: dict[str, Any] = {
     **_SEMCOM, "steps": 20_000, "batch_size": 128, "buffer_size": 100_000, "learning_starts": 1000, "tau": 0.01,

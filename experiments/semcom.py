@@ -134,14 +134,14 @@ def main() -> int:
         "# SemCom-v0: learned agents",
         "",
         f"Made by `python -m experiments.semcom`: {arguments.training_seeds} training seeds per learned agent, "
-        f"{arguments.seeds} evaluation seeds x {arguments.episodes} episodes of 1000 rounds, the same for all policies. "
+        f"{arguments.seeds} evaluation seeds x {arguments.episodes} episodes of 1000 rounds, common to all policies. "
         "± is half of the 95 % confidence interval, over training seeds for learned agents, over evaluation seeds for "
         "the others. Learned policies act deterministically; plain rows are the networks at the end of training, "
         "`best validated` those with the best validation reward, which `train.py` compares.",
         "",
         "Cost is the objective over its mean at the smallest compression rates. Read it together with the shortfall, "
-        "the mean over devices of how far their mean PSNR stays below the requirement: an agent can be cheap by serving "
-        "too little. `drift` and `drift-polish` know the model and solve it; the agents do not.",
+        "the mean over devices of how far their mean PSNR stays below the requirement: an agent can be cheap by "
+        "serving too little. `drift` and `drift-polish` know the model and solve it; the agents do not.",
         "",
         *(markdown(preset, rows) for preset, rows in tables.items()),
     ]
