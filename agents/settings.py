@@ -142,7 +142,7 @@ the paper leaves out (batch, epochs, discount, DDPG's buffer and noise) is Stabl
 _USUAL_POLICY: dict[AgentName, PolicyName] = {"ppo": "shared", "ddpg": "central", "td3": "central"}
 """One policy for all members with PPO; DDPG as in the LyaPPO paper, central, and TD3 alike."""
 
-_POLICY: dict[tuple[str, AgentName], PolicyName] = {}
+_POLICY: dict[tuple[str, AgentName], PolicyName] = {("SemCom-v0", "ddpg"): "shared", ("SemCom-v0", "td3"): "shared"}
 """Where another policy is the better default."""
 
 

@@ -34,11 +34,12 @@ class Agent:
 
 
 PPO, CENTRAL = Agent("PPO, shared"), Agent("PPO, central", policy="central")
+DDPG, TD3 = Agent("DDPG, shared", "ddpg"), Agent("TD3, shared", "td3")
 AGENTS: Mapping[str, tuple[Agent, ...]] = {
-    "default": (PPO, CENTRAL, Agent("DDPG, shared", "ddpg"), Agent("TD3, shared", "td3")),
-    "random": (PPO,),
-    "mild": (PPO,),
-    "table2": (PPO,),
+    "default": (PPO, CENTRAL, DDPG, TD3),
+    "random": (PPO, TD3),
+    "mild": (TD3,),
+    "table2": (TD3,),
 }
 
 
