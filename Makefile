@@ -25,16 +25,20 @@ unit: $(VENV)/stamp
 
 # The main job from end to end, small: train, evaluate what was trained, and the benchmark programme.
 smoke: $(VENV)/stamp
-	rm -rf $(VENV)/smoke
+	rm -rf $(VENV)/smoke $(VENV)/smoke-semcom $(VENV)/smoke-codec
 	$(BIN)/python train.py --env LyaPPO-v0 --steps 8192 --run $(VENV)/smoke --seeds 2 --episodes 4
 	$(BIN)/python evaluate.py --env LyaPPO-v0 --policies best-fixed $(VENV)/smoke random --seeds 2 --episodes 4
+	$(BIN)/python train.py --env SemCom-v0 --steps 4096 --run $(VENV)/smoke-semcom --seeds 2 --episodes 1
+	$(BIN)/python evaluate.py --env SemCom-v0 --preset paper --set decision=joint max_episode_steps=1 \
+		--policies joint alg3 average --seeds 2 --episodes 4
+	$(BIN)/python -m edge_envs.semcom.jscc --steps 20 --out $(VENV)/smoke-codec
 
 benchmark: $(VENV)/stamp
 	$(BIN)/python -m benchmarks
 
 $(VENV)/stamp: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q -c constraints.txt torch -e ".[train,reference,dev]"
+	$(BIN)/python -m pip install -q -c constraints.txt torch -e ".[train,reference,codec,dev]"
 	touch $@
 
 clean:

@@ -18,12 +18,18 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.runs import provenance
-from benchmarks import lyappo, shell, training
-from benchmarks.timing import Row, Side, Skipped
+from benchmarks import lyappo, semcom, semcom_env, shell, training
+from benchmarks.timing import Number, Result, Side, Skipped
 
-Benchmark = Callable[[int], list[Row]]
+Benchmark = Callable[[int], Sequence[Result]]
 
-BENCHMARKS: Mapping[str, Benchmark] = {**lyappo.BENCHMARKS, **shell.BENCHMARKS, **training.BENCHMARKS}
+BENCHMARKS: Mapping[str, Benchmark] = {
+    **lyappo.BENCHMARKS,
+    **semcom.BENCHMARKS,
+    **semcom_env.BENCHMARKS,
+    **shell.BENCHMARKS,
+    **training.BENCHMARKS,
+}
 REPETITIONS, QUICK_REPETITIONS = 31, 7
 PAGE_WIDTH = 140
 """Width of the table where there is no terminal that has one."""
@@ -36,7 +42,7 @@ class Arguments:
     """Speed, side by side with what one would use instead."""
 
     quick: bool = False
-    """Fewer repetitions: less than a minute."""
+    """Fewer repetitions: about three minutes."""
     json: Path | None = None
     """Also write the results to this file."""
     only: tuple[str, ...] = ()
@@ -92,25 +98,40 @@ def duration(seconds: float) -> str:
     return f"{seconds / 1e-9:.3g} ns"
 
 
-def table(rows: Sequence[Row]) -> Table:
-    """The rows as printed."""
+def digits(value: float) -> str:
+    """A number with three digits, or as a whole if it has more."""
+    return f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def cells(row: Result) -> tuple[str, str, str, tuple[float, float]]:
+    """What is ours, what is the other, the number that counts, and its quartiles."""
 
     def cell(side: Side) -> str:
         return f"{duration(side.median)}\n[dim]{side.label}[/dim]"
 
-    result = Table(title="Medians. Speed-up: the other's time over ours; cost: ours over the other's", show_lines=True)
+    if isinstance(row, Number):
+        times = ", ".join(f"{duration(side.median)} ({side.label})" for side in row.sides if side.label != row.label)
+        label = f"{row.label}: {times}" if times else row.label
+        return f"{digits(row.value)} {row.unit}\n[dim]{label}[/dim]", "", digits(row.value), row.quartiles
+    return cell(row.ours), cell(row.other), f"{row.kind} {digits(row.ratio)}", row.ratio_quartiles
+
+
+def table(rows: Sequence[Result]) -> Table:
+    """The rows as printed."""
+    title = "Medians. Speed-up: the other's time over ours; cost and share: ours over the other's"
+    result = Table(title=title, show_lines=True)
     for column in ("benchmark", "ours", "the other", "ratio", "quartiles", "target", ""):
         result.add_column(column)
     for row in rows:
-        sign = "≥" if row.kind == "speed-up" else "≤"
-        low, high = row.ratio_quartiles
+        ours, other, number, (low, high) = cells(row)
+        sign = "≥" if row.bound == "at least" else "≤"
         result.add_row(
-            f"{row.name}\n[dim]per {row.unit}[/dim]",
-            cell(row.ours),
-            cell(row.other),
-            f"{row.kind} {row.ratio:,.3g}" if row.ratio < 1000 else f"{row.kind} {row.ratio:,.0f}",
-            f"{low:,.3g} to {high:,.3g}" if high < 1000 else f"{low:,.0f} to {high:,.0f}",
-            "" if row.target is None else f"{sign} {row.target:g}",
+            f"{row.name}\n[dim]per {row.unit}[/dim]" if not isinstance(row, Number) else row.name,
+            ours,
+            other,
+            number,
+            f"{digits(low)} to {digits(high)}",
+            "" if row.target is None else f"{sign} {row.target:,g}",
             {None: "", True: "[green]met[/green]", False: "[red]not met[/red]"}[row.met],
         )
     return result
@@ -134,7 +155,7 @@ def run(threads: Mapping[str, str]) -> int:
     console = Console(width=None if sys.stdout.isatty() else PAGE_WIDTH)
     record: dict[str, Any] = {**provenance(), "machine": machine(), "threads": dict(threads)}
     record["versions"] |= versions()
-    rows: dict[str, list[Row]] = {}
+    rows: dict[str, Sequence[Result]] = {}
     skipped: dict[str, str] = {}
     started = time.perf_counter()
     for name, benchmark in chosen.items():

@@ -1,4 +1,7 @@
-"""Two ways to do the same thing, timed side by side: interleaved repetitions, medians and their ratio."""
+"""Two ways to do the same thing, timed side by side: interleaved repetitions, medians and their ratio.
+
+What is no such ratio, a rate or an exponent, is a `Number`.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,9 @@ from numpy.typing import NDArray
 
 Sampler = Callable[[], float]
 """One repetition; returns seconds per unit of work."""
+
+
+Bound = Literal["at least", "at most"]
 
 
 class Skipped(Exception):  # noqa: N818  (an outcome, not an error)
@@ -40,18 +46,33 @@ class Side:
         return {"label": self.label, "median_s": self.median, "quartiles_s": [low, high]}
 
 
+def meets(value: float, bound: Bound, target: float | None) -> bool | None:
+    """Whether a value is on the right side of its target; None without one."""
+    if target is None:
+        return None
+    return value >= target if bound == "at least" else value <= target
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Ours against the other. A speed-up is the other's time over ours, a cost is ours over the other's."""
+    """Ours against the other. A speed-up is the other's time over ours; a cost or a share is ours over the other's.
+
+    A cost is to be small, a share (of a part of the work, in the whole of it) to be large.
+    """
 
     name: str
     unit: str
     """Of what the seconds are counted, for example "step"."""
     ours: Side
     other: Side
-    kind: Literal["speed-up", "cost"]
+    kind: Literal["speed-up", "cost", "share"]
     target: float | None = None
-    """Least speed-up, or largest cost; None if there is none."""
+    """Least speed-up or share, or largest cost; None if there is none."""
+
+    @property
+    def bound(self) -> Bound:
+        """On which side of the target the ratio is to be."""
+        return "at most" if self.kind == "cost" else "at least"
 
     def _ratio(self, ours: Any, other: Any) -> Any:
         return other / ours if self.kind == "speed-up" else ours / other
@@ -70,9 +91,7 @@ class Row:
     @property
     def met(self) -> bool | None:
         """Whether the ratio of the medians meets the target; None without one."""
-        if self.target is None:
-            return None
-        return self.ratio >= self.target if self.kind == "speed-up" else self.ratio <= self.target
+        return meets(self.ratio, self.bound, self.target)
 
     def as_json(self) -> dict[str, Any]:
         """Everything about the row, as JSON takes it."""
@@ -88,6 +107,62 @@ class Row:
             "met": self.met,
             "repetitions": len(self.ours.seconds),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number of its own that was worked out from times, such as a rate or an exponent of growth."""
+
+    name: str
+    unit: str
+    label: str
+    """What it was worked out from, and how."""
+    values: NDArray[np.float64]
+    """One of each repetition."""
+    sides: tuple[Side, ...] = ()
+    """The times behind it."""
+    bound: Bound = "at most"
+    target: float | None = None
+    """Largest or least value, by `bound`; None if there is none."""
+
+    @property
+    def value(self) -> float:
+        """Median over the repetitions."""
+        return float(np.median(self.values))
+
+    @property
+    def quartiles(self) -> tuple[float, float]:
+        """Quartiles over the repetitions."""
+        low, high = np.quantile(self.values, (0.25, 0.75)).tolist()
+        return low, high
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the median meets the target; None without one."""
+        return meets(self.value, self.bound, self.target)
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything about the number, as JSON takes it."""
+        return {
+            "name": self.name,
+            "unit": self.unit,
+            "kind": "number",
+            "label": self.label,
+            "value": self.value,
+            "quartiles": list(self.quartiles),
+            "sides": [side.as_json() for side in self.sides],
+            "target": self.target,
+            "met": self.met,
+            "repetitions": len(self.values),
+        }
+
+
+Result = Row | Number
+
+
+def per_second(name: str, unit: str, side: Side, target: float | None = None) -> Number:
+    """How many units of work a second has room for."""
+    return Number(name, f"{unit}s/s", side.label, 1.0 / side.seconds, (side,), "at least", target)
 
 
 def timed(work: Callable[[], object], units: int) -> Sampler:

@@ -43,16 +43,20 @@ class SystemWorlds:
     def __init__(self, system: System[Any], batch: int, actions: Actions) -> None:
         self.system = system
         self.state = system.allocate(batch)
+        self.actions = cycle([system.check_actions(each, batch) for each in actions])
+        self.rows = np.arange(batch)
         self._rngs = [np_random(row)[0] for row in range(batch)]
-        self._actions = cycle([system.check_actions(each, batch) for each in actions])
-        self._rows = np.arange(batch)
-        system.reset(self.state, self._rows, self._rngs)
+        system.reset(self.state, self.rows, self._rngs)
         self.run(WARM_UP_STEPS)
+
+    def step(self, actions: NDArray[Any]) -> None:
+        """Step all worlds once, with checked actions."""
+        self.system.step(self.state, self.rows, actions, self._rngs)
 
     def run(self, steps: int) -> None:
         """Step all worlds."""
         for _ in range(steps):
-            self.system.step(self.state, self._rows, next(self._actions), self._rngs)
+            self.step(next(self.actions))
 
 
 class ShellWorlds:
@@ -66,5 +70,20 @@ class ShellWorlds:
 
     def run(self, steps: int) -> None:
         """Step all worlds."""
+        for _ in range(steps):
+            self.env.step(next(self._actions))
+
+
+class SingleWorld:
+    """The first of these worlds by itself, as `gym.make` gives it but for the length of an episode."""
+
+    def __init__(self, env_id: str, actions: Actions) -> None:
+        self.env: gym.Env[Any, Any] = gym.make(env_id, max_episode_steps=NEVER)
+        self._actions = cycle([batch[0] for batch in actions])
+        self.env.reset(seed=0)
+        self.run(WARM_UP_STEPS)
+
+    def run(self, steps: int) -> None:
+        """Step the world."""
         for _ in range(steps):
             self.env.step(next(self._actions))

@@ -14,10 +14,15 @@ import pytest
 pytest.importorskip("tyro")
 pytest.importorskip("torch")
 
-from benchmarks import cli, lyappo, mobile_env, shell
-from benchmarks.timing import Row, Side, Skipped, Worker, interleave, timed
-from benchmarks.worlds import ShellWorlds, SystemWorlds, sampled_actions, vector_env
+from rich.console import Console
+
+from agents.settings import settings_for
+from benchmarks import cli, lyappo, mobile_env, semcom, semcom_env, semcom_kernels, shell, training
+from benchmarks.timing import Bound, Number, Result, Row, Side, Skipped, Worker, interleave, per_second, timed
+from benchmarks.worlds import ShellWorlds, SingleWorld, SystemWorlds, sampled_actions, vector_env
+from edge_envs import _SYSTEMS
 from edge_envs.core.env import EdgeEnv
+from edge_envs.semcom import solvers
 
 ROOT = Path(__file__).parents[1]
 ECHO = 'import sys; print(\'{"numpy": "9"}\', flush=True)\nfor line in sys.stdin: print(0.25, flush=True)'
@@ -39,6 +44,8 @@ def row(kind: str, ours: float, other: float, target: float | None) -> Row:
         ("cost", 0.25, 0.25, True),
         ("cost", 0.24, 0.25, False),
         ("cost", None, 0.25, None),
+        ("share", 0.25, 0.25, True),
+        ("share", 0.26, 0.25, False),
     ],
 )
 def test_a_row_compares_medians(kind: str, target: float | None, ratio: float, met: bool | None) -> None:
@@ -61,6 +68,45 @@ def test_row_as_json() -> None:
     written = json.loads(json.dumps(Row("name", "step", side, side, kind="cost", target=1.0).as_json()))
     assert written["repetitions"] == 5
     assert (written["ratio"], written["target"], written["met"]) == (1.0, 1.0, True)
+
+
+@pytest.mark.parametrize(
+    ("bound", "target", "met"),
+    [("at most", 2.0, True), ("at most", 1.9, False), ("at least", 2.0, True), ("at least", 2.1, False),
+     ("at least", None, None)],
+)  # fmt: skip
+def test_a_number_is_a_median(bound: Bound, target: float | None, met: bool | None) -> None:
+    side = Side("a", np.ones(5))
+    number = Number("name", "exponent", "fit", np.array([1.0, 1.5, 2.0, 3.0, 90.0]), (side,), bound, target)
+    assert number.met is met
+    written = json.loads(json.dumps(number.as_json()))
+    assert (written["value"], written["quartiles"], written["met"]) == (2.0, [1.5, 3.0], met)
+    assert (written["kind"], written["unit"], written["target"]) == ("number", "exponent", target)
+    assert written["sides"] == [side.as_json()]
+
+
+def test_per_second() -> None:
+    number = per_second("name", "step", Side("a", np.array([0.1, 0.2, 0.5])), target=6.0)
+    assert (number.value, number.unit, number.met) == (pytest.approx(5.0), "steps/s", False)
+
+
+def test_the_table_says_what_was_met(capsys: pytest.CaptureFixture[str]) -> None:
+    side = Side("as such", np.array([2e-3]))
+    rows: list[Result] = [
+        Number("growth", "exponent", "fit", np.array([1.25]), (Side("N = 10", np.array([3e-6])),), "at most", 1.1),
+        per_second("rate", "step", side, target=400.0),
+        row("share", 1.0, 4.0, 0.2),
+    ]
+    Console(width=200).print(cli.table(rows))
+    lines = [line for line in capsys.readouterr().out.splitlines() if "│" in line]
+    growth, rate, share = (next(line for line in lines if f"│ {name} " in line) for name in ("growth", "rate", "name"))
+    for text in ("1.25 exponent", "≤ 1.1", "not met"):
+        assert text in growth
+    assert any("fit: 3 µs (N = 10)" in line for line in lines)
+    for text in ("500 steps/s", "≥ 400", "│ met"):
+        assert text in rate
+    for text in ("share 0.25", "≥ 0.2", "│ met"):
+        assert text in share
 
 
 def test_interleaving_alternates_and_drops_the_warm_up() -> None:
@@ -110,6 +156,34 @@ def test_shell_and_system_are_timed_on_the_same_worlds() -> None:
     np.testing.assert_array_equal(env.system.observe(env.state), under.system.observe(under.state))
 
 
+@pytest.mark.parametrize("env_id", list(_SYSTEMS))
+def test_a_single_world_is_the_first_of_them(env_id: str) -> None:
+    env = vector_env(env_id, 2)
+    actions = sampled_actions(env)
+    alone, both = SingleWorld(env_id, actions), SystemWorlds(env.system, 2, actions)
+    alone.run(3)
+    both.run(3)
+    single = alone.env.unwrapped
+    assert isinstance(single, EdgeEnv)
+    np.testing.assert_array_equal(single.system.observe(single.state)[0], both.system.observe(both.state)[0])
+
+
+def test_every_environment_is_timed() -> None:
+    assert set(shell.ENVIRONMENTS) == set(training.ENVIRONMENTS) == set(_SYSTEMS)
+
+
+@pytest.mark.parametrize(("env_id", "decision"), [("LyaPPO-v0", "partition"), ("SemCom-v0", "compression")])
+@pytest.mark.parametrize("policy", ["shared", "central"])
+def test_the_training_timed_is_the_usual_one(
+    monkeypatch: pytest.MonkeyPatch, env_id: str, decision: str, policy: Any
+) -> None:
+    monkeypatch.setattr("agents.settings.default_policy", lambda *asked: policy if asked == (env_id, "ppo") else None)
+    run = training.usual_run(env_id, 3)
+    assert (run.env_id, run.agent, run.policy, run.seed) == (env_id, "ppo", policy, 3)
+    usual = settings_for(env_id, "ppo", policy, decision)
+    assert run.settings == usual.model_copy(update={"steps": training.STEPS})
+
+
 def test_good_partition_is_an_action() -> None:
     env = vector_env("LyaPPO-v0", 2)
     (action,) = lyappo.good_partition(env)
@@ -131,10 +205,112 @@ def test_episodes_take_as_many_steps_as_they_are_divided_by(monkeypatch: pytest.
     assert steps == taken
 
 
+def test_semcom_kernels_solve_what_the_solvers_solve() -> None:
+    instance = semcom.Instance(4, 0)
+    problem, work, rates = instance.problem, instance.work, instance.rates_bps
+    np.testing.assert_allclose(problem.bits / instance.upload_s, rates)
+    semcom_kernels.repeat_p3(problem, work, 2)
+    compute = solvers.solve_p3(problem, instance.upload_s)
+    assert instance.objective == compute.objective
+    semcom_kernels.repeat_p4(problem, work, rates, 2)
+    assert instance.objective == solvers.solve_p4(problem, rates).objective
+    semcom_kernels.repeat_joint(problem, work, 2)
+    best = solvers.solve_joint(problem).objective
+    assert instance.objective == best
+    semcom_kernels.repeat_alternating(problem, work, instance.scratch, instance.law, 2)
+    even = 0.5 * problem.power_max_w @ instance.upload_s * problem.weight_energy + compute.objective
+    assert best < instance.objective < even
+
+
+def test_what_is_not_certified_is_not_timed() -> None:
+    instance = semcom.Instance(3, 0)
+    sample = semcom.our_sampler([instance], semcom_kernels.repeat_joint, lambda _: (), 2)
+    assert sample() > 0.0
+    assert semcom.certified(instance) == solvers.solve_joint(instance.problem).objective
+    instance.work.totals[semcom.BOUND] *= 1.0 - 2e-6
+    with pytest.raises(RuntimeError, match=r"duality gap of 2\.0e-06, above 1e-06"):
+        semcom.certified(instance)
+
+
+def test_others_must_come_to_the_same_optimum() -> None:
+    draws = [semcom.Instance(2, seed) for seed in range(2)]
+    optimum = {0: 1.0, 1: 2.0}
+    answers = iter([1.0, 2.0, 1.0 + 2e-6])
+    seen: list[semcom.Instance] = []
+
+    def solve(instance: semcom.Instance) -> float:
+        seen.append(instance)
+        return next(answers)
+
+    sample = semcom.their_sampler(draws, optimum, solve)
+    assert sample() > 0.0
+    assert sample() > 0.0
+    with pytest.raises(RuntimeError, match=r"not the certified 1\.0"):
+        sample()
+    assert seen == [draws[0], draws[1], draws[0]]
+
+
+def test_exponent_of_growth() -> None:
+    sides = [Side("", np.array([2e-6, 3e-6]) * size ** np.array([1.0, 1.25])) for size in semcom.GROWTH_SIZES]
+    np.testing.assert_allclose(semcom.exponents(sides), [1.0, 1.25])
+
+
+def test_semcom_is_compared_at_every_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("cvxpy")
+    for name, value in {"SIZES": (2, 3), "DRAWS": 2, "DEVICES_PER_SAMPLE": 4, "GROWTH_SIZES": (2, 4)}.items():
+        monkeypatch.setattr(semcom, name, value)
+    links = [*semcom.p3(1), *semcom.p4(1)]
+    assert [each.name.partition(": ")[2] for each in links[::2]] == ["P3, N = 2", "P3, N = 3", "P4, N = 2", "P4, N = 3"]
+    assert [each.target for each in links] == [1000.0, None] * 2 + [80.0, None] * 2
+    found = semcom.joint(1)
+    most = [10_000.0, None, None, None]
+    assert [each.target for each in found] == [*most, None, 1.0, *most, 1.0]
+    assert "SLSQP" in found[4].other.label
+    assert found[5].other.label.startswith("Algorithm 3, kernel: costs ")
+    (growth,) = semcom.growth(2)
+    assert (growth.target, growth.bound, len(growth.sides), len(growth.values)) == (1.1, "at most", 2, 2)
+
+
+def test_semcom_needs_cvxpy_only_to_be_compared_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cvxpy", None)
+    for benchmark in (semcom.p3, semcom.p4, semcom.joint):
+        with pytest.raises(Skipped, match="edge-envs"):
+            benchmark(1)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_worlds_solved_alone_go_through_the_same_rounds(monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
+    vector = vector_env("SemCom-v0", batch)
+    actions = sampled_actions(vector)
+    stepped, solved = (kind(vector.system, batch, actions) for kind in (SystemWorlds, semcom_env.SolvedWorlds))
+    assert isinstance(solved, semcom_env.SolvedWorlds)
+    solves: list[float] = []
+    rounds: list[float] = []
+    solve_rounds = semcom_kernels.solve_rounds
+
+    def recorded(p: Any, state: Any, taken: Any, repeats: int) -> None:
+        solve_rounds(p, state, taken, repeats)
+        solves.append(state.work.totals[semcom.OBJECTIVE])
+
+    def step(taken: Any) -> None:
+        outcome = solved.system.step(solved.state, solved.rows, taken, solved._rngs)
+        rounds.append(outcome.metrics[-1, 0])
+
+    monkeypatch.setattr(semcom_env, "FastCall", lambda _: recorded)
+    monkeypatch.setattr(solved, "step", step)
+    assert solved.sampler(3)() > 0.0
+    stepped.run(3)
+    # Before each step its own round, and after it the one that sets the price.
+    assert solves[::2] == pytest.approx(rounds, rel=1e-12)
+    assert len(solves) == 6
+    np.testing.assert_array_equal(stepped.system.observe(stepped.state), solved.system.observe(solved.state))
+
+
 def test_selection() -> None:
     assert list(cli.select(())) == list(cli.BENCHMARKS)
     assert list(cli.select(("shell",))) == list(shell.BENCHMARKS)
     assert list(cli.select(("shell.vector", "lyappo.slot"))) == ["lyappo.slot", "shell.vector"]
+    assert list(cli.select(("semcom",))) == [*semcom.BENCHMARKS, *semcom_env.BENCHMARKS]
     with pytest.raises(ValueError, match=r"--only 'shel' .* shell\.vector"):
         cli.select(("shel",))
 

@@ -32,7 +32,7 @@ def best_at_price(
     """
     free = min(max(math.log(max(worth / cost, 1e-300)), least), most)
     if cost * math.expm1(free) - worth * free + price >= 0.0:
-        u = min(max(inverse_bend(price / cost), least), most) if price > 0.0 else least
+        u = min(max(inverse_bend(price / cost, 0.0), least), most) if price > 0.0 else least
         return u, nats_per_s / u if u > 0.0 else math.inf
     # u - 1 + e^-u = zeta / D, which is convex and increasing: Newton from the right.
     target = price / worth

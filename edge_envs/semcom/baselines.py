@@ -37,6 +37,9 @@ def available(system: SemComSystem) -> Mapping[str, BaselineFactory]:
     if config.decision == "compression":
         found: dict[str, BaselineFactory] = {"random": random_requests, "rho-min": partial(constant, -1.0)}
         found |= {"average": partial(constant, 0.0), "rho-max": partial(constant, 1.0)}
+        if config.solver != "joint":
+            # The rules below plan with the joint solver.
+            return found | {"best-static": best_common}
         if config.psnr_mode == "long_term":
             found |= {"best-static": BestStatic, "myopic-rho": partial(rule, schemes.myopic)}
         else:
@@ -131,8 +134,7 @@ def rate_actions(p: Parameters, sketch: State) -> NDArray[np.float64]:
 def link_actions(p: Parameters, sketch: State) -> NDArray[np.float64]:
     """The sketch's powers and bandwidths as actions, shape (N, 2)."""
     power = 2.0 * (sketch.work.power_w / p.power_max_w) ** (1.0 / POWER_EXPONENT) - 1.0
-    nats = np.log(sketch.work.bandwidth_hz)
-    band = (nats - 0.5 * (nats.max() + nats.min())) / BAND_NATS
+    band = np.log(sketch.work.bandwidth_hz * p.num_devices / p.bandwidth_hz) / BAND_NATS
     return np.clip(np.stack([power, band], axis=-1), -1.0, 1.0)
 
 

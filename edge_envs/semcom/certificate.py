@@ -44,9 +44,9 @@ def least_link_cost(problem: Problem, work: Workspace, n: int, beta: float, pric
     if price <= 0.0:
         return (worth + beta * scale) * energy_ratio(least)
     spread = price * work.nats[n]
-    u = max(inverse_bend_root(math.sqrt(spread * beta) / worth), least)
+    u = max(inverse_bend_root(math.sqrt(spread * beta) / worth, work.u[n]), least)
     t = math.sqrt(spread / (u * beta))
     if t < scale * energy_ratio(u):
-        u = max(inverse_crowding((worth + beta * scale) / (price * work.reach_hz[n])), least)
+        u = max(inverse_crowding((worth + beta * scale) / (price * work.reach_hz[n]), work.u[n]), least)
         t = scale * energy_ratio(u)
     return worth * energy_ratio(u) + beta * t + spread / (u * t)

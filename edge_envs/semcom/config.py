@@ -102,7 +102,7 @@ class SemComConfig(WingConfig):
     """Growth of the path loss with distance [dB per decade]; paper, Table II."""
     shadowing_db: Annotated[float, Field(ge=0, le=50)] = 8.0
     """Standard deviation of the log-normal shadowing [dB]; paper, Table II."""
-    extra_gain_db: Annotated[float, Field(ge=-100, le=100)] = -25.0
+    extra_gain_db: Annotated[float, Field(ge=-40, le=100)] = -25.0
     """Further gain of every link [dB]; chosen: with -25 the power limit binds in fades, with 0 (Table II) all
     is nearly static."""
     geometry: Literal["fixed", "random"] = "fixed"
@@ -113,11 +113,11 @@ class SemComConfig(WingConfig):
     """Rayleigh fading from round to round; chosen: the paper's channel is static."""
     fading_correlation: Annotated[float, Field(ge=0, le=1)] = 0.9
     """Correlation of the complex fading between rounds [-]; chosen."""
-    fade_floor: Annotated[float, Field(gt=0, le=1)] = 0.01
+    fade_floor: Annotated[float, Field(ge=1e-6, le=1)] = 0.01
     """Smallest power gain of the fading, which bounds the time of a round [-]; chosen: -20 dB."""
     noise_dbm_per_hz: Annotated[float, Field(ge=-300, le=0)] = -174.0
     """Noise power spectral density N_0 [dBm/Hz]; paper, Table II."""
-    power_max_dbm: Annotated[float, Field(ge=-100, le=100)] = 20.0
+    power_max_dbm: Annotated[float, Field(ge=-20, le=60)] = 20.0
     """Largest transmit power of a device p^max [dBm]; paper, Table II."""
     device_frequency_max_hz: Positive = 1e9
     """Largest processor speed of a device f^max [cycles/s]; paper, Table II."""
@@ -154,7 +154,7 @@ class SemComConfig(WingConfig):
     """How image quality counts: on average over rounds by virtual queues, in each round (the paper), or as a reward."""
     psnr_target_fraction: Annotated[float, Field(ge=0, le=1)] | None = 0.5
     """With psnr_mode="long_term": a device's requirement between its mean PSNR at the smallest and at the largest
-    compression rate [-]; chosen: always attainable. None for the common `psnr_min_db`."""
+    compression rate, with the joint solver [-]; chosen: always attainable. None for the common `psnr_min_db`."""
     psnr_min_db: Annotated[float, Field(ge=0, le=100)] = 25.0
     """Common requirement P^min [dB]; paper, Table II."""
     queue_weight: Positive = 100.0
@@ -165,7 +165,7 @@ class SemComConfig(WingConfig):
     """With psnr_mode="hard": penalty for the mean relative shortfall of PSNR [-]; chosen."""
     psnr_weight_per_db: NonNegative = 1.5
     """With psnr_mode="utility": reward of the mean PSNR above `psnr_min_db` [1/dB]; chosen: about what it costs."""
-    deadline_s: Positive = 120.0
+    deadline_s: Annotated[float, Field(gt=0, le=1e9)] = 120.0
     """A longer round counts as missed. With psnr_mode="hard" the SNR required of a device that cannot make it is
     relaxed, and the solver keeps the deadline if it can [s]; chosen."""
     decision: Literal["compression", "power_bandwidth", "joint"] = "compression"

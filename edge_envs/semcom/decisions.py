@@ -26,8 +26,8 @@ from edge_envs.semcom.psnr import compression_needed, snr_needed
 
 POWER_EXPONENT = 3.0
 """A requested power x in [0, 1] means x^3 of the largest, which resolves the low powers that matter; chosen."""
-BAND_NATS = 3.0
-"""Bandwidth shares are the softmax of 3 a, so the largest can be 400 times the smallest; chosen."""
+BAND_NATS = 4.0
+"""A requested bandwidth is e^(4 a) of an even share; all are scaled down where they exceed the total; chosen."""
 LEAST_POWER, LEAST_FREQUENCY = 0.04, 0.005
 """Smallest x for powers and for frequencies, which are x of the largest: with none a round would never end; chosen."""
 DEADLINE_ROOM = 0.9
@@ -115,10 +115,11 @@ def decode_link(p: Parameters, s: State, row: int, actions: NDArray[np.float64],
     for n in range(p.num_devices):
         request = requested(actions[row, stride * n], LEAST_POWER)
         s.work.power_w[n] = p.power_max_w * request**POWER_EXPONENT
-        s.work.bandwidth_hz[n] = math.exp(BAND_NATS * actions[row, stride * n + 1])
+        s.work.bandwidth_hz[n] = p.bandwidth_hz / p.num_devices * math.exp(BAND_NATS * actions[row, stride * n + 1])
         total += s.work.bandwidth_hz[n]
-    for n in range(p.num_devices):
-        s.work.bandwidth_hz[n] *= p.bandwidth_hz / total
+    if total > p.bandwidth_hz:
+        for n in range(p.num_devices):
+            s.work.bandwidth_hz[n] *= p.bandwidth_hz / total
 
 
 @kernel_part

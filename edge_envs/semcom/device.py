@@ -98,7 +98,7 @@ def unconstrained(problem: Problem, work: Workspace, n: int, delay_s: float, pri
         if t >= room:
             if beta >= work.cap_price[n]:
                 work.upload_s[n] = room
-                return inverse_bend(scale / room)
+                return inverse_bend(scale / room, u)
             low = u
             step = -1.0
         else:

@@ -77,11 +77,11 @@ def inverse_energy_ratio(ratio: float) -> float:
 
 
 @kernel
-def inverse_bend(value: float) -> float:
-    """u > 0 with H(u) = value > 0, `LARGEST_U` at most."""
+def inverse_bend(value: float, guess: float) -> float:
+    """u > 0 with H(u) = value > 0, `LARGEST_U` at most; searched from a guess, or from a bound if that is 0."""
     target = math.log(value)
     # H >= u^2 / 2 and H(2 + ln(1 + y)) >= y: starts to the right of the root of a convex function of ln u.
-    u = min(math.sqrt(2.0 * value), 2.0 + math.log1p(value), LARGEST_U)
+    u = guess if guess > 0.0 else min(math.sqrt(2.0 * value), 2.0 + math.log1p(value), LARGEST_U)
     for _ in range(MOST_STEPS):
         step = (math.log(bend(u)) - target) / bend_slope(u)
         u = min(u * math.exp(-min(max(step, -1.0), 1.0)), LARGEST_U)
@@ -91,10 +91,10 @@ def inverse_bend(value: float) -> float:
 
 
 @kernel
-def inverse_crowding(value: float) -> float:
-    """u > 0 with M(u) = value > 0, `LARGEST_U` at most."""
+def inverse_crowding(value: float, guess: float) -> float:
+    """u > 0 with M(u) = value > 0, `LARGEST_U` at most; searched from a guess, or from a bound if that is 0."""
     target = math.log(value)
-    u = min(math.sqrt(2.0 / value), 1.0 + math.log1p(1.0 / value), LARGEST_U)
+    u = guess if guess > 0.0 else min(math.sqrt(2.0 / value), 1.0 + math.log1p(1.0 / value), LARGEST_U)
     for _ in range(MOST_STEPS):
         step = (math.log(crowding(u)) - target) / crowding_slope(u)
         u = min(u * math.exp(min(max(step, -1.0), 1.0)), LARGEST_U)
@@ -104,10 +104,10 @@ def inverse_crowding(value: float) -> float:
 
 
 @kernel
-def inverse_bend_root(value: float) -> float:
-    """u > 0 with H(u) / sqrt(u) = value > 0, `LARGEST_U` at most."""
+def inverse_bend_root(value: float, guess: float) -> float:
+    """u > 0 with H(u) / sqrt(u) = value > 0, `LARGEST_U` at most; searched from a guess, or a bound if that is 0."""
     target = math.log(value)
-    u = min((2.0 * value) ** (2.0 / 3.0), 3.0 + math.log1p(value), LARGEST_U)
+    u = guess if guess > 0.0 else min((2.0 * value) ** (2.0 / 3.0), 3.0 + math.log1p(value), LARGEST_U)
     for _ in range(MOST_STEPS):
         step = (math.log(bend(u)) - 0.5 * math.log(u) - target) / (bend_slope(u) - 0.5)
         u = min(u * math.exp(-min(max(step, -1.0), 1.0)), LARGEST_U)

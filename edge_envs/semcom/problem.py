@@ -45,6 +45,7 @@ class Workspace(NamedTuple):
     energy_j: Array  # e0 = N0 c / g, the least transmit energy
     reach_hz: Array  # q = pmax g / N0, the bandwidth with an SNR of one at full power
     u_min: Array  # ln(1 + S_min)
+    u_max: Array  # in P4: u at full power and the required rate
     server_cycles: Array  # scaled
     server_cap_hz: Array  # scaled
     least_compute_s: Array  # compute time with both processors at their limits

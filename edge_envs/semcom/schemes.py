@@ -21,10 +21,10 @@ POLISH_VALUES = 5
 """Compression rates that `drift-polish` tries for each device; chosen."""
 STATIC_PASSES = 12
 """Newton passes in the fit of the best constant compression rates; chosen."""
-SEARCH_VALUES = 9
-"""Compression rates tried per device in the first pass of the search over a single round; chosen."""
-SEARCH_PASSES = 6
-FINEST_STEP = 1e-4
+FIRST_STEP, FINEST_STEP = 0.25, 5e-4
+"""Largest and smallest step of the search over a single round, over the range of rates; chosen."""
+LEAST_GAIN = 1e-7
+"""Relative gain of a pass below which its step is halved; chosen."""
 DEADLINE_STEPS = 80
 WIDEST_SEARCH = 4.0
 """Range of ln T around the Average's delay that is searched for the best deadline; chosen."""
@@ -171,35 +171,68 @@ def round_value(p: Parameters, s: State) -> float:
 
 
 @kernel
-def search_round(p: Parameters, s: State) -> None:
-    """Compression rates of least cost in this round under its requirements: coordinate search, joint solver inside.
+def binds(p: Parameters, s: State) -> bool:
+    """Whether a requirement binds, or had to be relaxed, in the round that `round_value` has just evaluated."""
+    tight = s.relaxed[0] > 0
+    for n in range(p.num_devices):
+        tight = tight or math.expm1(s.work.u[n]) <= s.problem.snr_min[n] * (1.0 + 1e-9)
+    return tight
 
-    Bits and cost grow with a rate as long as the SNR it requires does not bind, so from the smallest rates up only
-    devices whose requirement binds are searched: first a grid, then ever smaller steps. The best found; a local optimum
-    is possible, as only the requirement is not convex.
+
+@kernel
+def try_shift(p: Parameters, s: State, device: int, shift: float, best: float) -> float:
+    """Shift one device's rate, or all for `device` -1, and keep that if it costs less; returns the least cost."""
+    for n in range(p.num_devices):
+        s.rates[n] = s.compression[0, n]
+        if device < 0 or device == n:
+            s.compression[0, n] = limited(p, s.compression[0, n] + shift)
+    value = round_value(p, s)
+    if value < best:
+        return value
+    for n in range(p.num_devices):
+        s.compression[0, n] = s.rates[n]
+    return best
+
+
+@kernel
+def descend(p: Parameters, s: State, start: float) -> float:
+    """Local search from common rates; returns the least cost. Steps are halved when none of them helps.
+
+    The round's time is shared, so where several requirements bind a single rate may gain nothing on its own: all
+    rates are also moved together.
     """
-    fill_compression(p, s, p.compression_min)
+    fill_compression(p, s, start)
     best = round_value(p, s)
     span = p.compression_max - p.compression_min
-    step = span / (SEARCH_VALUES - 1)
-    for sweep in range(SEARCH_PASSES):
+    step = FIRST_STEP * span
+    while step >= FINEST_STEP * span:
         before = best
+        for device in range(-1, p.num_devices):
+            for factor in (-2.0, -1.0, 1.0, 2.0):
+                best = try_shift(p, s, device, factor * step, best)
+        if before - best <= LEAST_GAIN * abs(best):
+            step *= 0.5
+    return best
+
+
+@kernel
+def search_round(p: Parameters, s: State) -> None:
+    """Compression rates of least cost in this round under its requirements: local search, joint solver inside.
+
+    Bits and cost grow with a rate as long as the SNR it requires does not bind, so the smallest rates are optimal where
+    no requirement binds at them. Otherwise the better of two searches, from the smallest and from the largest rates:
+    the best found, as only the requirement is not convex.
+    """
+    fill_compression(p, s, p.compression_min)
+    round_value(p, s)
+    if not binds(p, s):
+        return
+    low = descend(p, s, p.compression_min)
+    for n in range(p.num_devices):
+        s.rho[n] = s.compression[0, n]
+    if descend(p, s, p.compression_max) > low:
         for n in range(p.num_devices):
-            round_value(p, s)
-            chosen = s.compression[0, n]
-            slack = math.expm1(s.work.u[n]) > s.problem.snr_min[n] * (1.0 + 1e-9)
-            if chosen <= p.compression_min and slack and s.relaxed[0] == 0:
-                continue
-            for k in range(SEARCH_VALUES):
-                trial = p.compression_min + k * step if sweep == 0 else chosen + (k - SEARCH_VALUES // 2) * step
-                s.compression[0, n] = limited(p, trial)
-                value = round_value(p, s)
-                if value < best:
-                    best, chosen = value, s.compression[0, n]
-            s.compression[0, n] = chosen
-        if sweep > 0 and before - best <= 1e-9 * abs(best) and step <= FINEST_STEP * span:
-            break
-        step *= 2.0 / SEARCH_VALUES
+            s.compression[0, n] = s.rho[n]
     round_value(p, s)
 
 

@@ -123,13 +123,12 @@ def band_at_price(problem: Problem, work: Workspace, rate_min_bps: Array, price:
     """
     total, slope = 0.0, 0.0
     for n in range(len(problem.bits)):
-        least, most = link_limits(problem, work, rate_min_bps, n)
         nats_per_s = rate_min_bps[n] * LN2
-        u = least
+        u = work.u_min[n]
         if price > 0.0:
             worth = problem.weight_energy * work.energy_j[n] / nats_per_s
-            free = inverse_bend(price / worth)
-            u = min(max(free, least), most)
+            free = inverse_bend(price / worth, work.u[n])
+            u = min(max(free, work.u_min[n]), work.u_max[n])
             if u == free:
                 slope -= nats_per_s / (u * bend_slope(u))
         work.u[n] = u
@@ -150,6 +149,7 @@ def solve_link(problem: Problem, work: Workspace, rate_min_bps: Array) -> bool:
         least, most = link_limits(problem, work, rate_min_bps, n)
         if least > most or most <= 0.0:
             return False
+        work.u_max[n] = most
         need += rate_min_bps[n] * LN2 / most
     if need > problem.bandwidth_hz * (1.0 + 1e-12):
         return False
@@ -195,7 +195,7 @@ def band_price(problem: Problem, work: Workspace, rate_min_bps: Array) -> tuple[
         if abs(error) <= TOLERANCE or high - low <= 1e-15 * low or price > LARGEST_PRICE:
             break
         # Newton's step for ln(total) by ln(price); a flat stretch has devices at their limits only.
-        step = price * math.exp(min(max(-error * total / min(slope, -1e-3 * total), -12.0), 12.0))
+        step = price * math.exp(min(max(-error * total / min(slope, -1e-12 * total), -12.0), 12.0))
         if not low < step < high:
             step = math.sqrt(low * high)
         price = step

@@ -1,0 +1,290 @@
+"""`SemCom-v0`: the exact solvers against CVXPY, SLSQP and the paper's own algorithm, and how their time grows.
+
+What is solved are draws of the paper's Table II with its bandwidth per device. Repetition k of every side takes draw k,
+so that ratios within a repetition are of the same problem. Ours is timed as the environment runs it, as a compiled
+kernel on prepared memory, cold start and certificate included; every answer that is timed is checked as well.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks import semcom_kernels as kernels
+from benchmarks.timing import Number, Result, Row, Sampler, Side, Skipped, interleave
+from edge_envs.core.compiled import FastCall
+from edge_envs.semcom import reference, reference_slsqp
+from edge_envs.semcom.config import SemComConfig
+from edge_envs.semcom.model import allocate_problem
+from edge_envs.semcom.problem import BOUND, OBJECTIVE, Array, Problem, allocate_workspace, prepare
+from edge_envs.semcom.psnr import snr_needed
+
+ENV_ID = "SemCom-v0"
+BANDWIDTH_PER_DEVICE_HZ = 4e5
+"""Table II: 20 MHz for 50 devices."""
+SIZES = (10, 50)
+"""Numbers of devices at which others are compared with ours; SLSQP's time grows with the cube, so it gets the first."""
+GROWTH_SIZES = (10, 100, 1000, 10_000)
+DRAWS = 8
+DEVICES_PER_SAMPLE = 1000
+"""Devices that a sample of the joint solver goes through at least: that takes a few milliseconds."""
+P3_REPEATS = 20
+"""How many times as many P3 goes through, which is that much faster."""
+MOST_GAP = 1e-6
+"""Relative duality gap up to which an answer of ours is certified."""
+AGREEMENT = 1e-6
+"""Relative difference of another solver's objective from ours up to which both have solved the same problem."""
+
+OURS = "kernel, certificate included"
+REBUILT, COMPILED = "CVXPY + Clarabel, rebuilt", "CVXPY + Clarabel, compiled once"
+SERIES, QUADRATURE = "geometric program", "geometric program by quadrature"
+Solve = Callable[["Instance"], float]
+"""Another way to solve an instance; returns its objective."""
+
+
+class Instance:
+    """A draw of Table II at the smallest compression rate, with memory and with Algorithm 3's first subproblems."""
+
+    def __init__(self, devices: int, seed: int) -> None:
+        config = SemComConfig.from_options(
+            "paper",
+            {"num_devices": devices, "bandwidth_hz": BANDWIDTH_PER_DEVICE_HZ * devices, "geometry_seed": seed},
+        )
+        p = config.kernel()
+        self.law = p.law
+        self.problem: Problem = allocate_problem(p)
+        gain, device_cycles, server_cycles = p.geometry
+        self.problem.bits[:] = p.compression_min * p.raw_bits
+        self.problem.gain[:] = gain
+        self.problem.snr_min[:] = snr_needed(p.law, p.compression_min, p.psnr_min_db)
+        self.problem.device_cycles[:] = device_cycles * p.samples
+        self.problem.server_cycles[:] = server_cycles * p.samples
+        self.work = allocate_workspace(devices)
+        prepare(self.problem, self.work)
+        kernels.share_evenly(self.problem, self.work)
+        band_hz = self.work.bandwidth_hz
+        snr = self.work.power_w * self.problem.gain / (self.problem.noise_w_per_hz * band_hz)
+        self.rates_bps: Array = band_hz * np.log2(1.0 + snr)
+        self.upload_s: Array = self.problem.bits / self.rates_bps
+        self.work.upload_s[:] = self.upload_s
+        self.scratch = np.ones(devices)
+
+    @property
+    def objective(self) -> float:
+        """Of the last solve."""
+        return float(self.work.totals[OBJECTIVE])
+
+    @property
+    def gap(self) -> float:
+        """Relative duality gap of the last solve."""
+        return self.objective / float(self.work.totals[BOUND]) - 1.0
+
+
+def instances(devices: int) -> list[Instance]:
+    """The draws of a size."""
+    return [Instance(devices, seed) for seed in range(DRAWS)]
+
+
+def certified(instance: Instance) -> float:
+    """The objective of the last solve.
+
+    Raises:
+        RuntimeError: its duality gap is too large for a proof.
+    """
+    if not abs(instance.gap) <= MOST_GAP:
+        raise RuntimeError(f"the solve that was timed has a duality gap of {instance.gap:.1e}, above {MOST_GAP:g}")
+    return instance.objective
+
+
+def our_sampler(draws: Sequence[Instance], kernel: Callable[..., Any], more: Callable[[Instance], tuple[Any, ...]],
+                repeats: int, optimal: bool = True) -> Sampler:  # fmt: skip
+    """Seconds of one solve by a kernel that repeats it, on the next draw in each sample.
+
+    Args:
+        draws: what to solve.
+        kernel: takes problem, work space, `more(instance)` and how often to solve.
+        more: further arguments of an instance.
+        repeats: solves in a sample.
+        optimal: whether the kernel's certificate is one of the problem's optimum.
+    """
+    call, upcoming = FastCall(kernel), cycle(draws)
+
+    def sample() -> float:
+        instance = next(upcoming)
+        # Another kernel may have left its own upload times there.
+        instance.work.upload_s[:] = instance.upload_s
+        arguments = instance.problem, instance.work, *more(instance), repeats
+        started = time.perf_counter()
+        call(*arguments)
+        seconds = (time.perf_counter() - started) / repeats
+        if optimal:
+            certified(instance)
+        return seconds
+
+    return sample
+
+
+def their_sampler(draws: Sequence[Instance], optimum: Mapping[int, float], solve: Solve) -> Sampler:
+    """Seconds of one solve by another's solver, on the next draw in each sample; its objective must be `optimum`."""
+    upcoming = cycle(enumerate(draws))
+
+    def sample() -> float:
+        number, instance = next(upcoming)
+        started = time.perf_counter()
+        objective = solve(instance)
+        seconds = time.perf_counter() - started
+        if not abs(objective / optimum[number] - 1.0) <= AGREEMENT:
+            raise RuntimeError(f"objective {objective!r} is not the certified {optimum[number]!r}")
+        return seconds
+
+    return sample
+
+
+def repeats_of(devices: int) -> int:
+    """Solves in a sample."""
+    return max(1, DEVICES_PER_SAMPLE // devices)
+
+
+def against(
+    name: str, devices: int, kernel: Callable[..., Any], more: Callable[[Instance], tuple[Any, ...]],
+    others: Mapping[str, Solve], targets: Mapping[str, float], repetitions: int, repeats: int,
+) -> list[Row]:  # fmt: skip
+    """A kernel against other ways to solve the same draws; targets are least speed-ups by the others' names."""
+    draws = instances(devices)
+    ours = our_sampler(draws, kernel, more, repeats)
+    optimum = {}
+    for number, instance in enumerate(draws):
+        ours()
+        optimum[number] = certified(instance)
+    samplers = {OURS: ours, **{label: their_sampler(draws, optimum, solve) for label, solve in others.items()}}
+    sides = interleave(samplers, repetitions)
+    own = sides.pop(OURS)
+    return [
+        Row(f"{ENV_ID}: {name}, N = {devices}", "solve", own, side, kind="speed-up", target=targets.get(label))
+        for label, side in sides.items()
+    ]
+
+
+def compiled_reference() -> reference.CompiledReference:
+    """CVXPY's problems, each compiled when it is first solved.
+
+    Raises:
+        Skipped: CVXPY is not installed.
+    """
+    try:
+        return reference.CompiledReference()
+    except ImportError as error:
+        raise Skipped(str(error)) from error
+
+
+def p3(repetitions: int) -> list[Row]:
+    """P3 at the upload times of even shares."""
+    compiled = compiled_reference()
+    others: dict[str, Solve] = {
+        REBUILT: lambda each: reference.solve_p3_cvxpy(each.problem, each.upload_s).objective,
+        COMPILED: lambda each: compiled.solve_p3(each.problem, each.upload_s).objective,
+    }
+    rows = []
+    for devices in SIZES:
+        rows += against(
+            "P3", devices, kernels.repeat_p3, lambda _: (), others, {REBUILT: 1000.0}, repetitions,
+            P3_REPEATS * repeats_of(devices),
+        )  # fmt: skip
+    return rows
+
+
+def p4(repetitions: int) -> list[Row]:
+    """P4 at the rates of even shares."""
+    compiled = compiled_reference()
+    others: dict[str, Solve] = {
+        REBUILT: lambda each: reference.solve_p4_cvxpy(each.problem, each.rates_bps).objective,
+        COMPILED: lambda each: compiled.solve_p4(each.problem, each.rates_bps).objective,
+    }
+    rows = []
+    for devices in SIZES:
+        rows += against(
+            "P4", devices, kernels.repeat_p4, lambda each: (each.rates_bps,), others, {REBUILT: 80.0}, repetitions,
+            repeats_of(devices),
+        )  # fmt: skip
+    return rows
+
+
+def joint_solvers(devices: int) -> dict[str, Solve]:
+    """Other ways to the joint optimum; CVXPY's geometric program with its power series, and as we could make it faster.
+
+    Raises:
+        Skipped: CVXPY is not installed.
+    """
+    compiled = compiled_reference()
+    series, quadrature = reference.joint_form, reference.quadrature_form
+    others: dict[str, Solve] = {
+        f"{SERIES}, {REBUILT}": lambda each: reference.solve_joint_cvxpy(each.problem).objective,
+        f"{SERIES}, {COMPILED}": lambda each: compiled.solve_joint(each.problem, form=series).objective,
+        f"{QUADRATURE}, {REBUILT}": (lambda each: reference.solve_joint_cvxpy(each.problem, form=quadrature).objective),
+        f"{QUADRATURE}, {COMPILED}": (lambda each: compiled.solve_joint(each.problem, form=quadrature).objective),
+    }
+    if devices == SIZES[0]:
+        others["SciPy's SLSQP, exact derivatives"] = lambda each: (
+            reference_slsqp.solve_joint_slsqp(each.problem).objective
+        )
+    return others
+
+
+def joint(repetitions: int) -> list[Row]:
+    """The joint optimum against general solvers, and against Algorithm 3, which is no optimum."""
+    rows = []
+    for devices in SIZES:
+        targets = {f"{SERIES}, {REBUILT}": 10_000.0}
+        rows += against(
+            "joint optimum", devices, kernels.repeat_joint, lambda _: (), joint_solvers(devices), targets, repetitions,
+            repeats_of(devices),
+        )  # fmt: skip
+        rows.append(against_algorithm_3(devices, repetitions))
+    return rows
+
+
+def against_algorithm_3(devices: int, repetitions: int) -> Row:
+    """Both as compiled kernels; the label says by how much Algorithm 3's objective is above the optimum."""
+    draws, repeats = instances(devices), repeats_of(devices)
+    ours = our_sampler(draws, kernels.repeat_joint, lambda _: (), repeats)
+    theirs = our_sampler(
+        draws, kernels.repeat_alternating, lambda each: (each.scratch, each.law), repeats, optimal=False
+    )
+    objectives = []
+    for solve in (ours, theirs):
+        for _ in draws:
+            solve()
+        objectives.append([each.objective for each in draws])
+    excess = float(np.median(np.divide(objectives[1], objectives[0]))) - 1.0
+    own, other = interleave({OURS: ours, f"Algorithm 3, kernel: costs {excess:.0%} more": theirs}, repetitions).values()
+    return Row(f"{ENV_ID}: joint optimum, N = {devices}", "solve", own, other, kind="speed-up", target=1.0)
+
+
+def growth(repetitions: int) -> list[Number]:
+    """How the joint optimum's time grows with the number of devices: slope of its logarithm over that of N."""
+    samplers = {
+        f"N = {devices:,}": our_sampler(instances(devices), kernels.repeat_joint, lambda _: (), repeats_of(devices))
+        for devices in GROWTH_SIZES
+    }
+    sides = tuple(interleave(samplers, repetitions).values())
+    name = f"{ENV_ID}: joint optimum, growth with N"
+    return [Number(name, "exponent", "fit to times of a solve", exponents(sides), sides, "at most", 1.1)]
+
+
+def exponents(sides: Sequence[Side]) -> NDArray[np.float64]:
+    """Of the power of N that fits the times of `GROWTH_SIZES` best, in each repetition."""
+    log_seconds = np.log([side.seconds for side in sides])
+    return np.asarray(np.polyfit(np.log(GROWTH_SIZES[: len(sides)]), log_seconds, 1)[0], dtype=np.float64)
+
+
+BENCHMARKS: Mapping[str, Callable[[int], Sequence[Result]]] = {
+    "semcom.p3": p3,
+    "semcom.p4": p4,
+    "semcom.joint": joint,
+    "semcom.growth": growth,
+}

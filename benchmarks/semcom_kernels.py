@@ -1,0 +1,80 @@
+"""Compiled loops around the solvers of `SemCom-v0`, as the environment calls them: from machine code, not from Python.
+
+They are compiled anew in every process. Numba's cache watches a function's own file only, so a cached loop would go on
+timing the solver of yesterday.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeVar, cast
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_envs.semcom import joint, subproblems
+from edge_envs.semcom.alternating import alternate
+from edge_envs.semcom.config import Parameters
+from edge_envs.semcom.decisions import decode_rate
+from edge_envs.semcom.model import State, pose
+from edge_envs.semcom.problem import Array, Problem, Workspace, prepare
+from edge_envs.semcom.psnr import PsnrLaw
+
+Function = TypeVar("Function")
+
+
+def uncached(function: Function) -> Function:
+    """`edge_envs.core.compiled.kernel` without its cache."""
+    return cast(Function, cast(Any, numba.njit)(error_model="numpy", _nrt=False)(function))
+
+
+@uncached
+def repeat_joint(problem: Problem, work: Workspace, times: int) -> None:
+    """The joint optimum, from a cold start each time, with its certificate."""
+    for _ in range(times):
+        joint.solve(problem, work, math.inf)
+
+
+@uncached
+def repeat_p3(problem: Problem, work: Workspace, times: int) -> None:
+    """P3 at the upload times in `work`, with its certificate."""
+    for _ in range(times):
+        prepare(problem, work)
+        subproblems.solve_compute(problem, work)
+
+
+@uncached
+def repeat_p4(problem: Problem, work: Workspace, rates: Array, times: int) -> None:
+    """P4 at required rates, with its certificate."""
+    for _ in range(times):
+        prepare(problem, work)
+        subproblems.solve_link(problem, work, rates)
+
+
+@uncached
+def share_evenly(problem: Problem, work: Workspace) -> None:
+    """Half of each device's power and an even share of the band: where Algorithm 3 starts."""
+    for n in range(len(problem.bits)):
+        work.power_w[n] = 0.5 * problem.power_max_w[n]
+        work.bandwidth_hz[n] = problem.bandwidth_hz / len(problem.bits)
+
+
+@uncached
+def repeat_alternating(problem: Problem, work: Workspace, rates: Array, law: PsnrLaw, times: int) -> None:
+    """Algorithm 3 from even shares, with exact P3 and P4, at the problem's compression rates; `rates` is scratch."""
+    for _ in range(times):
+        share_evenly(problem, work)
+        # The compression rates are not free, so all that would set them goes unread.
+        alternate(problem, work, rates, False, law, 1.0, rates, rates, rates)
+
+
+@uncached
+def solve_rounds(p: Parameters, s: State, actions: NDArray[np.float64], times: int) -> None:
+    """The joint optimum of every row's coming round at the compression rates in `actions`; moves no row on."""
+    for row in range(len(s.rounds)):
+        for n in range(p.num_devices):
+            s.compression[row, n] = decode_rate(p, actions[row, n])
+        pose(p, s, row)
+        for _ in range(times):
+            joint.solve(s.problem, s.work, math.inf)
