@@ -11,9 +11,11 @@ import tyro
 from rich.console import Console
 from rich.text import Text
 
-from agents.cli import guarded, parse_arguments, parse_options, plain_id
+from agents.cli import parse_arguments, parse_options, plain_id
 from agents.compare import as_json, compare, find_entries, headline_of, rich_table, system_of
-from agents.runs import provenance, write_atomically
+from agents.runs import provenance
+from edge_envs.core.command import guarded
+from edge_envs.core.files import write_atomically
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,12 @@ import tyro
 from pydantic import ValidationError
 from rich.console import Console
 
-from agents.cli import guarded, parse_arguments, parse_options, plain_id, tensorboard_command
+from agents.cli import parse_arguments, parse_options, plain_id, tensorboard_command
 from agents.compare import Entry, baseline_names, compare, headline_of, rich_table, system_of, without_decision
 from agents.learn import OFF_POLICY, train
 from agents.runs import Run, RunConfig
 from agents.settings import AgentName, PolicyName, Settings, default_policy, settings_for
+from edge_envs.core.command import guarded
 from edge_envs.core.system import System
 from edge_envs.core.wrappers import continuous_space
 

@@ -6,12 +6,14 @@ import io
 import json
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import redirect_stderr
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import tyro
+
+from edge_envs.core.command import fail
 
 T = TypeVar("T")
 
@@ -79,27 +81,3 @@ def tensorboard_command(folder: Path) -> str:
 def plain_id(env_id: str) -> str:
     """An environment id without the module that `gym.make` accepts in front of it."""
     return env_id.removeprefix("edge_envs:")
-
-
-def guarded(job: Callable[[], int], cannot_write: str) -> int:
-    """Exit status of a script's job; bad input and files that cannot be written end in one line, Ctrl-C in 130.
-
-    Args:
-        job: the work; returns its exit status.
-        cannot_write: message for an OSError, with "{error}" in it.
-    """
-    try:
-        return job()
-    except (ValueError, ImportError) as error:
-        fail(error)
-    except OSError as error:
-        fail(cannot_write.format(error=error))
-    except KeyboardInterrupt:
-        print("interrupted")
-        return 130
-
-
-def fail(error: object) -> NoReturn:
-    """One line on standard error and exit status 2."""
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-    raise SystemExit(2)

@@ -20,11 +20,12 @@ from stable_baselines3.common.noise import NormalActionNoise
 from tqdm import tqdm
 
 from agents.policies import LearnedPolicy, policy_arguments
-from agents.runs import BEST, EVALUATION, LAST, Run, write_atomically
+from agents.runs import BEST, EVALUATION, LAST, Run
 from agents.score import TRAINING_STREAM, VALIDATION_STREAM, make_worlds, play, stream_seeds
 from agents.settings import AgentName, Settings
 from agents.vec import MemberVecEnv, WorldVecEnv
 from edge_envs.core.env import EdgeVectorEnv
+from edge_envs.core.files import write_atomically
 from edge_envs.core.policy import RandomPolicy
 
 VALIDATIONS = 20

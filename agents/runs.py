@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from safetensors.torch import load, save
 
 from agents.policies import LearnedPolicy, build_network
 from agents.settings import AgentName, PolicyName, Settings
+from edge_envs.core.files import write_atomically
 from edge_envs.core.system import System
 
 CONFIG, BEST, LAST, EVALUATION = "config.json", "model_best.safetensors", "model_last.safetensors", "evaluation.csv"
@@ -44,19 +44,6 @@ class RunConfig(BaseModel):
 
 class RunError(ValueError):
     """A run folder that is missing, incomplete, damaged or of another environment."""
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write to a temporary file beside `path`, sync it, and rename it, so that no half file is ever seen."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def provenance() -> dict[str, Any]:

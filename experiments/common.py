@@ -12,8 +12,9 @@ import numpy as np
 
 from agents.compare import Entry, compare
 from agents.learn import train
-from agents.runs import BEST, LAST, Run, RunConfig, provenance, write_atomically
+from agents.runs import BEST, LAST, Run, RunConfig, provenance
 from agents.score import Interval, Table, interval
+from edge_envs.core.files import write_atomically
 
 
 def trained(config: RunConfig, path: Path) -> Run:

@@ -16,8 +16,8 @@ import tyro
 from numpy.typing import NDArray
 from rich.console import Console
 
-from agents.runs import write_atomically
 from agents.score import EVALUATION_STREAM, Table, interval, make_worlds, play, stream_seeds
+from edge_envs.core.files import write_atomically
 from edge_envs.core.policy import make_baseline
 from experiments.common import publish, spread_text
 

@@ -10,7 +10,8 @@ from typing import Literal
 
 import pytest
 
-from agents.cli import fail, parse_arguments, parse_options, unboxed
+from agents.cli import parse_arguments, parse_options, unboxed
+from edge_envs.core.command import fail
 
 
 def test_values_are_json_where_they_parse():

@@ -1,0 +1,220 @@
+"""Fit of the paper's PSNR law (57), P = a ln(c_rho rho + c_s S + b), to a measured surface. Needs scipy.
+
+With a constant l in front of c_rho rho + c_s S, as (58) prints it, l and the two slopes are not told apart by any data:
+only the products l c_rho and l c_s are. The fits here have l = 1.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from edge_envs.core.units import db_to_linear
+
+__all__ = ["Law", "SnrUnit", "cross_validated_mae_db", "fit_law", "interpolation_mae_db"]
+
+SnrUnit: TypeAlias = Literal["db", "linear"]
+Floats = NDArray[np.float64]
+
+STARTS_DB = (3.0, 10.0, 30.0)
+"""Values of a from which a free fit starts; the best end counts."""
+MIN_SCALE_DB, MAX_SCALE_DB = 0.5, 1000.0
+"""Range of a: a surface that is linear in rho and S would drive it to infinity, one that is flat but for a few points
+to 0, where the logarithm's argument would leave the numbers a computer has."""
+LOWEST_SNR_DB = -30.0
+"""The law must give a number from this SNR on. In dB it cannot for every S > 0, as Condition 1 has it; and left alone,
+a fit to a surface that saturates has its pole just below the measured range, where a faded device will be."""
+LEAST_USE, MOST_USE = 1e-9, 0.999
+"""From the lowest point measured to that of the domain, the logarithm's argument falls by this share of itself: by less
+than all of it, so that it stays positive, and by more than nothing, as the environment wants positive slopes."""
+FOLDS, REPEATS = 5, 10
+"""Of the cross-validation; the paper's."""
+
+
+@dataclass(frozen=True)
+class Law:
+    """The law (57) with its coefficients; `snr_unit` says what S is counted in."""
+
+    scale_db: float
+    """a [dB]"""
+    offset: float
+    """b [-]"""
+    per_rho: float
+    """c_rho [-]"""
+    per_snr: float
+    """c_s [1/dB], or [-] where S is linear"""
+    snr_unit: SnrUnit = "db"
+
+    @property
+    def coefficients(self) -> tuple[float, float, float, float, float]:
+        """a, l, b, c_rho, c_s in the order in which the environment takes them; l is 1."""
+        return self.scale_db, 1.0, self.offset, self.per_rho, self.per_snr
+
+    def position(self, rho: ArrayLike, snr_db: ArrayLike) -> Floats:
+        """x = c_rho rho + c_s S for compression rates and SNR in dB, whatever the law's own unit."""
+        snr = _in_unit(np.asarray(snr_db, dtype=np.float64), self.snr_unit)
+        x: Floats = self.per_rho * np.asarray(rho, dtype=np.float64) + self.per_snr * snr
+        return x
+
+    def psnr_db(self, rho: ArrayLike, snr_db: ArrayLike) -> Floats:
+        """PSNR [dB] by the law; not a number where the logarithm's argument is not positive."""
+        value: Floats = self.scale_db * np.log(self.position(rho, snr_db) + self.offset)
+        return value
+
+    def mae_db(self, rho: ArrayLike, snr_db: ArrayLike, psnr_db: ArrayLike) -> float:
+        """Mean absolute error [dB] at measured points."""
+        return float(np.abs(self.psnr_db(rho, snr_db) - np.asarray(psnr_db)).mean())
+
+    @property
+    def lowest_snr_db(self) -> float:
+        """SNR [dB] at and below which the law gives no number at rho = 0; -inf where there is none."""
+        if self.per_snr == 0.0:
+            return -math.inf
+        edge = -self.offset / self.per_snr
+        if self.snr_unit == "db":
+            return edge
+        return 10.0 * math.log10(edge) if edge > 0.0 else -math.inf
+
+
+def fit_law(
+    rho: ArrayLike,
+    snr_db: ArrayLike,
+    psnr_db: ArrayLike,
+    snr_unit: SnrUnit = "db",
+    scale_db: float | None = None,
+    lowest_snr_db: float = LOWEST_SNR_DB,
+) -> Law:
+    """Least-squares fit of (57) that is concave and does not fall, as Condition 1 of the paper asks.
+
+    It holds for all rho >= 0 and, with S in dB, from `lowest_snr_db` on (with S linear, for all S >= 0).
+
+    Args:
+        rho: compression rates, (n,).
+        snr_db: SNR, (n,) [dB].
+        psnr_db: measured PSNR, (n,) [dB].
+        snr_unit: what S is counted in.
+        scale_db: fix a at this [dB]; None fits it too.
+        lowest_snr_db: where S is in dB, the SNR from which on the law must give a number [dB].
+
+    Raises:
+        ValueError: arrays that differ in shape, numbers that are not finite, fewer points than coefficients, points
+            that all share one rho or one SNR, or an impossible a.
+        ImportError: scipy is not installed.
+    """
+    x, y, z = _checked(rho, snr_db, psnr_db)
+    if scale_db is not None and not MIN_SCALE_DB <= scale_db <= MAX_SCALE_DB:
+        raise ValueError(f"scale_db={scale_db} is not possible; give {MIN_SCALE_DB} to {MAX_SCALE_DB}")
+    lowest = lowest_snr_db if snr_unit == "db" else 0.0
+    data = _Scaled.of(x, _in_unit(y, snr_unit), z, lowest)
+    scales = STARTS_DB if scale_db is None else (scale_db,)
+    _, law = min((data.fit(scale, snr_unit, free=scale_db is None) for scale in scales), key=lambda fit: fit[0])
+    return law
+
+
+@dataclass(frozen=True, eq=False)
+class _Scaled:
+    """The points with both axes on [0, 1], and how far the domain reaches below 0 on each."""
+
+    rho: Floats
+    snr: Floats
+    psnr: Floats
+    origin: tuple[float, float]
+    span: tuple[float, float]
+    below: tuple[float, float]
+
+    @classmethod
+    def of(cls, rho: Floats, snr: Floats, psnr: Floats, lowest_snr: float) -> _Scaled:
+        origin = float(rho.min()), float(snr.min())
+        span = float(np.ptp(rho)), float(np.ptp(snr))
+        below = origin[0] / span[0], (origin[1] - lowest_snr) / span[1]
+        scaled = (rho - origin[0]) / span[0], (snr - origin[1]) / span[1]
+        return cls(*scaled, psnr, origin, span, (max(below[0], 1e-9), max(below[1], 1e-9)))
+
+    def slopes(self, use: float, share: float) -> tuple[float, float]:
+        """Slopes along both axes of an argument that is 1 at the lowest point measured.
+
+        The argument is 1 - `use` at the lowest point of the domain; `share` of that fall is due to rho.
+        """
+        return use * share / self.below[0], use * (1.0 - share) / self.below[1]
+
+    def fit(self, start_db: float, snr_unit: SnrUnit, *, free: bool) -> tuple[float, Law]:
+        """Sum of squared errors and the law, from one start of a (or at this a). All unknowns are of order one."""
+        try:
+            from scipy.optimize import least_squares
+        except ImportError as error:
+            raise ImportError("fitting needs scipy: pip install 'edge-envs[codec]'") from error
+
+        def residual(unknown: Floats) -> Floats:
+            log_scale, value, use, share = unknown if free else (math.log(start_db), *unknown)
+            slope_rho, slope_snr = self.slopes(use, share)
+            rise: Floats = np.log1p(slope_rho * self.rho + slope_snr * self.snr)
+            return value + math.exp(log_scale) * rise - self.psnr
+
+        start = [math.log(start_db)] * free + [float(self.psnr.min()), 0.3, 0.5]
+        low = [math.log(MIN_SCALE_DB)] * free + [-math.inf, LEAST_USE, LEAST_USE]
+        high = [math.log(MAX_SCALE_DB)] * free + [math.inf, MOST_USE, 1.0 - LEAST_USE]
+        done = least_squares(residual, start, bounds=(low, high), xtol=1e-12, ftol=1e-12, gtol=1e-12)
+        log_scale, value, use, share = done.x if free else (math.log(start_db), *done.x)
+        scale = math.exp(log_scale)
+        argument = math.exp(value / scale)
+        per_rho, per_snr = (argument * s / span for s, span in zip(self.slopes(use, share), self.span, strict=True))
+        offset = argument - per_rho * self.origin[0] - per_snr * self.origin[1]
+        return 2.0 * float(done.cost), Law(scale, float(offset), float(per_rho), float(per_snr), snr_unit)
+
+
+def cross_validated_mae_db(
+    rho: ArrayLike,
+    snr_db: ArrayLike,
+    psnr_db: ArrayLike,
+    snr_unit: SnrUnit = "db",
+    seed: int = 0,
+) -> float:
+    """Mean absolute error [dB] of the fitted law on points left out of the fit: 5 folds, repeated ten times."""
+    x, y, z = _checked(rho, snr_db, psnr_db)
+    errors = []
+    for inside, outside in _folds(len(z), seed):
+        law = fit_law(x[inside], y[inside], z[inside], snr_unit)
+        errors.append(law.mae_db(x[outside], y[outside], z[outside]))
+    return float(np.mean(errors))
+
+
+def interpolation_mae_db(rho: ArrayLike, snr_db: ArrayLike, psnr_db: ArrayLike, seed: int = 0) -> float:
+    """The same for linear interpolation between the points left in, which is what the paper's 0.4381 dB is of.
+
+    Outside their hull the nearest point counts.
+    """
+    from scipy.interpolate import LinearNDInterpolator, NearestNDInterpolator
+
+    x, y, z = _checked(rho, snr_db, psnr_db)
+    places = np.column_stack((x / np.ptp(x), y / np.ptp(y)))
+    errors = []
+    for inside, outside in _folds(len(z), seed):
+        guess = LinearNDInterpolator(places[inside], z[inside])(places[outside])
+        nearest = NearestNDInterpolator(places[inside], z[inside])(places[outside])
+        errors.append(np.abs(np.where(np.isnan(guess), nearest, guess) - z[outside]).mean())
+    return float(np.mean(errors))
+
+
+def _folds(points: int, seed: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    rng = np.random.default_rng(seed)
+    folds = [fold for _ in range(REPEATS) for fold in np.array_split(rng.permutation(points), FOLDS)]
+    return [(np.setdiff1d(np.arange(points), fold), fold) for fold in folds]
+
+
+def _checked(rho: ArrayLike, snr_db: ArrayLike, psnr_db: ArrayLike) -> tuple[Floats, Floats, Floats]:
+    x, y, z = (np.asarray(values, dtype=np.float64).ravel() for values in (rho, snr_db, psnr_db))
+    if not len(x) == len(y) == len(z) or len(z) < 4:
+        raise ValueError(f"{len(x)} rates, {len(y)} SNR and {len(z)} PSNR: give as many of each, and at least 4")
+    if not np.isfinite(np.concatenate((x, y, z))).all():
+        raise ValueError("the law cannot be fitted to values that are not finite")
+    if not np.ptp(x) or not np.ptp(y):
+        raise ValueError("the law needs points at two compression rates and two SNR at least")
+    return x, y, z
+
+
+def _in_unit(snr_db: Floats, snr_unit: SnrUnit) -> Floats:
+    return snr_db if snr_unit == "db" else db_to_linear(snr_db)

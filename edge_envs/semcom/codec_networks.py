@@ -1,0 +1,182 @@
+"""The neural codec of the paper (Sec. VII-A): an encoder that makes channel symbols of an image, and its decoder.
+
+Both are fully convolutional. Four pixels by four become one place of the code with up to `channels` real numbers, two
+of which make one complex symbol: keeping the first c of them, an image of n = 3 H W values is sent in
+k = c H W / 32 complex symbols, at the compression rate rho = k / n = c / 96. Needs torch, from the extra `codec`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+STRIDE = 4
+"""Pixels along each side of one place of the code."""
+CHANNELS_PER_RHO = 2 * 3 * STRIDE**2
+"""Channels of the code at compression rate 1: two real numbers to a complex symbol, 48 values to a place."""
+WIDTHS = (16, 32, 32, 32)
+"""Channels inside the encoder, and of the decoder backwards."""
+KERNEL = 5
+PRELU_SLOPE = 0.5
+"""Where the learnt slopes start: closer to linear than the usual 0.25, which costs 0.1 dB or more at high SNR."""
+KERNEL_SPREAD = 0.65
+"""Standard deviation of the Gaussian window under which weights are drawn [pixels]: wide kernels of random weights blur
+a picture more with every layer, and half of a short training goes into sharpening them again."""
+LAST_LAYER_SHRINK = 0.2
+"""The decoder starts near mid-grey, so that the first steps learn the picture and not the scale of a random one."""
+DEAD_CODE_POWER = 1e-12
+"""A code with less power than this is not scaled up."""
+
+
+def channels_of(rho: float) -> int:
+    """Number of code channels whose compression rate c / 96 is nearest to `rho`.
+
+    Raises:
+        ValueError: no number from 1 to 96 is near it.
+    """
+    channels = round(rho * CHANNELS_PER_RHO) if math.isfinite(rho) else 0
+    if not 1 <= channels <= CHANNELS_PER_RHO:
+        raise ValueError(f"rho={rho} is not possible; give {1 / CHANNELS_PER_RHO:.4f} to 1")
+    return channels
+
+
+def rho_of(channels: int) -> float:
+    """Compression rate c / 96 of a code with c channels [complex symbols per image value]."""
+    return channels / CHANNELS_PER_RHO
+
+
+def noise_std(snr_db: Tensor | float) -> Tensor:
+    """Standard deviation of the noise in each real dimension of a code of power 1, at an SNR in dB."""
+    return 10.0 ** (-torch.as_tensor(snr_db) / 20.0)
+
+
+def kept_mask(symbols: Tensor, kept: Tensor) -> Tensor:
+    """1 for the channels that are sent and 0 for the others; `symbols` (b, c, h, w), `kept` (b,) -> (b, c, 1, 1)."""
+    order = torch.arange(symbols.shape[1], device=symbols.device)
+    return (order < kept[:, None]).to(symbols.dtype)[:, :, None, None]
+
+
+def normalise_power(symbols: Tensor, kept: Tensor) -> Tensor:
+    """Each image's code scaled to an average power of 1 per real dimension over the channels it keeps.
+
+    Args:
+        symbols: code (b, c, h, w).
+        kept: number of leading channels to send, (b,); the others become 0.
+    """
+    symbols = symbols * kept_mask(symbols, kept)
+    dimensions = kept * (symbols.shape[2] * symbols.shape[3])
+    power = symbols.square().sum(dim=(1, 2, 3)) / dimensions
+    scale = torch.where(power > DEAD_CODE_POWER, power, torch.ones_like(power)).rsqrt()
+    return symbols * scale[:, None, None, None]
+
+
+def awgn(symbols: Tensor, kept: Tensor, snr_db: Tensor, generator: torch.Generator) -> Tensor:
+    """Channel (2), Y = X + N: Gaussian noise on the symbols sent, and nothing to train.
+
+    Args:
+        symbols: code (b, c, h, w) of power 1.
+        kept: number of leading channels that were sent, (b,).
+        snr_db: signal-to-noise ratio of each image, (b,) [dB].
+        generator: source of the noise.
+    """
+    noise = torch.randn(symbols.shape, generator=generator)
+    return symbols + noise * noise_std(snr_db)[:, None, None, None] * kept_mask(symbols, kept)
+
+
+class Encoder(nn.Module):
+    """Five 5 x 5 convolutions with PReLU, the first two with stride 2, and the power normalisation (1)."""
+
+    def __init__(self, channels: int, generator: torch.Generator) -> None:
+        """An encoder of up to `channels` code channels with random weights from `generator`."""
+        super().__init__()
+        self.channels = channels
+        widths, strides = (3, *WIDTHS, channels), (2, 2, 1, 1, 1)
+        layers: list[nn.Module] = []
+        for before, after, stride in zip(widths, widths[1:], strides, strict=False):
+            layers += [_convolution(before, after, stride, generator), _prelu(after)]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, images: Tensor, kept: Tensor) -> Tensor:
+        """Symbols of power 1, (b, channels, ceil(H / 4), ceil(W / 4)), for images (b, 3, H, W) from 0 to 1."""
+        height, width = images.shape[2:]
+        padding = (0, -width % STRIDE, 0, -height % STRIDE)
+        padded = functional.pad(images, padding, mode="replicate")
+        return normalise_power(self.layers(2.0 * padded - 1.0), kept)
+
+
+class Decoder(nn.Module):
+    """Five 5 x 5 transposed convolutions, the last two with stride 2; PReLU between them, a sigmoid at the end (3)."""
+
+    def __init__(self, channels: int, generator: torch.Generator) -> None:
+        """A decoder of up to `channels` code channels with random weights from `generator`."""
+        super().__init__()
+        widths, strides = (channels, *reversed(WIDTHS), 3), (1, 1, 1, 2, 2)
+        layers: list[nn.Module] = []
+        for before, after, stride in zip(widths, widths[1:], strides, strict=False):
+            layers += [_transposed(before, after, stride, generator), _prelu(after)]
+        last: Any = layers[-2]
+        layers[-1] = nn.Sigmoid()
+        with torch.no_grad():
+            last.weight *= LAST_LAYER_SHRINK
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, symbols: Tensor, size: tuple[int, int]) -> Tensor:
+        """Images (b, 3, *size) from 0 to 1 of noisy symbols (b, channels, h, w)."""
+        images: Tensor = self.layers(symbols)
+        return images[:, :, : size[0], : size[1]]
+
+
+class Codec(nn.Module):
+    """Encoder and decoder of one device: the whole model of Algorithm 1."""
+
+    def __init__(self, channels: int, seed: int = 0) -> None:
+        """A codec of up to `channels` code channels; the same seed gives the same weights."""
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.channels = channels
+        self.encoder = Encoder(channels, generator)
+        self.decoder = Decoder(channels, generator)
+
+    def forward(self, images: Tensor, kept: Tensor, snr_db: Tensor, generator: torch.Generator) -> Tensor:
+        """Images (b, 3, H, W) from 0 to 1 after coding, an AWGN channel and decoding; see `awgn` for the rest."""
+        received = awgn(self.encoder(images, kept), kept, snr_db, generator)
+        reconstructed: Tensor = self.decoder(received, (images.shape[2], images.shape[3]))
+        return reconstructed
+
+
+def _convolution(before: int, after: int, stride: int, generator: torch.Generator) -> nn.Module:
+    layer: Any = nn.utils.skip_init(nn.Conv2d, before, after, KERNEL, stride, KERNEL // 2)
+    return _draw_weights(layer, before * KERNEL**2, generator)
+
+
+def _transposed(before: int, after: int, stride: int, generator: torch.Generator) -> nn.Module:
+    layer: Any = nn.utils.skip_init(nn.ConvTranspose2d, before, after, KERNEL, stride, KERNEL // 2, stride - 1)
+    # With a stride, an output is reached by only one in stride^2 of a kernel's weights.
+    return _draw_weights(layer, before * KERNEL**2 / stride**2, generator)
+
+
+def _draw_weights(layer: Any, fan_in: float, generator: torch.Generator) -> nn.Module:
+    """Windowed normal weights that keep the variance through a PReLU, as PyTorch's own start does not; biases of 0."""
+    gain = math.sqrt(2.0 / (1.0 + PRELU_SLOPE**2))
+    nn.init.normal_(layer.weight, std=gain / math.sqrt(fan_in), generator=generator)
+    nn.init.zeros_(layer.bias)
+    with torch.no_grad():
+        layer.weight *= _window()
+    module: nn.Module = layer
+    return module
+
+
+def _window() -> Tensor:
+    """Gaussian factors of a kernel's weights, (KERNEL, KERNEL), with a mean square of 1."""
+    offsets = torch.arange(KERNEL) - KERNEL // 2
+    fall = torch.exp(-((offsets / KERNEL_SPREAD) ** 2) / 2)
+    window = fall[:, None] * fall
+    return window / window.square().mean().sqrt()
+
+
+def _prelu(channels: int) -> nn.Module:
+    return nn.PReLU(channels, init=PRELU_SLOPE)
