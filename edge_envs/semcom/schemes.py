@@ -23,8 +23,8 @@ STATIC_PASSES = 12
 """Newton passes in the fit of the best constant compression rates; chosen."""
 FIRST_STEP, FINEST_STEP = 0.25, 5e-4
 """Largest and smallest step of the search over a single round, over the range of rates; chosen."""
-LEAST_GAIN = 1e-7
-"""Relative gain of a pass below which its step is halved; chosen."""
+LEAST_GAIN, SEARCH_PASSES = 1e-5, 40
+"""Relative gain of a pass below which its step is halved, and passes at most; chosen."""
 DEADLINE_STEPS = 80
 WIDEST_SEARCH = 4.0
 """Range of ln T around the Average's delay that is searched for the best deadline; chosen."""
@@ -205,13 +205,15 @@ def descend(p: Parameters, s: State, start: float) -> float:
     best = round_value(p, s)
     span = p.compression_max - p.compression_min
     step = FIRST_STEP * span
-    while step >= FINEST_STEP * span:
+    for _ in range(SEARCH_PASSES):
         before = best
         for device in range(-1, p.num_devices):
             for factor in (-2.0, -1.0, 1.0, 2.0):
                 best = try_shift(p, s, device, factor * step, best)
         if before - best <= LEAST_GAIN * abs(best):
             step *= 0.5
+        if step < FINEST_STEP * span:
+            break
     return best
 
 
