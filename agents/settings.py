@@ -86,7 +86,7 @@ _SEMCOM: dict[str, Any] = {
     "training_options": {"initial_queue_max_db": 10.0, "max_episode_steps": 200},
 }  # fmt: skip
 _SEMCOM_CENTRAL: dict[str, Any] = {
-    **_SEMCOM, "steps": 400_000, "n_steps": 256, "batch_size": 256, "n_epochs": 5, "gae_lambda": 0.9, "ent_coef": 0.0,
+    **_SEMCOM, "training_options": {**_SEMCOM["training_options"], "queue_weight": 50.0}, "steps": 400_000, "n_steps": 256, "batch_size": 256, "n_epochs": 5, "gae_lambda": 0.9, "ent_coef": 0.0,
     "log_std_init": -0.5,
 }  # fmt: skip
 _SEMCOM_PPO: dict[PolicyName, dict[str, Any]] = {

@@ -29,11 +29,12 @@ def trained(config: RunConfig, path: Path) -> Run:
 
 
 def by_training_seed(
-    runs: Sequence[Run], preset: str, options: Mapping[str, Any], seeds: int, episodes: int
-) -> dict[str, list[Table]]:
+    runs: Sequence[Run], preset: str, options: Mapping[str, Any], seeds: int, episodes: int,
+    models: Sequence[str] = (LAST, BEST),
+) -> dict[str, list[Table]]:  # fmt: skip
     """Evaluations of the last and of the best validated network of every run, by model file."""
     found = {}
-    for model in (LAST, BEST):
+    for model in models:
         entries = [Entry(f"{number}", run, model) for number, run in enumerate(runs)]
         scores = compare(entries, runs[0].config.env_id, preset, options, seeds=seeds, episodes=episodes)
         found[model] = list(scores.values())

@@ -91,7 +91,7 @@ def run_of(agent: Agent, preset: str, seed: int, arguments: Arguments) -> Run:
 
 def rows_of(preset: str, arguments: Arguments) -> dict[str, dict[str, Any]]:
     """Table of one preset: for each policy the metrics, and for learned ones the values by training seed."""
-    common = {"seeds": arguments.seeds, "episodes": arguments.episodes}
+    common: dict[str, Any] = {"seeds": arguments.seeds, "episodes": arguments.episodes}
     baselines = [Entry(name) for name in baseline_names(ENV, preset, {})]
     rows = {name: summary([scores], METRICS) for name, scores in compare(baselines, ENV, preset, {}, **common).items()}
     for agent in AGENTS[preset]:

@@ -22,6 +22,7 @@ __all__ = [
     "photograph",
     "photograph_patches",
     "read_cifar10",
+    "read_image",
 ]  # fmt: skip
 
 Images: TypeAlias = NDArray[np.uint8]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edge_envs.core.env import EdgeEnv, EdgeVectorEnv
 from edge_envs.core.policy import BaselineFactory, ConstantPolicy, Policy, RandomPolicy
 from edge_envs.semcom import model, schemes
-from edge_envs.semcom.config import Parameters
+from edge_envs.semcom.config import LONG_TERM, Parameters
 from edge_envs.semcom.decisions import BAND_NATS, POWER_EXPONENT
 from edge_envs.semcom.model import State
 from edge_envs.semcom.system import SemComSystem
@@ -82,13 +82,13 @@ def constant(action: float, env: Env, seed: int) -> Policy:
 
 def drift(p: Parameters, sketch: State) -> None:
     """Drift plus penalty in closed form; with psnr_mode="utility" its weights take the place of the virtual queues."""
-    schemes.drift(p, sketch, p.psnr_mode != 0)
+    schemes.drift(p, sketch, p.psnr_mode != LONG_TERM)
 
 
 def drift_polish(p: Parameters, sketch: State) -> None:
     """`drift`, then one pass of exact solves over a few compression rates of each device."""
-    schemes.drift(p, sketch, p.psnr_mode != 0)
-    schemes.polish(p, sketch, p.psnr_mode != 0)
+    schemes.drift(p, sketch, p.psnr_mode != LONG_TERM)
+    schemes.polish(p, sketch, p.psnr_mode != LONG_TERM)
 
 
 def rule(decide: Rule, env: Env, seed: int) -> Policy:

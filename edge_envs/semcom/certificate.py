@@ -6,7 +6,7 @@ import math
 
 from edge_envs.core.compiled import kernel
 from edge_envs.semcom.nats import energy_ratio, inverse_bend_root, inverse_crowding
-from edge_envs.semcom.problem import BAND_PRICE, DEADLINE_PRICE, Problem, Workspace, least_compute_cost
+from edge_envs.semcom.problem import BAND_PRICE, Problem, Workspace, least_compute_cost
 
 
 @kernel
@@ -31,7 +31,6 @@ def dual_value(problem: Problem, work: Workspace, deadline_s: float) -> float:
         beta = work.time_price[n] * scale
         work.time_price[n] = beta
         value += least_link_cost(problem, work, n, beta, price) + least_compute_cost(problem, work, n, beta)
-    work.totals[DEADLINE_PRICE] = excess
     return value
 
 

@@ -20,10 +20,10 @@ NonNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0)]
 
-COMPRESSION, POWER_BANDWIDTH, EVERYTHING = range(3)
-"""`Parameters.decision`: what the agent sets."""
-JOINT, ALTERNATING, COMPUTE_ONLY = range(3)
-"""`Parameters.solver`: what is solved around the agent's decision."""
+COMPRESSION, POWER_BANDWIDTH = range(2)
+"""`Parameters.decision`: what the agent sets; everything with any other value."""
+JOINT, ALTERNATING = range(2)
+"""`Parameters.solver`: what is solved around compression rates; P3 alone with any other value."""
 LONG_TERM, HARD, UTILITY = range(3)
 """`Parameters.psnr_mode`: how image quality counts."""
 
@@ -147,7 +147,7 @@ class SemComConfig(WingConfig):
     """Law (57) of image quality: a name, or (a [dB], l, b, c_rho, c_s); chosen: (58) as printed makes every requirement
     void, and with a stretch of one it meets the paper's two measured values."""
     snr_unit: Literal["db", "linear"] = "db"
-    """Unit of the SNR in the law of image quality; chosen: dB, which fits the codec far better."""
+    """Unit of the SNR in the law of image quality; chosen: dB, which fits the codec better."""
     snr_clip_db: tuple[float, float] | None = None
     """Range beyond which the SNR makes no difference to image quality [dB]; chosen: none."""
     psnr_mode: Literal["long_term", "hard", "utility"] = "long_term"
@@ -156,7 +156,8 @@ class SemComConfig(WingConfig):
     """With psnr_mode="long_term": a device's requirement between its mean PSNR at the smallest and at the largest
     compression rate, with the joint solver [-]; chosen: always attainable. None for the common `psnr_min_db`."""
     psnr_min_db: Annotated[float, Field(ge=0, le=100)] = 25.0
-    """Common requirement P^min [dB]; paper, Table II."""
+    """Common requirement P^min [dB]; paper, Table II. With psnr_mode="long_term" a device that cannot reach it gets
+    0.1 dB less than what it reaches at the largest compression rate."""
     queue_weight: Positive = 100.0
     """With psnr_mode="long_term": weight V of the cost against the virtual queues' drift [dB^2]; chosen."""
     initial_queue_max_db: NonNegative = 0.0

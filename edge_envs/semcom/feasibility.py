@@ -15,6 +15,8 @@ from edge_envs.semcom.problem import LN2, Array, Problem, allocate_workspace, pr
 
 ARRAYS = Problem._fields[:8]
 ROUNDING = 1e-12
+MOST_REASONS = 10
+"""Reasons that an error message spells out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,9 @@ class InfeasibleError(ValueError):
     """No allocation meets all constraints; `infeasibilities` holds every reason found."""
 
     def __init__(self, infeasibilities: tuple[Infeasibility, ...]) -> None:
-        super().__init__("; ".join(each.message for each in infeasibilities))
+        more = len(infeasibilities) - MOST_REASONS
+        reasons = [each.message for each in infeasibilities[:MOST_REASONS]] + ([f"and {more} more"] if more > 0 else [])
+        super().__init__("; ".join(reasons))
         self.infeasibilities = infeasibilities
 
 
@@ -43,7 +47,10 @@ def per_device(name: str, values: Array, devices: int, *, zero: bool = False) ->
     Raises:
         ValueError: another shape, or an entry that is not finite or not positive (or negative, with `zero`).
     """
-    array = np.ascontiguousarray(values, dtype=np.float64)
+    try:
+        array = np.ascontiguousarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} = {values!r} is not possible: give a number per device") from error
     if array.shape != (devices,):
         raise ValueError(f"{name} has shape {array.shape}, expected ({devices},), one entry per device")
     wrong = ~(np.isfinite(array) & ((array >= 0.0) if zero else (array > 0.0)))

@@ -22,11 +22,9 @@ from edge_envs.semcom.nats import (
 from edge_envs.semcom.problem import (
     BAND_PRICE,
     BOUND,
-    DEADLINE_PRICE,
     DELAY,
     LEAST_DELAY,
     OBJECTIVE,
-    RESIDUAL,
     SWEEPS,
     Problem,
     Workspace,
@@ -55,7 +53,7 @@ def solve(problem: Problem, work: Workspace, deadline_s: float) -> None:
     """P1 at fixed compression rates, with T <= `deadline_s`, which the caller knows to be attainable.
 
     Needs finite `snr_min`. Leaves the answer in `work`: totals DELAY, OBJECTIVE, BOUND (dual value, a lower bound),
-    BAND_PRICE, SWEEPS and RESIDUAL, and every array.
+    BAND_PRICE and SWEEPS, and every array.
     """
     prepare(problem, work)
     devices = len(problem.bits)
@@ -65,9 +63,7 @@ def solve(problem: Problem, work: Workspace, deadline_s: float) -> None:
         crowd += work.reach_hz[n] / problem.snr_min[n]
     work.totals[LEAST_DELAY] = least
     work.totals[SWEEPS] = 0.0
-    work.totals[RESIDUAL] = 0.0
     work.totals[BAND_PRICE] = 0.0
-    work.totals[DEADLINE_PRICE] = 0.0
     if crowd <= problem.bandwidth_hz:
         ample_bandwidth(problem, work)
     else:
@@ -147,7 +143,6 @@ def newton(problem: Problem, work: Workspace) -> bool:
         r1, r2, a, b, c, d = sweep(problem, work, delay, price)
         work.totals[DELAY], work.totals[BAND_PRICE] = delay, price
         size = max(abs(r1), abs(r2))
-        work.totals[RESIDUAL] = size
         if size <= TOLERANCE:
             return True
         if size < 0.7 * best:
@@ -215,7 +210,6 @@ def nested(problem: Problem, work: Workspace) -> None:
         delay, moves = best_delay(problem, work, price)
         error, _, by_delay, by_price, _, _ = sweep(problem, work, delay, price)
         work.totals[BAND_PRICE] = price
-        work.totals[RESIDUAL] = abs(error)
         if error > 0.0:
             low = price
         else:
@@ -265,7 +259,6 @@ def hold_deadline(problem: Problem, work: Workspace, deadline_s: float) -> None:
     low, high = 0.0, math.inf
     for _ in range(NESTED_SWEEPS):
         error, _, _, slope, _, _ = sweep(problem, work, deadline_s, price)
-        work.totals[RESIDUAL] = abs(error)
         if error > 0.0:
             low = price
         else:

@@ -102,6 +102,8 @@ def run(options: argparse.Namespace) -> int:
     recipe = Recipe(steps=options.steps, seed=options.seed, rho=options.rho, snr_db=options.snr_db)
     if options.coefficients and options.rho is not None:
         raise ValueError("--coefficients needs a codec for all compression rates; leave out --rho")
+    if options.coefficients and options.coefficients.is_dir():
+        raise ValueError(f"--coefficients {options.coefficients} is a folder; name a file")
     large = photograph(LARGE_PHOTOGRAPH) if options.image is None else read_image(options.image)
     data = load_data(options.cifar, options.seed)
     for folder in (options.out, *([options.coefficients.parent] if options.coefficients else [])):

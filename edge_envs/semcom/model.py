@@ -44,7 +44,7 @@ class State(NamedTuple):
     price: NDArray[np.float64]  # (B, N) cost of a unit of compression rate, over the cost scale, at the middle rates
     compression: NDArray[np.float64]  # (B, N) rho_n of the round
     psnr_db: NDArray[np.float64]  # (B, N) of the round
-    sensitivity: NDArray[np.float64]  # (B, N) d objective / d ln rho_n of the round
+    sensitivity: NDArray[np.float64]  # (B, N) d objective / d ln rho_n of the round, at the required SNR
     relaxed: NDArray[np.int64]  # (B,) devices whose SNR requirement was relaxed in the round
     problem: Problem  # scratch: the round in hand
     work: Workspace  # scratch: its solution
@@ -192,10 +192,10 @@ def calibrate_row(p: Parameters, s: State, row: int) -> None:
 
 @kernel
 def begin_episode(
-    p: Parameters, s: State, row: int, draws: NDArray[np.float64], at: int, cost_scale: float,
+    p: Parameters, s: State, row: int, draws: NDArray[np.float64], cost_scale: float,
     target_db: NDArray[np.float64],
 ) -> None:  # fmt: skip
-    """Start a row afresh with the uniforms `draws[at]`, shape (N, RESET_DRAWS).
+    """Start a row afresh with the uniforms `draws`, shape (N, RESET_DRAWS).
 
     A fixed geometry has been calibrated before: its cost scale and requirements (N,) are taken over.
     """
@@ -204,9 +204,9 @@ def begin_episode(
         s.device_cycles[row, n] = p.geometry[1, n]
         s.server_cycles[row, n] = p.geometry[2, n]
         if p.reset_geometry:
-            s.mean_gain[row, n] = mean_gain(p, draws[at, n, 0], draws[at, n, 1], draws[at, n, 2])
-            s.device_cycles[row, n] = between(p.device_cycles_min, p.device_cycles_max, draws[at, n, 3])
-            s.server_cycles[row, n] = between(p.server_cycles_min, p.server_cycles_max, draws[at, n, 4])
+            s.mean_gain[row, n] = mean_gain(p, draws[n, 0], draws[n, 1], draws[n, 2])
+            s.device_cycles[row, n] = between(p.device_cycles_min, p.device_cycles_max, draws[n, 3])
+            s.server_cycles[row, n] = between(p.server_cycles_min, p.server_cycles_max, draws[n, 4])
     if p.reset_geometry:
         calibrate(p, s, row)
     else:
@@ -214,8 +214,8 @@ def begin_episode(
         for n in range(p.num_devices):
             s.target_db[row, n] = target_db[n]
     for n in range(p.num_devices):
-        s.fading[row, n, 0], s.fading[row, n, 1] = complex_normal(draws[at, n, 5], draws[at, n, 6])
-        s.queue_db[row, n] = p.initial_queue_max_db * draws[at, n, 7] if p.psnr_mode == LONG_TERM else 0.0
+        s.fading[row, n, 0], s.fading[row, n, 1] = complex_normal(draws[n, 5], draws[n, 6])
+        s.queue_db[row, n] = p.initial_queue_max_db * draws[n, 7] if p.psnr_mode == LONG_TERM else 0.0
         s.psnr_sum_db[row, n] = 0.0
         s.psnr_db[row, n] = 0.0
         s.sensitivity[row, n] = 0.0

@@ -59,18 +59,18 @@ class Workspace(NamedTuple):
     device_frequency_hz: Array  # f, answer
     server_frequency_hz: Array  # h, answer, not scaled
     power_w: Array  # p, answer
-    totals: Array  # (8,) numbers of the whole round, indexed by the constants below
+    totals: Array  # (6,) numbers of the whole round, indexed by the constants below
 
 
-DELAY, OBJECTIVE, BOUND, BAND_PRICE, SWEEPS, RESIDUAL, LEAST_DELAY, DEADLINE_PRICE = range(8)
-"""Entries of `Workspace.totals`: T [s], cost, lower bound, zeta [1/Hz], passes over the devices, what is left of the
-outer equations, max_n of the shortest possible delay [s], price of a deadline that binds [1/s]."""
+DELAY, OBJECTIVE, BOUND, BAND_PRICE, SWEEPS, LEAST_DELAY = range(6)
+"""Entries of `Workspace.totals`: T [s], cost, lower bound, zeta [1/Hz], passes over the devices, and max_n of the
+shortest possible delay [s]."""
 
 
 def allocate_workspace(devices: int) -> Workspace:
     """Zeroed memory for problems of `devices` devices."""
     arrays = {name: np.zeros(devices) for name in Workspace._fields[:-1]}
-    return Workspace(**arrays, totals=np.zeros(8))
+    return Workspace(**arrays, totals=np.zeros(6))
 
 
 @kernel

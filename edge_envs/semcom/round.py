@@ -74,14 +74,12 @@ def update_price(p: Parameters, s: State, row: int) -> None:
         for n in range(p.num_devices):
             s.rho[n] = s.compression[row, n]
             s.compression[row, n] = middle
-        relaxed = s.relaxed[row]
         pose(p, s, row)
         joint.solve(s.problem, s.work, math.inf)
         for n in range(p.num_devices):
             worth = p.weight_energy * transmit_energy(s.work, n) + s.work.time_price[n] * s.work.upload_s[n]
             s.price[row, n] = worth / (middle * s.cost_scale[row])
             s.compression[row, n] = s.rho[n]
-        s.relaxed[row] = relaxed
 
 
 @kernel_part

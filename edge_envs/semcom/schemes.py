@@ -8,7 +8,7 @@ from edge_envs.core.compiled import kernel
 from edge_envs.semcom import joint
 from edge_envs.semcom.alternating import compute_at_link
 from edge_envs.semcom.config import Parameters
-from edge_envs.semcom.decisions import relax, share_evenly, solve_alternating, solve_jointly
+from edge_envs.semcom.decisions import relax, share_evenly, solve_alternating
 from edge_envs.semcom.model import State, pose
 from edge_envs.semcom.problem import OBJECTIVE, prepare, transmit_energy
 from edge_envs.semcom.psnr import compression_needed, psnr_db, snr_needed, snr_term
@@ -155,7 +155,10 @@ def constant_rates(p: Parameters, s: State) -> None:
 
 @kernel
 def round_value(p: Parameters, s: State) -> float:
-    """Cost of the sketch's jointly optimal round under its requirements, with the penalty for what it falls short."""
+    """Cost of the sketch's jointly optimal round under its requirements, with the penalty for what it falls short.
+
+    Without the deadline, which a step keeps where it can: missing it would be no reason to choose other rates.
+    """
     pose(p, s, 0)
     for n in range(p.num_devices):
         s.problem.snr_min[n] = snr_needed(p.law, s.compression[0, n], s.target_db[0, n])
@@ -321,9 +324,3 @@ def alternating(p: Parameters, s: State) -> None:
     """The proposed scheme: Algorithm 3 from even shares, with free compression rates."""
     fill_compression(p, s, p.compression_min)
     solve_alternating(p, s, 0, True)
-
-
-@kernel
-def jointly(p: Parameters, s: State) -> None:
-    """The jointly optimal round at the sketch's compression rates."""
-    solve_jointly(p, s, 0)

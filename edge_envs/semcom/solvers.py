@@ -12,6 +12,8 @@ import numpy as np
 
 from edge_envs.semcom import joint, subproblems
 from edge_envs.semcom.algorithm_2 import refine
+from edge_envs.semcom.alternating import alternate
+from edge_envs.semcom.config import PSNR_LAWS
 from edge_envs.semcom.feasibility import (
     Infeasibility,
     InfeasibleError,
@@ -32,10 +34,11 @@ from edge_envs.semcom.problem import (
     allocate_workspace,
     prepare,
 )
+from edge_envs.semcom.psnr import PsnrLaw
 
 __all__ = [
     "Allocation", "ComputeAllocation", "Infeasibility", "InfeasibleError", "LinkAllocation", "RefinedLink",
-    "algorithm_2", "diagnose", "solve_joint", "solve_p3", "solve_p4",
+    "algorithm_2", "algorithm_3", "diagnose", "solve_joint", "solve_p3", "solve_p4",
 ]  # fmt: skip
 
 
@@ -66,7 +69,7 @@ class Allocation:
     bandwidth_price: float
     """Multiplier zeta of the total bandwidth [1/Hz]."""
     sensitivity: Array
-    """d objective / d ln rho_n = omega_2 E_n^up + beta_n T_n^up."""
+    """d objective / d ln rho_n = omega_2 E_n^up + beta_n T_n^up, at the `snr_min` given."""
     sweeps: int
     """Passes over the devices that the solver took."""
 
@@ -142,7 +145,7 @@ def solve_joint(problem: Problem, deadline_s: float = math.inf) -> Allocation:
 
 
 def allocation(problem: Problem, work: Workspace) -> Allocation:
-    """What a joint solve left in its workspace."""
+    """What a solve of the whole round left in its workspace."""
     totals = work.totals
     transmit = work.power_w * work.upload_s
     return Allocation(
@@ -153,6 +156,37 @@ def allocation(problem: Problem, work: Workspace) -> Allocation:
         bandwidth_price=float(totals[BAND_PRICE]),
         sensitivity=problem.weight_energy * transmit + work.time_price * work.upload_s, sweeps=int(totals[SWEEPS]),
     )  # fmt: skip
+
+
+def algorithm_3(problem: Problem, power_w: Array | None = None, bandwidth_hz: Array | None = None) -> Allocation:
+    """The paper's Algorithm 3 at given compression rates: P3 and P4 in turn, both solved exactly, from a given start.
+
+    Args:
+        problem: the round.
+        power_w: starting powers (N,) [W]; half of the largest by default, as in the Average Allocation.
+        bandwidth_hz: starting bandwidths (N,) [Hz]; even shares by default.
+
+    Returns:
+        An allocation whose `lower_bound` and `gap` are those of P1, so the gap is the true distance to the optimum;
+        prices are those of the last P3 and P4, and `sweeps` counts the passes.
+
+    Raises:
+        ValueError: bad input, naming the field and the device.
+        InfeasibleError: P4 has no solution at the rates of the start.
+    """
+    problem = check(problem)
+    devices = len(problem.bits)
+    even = np.full(devices, problem.bandwidth_hz / devices)
+    work = allocate_workspace(devices)
+    work.power_w[:] = per_device("power_w", problem.power_max_w / 2.0 if power_w is None else power_w, devices)
+    work.bandwidth_hz[:] = per_device("bandwidth_hz", even if bandwidth_hz is None else bandwidth_hz, devices)
+    # The law, limits and requirements matter with free compression rates only.
+    law = PsnrLaw(*PSNR_LAWS["unscaled"], decibel=True, snr_low_db=-math.inf, snr_high_db=math.inf)
+    rates, unused = np.zeros(devices), np.ones(devices)
+    if not alternate(problem, work, rates, False, law, 1.0, np.array([0.0, 1.0]), unused, unused):
+        raise InfeasibleError(diagnose_rates(problem, rates))
+    work.totals[BOUND] = solve_joint(problem).lower_bound
+    return allocation(problem, work)
 
 
 def solve_p3(problem: Problem, upload_s: Array) -> ComputeAllocation:
@@ -215,6 +249,10 @@ def algorithm_2(
         ValueError: bad input, naming the field and the device.
         InfeasibleError: as `solve_p4`.
     """
+    if not (isinstance(iterations, int) and iterations >= 0):
+        raise ValueError(f"iterations = {iterations!r} is not possible: give a whole number >= 0")
+    if not 0.0 < tolerance < math.inf:
+        raise ValueError(f"tolerance = {tolerance!r} is not possible: give a finite number > 0")
     exact = solve_p4(problem, rate_min_bps)
     problem = check(problem)
     devices = len(problem.bits)

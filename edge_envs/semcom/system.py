@@ -31,8 +31,8 @@ class SemComSystem(System[State]):
     """Devices that train an image codec with their base station; one step is one round of Algorithm 1.
 
     With `decision="compression"` the action is one number per device in [-1, 1], its compression rate between the
-    limits; the rest is solved. With "power_bandwidth" it is (power, bandwidth share) per device and P3 sets the rest;
-    with "joint" it is (power, bandwidth share, device frequency, server frequency, compression) and nothing is solved.
+    limits; the rest is solved. With "power_bandwidth" it is (power, bandwidth) per device and P3 sets the rest; with
+    "joint" it is (power, bandwidth, device frequency, server frequency, compression) and nothing is solved.
     """
 
     metrics = round.METRICS
@@ -70,11 +70,20 @@ class SemComSystem(System[State]):
         return model.allocate(self.parameters, batch)
 
     def reset(self, state: State, rows: IntArray, rngs: Sequence[Generator]) -> None:
-        """Fading, virtual queues and, where it is random, the geometry drawn anew."""
+        """Fading, virtual queues and, where it is random, the geometry drawn anew.
+
+        Raises:
+            ValueError: parameters so far apart that a round has no finite cost.
+        """
         scale, targets = (0.0, state.goal_db) if self.parameters.reset_geometry else _calibrated(self.config)
         for row in rows.tolist():
-            draws = rngs[row].random((1, self.members, model.RESET_DRAWS))
-            model.begin_episode(self.parameters, state, row, draws, 0, scale, targets)
+            draws = rngs[row].random((self.members, model.RESET_DRAWS))
+            model.begin_episode(self.parameters, state, row, draws, scale, targets)
+            if not np.isfinite(state.cost_scale[row]):
+                raise ValueError(
+                    f"a round's cost is {state.cost_scale[row]} with these parameters: the links are too weak, or the "
+                    "bits, cycles or frequencies beyond all measure; bring them nearer to the defaults"
+                )
             round.start_price(self.parameters, state, row)
 
     def observe(self, state: State) -> NDArray[np.float32]:

@@ -20,7 +20,7 @@ def test_default_policy():
         assert default_policy(env_id, "ppo") == "shared"
         assert default_policy(env_id, "ddpg") == default_policy(env_id, "td3") == "central"
     for agent in AGENTS:
-        assert default_policy(SEMCOM, agent) == "central"  # type: ignore[arg-type]
+        assert default_policy(SEMCOM, agent) == "shared"  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
