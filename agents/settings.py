@@ -86,11 +86,16 @@ _SEMCOM: dict[str, Any] = {
     "training_options": {"initial_queue_max_db": 10.0, "max_episode_steps": 200},
 }  # fmt: skip
 _SEMCOM_CENTRAL: dict[str, Any] = {
-    **_SEMCOM, "training_options": {**_SEMCOM["training_options"], "queue_weight": 50.0}, "steps": 400_000, "n_steps": 256, "batch_size": 256, "n_epochs": 5, "gae_lambda": 0.9, "ent_coef": 0.0,
+    **_SEMCOM, "steps": 400_000, "n_steps": 256, "batch_size": 256, "n_epochs": 5, "gae_lambda": 0.9, "ent_coef": 0.0,
     "log_std_init": -0.5,
 }  # fmt: skip
 _SEMCOM_PPO: dict[PolicyName, dict[str, Any]] = {
-    "central": _SEMCOM_CENTRAL, "shared": {**_SEMCOM_CENTRAL, "batch_size": 2048},
+    "central": _SEMCOM_CENTRAL,
+    # Queues weigh twice as much in training: with their own weight some trainings fell 0.001 dB short of 0.02 dB.
+    "shared": {
+        **_SEMCOM_CENTRAL, "batch_size": 2048,
+        "training_options": {**_SEMCOM["training_options"], "queue_weight": 50.0},
+    },
 }  # fmt: skip
 _SEMCOM_OFF_POLICY: dict[str, Any] = {
     **_SEMCOM, "steps": 20_000, "batch_size": 128, "buffer_size": 100_000, "learning_starts": 1000, "tau": 0.01,
