@@ -31,13 +31,15 @@ class Agent:
     label: str
     agent: AgentName = "ppo"
     policy: PolicyName = "shared"
+    training_queue_weight: float | None = None
+    """V in training, None for that of the agent's settings."""
 
 
 PPO, CENTRAL = Agent("PPO, shared"), Agent("PPO, central", policy="central")
 DDPG, TD3 = Agent("DDPG, shared", "ddpg"), Agent("TD3, shared", "td3")
 AGENTS: Mapping[str, tuple[Agent, ...]] = {
     "default": (PPO, CENTRAL, DDPG, TD3),
-    "random": (PPO, TD3),
+    "random": (Agent("PPO, shared, V = 100 in training", training_queue_weight=100.0), TD3),
     "mild": (TD3,),
     "table2": (TD3,),
 }
@@ -70,6 +72,9 @@ def run_of(agent: Agent, preset: str, seed: int, arguments: Arguments) -> Run:
     settings = settings_for(ENV, agent.agent, agent.policy, "compression")
     if arguments.steps is not None:
         settings = settings.model_copy(update={"steps": arguments.steps})
+    if agent.training_queue_weight is not None:
+        options = {**settings.training_options, "queue_weight": agent.training_queue_weight}
+        settings = settings.model_copy(update={"training_options": options})
     config = RunConfig(
         env_id=ENV, preset=preset, agent=agent.agent, policy=agent.policy, settings=settings, seed=seed
     )  # fmt: skip
