@@ -17,6 +17,8 @@ from edge_envs.core.config import nearest
 from edge_envs.core.policy import baselines_of, make_baseline
 from edge_envs.core.system import System
 
+ROUNDING = 1e-9
+"""A half width this small, relative to the mean, comes from rounding."""
 HEALTHY_RATIO = 0.98
 """Below this part of finished tasks an energy means little: work was left undone."""
 RATIO = "finished_over_arrived"
@@ -160,7 +162,7 @@ def _cell(value: Interval) -> str:
     half = value.half_width
     if not np.isfinite(half):
         return f"{value.mean:.4g}"
-    if half == 0.0:
+    if half <= ROUNDING * abs(value.mean):
         return f"{value.mean:.4g} ± 0"
     digits = max(0, 1 - int(np.floor(np.log10(half))))
     return f"{value.mean:.{digits}f} ± {half:.{digits}f}"

@@ -37,7 +37,8 @@ from edge_envs.semcom.problem import (
 from edge_envs.semcom.psnr import PsnrLaw
 
 __all__ = [
-    "Allocation", "ComputeAllocation", "Infeasibility", "InfeasibleError", "LinkAllocation", "RefinedLink",
+    "Allocation", "ComputeAllocation", "Infeasibility", "InfeasibleError", "LinkAllocation", "Problem",
+    "RefinedLink",
     "algorithm_2", "algorithm_3", "diagnose", "solve_joint", "solve_p3", "solve_p4",
 ]  # fmt: skip
 
@@ -171,7 +172,7 @@ def algorithm_3(problem: Problem, power_w: Array | None = None, bandwidth_hz: Ar
         prices are those of the last P3 and P4, and `sweeps` counts the passes.
 
     Raises:
-        ValueError: bad input, naming the field and the device.
+        ValueError: bad input, naming the field and the device, or a start beyond the limits.
         InfeasibleError: P4 has no solution at the rates of the start.
     """
     problem = check(problem)
@@ -180,6 +181,12 @@ def algorithm_3(problem: Problem, power_w: Array | None = None, bandwidth_hz: Ar
     work = allocate_workspace(devices)
     work.power_w[:] = per_device("power_w", problem.power_max_w / 2.0 if power_w is None else power_w, devices)
     work.bandwidth_hz[:] = per_device("bandwidth_hz", even if bandwidth_hz is None else bandwidth_hz, devices)
+    if (work.power_w > problem.power_max_w * (1.0 + 1e-9)).any():
+        n = int(np.argmax(work.power_w / problem.power_max_w))
+        raise ValueError(f"power_w[{n}] = {work.power_w[n]} is above power_max_w[{n}] = {problem.power_max_w[n]}")
+    total = work.bandwidth_hz.sum()
+    if total > problem.bandwidth_hz * (1.0 + 1e-9):
+        raise ValueError(f"bandwidth_hz adds up to {total:.6g}, more than the {problem.bandwidth_hz:.6g} Hz there are")
     # The law, limits and requirements matter with free compression rates only.
     law = PsnrLaw(*PSNR_LAWS["unscaled"], decibel=True, snr_low_db=-math.inf, snr_high_db=math.inf)
     rates, unused = np.zeros(devices), np.ones(devices)
