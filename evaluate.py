@@ -1,11 +1,11 @@
-"""Score policies on one environment: baselines by name, trained agents by run folder."""
+"""Score policies on one environment: baselines and comparison schemes by name, trained agents by run folder."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
@@ -16,6 +16,7 @@ from agents.compare import as_json, compare, find_entries, headline_of, rich_tab
 from agents.runs import provenance
 from edge_envs.core.command import guarded
 from edge_envs.core.files import write_atomically
+from edge_envs.core.policy import Scheme
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Arguments:
     env: str
     """Environment id, for example LyaPPO-v0."""
     policies: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME|RUN ...")]
-    """Baselines and run folders; differences are to the first."""
+    """Baselines, schemes (baselines in a system with a part removed), run folders; differences are to the first."""
     preset: str = "default"
     """Named configuration of the environment."""
     set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE ...")] = ()
@@ -64,6 +65,8 @@ def score_and_show(arguments: Arguments, console: Console) -> int:
     for entry in entries:
         if entry.run is not None and not entry.trained_here(arguments.preset, options):
             console.print(f"note: {entry.label} was trained on {entry.training}", soft_wrap=True)
+        if entry.scheme is not None:
+            console.print(f"note: {entry.label} is {described(entry.scheme)}", soft_wrap=True)
     with console.status("evaluating") as status:
         results = compare(
             entries, env_id, arguments.preset, options, seeds=arguments.seeds, episodes=episodes,
@@ -75,13 +78,25 @@ def score_and_show(arguments: Arguments, console: Console) -> int:
         setting = asdict(arguments) | {
             "set": options, "json": str(arguments.json), "episodes": episodes, "settling": system.settling,
         }  # fmt: skip
-        document = {"setting": setting, **as_json(results), "provenance": provenance()}
+        schemes = {each.label: as_document(each.scheme) for each in entries if each.scheme is not None}
+        document = {"setting": setting, "schemes": schemes, **as_json(results), "provenance": provenance()}
         try:
             write_atomically(arguments.json, json.dumps(document, indent=2, allow_nan=False).encode())
         except OSError as error:
             raise ValueError(f"--json {arguments.json} cannot be written ({error.strerror})") from error
         console.print(f"written: {arguments.json}", soft_wrap=True)
     return 0
+
+
+def described(scheme: Scheme) -> str:
+    """A scheme's baseline, options and meaning, in words."""
+    options = " ".join(f"{key}={json.dumps(value)}" for key, value in scheme.options.items())
+    return f"{scheme.policy} with {options}: {scheme.meaning}"
+
+
+def as_document(scheme: Scheme) -> dict[str, Any]:
+    """A scheme as JSON takes it."""
+    return {"policy": scheme.policy, "options": dict(scheme.options), "meaning": scheme.meaning}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Comparing policies by name: baselines and run folders, on the same seeds, as a table and as JSON."""
+"""Comparing policies by name: baselines, schemes and run folders, on the same seeds, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.table import Table as RichTable
 from agents.runs import BEST, CONFIG, Run, RunError
 from agents.score import Interval, Table, interval, make_worlds, paired_difference, score
 from edge_envs.core.config import nearest
-from edge_envs.core.policy import baselines_of, make_baseline
+from edge_envs.core.policy import Scheme, baselines_of, make_baseline, schemes_of
 from edge_envs.core.system import System
 
 ROUNDING = 1e-9
@@ -32,16 +32,20 @@ BASELINE_SEED = 0
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One policy of a comparison: a baseline's name, or a run with its system's options."""
+    """One policy of a comparison: a baseline by its name, a scheme, or a run with its system's options."""
 
     label: str
     run: Run | None = None
     model: str = BEST
+    scheme: Scheme | None = None
 
     def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Options of its environment: those given, but a run keeps its own `decision`, which says what actions mean."""
+        """Options of its environment: those given, with a scheme's own over them.
+
+        A run keeps its own `decision`, which says what actions mean.
+        """
         if self.run is None:
-            return dict(given)
+            return {**given, **(self.scheme.options if self.scheme else {})}
         own = {key: value for key, value in self.run.config.options.items() if key == "decision"}
         return {**without_decision(given), **own}
 
@@ -61,8 +65,9 @@ class Entry:
         """Evaluate the entry."""
         run = self.run
         if run is None:
+            name = self.scheme.policy if self.scheme else self.label
             return score(
-                lambda env: make_baseline(self.label, env, BASELINE_SEED), env_id, preset, options,
+                lambda env: make_baseline(name, env, BASELINE_SEED), env_id, preset, self.options(options),
                 seeds=seeds, episodes=episodes,
             )  # fmt: skip
         return score(
@@ -78,17 +83,24 @@ def baseline_names(env_id: str, preset: str, options: Mapping[str, Any]) -> list
 
 
 def find_entry(name: str, env_id: str, preset: str, options: Mapping[str, Any]) -> Entry:
-    """The entry behind a name: a baseline, or the path of a run folder.
+    """The entry behind a name: a baseline, a scheme, or the path of a run folder.
 
     Raises:
-        ValueError: neither, or a run of another environment or without a network that fits.
+        ValueError: none of them, a scheme that `options` contradict, or a run of another environment or without a
+            network that fits.
     """
-    known = baseline_names(env_id, preset, options)
+    env = make_worlds(env_id, 1, preset, options)
+    known, schemes = list(baselines_of(env)), schemes_of(env)
     if name in known:
         return Entry(name)
+    if name in schemes:
+        entry = Entry(name, scheme=schemes[name])
+        check_scheme(entry, env_id, preset, options)
+        return entry
     path = Path(name)
     if not path.exists():
-        raise ValueError(f"policy={name!r} is neither a baseline nor a run folder; {nearest(name, known)}")
+        kinds = "neither a baseline, a scheme nor a run folder" if schemes else "neither a baseline nor a run folder"
+        raise ValueError(f"policy={name!r} is {kinds}; {nearest(name, [*known, *schemes])}")
     if not (path / CONFIG).is_file():
         raise RunError(f"policy={name!r} is not a run folder: it has no {CONFIG}")
     run = Run.open(path)
@@ -97,6 +109,29 @@ def find_entry(name: str, env_id: str, preset: str, options: Mapping[str, Any]) 
     entry = Entry(path.name, run)
     run.load_policy(make_worlds(env_id, 1, preset, entry.options(options)).system)
     return entry
+
+
+def check_scheme(entry: Entry, env_id: str, preset: str, options: Mapping[str, Any]) -> None:
+    """Whether a scheme can be played with the options given.
+
+    Raises:
+        ValueError: an option that the scheme sets itself, others that do not go with its own, or a baseline missing.
+    """
+    scheme = entry.scheme
+    assert scheme is not None
+    for key in sorted(scheme.options.keys() & options.keys()):
+        raise ValueError(
+            f"policy={entry.label!r} sets {key}={scheme.options[key]!r}, against --set {key}={options[key]!r}; "
+            "leave out one of them"
+        )
+    try:
+        known = baseline_names(env_id, preset, entry.options(options))
+    except ValueError as error:
+        raise ValueError(f"policy={entry.label!r} cannot be played here: {error}") from error
+    if scheme.policy not in known:
+        raise ValueError(
+            f"policy={entry.label!r} plays {scheme.policy!r}, which does not exist here; known: {', '.join(known)}"
+        )
 
 
 def find_entries(names: Sequence[str], env_id: str, preset: str, options: Mapping[str, Any]) -> list[Entry]:

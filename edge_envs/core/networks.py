@@ -1,13 +1,15 @@
-"""Layer tables of real networks, by shape arithmetic: work and feature size at every place to cut them.
+"""Layer tables of real networks, by shape arithmetic: work, weights and feature size at every place to cut them.
 
 A network is a chain of layers; cutting it after layer k leaves the first k layers on the device and
-sends one feature tensor to the server. Only shapes are needed for that, so there are no weights here and
-the input size is free.
+sends one feature tensor to the server. Only shapes are needed for that, so weights are counted, not kept,
+and the input size is free.
 
 Conventions: MACs are multiply-accumulates of convolutions and fully connected layers,
 ``Ho * Wo * Co * (Ci / groups) * kh * kw``; biases, normalisation, pooling and activations count as 0.
-Feature sizes are in elements (``H * W * C``) and become bits with a word length. A network with branches is
-cut only where a single tensor crosses; ResNet-18 and MobileNetV2 at the end of each stage.
+Parameters are the weights and one bias per output channel of each of these layers, as if normalisation were
+folded into the convolution before it. Feature sizes are in elements (``H * W * C``) and become bits with a
+word length. A network with branches is cut only where a single tensor crosses; ResNet-18 and MobileNetV2 at
+the end of each stage.
 """
 
 from __future__ import annotations
@@ -42,6 +44,8 @@ class Layer:
     """multiply-accumulates since the cut before [MAC]"""
     output_elements: int
     """size of the tensor that crosses this cut [elements]"""
+    parameters: int = 0
+    """trainable numbers, weights and biases, since the cut before"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +64,8 @@ class Cuts:
     """work after the cut [MAC]; 0 at index K"""
     bits: NDArray[np.float64]
     """size of the tensor sent [bit]; 0 at index K"""
+    device_parameters: NDArray[np.float64]
+    """trainable numbers before the cut, never decreasing; 0 at index 0"""
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,7 @@ class Network:
             raise ValueError(f"word_bits must be at least 1 bit per element, not {word_bits}")
         names = ("input", *(layer.name for layer in self.layers))
         device = np.cumsum([0, *(layer.macs for layer in self.layers)], dtype=np.int64)
+        parameters = np.cumsum([0, *(layer.parameters for layer in self.layers)], dtype=np.int64)
         sent = np.array([self.input_elements, *(layer.output_elements for layer in self.layers[:-1]), 0])
         keep = _strict_minima(sent) if useful else np.arange(len(sent))
         return Cuts(
@@ -106,6 +113,7 @@ class Network:
             device_macs=device[keep].astype(np.float64),
             server_macs=(device[-1] - device[keep]).astype(np.float64),
             bits=sent[keep].astype(np.float64) * word_bits,
+            device_parameters=parameters[keep].astype(np.float64),
         )
 
 
@@ -121,12 +129,22 @@ class _VanishedError(Exception):
 
 @dataclass
 class _Trace:
-    """A feature map's shape on its way through a network, and the MACs since the last cut."""
+    """A feature map's shape on its way through a network, and the MACs and parameters since the last cut."""
 
     channels: int
     height: int
     width: int
     macs: int = 0
+    parameters: int = 0
+
+    def branch(self) -> _Trace:
+        """The same shape with nothing counted, for a path beside this one."""
+        return replace(self, macs=0, parameters=0)
+
+    def add(self, branch: _Trace) -> None:
+        """Add what a path beside this one has counted."""
+        self.macs += branch.macs
+        self.parameters += branch.parameters
 
 
 def _extent(size: int, kernel: int, stride: int, pad: _Pad) -> int:
@@ -138,10 +156,12 @@ def _extent(size: int, kernel: int, stride: int, pad: _Pad) -> int:
 
 
 def _conv(t: _Trace, out: int, kernel: _Kernel, stride: int = 1, pad: _Pad = None, groups: int = 1) -> None:
-    """Convolve to `out` channels."""
+    """Convolve to `out` channels, with biases."""
     kh, kw = (kernel, kernel) if isinstance(kernel, int) else kernel
     t.height, t.width = _extent(t.height, kh, stride, pad), _extent(t.width, kw, stride, pad)
-    t.macs += t.height * t.width * out * (t.channels // groups) * kh * kw
+    weights = out * (t.channels // groups) * kh * kw
+    t.macs += t.height * t.width * weights
+    t.parameters += weights + out
     t.channels = out
 
 
@@ -156,8 +176,10 @@ def _adapt(t: _Trace, size: int) -> None:
 
 
 def _fc(t: _Trace, units: int) -> None:
-    """Connect all elements to `units` outputs."""
-    t.macs += t.channels * t.height * t.width * units
+    """Connect all elements to `units` outputs, with biases."""
+    weights = t.channels * t.height * t.width * units
+    t.macs += weights
+    t.parameters += weights + units
     t.channels, t.height, t.width = units, 1, 1
 
 
@@ -165,12 +187,12 @@ def _residual(t: _Trace, channels: int, stride: int, blocks: int) -> None:
     """One ResNet stage of two-convolution blocks, with a 1x1 shortcut where the shape changes."""
     for first in (True,) + (False,) * (blocks - 1):
         step = stride if first else 1
-        shortcut = replace(t, macs=0)
+        shortcut = t.branch()
         if step != 1 or t.channels != channels:
             _conv(shortcut, channels, 1, step)
         _conv(t, channels, 3, step)
         _conv(t, channels, 3)
-        t.macs += shortcut.macs
+        t.add(shortcut)
 
 
 def _inverted(t: _Trace, expansion: int, channels: int, blocks: int, stride: int) -> None:
@@ -186,10 +208,10 @@ def _inverted(t: _Trace, expansion: int, channels: int, blocks: int, stride: int
 def _fire(t: _Trace, squeeze: int, expand: int) -> None:
     """One SqueezeNet module: squeeze 1x1, then 1x1 and 3x3 side by side, joined."""
     _conv(t, squeeze, 1)
-    side = replace(t, macs=0)
+    side = t.branch()
     _conv(side, expand, 1)
     _conv(t, expand, 3)
-    t.macs += side.macs
+    t.add(side)
     t.channels += side.channels
 
 
@@ -252,8 +274,9 @@ class _Builder:
             except _VanishedError:
                 return None
             if name:
-                layers.append(Layer(name, trace.macs, trace.channels * trace.height * trace.width))
-                trace.macs = 0
+                elements = trace.channels * trace.height * trace.width
+                layers.append(Layer(name, trace.macs, elements, trace.parameters))
+                trace = trace.branch()
         return tuple(layers)
 
 
@@ -295,6 +318,13 @@ _VGG16 = _Builder("vgg16", 3, (224, 224), (  # torchvision's: pooled or repeated
     ("conv11", _conv, 512, 3), ("conv12", _conv, 512, 3), ("conv13", _conv, 512, 3), ("pool5", _pool, 2, 2),
     ("", _adapt, 7), ("fc1", _fc, 4096), ("fc2", _fc, 4096), ("fc3", _fc, 1000),
 ))
+_VGG12 = _Builder("vgg12", 3, (32, 32), (  # each pool is counted with the convolution before it
+    ("conv1", _conv, 64, 3), ("", _conv, 64, 3), ("conv2", _pool, 2, 2),
+    ("conv3", _conv, 128, 3), ("", _conv, 128, 3), ("conv4", _pool, 2, 2),
+    ("conv5", _conv, 256, 3), ("conv6", _conv, 256, 3), ("", _conv, 256, 3), ("conv7", _pool, 2, 2),
+    ("conv8", _conv, 512, 3), ("conv9", _conv, 512, 3), ("", _conv, 512, 3), ("conv10", _pool, 2, 2),
+    ("fc1", _fc, 512), ("fc2", _fc, 10),
+))
 _NIN = _Builder("nin", 3, (32, 32), (  # each pool is counted with the convolution before it
     ("conv1", _conv, 192, 5), ("cccp1", _conv, 160, 1), ("", _conv, 96, 1), ("cccp2", _pool, 3, 2, None),
     ("conv2", _conv, 192, 5), ("cccp3", _conv, 192, 1), ("", _conv, 192, 1), ("cccp4", _pool, 3, 2, None),
@@ -306,7 +336,7 @@ _DS_CNN = _Builder("ds-cnn", 1, (49, 10), (  # the small model: 49 frames of 10 
 ))
 # fmt: on
 
-_ALL = (_RESNET18, _TINY_YOLOV2, _MOBILENETV2, _ALEXNET, _SQUEEZENET11, _VGG16, _NIN, _DS_CNN)
+_ALL = (_RESNET18, _TINY_YOLOV2, _MOBILENETV2, _ALEXNET, _SQUEEZENET11, _VGG16, _VGG12, _NIN, _DS_CNN)
 NETWORKS: Mapping[str, Callable[..., Network]] = MappingProxyType({builder.name: builder for builder in _ALL})
 """Builder of each known network, called with an input size as in `build_network`."""
 

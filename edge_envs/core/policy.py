@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib import import_module
+from types import ModuleType
 from typing import Any, Protocol
 
 import gymnasium as gym
@@ -33,6 +35,21 @@ class Policy(Protocol):
 
 BaselineFactory = Callable[[EdgeEnv | EdgeVectorEnv, int], Policy]
 """Builds a baseline for an environment and a seed; the environment's state is there for it to look at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """A comparison scheme that takes a part away from the system: a baseline, in an environment with other options.
+
+    To play it, make the environment with `options` over one's own and in it the baseline `policy`.
+    """
+
+    policy: str
+    """name of the baseline"""
+    options: Mapping[str, Any]
+    """the environment's options that make the difference"""
+    meaning: str
+    """what is compared, in a few words"""
 
 
 class ConstantPolicy:
@@ -85,10 +102,29 @@ def shell_of(env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any]) -> EdgeEnv | Edg
 
 def baselines_of(env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any]) -> Mapping[str, BaselineFactory]:
     """The baselines that the environment's wing ships for its configuration, by name."""
-    env = shell_of(env)
-    wing = type(env.system).__module__.rpartition(".")[0]
-    found: Mapping[str, BaselineFactory] = import_module(f"{wing}.baselines").available(env.system)
+    system = shell_of(env).system
+    found: Mapping[str, BaselineFactory] = _baselines_module(system).available(system)
     return found
+
+
+def schemes_of(env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any]) -> Mapping[str, Scheme]:
+    """The comparison schemes that the environment's wing has for its configuration, by name; most wings have none.
+
+    Raises:
+        RuntimeError: the wing has a baseline of a scheme's name.
+    """
+    system = shell_of(env).system
+    module = _baselines_module(system)
+    # A module may have that name there.
+    schemes = getattr(module, "schemes", None)
+    found: Mapping[str, Scheme] = schemes(system) if callable(schemes) else {}
+    for name in sorted(found.keys() & module.available(system).keys()):
+        raise RuntimeError(f"{module.__name__} calls both a baseline and a scheme {name!r}; rename one")
+    return found
+
+
+def _baselines_module(system: object) -> ModuleType:
+    return import_module(f"{type(system).__module__.rpartition('.')[0]}.baselines")
 
 
 def make_baseline(name: str, env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any], seed: int = 0) -> Policy:
@@ -105,6 +141,12 @@ def make_baseline(name: str, env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any], 
     env = shell_of(env)
     known = baselines_of(env)
     if name not in known:
+        scheme = schemes_of(env).get(name)
+        if scheme is not None:
+            raise ValueError(
+                f"policy={name!r} is a scheme, not a baseline: play {scheme.policy!r} in an environment with "
+                f"{', '.join(f'{key}={value!r}' for key, value in scheme.options.items())}"
+            )
         raise ValueError(
             f"policy={name!r} does not exist for {type(env.system).__name__}; {nearest(name, list(known))}"
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -75,6 +77,7 @@ SPECS = [
     *NETWORKS,
     *(row[0] for row in USEFUL),
     "vgg16@32",
+    "vgg12@48",
     "tiny-yolov2@100x75",
     "squeezenet1.1@97",
     "nin@30",
@@ -133,6 +136,76 @@ def test_ds_cnn_by_hand() -> None:
     assert network.input_elements == 490
 
 
+def total_parameters(name: str) -> int:
+    return sum(layer.parameters for layer in build_network(name).layers)
+
+
+@pytest.mark.parametrize(
+    ("name", "published", "normalised"),
+    [  # torchvision's totals and, per network, the channels that it normalises: two numbers each where we have a bias
+        ("alexnet", 61_100_840, 0),
+        ("vgg16", 138_357_544, 0),
+        ("squeezenet1.1", 1_235_496, 0),
+        ("resnet18", 11_689_512, 64 + 4 * 64 + 5 * (128 + 256 + 512)),
+        ("mobilenetv2", 3_504_872, 17_056),
+    ],
+)
+def test_parameters_are_the_published_ones(name: str, published: int, normalised: int) -> None:
+    assert total_parameters(name) == published - 2 * normalised + normalised
+
+
+def test_normalised_channels_of_mobilenetv2_by_hand() -> None:
+    channels = 32 + 32 + 16 + 1280  # the first convolution, the stage without expansion, the last convolution
+    width = 16
+    for out, blocks in [(24, 2), (32, 3), (64, 4), (96, 3), (160, 3), (320, 1)]:
+        for _ in range(blocks):
+            channels += 6 * width + 6 * width + out
+            width = out
+    assert channels == 17_056
+
+
+def test_parameters_of_chains_by_hand() -> None:
+    yolo = [3, 16, 32, 64, 128, 256, 512, 1024, 1024]
+    by_hand = sum(9 * ci * co + co for ci, co in pairwise(yolo)) + 1024 * 125 + 125
+    assert total_parameters("tiny-yolov2") == by_hand
+    nin = [(5, 3, 192), (1, 192, 160), (1, 160, 96), (5, 96, 192), (1, 192, 192), (1, 192, 192)]
+    nin += [(3, 192, 192), (1, 192, 192), (1, 192, 10)]
+    expected = [k * k * ci * co + co for k, ci, co in nin]
+    assert [layer.parameters for layer in build_network("nin").layers] == expected
+    depthwise_and_pointwise = 64 * (9 + 1) + 64 * (64 + 1)
+    expected = [64 * (10 * 4 + 1), *[depthwise_and_pointwise] * 4, 0, 12 * (64 + 1)]
+    assert [layer.parameters for layer in build_network("ds-cnn").layers] == expected
+
+
+def test_parameters_of_side_branches_are_counted_once() -> None:
+    layers = {layer.name: layer for layer in build_network("squeezenet1.1").layers}
+    assert layers["fire2"].parameters == (64 * 16 + 16) + (16 * 64 + 64) + (9 * 16 * 64 + 64)
+    assert layers["pool5"].parameters == 0
+    layers = {layer.name: layer for layer in build_network("resnet18").layers}
+    convolutions = 9 * 64 * 128 + 3 * 9 * 128 * 128
+    assert layers["l2.1"].parameters == convolutions + 4 * 128 + (64 * 128 + 128)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenetv2", "alexnet", "squeezenet1.1", "vgg16", "nin", "ds-cnn"])
+def test_parameters_do_not_depend_on_the_input(name: str) -> None:
+    native, other = build_network(name).layers, build_network(name, (120, 77)).layers
+    assert [layer.parameters for layer in other] == [layer.parameters for layer in native]
+
+
+def test_vgg12_rows() -> None:
+    network = build_network("vgg12")
+    outputs = [65536, 16384, 32768, 8192, 16384, 16384, 4096, 8192, 8192, 2048, 512, 10]
+    parameters = [1792, 36928, 73856, 147584, 295168, 590080, 590080, 1180160, 2359808, 2359808, 1049088, 5130]
+    assert network.name == "vgg12@32"
+    assert [layer.output_elements for layer in network.layers] == outputs
+    assert [layer.parameters for layer in network.layers] == parameters
+    convs = [(32, 3, 64), (32, 64, 64), (16, 64, 128), (16, 128, 128), (8, 128, 256), (8, 256, 256), (8, 256, 256)]
+    convs += [(4, 256, 512), (4, 512, 512), (4, 512, 512)]  # side before the pool, channels in, channels out
+    by_hand = [9 * side**2 * ci * co for side, ci, co in convs] + [2048 * 512, 512 * 10]
+    assert [layer.macs for layer in network.layers] == by_hand
+    assert build_network("vgg12", 64).layers[10].parameters == 4 * 2048 * 512 + 512
+
+
 def test_nin_has_one_layer_per_convolution() -> None:
     expected = [  # MACs, elements after the pool that follows, at 32x32
         (1024 * 192 * 75, 32 * 32 * 192),
@@ -171,12 +244,14 @@ def test_all_cuts_account_for_all_work(spec: str) -> None:
     assert cuts.names == ("input", *(layer.name for layer in network.layers))
     assert len(set(cuts.names)) == last + 1
     assert all(layer.macs >= 0 and layer.output_elements > 0 for layer in network.layers)
-    for array in (cuts.device_macs, cuts.server_macs, cuts.bits):
+    for array in (cuts.device_macs, cuts.server_macs, cuts.bits, cuts.device_parameters):
         assert array.shape == (last + 1,)
         assert array.dtype == np.float64
     assert np.all(np.diff(cuts.device_macs) >= 0)
     np.testing.assert_array_equal(cuts.device_macs + cuts.server_macs, network.total_macs)
-    assert (cuts.device_macs[0], cuts.server_macs[-1], cuts.bits[-1]) == (0, 0, 0)
+    assert (cuts.device_macs[0], cuts.server_macs[-1], cuts.bits[-1], cuts.device_parameters[0]) == (0, 0, 0, 0)
+    np.testing.assert_array_equal(np.diff(cuts.device_parameters), [layer.parameters for layer in network.layers])
+    assert all((layer.parameters > 0) == (layer.macs > 0) for layer in network.layers)
     assert cuts.bits[0] == 8 * network.input_elements
     assert np.all(cuts.bits[:-1] > 0)
 
@@ -189,6 +264,7 @@ def assert_useful_cuts_are_the_front(network: Network) -> None:
     np.testing.assert_array_equal(useful.device_macs, every.device_macs[front])
     np.testing.assert_array_equal(useful.server_macs, every.server_macs[front])
     np.testing.assert_array_equal(useful.bits, every.bits[front])
+    np.testing.assert_array_equal(useful.device_parameters, every.device_parameters[front])
     assert {0, total[-1]} <= set(front)
     assert np.all(np.diff(useful.bits) < 0)
     # No cut at all beats a kept one with strictly less work and no more to send.
@@ -208,7 +284,7 @@ def test_useful_cuts_are_the_front(spec: str) -> None:
 def test_useful_cuts_are_the_front_of_random_chains(seed: int) -> None:
     rng = np.random.default_rng(seed)  # small ranges, so that ties in work and in size are common
     draws = zip(rng.integers(0, 3, 12).tolist(), rng.integers(1, 9, 12).tolist(), strict=True)
-    layers = tuple(Layer(f"layer{i}", macs, size) for i, (macs, size) in enumerate(draws))
+    layers = tuple(Layer(f"layer{i}", macs, size, 10**i) for i, (macs, size) in enumerate(draws))
     assert_useful_cuts_are_the_front(Network("random", int(rng.integers(1, 12)), layers))
 
 
@@ -273,6 +349,7 @@ def test_sizes_and_names(name: str) -> None:
         ("squeezenet1.1", 17),
         ("tiny-yolov2", 32),
         ("vgg16", 32),
+        ("vgg12", 16),
         ("resnet18", 1),
         ("ds-cnn", 1),
     ],

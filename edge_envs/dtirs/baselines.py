@@ -1,0 +1,211 @@
+"""Comparison schemes: constants, the paper's, searches of each frame, and schemes that leave a component out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from edge_envs.core.env import EdgeEnv, EdgeVectorEnv
+from edge_envs.core.policy import BaselineFactory, ConstantPolicy, Policy, RandomPolicy, Scheme
+from edge_envs.dtirs import alternating, model, search
+from edge_envs.dtirs.config import EPISODE, FIXED, Parameters
+from edge_envs.dtirs.model import State
+from edge_envs.dtirs.system import DTIRSSystem
+
+Env = EdgeEnv | EdgeVectorEnv
+Rule = Callable[[Parameters, State, Generator], NDArray[np.int64]]
+"""Chooses the cuts (K,) of the frame to come in a sketch of one world."""
+
+SEARCH_FRAMES, SEARCH_FRAMES_MANY, SEARCH_PASSES = 48, 16, 3
+"""Frames of the search for cuts that never change, fewer for many devices, and its passes; chosen."""
+FRAME_FIELDS = (
+    "front_flop", "back_flop", "speed_flop_s", "capacity_flop_s", "backlog_flop", "gain_down", "gain_up", "choice",
+)  # fmt: skip
+"""What the value of a cut depends on, at given phases."""
+PHASE_FIELDS = ("channel", "gram_down", "gram_up", "phase", "normals", "relaxation", "phase_value")
+"""What new phases depend on, beside that."""
+
+
+def available(system: DTIRSSystem) -> Mapping[str, BaselineFactory]:
+    """Baselines for the system's configuration, by name."""
+    last = len(system.cut_numbers) - 1
+    found: dict[str, BaselineFactory] = {
+        "random": random_cuts, "first-cut": partial(constant, 0), "last-cut": partial(constant, last),
+        "best-common": BestCommon, "best-static": BestStatic, "price": partial(FramePolicy, price),
+        "ga": partial(FramePolicy, genetic), "admm": partial(FramePolicy, admm),
+        "proposed": partial(FramePolicy, partial(algorithm_5, False)),
+        "proposed-safe": partial(FramePolicy, partial(algorithm_5, True)),
+        "bcd": partial(FramePolicy, descent),
+    }  # fmt: skip
+    return found
+
+
+def schemes(system: DTIRSSystem) -> Mapping[str, Scheme]:
+    """Schemes that are a baseline in an environment which leaves out or changes a component."""
+    config = system.config
+    last, best = "last-cut", "proposed"
+    offload = {"first_cut": 0} if config.model == "extended" else {}
+    silent = {"bits_downlink": 0.0, "bits_uplink": 0.0} if config.model == "printed" else {}
+    passes = {"phase_passes": 3, "twins": "optimal"}
+    found = {
+        "no-irs": Scheme(best, {"irs": False, "phase_passes": 0}, "Algorithm 5 over the blocked direct path"),
+        "no-dt": Scheme(best, {"twins": "none"}, "Algorithm 5 without twins"),
+        "random-phase": Scheme(best, {"phase": "random", "phase_passes": 0}, "Algorithm 5, IRS not optimised"),
+        "admm-equal": Scheme("admm", {"power": "equal"}, "the paper's ADMM hybrid, which shares the power evenly"),
+        "full-local": Scheme(last, {**silent, "twins": "none"}, "every layer on the device, nothing sent"),
+        "safeguarded": Scheme("proposed-safe", passes, "safeguarded alternation, best twins, phases for delay"),
+    }
+    if offload:
+        found["full-offload"] = Scheme("first-cut", {**offload, "twins": "none"}, "the raw input sent, all at the AP")
+    return found
+
+
+def _system(env: Env) -> DTIRSSystem:
+    system = env.system
+    assert isinstance(system, DTIRSSystem)
+    return system
+
+
+def random_cuts(env: Env, seed: int) -> Policy:
+    """Evenly random cuts. Sees nothing."""
+    return RandomPolicy(env.system.action_space, seed)
+
+
+def constant(index: int, env: Env, seed: int) -> Policy:
+    """The same cut for all devices, always. Sees nothing."""
+    del seed
+    return ConstantPolicy(np.full(_system(env).members, index, dtype=np.int64))
+
+
+def price(p: Parameters, sketch: State, rng: Generator) -> NDArray[np.int64]:
+    """Answers to the prices of power and pool, from the best common cut, as long as the objective falls."""
+    del rng
+    common, _ = search.best_common(p, sketch)
+    return search.alternate_prices(p, sketch, common, safeguard=True)[0]
+
+
+def descent(p: Parameters, sketch: State, rng: Generator) -> NDArray[np.int64]:
+    """Block descent over the cuts, from several starts: the upper bar."""
+    del rng
+    return search.block_descent(p, sketch)[0]
+
+
+def genetic(p: Parameters, sketch: State, rng: Generator) -> NDArray[np.int64]:
+    """The paper's GA hybrid."""
+    return search.genetic(p, sketch, rng)
+
+
+def admm(p: Parameters, sketch: State, rng: Generator) -> NDArray[np.int64]:
+    """The paper's ADMM hybrid."""
+    return search.admm(p, sketch, rng)
+
+
+def algorithm_5(safeguard: bool, p: Parameters, sketch: State, rng: Generator) -> NDArray[np.int64]:
+    """The paper's proposed scheme, Algorithm 5 from a random start; with the safeguard and weighted phases, ours."""
+    return alternating.algorithm_5(p, sketch, rng, safeguard=safeguard, weighted=safeguard).cuts
+
+
+class FramePolicy:
+    """Applies a rule to every frame. Sees all of the frame to come: channels, speeds, works, the pool."""
+
+    def __init__(self, rule: Rule, env: Env, seed: int) -> None:
+        self._rule, self._env = rule, env
+        system = _system(env)
+        self._parameters = system.parameters
+        self._sketch = system.allocate(1)
+        self._rng = np.random.default_rng(seed)
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[NDArray[Any], Any]:
+        """Cuts for every world of the environment."""
+        del episode_start, deterministic
+        cuts = []
+        for row in range(len(self._env.state.level)):
+            copy_world(self._env.state, row, self._sketch)
+            cuts.append(self._rule(self._parameters, self._sketch, self._rng).copy())
+        batch = np.array(cuts)
+        return (batch if np.ndim(observation) == 2 else batch[0]), state
+
+
+def copy_world(source: State, row: int, sketch: State) -> None:
+    """Copy what a rule looks at into a sketch of one world, which rules are free to change."""
+    for name in (*FRAME_FIELDS, *PHASE_FIELDS):
+        getattr(sketch, name)[0] = getattr(source, name)[row]
+
+
+class BestCommon:
+    """The best of the cuts that never change and are the same for all devices, by simulation. Sees nothing."""
+
+    def __init__(self, env: Env, seed: int) -> None:
+        system = _system(env)
+        p = system.parameters
+        frames = _Frames(system, seed, None)
+        totals = [frames.value(np.full(p.num_devices, c, dtype=np.int64)) for c in range(len(p.cut_numbers))]
+        self._cuts = np.full(p.num_devices, int(np.argmin(totals)), dtype=np.int64)
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[NDArray[Any], Any]:
+        """The same cuts, once per observation of a batch."""
+        return ConstantPolicy(self._cuts).predict(observation, state, episode_start, deterministic)
+
+
+class BestStatic:
+    """The best cuts that never change, one per device, for the devices that an episode has.
+
+    Fitted by block descent on simulated frames with these devices, their places, loads and the pool drawn anew. Sees
+    the devices' own speeds and works. Where devices change with every frame, it is the best common cut.
+    """
+
+    def __init__(self, env: Env, seed: int) -> None:
+        self._env, self._system, self._seed = env, _system(env), seed
+        self._known: dict[bytes, NDArray[np.int64]] = {}
+        self._common = BestCommon(env, seed)
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[NDArray[Any], Any]:
+        """The constants of each world's devices."""
+        if self._system.parameters.devices not in (EPISODE, FIXED):
+            return self._common.predict(observation, state, episode_start, deterministic)
+        batch = np.array([self._cuts(row) for row in range(len(self._env.state.level))])
+        return (batch if np.ndim(observation) == 2 else batch[0]), state
+
+    def _cuts(self, row: int) -> NDArray[np.int64]:
+        draws = self._env.state.device_draws[row]
+        key = draws.tobytes()
+        if key not in self._known:
+            frames = _Frames(self._system, self._seed, draws)
+            self._known[key] = frames.descend(self._common.predict(np.zeros(1))[0])
+        return self._known[key]
+
+
+class _Frames:
+    """Simulated frames, all with the devices of `draws` (K, M + 3) if given, for cuts that never change."""
+
+    def __init__(self, system: DTIRSSystem, seed: int, draws: NDArray[np.float64] | None) -> None:
+        frames = SEARCH_FRAMES if system.members < search.MANY_DEVICES else SEARCH_FRAMES_MANY
+        drawn = system.config if draws is None else system.config.replace(devices="episode")
+        self._p, self._state = drawn.kernel(), system.allocate(frames)
+        rngs = [np.random.default_rng([search.SEARCH_STREAM, seed, row]) for row in range(frames)]
+        for row, rng in enumerate(rngs):
+            model.draw(self._state, row, rng)
+            if draws is not None:
+                model.impose_devices(self._p, self._state, row, draws)
+            model.begin_episode(self._p, self._state, row)
+
+    def value(self, cuts: NDArray[np.int64]) -> float:
+        """Mean objective of constant cuts (K,) [s]."""
+        return float(search.FAST_MEAN(self._p, self._state, cuts))
+
+    def descend(self, start: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Block descent from `start`; returns the cuts (K,)."""
+        cuts = start.copy()
+        search.FAST_DESCEND_CONSTANT(self._p, self._state, cuts, SEARCH_PASSES)
+        return cuts

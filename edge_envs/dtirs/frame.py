@@ -1,0 +1,213 @@
+"""One frame of a batch, compiled: allocate, account, advance, encode."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_envs.core.compiled import kernel, kernel_part
+from edge_envs.core.system import Metric
+from edge_envs.dtirs import allocation, pool, power
+from edge_envs.dtirs.config import OPTIMAL, SDR, Parameters
+from edge_envs.dtirs.links import RECIPROCAL
+from edge_envs.dtirs.model import COMPUTE_BOUND, OBJECTIVE, POOL, PRICE, State, advance
+
+METRICS = (
+    Metric("objective_s", "s", "objective (18): the sum of all delays, the price of leakage and the weighted loss"),
+    Metric("delay_s", "s", "sum of the devices' delays, eq. (9) with what the extended model adds"),
+    Metric("delay_downlink_s", "s", "sum of the downlink delays, eq. (11)"),
+    Metric("delay_uplink_s", "s", "sum of the uplink delays of the features, eq. (14)"),
+    Metric("delay_compute_s", "s", "sum of the computing delays before the cut, eq. (15)"),
+    Metric("delay_back_end_s", "s", "sum of the AP's computing delays behind the cut, and of the waits for it"),
+    Metric("delay_sync_s", "s", "sum of the uploads of weights to the twins"),
+    Metric("leakage_s", "s", "price of what the features reveal"),
+    Metric("delay_max_s", "s", "largest delay of a device"),
+    Metric("mean_cut", "layers", "mean number of layers before the cut"),
+    Metric("local_share", "-", "part of the devices that compute all layers themselves"),
+    Metric("twin_share", "-", "part of the devices that compute on their twin"),
+    Metric("power_w", "W", "sum of the downlink powers"),
+    Metric("power_max_w", "W", "largest downlink power of a device"),
+    Metric("pool_level", "-", "speed of the AP's processor over its nominal one"),
+    Metric("backlog_s", "s", "time that the AP needs for what earlier frames left"),
+    Metric("energy_j", "J", "computing energy kappa f^2 C of the devices that compute, and all uplink energy"),
+    Metric("phase_gap", "-", "part by which the phases' gain may be below that of the best phases, by the relaxation"),
+    Metric("twin_gap", "-", "part by which the computing delay may be above the best twin choice, by duality"),
+    Metric("rate_violations", "devices", "devices with an uplink below rate_min_bit_s, (25)"),
+    Metric("deadline_violations", "devices", "devices that compute longer than T_max, (26)"),
+    Metric(
+        "certificate", "-", "largest of: proven gap of the relaxation, KKT residuals of powers and of the pool", "max"
+    ),
+)
+(
+    OBJECTIVE_OF, DELAY, DOWNLINK, UPLINK, COMPUTE, BACK_END, SYNC, LEAKAGE, DELAY_MAX, MEAN_CUT, LOCAL_SHARE,
+    TWIN_SHARE, POWER, POWER_MAX, LEVEL, BACKLOG, ENERGY, PHASE_GAP, TWIN_GAP, RATE_MISSED, DEADLINE_MISSED,
+    CERTIFICATE,
+) = range(len(METRICS))  # fmt: skip
+MEMBER_METRICS = (
+    "cut", "delay_s", "delay_downlink_s", "delay_uplink_s", "delay_compute_s", "delay_back_end_s", "delay_sync_s",
+    "twin", "power_w", "boost_flop_s", "back_end_flop_s", "gain_downlink", "gain_uplink",
+)  # fmt: skip
+"""Numbers per device of a step; the layers of the kernel's member array after the reward."""
+OBSERVATION_LIMIT = 8.0
+GAIN_CENTRE, GAIN_SCALE = 5.0, 2.0
+"""Middle and spread of ln(gain / noise) in the default system, for its observation."""
+
+
+def facts(p: Parameters) -> int:
+    """Numbers per device in the observation."""
+    return 4 if p.uplink == RECIPROCAL else 5
+
+
+def shared_facts(p: Parameters) -> int:
+    """Numbers of the observation that all devices share."""
+    return 2 if p.backlog else 1
+
+
+@kernel
+def limited(value: float) -> float:
+    """A value within the observation's limits."""
+    return min(max(value, -OBSERVATION_LIMIT), OBSERVATION_LIMIT)
+
+
+@kernel_part
+def encode(p: Parameters, s: State, row: int, observation: NDArray[np.float32]) -> None:
+    """Each device's gains, speed, work and last cut; then the pool's level and, if there is one, the backlog."""
+    at = 0
+    middle, half = 0.5 * (p.layer_flop_max + p.layer_flop_min), 0.5 * (p.layer_flop_max - p.layer_flop_min)
+    for k in range(p.num_devices):
+        observation[row, at] = limited((math.log(s.gain_down[row, k] / p.noise_w) - GAIN_CENTRE) / GAIN_SCALE)
+        at += 1
+        if p.uplink != RECIPROCAL:
+            observation[row, at] = limited((math.log(s.gain_up[row, k] / p.noise_w) - GAIN_CENTRE) / GAIN_SCALE)
+            at += 1
+        observation[row, at] = 2.0 * s.speed_flop_s[row, k] / p.speed_max_flop_s - 1.0
+        work = (s.layer_flop[row, k] - middle) / half * math.sqrt(float(p.num_layers)) if half > 0.0 else 0.0
+        observation[row, at + 1] = limited(work)
+        observation[row, at + 2] = 2.0 * s.choice[row, k] / (len(p.cut_numbers) - 1.0) - 1.0
+        at += 3
+    observation[row, at] = limited(math.log(s.capacity_flop_s[row] / p.pool_flop_s))
+    if p.backlog:
+        observation[row, at + 1] = math.tanh(s.backlog_flop[row] / (s.capacity_flop_s[row] * p.frame_s))
+
+
+@kernel_part
+def account(
+    p: Parameters, s: State, row: int, reference_s: float, reward: NDArray[np.float64], member: NDArray[np.float64],
+    metrics: NDArray[np.float64],
+) -> None:  # fmt: skip
+    """Delays, energies and violations of the frame just allocated, and the reward: the part of the reference saved."""
+    w = s.work
+    users = p.num_devices
+    wait = allocation.waiting_time(p, s, row)
+    served = 0.0
+    for k in range(users):
+        c = s.choice[row, k]
+        down = power.transmit_delay(w.gain_per_w[k], w.nat_seconds[k], w.power_w[k])
+        up = p.bits_up[c] * w.up_s[k]
+        compute = w.front_flop[k] / (w.speed_flop_s[k] + w.boost_flop_s[k])
+        back = w.back_flop[k] / w.back_end_flop_s[k] + wait if w.back_flop[k] > 0.0 else 0.0
+        sync = 0.0
+        if w.twin[k]:
+            sync = w.sync_s[k]
+            back += w.twin_cost_s[k] - w.sync_s[k]
+            served += w.front_flop[k] * w.boost_flop_s[k] / (w.speed_flop_s[k] + w.boost_flop_s[k])
+        else:
+            cycles = w.front_flop[k] / p.flop_per_cycle
+            metrics[row, ENERGY] += p.energy_coefficient * (w.speed_flop_s[k] / p.flop_per_cycle) ** 2 * cycles
+        served += w.back_flop[k]
+        total = down + up + compute + back + sync
+        metrics[row, ENERGY] += p.power_uplink_w * (up + sync)
+        metrics[row, DOWNLINK] += down
+        metrics[row, UPLINK] += up
+        metrics[row, COMPUTE] += compute
+        metrics[row, BACK_END] += back
+        metrics[row, SYNC] += sync
+        metrics[row, DELAY] += total
+        metrics[row, LEAKAGE] += p.leakage_s[c]
+        metrics[row, DELAY_MAX] = max(metrics[row, DELAY_MAX], total)
+        metrics[row, MEAN_CUT] += p.cut_numbers[c] / users
+        metrics[row, TWIN_SHARE] += w.twin[k] / users
+        metrics[row, LOCAL_SHARE] += (p.cut_numbers[c] == p.num_layers and not w.twin[k]) / users
+        metrics[row, POWER] += w.power_w[k]
+        metrics[row, POWER_MAX] = max(metrics[row, POWER_MAX], w.power_w[k])
+        metrics[row, RATE_MISSED] += p.rate_min_bit_s * w.up_s[k] > 1.0
+        metrics[row, DEADLINE_MISSED] += compute > p.compute_delay_max_s * (1.0 + 1e-12)
+        gain = (reference_s / users - total - p.leakage_s[c] - p.loss_s / users) / reference_s
+        member[0, row, k] = gain
+        reward[row] += gain
+        report_member(p, s, row, k, (total, down, up, compute, back, sync), member)
+    metrics[row, OBJECTIVE_OF] = w.solution[OBJECTIVE]
+    metrics[row, LEVEL] = s.capacity_flop_s[row] / p.pool_flop_s
+    metrics[row, BACKLOG] = wait
+    certify(p, s, row, metrics)
+    if p.backlog:
+        left = s.backlog_flop[row] + served - s.capacity_flop_s[row] * p.frame_s
+        s.backlog_flop[row] = max(left, 0.0)
+
+
+@kernel_part
+def report_member(
+    p: Parameters, s: State, row: int, k: int, delays: tuple[float, float, float, float, float, float],
+    member: NDArray[np.float64],
+) -> None:  # fmt: skip
+    """One device's numbers, in the order of `MEMBER_METRICS`, after its reward."""
+    member[1, row, k] = p.cut_numbers[s.choice[row, k]]
+    for i in range(6):
+        member[2 + i, row, k] = delays[i]
+    member[8, row, k] = s.work.twin[k]
+    member[9, row, k] = s.work.power_w[k]
+    member[10, row, k] = s.work.boost_flop_s[k]
+    member[11, row, k] = s.work.back_end_flop_s[k]
+    member[12, row, k] = s.gain_down[row, k]
+    member[13, row, k] = s.gain_up[row, k]
+
+
+@kernel_part
+def certify(p: Parameters, s: State, row: int, metrics: NDArray[np.float64]) -> None:
+    """The frame's certificates: gap of the relaxation, KKT residuals, and how far phases and twins may be from best."""
+    w = s.work
+    worst = pool.pool_residual(
+        w.front_flop, w.back_flop, w.speed_flop_s, w.twin, s.capacity_flop_s[row], w.boost_flop_s, w.back_end_flop_s,
+        w.solution[POOL],
+    )  # fmt: skip
+    if not p.equal_power:
+        residual = power.power_residual(
+            w.gain_per_w, w.nat_seconds, p.power_total_w, p.power_max_w, w.power_w, w.solution[PRICE]
+        )
+        worst = max(worst, residual)
+    if p.irs and p.phase == SDR:
+        worst = max(worst, s.relaxation[row, 1])
+        bound = s.relaxation[row, 0] * (1.0 + s.relaxation[row, 1])
+        metrics[row, PHASE_GAP] = 1.0 - s.phase_value[row] / bound if bound > 0.0 else 0.0
+    if p.twins == OPTIMAL:
+        delay = pool.pool_delay(w.front_flop, w.back_flop, w.speed_flop_s, w.twin, w.boost_flop_s, w.back_end_flop_s)
+        for k in range(p.num_devices):
+            delay += w.twin_cost_s[k] if w.twin[k] else w.front_flop[k] / w.speed_flop_s[k]
+        metrics[row, TWIN_GAP] = max(1.0 - w.solution[COMPUTE_BOUND] / delay, 0.0) if delay > 0.0 else 0.0
+    metrics[row, CERTIFICATE] = worst
+
+
+@kernel
+def run(
+    p: Parameters, s: State, rows: NDArray[np.int64], actions: NDArray[np.int64], reference_s: float,
+    observation: NDArray[np.float32], reward: NDArray[np.float64], member: NDArray[np.float64],
+    metrics: NDArray[np.float64],
+) -> None:  # fmt: skip
+    """Advance `rows` by one frame, whose random numbers were drawn, and report it into zeroed arrays."""
+    for i in range(len(rows)):
+        row = rows[i]
+        for k in range(p.num_devices):
+            s.choice[row, k] = actions[row, k]
+        allocation.solve_all(p, s, row)
+        account(p, s, row, reference_s, reward, member, metrics)
+        advance(p, s, row, False)
+        encode(p, s, row, observation)
+
+
+@kernel
+def encode_all(p: Parameters, s: State, observation: NDArray[np.float32]) -> None:
+    """`encode` every row."""
+    for row in range(len(observation)):
+        encode(p, s, row, observation)

@@ -1,0 +1,132 @@
+"""Downlink power: min sum_k c_k / ln(1 + a_k P_k) in a sum and a box, by Lambert's W in the log domain, (47)-(61)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_envs.core.compiled import kernel
+
+LOG_LARGE, LOG_SMALL = 1.5, -18.0
+"""Bounds of ln z between which W(z) is found by Halley's method on w e^w = z; beyond, there are better forms."""
+MOST_STEPS = 100
+"""Newton steps; a step that leaves the bracket is replaced by a bisection, so this is never reached in practice."""
+
+
+@kernel
+def lambert_w_of_exp(log_z: float) -> float:
+    """Principal Lambert W of z = exp(log_z), without forming z where that would overflow or lose digits."""
+    if log_z == math.inf:
+        return log_z
+    if log_z > LOG_LARGE:
+        w = log_z - math.log(log_z)
+        for _ in range(8):
+            before = w
+            w = w * (1.0 + log_z - math.log(w)) / (1.0 + w)
+            if abs(w - before) <= 1e-16 * w:
+                break
+        return w
+    z = math.exp(log_z)
+    if log_z < LOG_SMALL:
+        return z * (1.0 - z)
+    w = math.log1p(z)
+    w *= 1.0 - math.log1p(w) / (2.0 + w)
+    for _ in range(8):
+        before = w
+        grown = math.exp(w)
+        miss = w * grown - z
+        w -= miss / (grown * (w + 1.0) - (w + 2.0) * miss / (2.0 * w + 2.0))
+        if abs(w - before) <= 1e-16 * w:
+            break
+    return w
+
+
+@kernel
+def log_marginal(gain_per_w: float, nat_seconds: float, power_w: float) -> float:
+    """Log of the delay saved per watt, ln(c a) - t - 2 ln t with t = ln(1 + a P); the log of nu in (52)."""
+    t = math.log1p(gain_per_w * power_w)
+    return math.log(nat_seconds) + math.log(gain_per_w) - t - 2.0 * math.log(t)
+
+
+@kernel
+def power_at_price(gain_per_w: float, nat_seconds: float, log_price: float) -> tuple[float, float]:
+    """Unconstrained power of (61) at a price of power, and its derivative by the log of the price (negative)."""
+    log_z = 0.5 * (math.log(nat_seconds) + math.log(gain_per_w) - log_price) - math.log(2.0)
+    w = lambert_w_of_exp(log_z)
+    return math.expm1(2.0 * w) / gain_per_w, -math.exp(2.0 * w) / gain_per_w * w / (1.0 + w)
+
+
+@kernel
+def allocate_power(
+    gain_per_w: NDArray[np.float64], nat_seconds: NDArray[np.float64], total_w: float, most_w: float,
+    power_w: NDArray[np.float64],
+) -> float:  # fmt: skip
+    """Fill `power_w` (K,) with the optimal powers; returns the log of the price nu [s/W], -inf where none is scarce.
+
+    Users with nothing to receive (c = 0) get no power. The equal share brackets the price: every user wants more than
+    it at the lowest of the users' marginal values there, and less at the highest.
+    """
+    users = len(power_w)
+    active = 0
+    for k in range(users):
+        active += nat_seconds[k] > 0.0
+    if active == 0 or active * most_w <= total_w:
+        for k in range(users):
+            power_w[k] = most_w if nat_seconds[k] > 0.0 else 0.0
+        return -math.inf
+    low, high = math.inf, -math.inf
+    for k in range(users):
+        if nat_seconds[k] > 0.0:
+            value = log_marginal(gain_per_w[k], nat_seconds[k], total_w / active)
+            low, high = min(low, value), max(high, value)
+    log_price = 0.5 * (low + high)
+    for _ in range(MOST_STEPS):
+        spent, slope = 0.0, 0.0
+        for k in range(users):
+            power_w[k] = 0.0
+            if nat_seconds[k] > 0.0:
+                power_w[k], change = power_at_price(gain_per_w[k], nat_seconds[k], log_price)
+                if power_w[k] >= most_w:
+                    power_w[k] = most_w
+                else:
+                    slope += change
+                spent += power_w[k]
+        miss = math.log(spent / total_w)
+        if miss > 0.0:
+            low = log_price
+        else:
+            high = log_price
+        if abs(miss) <= 4e-16 or high - low <= 1e-15 * max(abs(high), 1.0):
+            break
+        following = log_price - miss * spent / slope if slope < 0.0 else low
+        log_price = following if low < following < high else 0.5 * (low + high)
+    if spent > total_w:
+        for k in range(users):
+            power_w[k] *= total_w / spent
+    return log_price
+
+
+@kernel
+def power_residual(
+    gain_per_w: NDArray[np.float64], nat_seconds: NDArray[np.float64], total_w: float, most_w: float,
+    power_w: NDArray[np.float64], log_price: float,
+) -> float:  # fmt: skip
+    """Largest relative violation of the conditions (51) by the powers at a price: stationarity, bounds, budget."""
+    worst, spent = 0.0, 0.0
+    for k in range(len(power_w)):
+        spent += power_w[k]
+        if nat_seconds[k] > 0.0:
+            above = log_marginal(gain_per_w[k], nat_seconds[k], power_w[k]) - log_price
+            # powers at their limit may have been scaled by a rounding error, to keep to the budget
+            worst = max(worst, -above if power_w[k] >= most_w * (1.0 - 1e-12) else abs(above))
+    if log_price == -math.inf:
+        return 0.0 if spent <= total_w * (1.0 + 1e-12) else spent / total_w - 1.0
+    return max(worst, abs(spent / total_w - 1.0))
+
+
+@kernel
+def transmit_delay(gain_per_w: float, nat_seconds: float, power_w: float) -> float:
+    """Delay c / ln(1 + a P) of (46) [s]; none where there is nothing to send."""
+    return nat_seconds / math.log1p(gain_per_w * power_w) if nat_seconds > 0.0 else 0.0

@@ -1,0 +1,144 @@
+"""`DTIRS-v0` as a System: decode the action, solve and advance in the kernel, reward and encode."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from edge_envs.core.compiled import FastCall
+from edge_envs.core.system import IntArray, Outcome, System
+from edge_envs.dtirs import frame, model, search
+from edge_envs.dtirs.config import DTIRSConfig
+from edge_envs.dtirs.model import State
+
+REFERENCE_FRAMES = 128
+"""Independent frames over which the best common cut, the reference of the reward, is valued; chosen."""
+REFERENCE_STREAM = 0xD715
+"""Seed of those frames."""
+SOLVED: Mapping[str, Any] = {"irs": True, "phase": "ca", "phase_passes": 0, "power": "optimal", "twins": "optimal"}
+"""How the reference is solved, whatever the environment leaves out, so that rewards can be compared."""
+
+
+class DTIRSSystem(System[State]):
+    """Devices that train a network split with their AP over an IRS; one step is one frame, one exchange per device.
+
+    The action holds one index per device into `cut_numbers`: how many layers it (or its digital twin) computes. Twins,
+    the AP's processor, downlink powers and IRS phases are solved.
+    """
+
+    metrics = frame.METRICS
+    headline = ("delay_s", "mean_cut", "local_share", "twin_share", "deadline_violations")
+    bar = "best-static"
+    settling = 0.0
+    evaluation_episodes = 4
+
+    def __init__(self, config: DTIRSConfig) -> None:
+        """Build spaces and kernel parameters from a validated configuration."""
+        self.config = config
+        self.parameters = config.kernel()
+        self.cut_numbers = self.parameters.cut_numbers
+        """Layers before the cut, by index of an action, shape (L,)."""
+        self.members = config.num_devices
+        facts, shared = frame.facts(self.parameters), frame.shared_facts(self.parameters)
+        self._size = self.members * facts + shared
+        self.member_view = self._views(facts, shared)
+        limit = frame.OBSERVATION_LIMIT
+        self.observation_space = spaces.Box(-limit, limit, (self._size,), np.float32)
+        self.member_observation_space = spaces.Box(-limit, limit, (self.member_view.shape[1],), np.float32)
+        self.action_space = spaces.MultiDiscrete(np.full(self.members, len(self.cut_numbers)))
+        self.member_action_space = spaces.MultiDiscrete([len(self.cut_numbers)])
+        self._run = FastCall(frame.run)
+
+    def _views(self, facts: int, shared: int) -> IntArray:
+        """Own facts, what all share, then the others' facts, from the next device on round to the one before."""
+        columns = np.arange(self.members * facts).reshape(self.members, facts)
+        common = np.arange(self.members * facts, self.members * facts + shared)
+        views = []
+        for member in range(self.members):
+            turned = np.roll(columns, -member, axis=0)
+            views.append(np.concatenate([turned[0], common, turned[1:].ravel()]))
+        return np.array(views, dtype=np.int64)
+
+    @classmethod
+    def from_options(cls, preset: str, options: Mapping[str, Any]) -> DTIRSSystem:
+        """Build the system from a preset and overrides; see `DTIRSConfig`."""
+        return cls(DTIRSConfig.from_options(preset, options))
+
+    @property
+    def reference_s(self) -> float:
+        """Mean objective of the best common cut [s]: the unit of the reward, and the same for every seed.
+
+        Raises:
+            ValueError: parameters so far apart that no cut has a finite delay.
+        """
+        return _reference(self.config.replace(**SOLVED).model_dump_json())
+
+    def allocate(self, batch: int) -> State:
+        """State arrays of `batch` worlds."""
+        return model.allocate(self.config, self.parameters, batch)
+
+    def reset(self, state: State, rows: IntArray, rngs: Sequence[Generator]) -> None:
+        """Devices, places, loads and fading drawn anew, and phases solved for the first frame.
+
+        Raises:
+            ValueError: parameters so far apart that no cut has a finite delay.
+        """
+        assert self.reference_s > 0.0
+        for row in rows.tolist():
+            model.draw(state, row, rngs[row])
+            model.begin_episode(self.parameters, state, row)
+
+    def observe(self, state: State) -> NDArray[np.float32]:
+        """What is known of the frame to come: gains, speeds and works of the devices, their last cuts, the pool."""
+        observation = np.empty((len(state.level), self._size), dtype=np.float32)
+        frame.encode_all(self.parameters, state, observation)
+        return observation
+
+    def step(self, state: State, rows: IntArray, actions: NDArray[Any], rngs: Sequence[Generator]) -> Outcome:
+        """One frame."""
+        batch = len(state.level)
+        rows = np.ascontiguousarray(rows, dtype=np.int64)
+        for row in rows.tolist():
+            model.draw(state, row, rngs[row])
+        observation = np.zeros((batch, self._size), dtype=np.float32)
+        reward = np.zeros(batch)
+        member = np.zeros((1 + len(frame.MEMBER_METRICS), batch, self.members))
+        metrics = np.zeros((batch, len(self.metrics)))
+        self._run(self.parameters, state, rows, actions, self.reference_s, observation, reward, member, metrics)
+        return Outcome(
+            observation=observation,
+            reward=reward,
+            terminated=np.zeros(batch, dtype=np.bool_),
+            member_reward=member[0],
+            metrics=metrics,
+            member_metrics=dict(zip(frame.MEMBER_METRICS, member[1:], strict=True)),
+        )
+
+
+@lru_cache(maxsize=64)
+def _reference(document: str) -> float:
+    """`DTIRSSystem.reference_s` by the configuration's text, as systems are built often and this takes a while."""
+    config = DTIRSConfig.model_validate_json(document)
+    p = config.kernel()
+    state = model.allocate(config, p, 1)
+    rng = np.random.default_rng(REFERENCE_STREAM)
+    cuts = np.repeat(np.arange(len(p.cut_numbers)), p.num_devices).reshape(-1, p.num_devices)
+    values, total = np.zeros(len(cuts)), np.zeros(len(cuts))
+    for _ in range(REFERENCE_FRAMES):
+        model.draw(state, 0, rng)
+        model.begin_episode(p, state, 0)
+        search.value_all(p, state, cuts, values)
+        total += values
+    reference = float(total.min()) / REFERENCE_FRAMES
+    if not 0.0 < reference < np.inf:
+        raise ValueError(
+            f"a frame's least delay is {reference} s with these parameters: the links are too weak, or the work or the "
+            "bits beyond all measure; bring them nearer to the defaults"
+        )
+    return reference
