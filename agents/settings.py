@@ -101,6 +101,18 @@ _SEMCOM_OFF_POLICY: dict[str, Any] = {
     **_SEMCOM, "steps": 20_000, "batch_size": 128, "buffer_size": 100_000, "learning_starts": 1000, "tau": 0.01,
     "action_noise": 0.3, "gradient_steps": 4, "anneal": False,
 }  # fmt: skip
+_DTIRS: dict[str, Any] = {
+    # A frame's cuts change nothing but that frame, unless the AP's backlog is on.
+    "gamma": 0.0, "num_envs": 8, "reward_scale": 10.0, "training_options": {"phase": "ca"},
+}  # fmt: skip
+_DTIRS_PPO: dict[str, Any] = {
+    **_DTIRS, "steps": 40_000, "n_steps": 128, "batch_size": 2048, "n_epochs": 10, "learning_rate": 7e-4,
+    "gae_lambda": 0.0, "ent_coef": 0.003,
+}  # fmt: skip
+_DTIRS_OFF_POLICY: dict[str, Any] = {
+    **_DTIRS, "steps": 20_000, "batch_size": 256, "learning_rate": 1e-3, "buffer_size": 200_000,
+    "learning_starts": 2000, "tau": 0.01, "gradient_steps": 8, "anneal": False,
+}  # fmt: skip
 _OFF_POLICY: tuple[AgentName, ...] = ("ddpg", "td3")
 _POLICIES: tuple[PolicyName, ...] = ("shared", "central")
 
@@ -126,6 +138,11 @@ _LEARNS: dict[tuple[str, AgentName, PolicyName, str], dict[str, Any]] = {
         for policy in _POLICIES
         for decision in ("compression", "power_bandwidth", "joint")
     },
+    ("DTIRS-v0", "ppo", "shared", ""): _DTIRS_PPO,
+    ("DTIRS-v0", "ppo", "central", ""): {
+        **_DTIRS_PPO, "steps": 80_000, "num_envs": 16, "batch_size": 512, "learning_rate": 1e-3,
+    },
+    **{("DTIRS-v0", agent, policy, ""): _DTIRS_OFF_POLICY for agent in _OFF_POLICY for policy in _POLICIES},
 }  # fmt: skip
 """Differences from the defaults above by (environment, agent, policy, decision). Found on validation episodes, but for
 LyaPPO-v0's td3 and its off-policy agents of the joint decision, which have the values of ddpg and of ppo, and for
@@ -147,7 +164,9 @@ the paper leaves out (batch, epochs, discount, DDPG's buffer and noise) is Stabl
 _USUAL_POLICY: dict[AgentName, PolicyName] = {"ppo": "shared", "ddpg": "central", "td3": "central"}
 """One policy for all members with PPO; DDPG as in the LyaPPO paper, central, and TD3 alike."""
 
-_POLICY: dict[tuple[str, AgentName], PolicyName] = {("SemCom-v0", "ddpg"): "shared", ("SemCom-v0", "td3"): "shared"}
+_POLICY: dict[tuple[str, AgentName], PolicyName] = {
+    (env_id, agent): "shared" for env_id in ("DTIRS-v0", "SemCom-v0") for agent in _OFF_POLICY
+}
 """Where another policy is the better default."""
 
 

@@ -92,8 +92,8 @@ _fast_shares, _fast_phases, _fast_gains = FastCall(_set_shares), FastCall(_set_p
 class _Frame:
     """World 0 of a state, block by block."""
 
-    def __init__(self, p: Parameters, s: State, trace: Trace) -> None:
-        self.p, self.s, self.trace = p, s, trace
+    def __init__(self, p: Parameters, s: State, rng: Generator, trace: Trace) -> None:
+        self.p, self.s, self.rng, self.trace = p, s, rng, trace
 
     def value(self) -> float:
         return float(_fast_value(self.p, self.s))
@@ -104,9 +104,9 @@ class _Frame:
         decided: list[NDArray[Any]] = [s.choice, w.twin, w.boost_flop_s, w.back_end_flop_s, w.power_w, s.phase]
         return [*decided, s.gain_down, s.gain_up, w.solution, s.relaxation, s.phase_value]
 
-    def begin(self, rng: Generator) -> None:
+    def begin(self) -> None:
         """Random cuts, twins and phases; even powers and shares of the pool."""
-        p, s, w = self.p, self.s, self.s.work
+        p, s, w, rng = self.p, self.s, self.s.work, self.rng
         s.choice[0] = rng.integers(len(p.cut_numbers), size=p.num_devices)
         w.twin[:] = rng.random(p.num_devices) < 0.5
         w.boost_flop_s[:] = np.where(w.twin, s.capacity_flop_s[0] / (2 * p.num_devices), 0.0)
@@ -147,6 +147,9 @@ class _Frame:
         elif part == "shares":
             _fast_shares(p, s)
         elif part == "phases" and p.irs:
+            # Algorithm 4 draws anew every time it is called
+            draws = 2 * p.phase_rank * (p.num_elements + p.phase_samples)
+            s.normals[0, -draws:] = self.rng.standard_normal(draws)
             _fast_phases(p, s, weighted)
         elif part == "power":
             _fast_power(p, s)
@@ -171,8 +174,8 @@ def algorithm_5(
     has no share of the pool could never hand over work.
     """
     trace = Trace()
-    frame = _Frame(p, s, trace)
-    frame.begin(rng)
+    frame = _Frame(p, s, rng, trace)
+    frame.begin()
     trace.objective_s.append(frame.value())
     for _ in range(iterations):
         if safeguard:

@@ -50,7 +50,7 @@ def schemes(system: DTIRSSystem) -> Mapping[str, Scheme]:
     config = system.config
     last, best = "last-cut", "proposed"
     offload = {"first_cut": 0} if config.model == "extended" else {}
-    silent = {"bits_downlink": 0.0, "bits_uplink": 0.0} if config.model == "printed" else {}
+    silent = {"offline": True} if config.model == "printed" else {}
     passes = {"phase_passes": 3, "twins": "optimal"}
     found = {
         "no-irs": Scheme(best, {"irs": False, "phase_passes": 0}, "Algorithm 5 over the blocked direct path"),

@@ -98,15 +98,15 @@ class DTIRSConfig(WingConfig):
     num_elements: Annotated[int, Field(ge=1, le=512)] = 32
     """Elements of the IRS [elements]; paper, Sec. VI."""
     model: Literal["extended", "printed"] = "extended"
-    """The paper's delays, at which the first cut is always best, or with four terms more: the AP's computing, one pool
-    for back ends and twins, feature sizes by cut, and the upload of a twin's weights; chosen: extended."""
+    """The paper's delays, at which the first cut is best (with the best twins, or none), or with four terms more: the
+    AP's computing, one pool for back ends and twins, feature sizes by cut, a twin's weights sent; chosen: extended."""
     network: str = "vgg12@32"
     """Network as name@input_size [pixels]: its layers, feature sizes and weights; chosen: 12 layers as in Sec. VI."""
     cuts: Literal["useful", "all"] = "useful"
     """Cuts to choose from: all, or those not dominated in (device work, feature size); chosen. A leakage makes
     later cuts worth more than that."""
     first_cut: Annotated[int, Field(ge=0, le=1)] = 1
-    """Smallest cut [layers]; paper, (19): 1. With 0 the raw input may be sent, for Full Offload."""
+    """Smallest cut [layers]; paper, (19): 1. With 0 the raw input may be sent too, for Full Offload."""
     batch_size: Count = 8
     """Samples of one exchange [samples]; chosen: makes the network's work that of Sec. VI."""
     value_bits: Annotated[int, Field(ge=1, le=64)] = 8
@@ -164,6 +164,8 @@ class DTIRSConfig(WingConfig):
     """Path loss exponent of the direct path [-]; chosen."""
     direct_blockage_db: NonNegative = 35.3
     """Loss of the direct path by what blocks it [dB]; fitted to Fig. 5."""
+    offline: bool = False
+    """With model="printed": whether devices exchange nothing with the AP, for Full Local."""
     bandwidth_hz: Positive = 2e6
     """Bandwidth B [Hz]; fitted to Fig. 5."""
     bandwidth_sharing: Literal["each", "shared"] = "each"
@@ -187,7 +189,8 @@ class DTIRSConfig(WingConfig):
     pool_stay_probability: Probability = 0.7
     """Probability per frame that the level stays [-]; chosen."""
     backlog: bool = False
-    """Whether the AP's unfinished work of earlier frames is served first, which delays all new work; chosen: no."""
+    """Whether the AP's unfinished work of earlier frames is served first, which delays all new work there: back ends,
+    and what boosts contribute to twins; chosen: no."""
     frame_s: Positive = 1.0
     """Time from frame to frame: for mobility and the backlog [s]; chosen."""
     twins: Literal["optimal", "threshold", "none"] = "optimal"
@@ -250,6 +253,8 @@ class DTIRSConfig(WingConfig):
             for name, off in (("first_cut", 1), ("backlog", False), ("leakage_s", 0.0)):
                 if getattr(self, name) != off:
                     raise ValueError(f"{name}={getattr(self, name)!r} needs model='extended'; use {name}={off!r}")
+        elif self.offline:
+            raise ValueError("offline=True needs model='printed'; otherwise the last cut exchanges nothing anyway")
         if self.phase_passes and not self.irs:
             raise ValueError(f"phase_passes={self.phase_passes} has no IRS to set with irs=False; use phase_passes=0")
         if self.phase_passes and self.phase == "random":
@@ -286,7 +291,7 @@ class DTIRSConfig(WingConfig):
         """Bits down, up, and of a twin's weights, by choice."""
         numbers = self.cut_numbers
         if self.model == "printed":
-            flat = np.ones(len(numbers))
+            flat = np.full(len(numbers), 0.0 if self.offline else 1.0)
             return flat * self.bits_downlink, flat * self.bits_uplink, np.zeros(len(numbers))
         features = self.network_cuts.bits[numbers] * self.batch_size
         down = np.where(numbers == 0, 0.0, features)  # nothing is learnt in front of the raw input

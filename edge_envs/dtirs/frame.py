@@ -12,7 +12,7 @@ from edge_envs.core.system import Metric
 from edge_envs.dtirs import allocation, pool, power
 from edge_envs.dtirs.config import OPTIMAL, SDR, Parameters
 from edge_envs.dtirs.links import RECIPROCAL
-from edge_envs.dtirs.model import COMPUTE_BOUND, OBJECTIVE, POOL, PRICE, State, advance
+from edge_envs.dtirs.model import COMPUTE_BOUND, OBJECTIVE, POOL, PRICE, State, Work, advance
 
 METRICS = (
     Metric("objective_s", "s", "objective (18): the sum of all delays, the price of leakage and the weighted loss"),
@@ -32,8 +32,8 @@ METRICS = (
     Metric("pool_level", "-", "speed of the AP's processor over its nominal one"),
     Metric("backlog_s", "s", "time that the AP needs for what earlier frames left"),
     Metric("energy_j", "J", "computing energy kappa f^2 C of the devices that compute, and all uplink energy"),
-    Metric("phase_gap", "-", "part by which the phases' gain may be below that of the best phases, by the relaxation"),
-    Metric("twin_gap", "-", "part by which the computing delay may be above the best twin choice, by duality"),
+    Metric("phase_gap", "-", "part by which the phases' gain may be below the best one, by the relaxation; 0 without"),
+    Metric("twin_gap", "-", "part by which the computing delay may be above the best, by duality; 0 by other rules"),
     Metric("rate_violations", "devices", "devices with an uplink below rate_min_bit_s, (25)"),
     Metric("deadline_violations", "devices", "devices that compute longer than T_max, (26)"),
     Metric(
@@ -93,14 +93,29 @@ def encode(p: Parameters, s: State, row: int, observation: NDArray[np.float32]) 
 
 
 @kernel_part
+def charge(w: Work, k: int, power_price: float, pool_price: float) -> float:
+    """What a device's power and part of the pool are worth to the others [s]."""
+    return power_price * w.power_w[k] + pool_price * (w.boost_flop_s[k] + w.back_end_flop_s[k])
+
+
+@kernel_part
 def account(
     p: Parameters, s: State, row: int, reference_s: float, reward: NDArray[np.float64], member: NDArray[np.float64],
     metrics: NDArray[np.float64],
 ) -> None:  # fmt: skip
-    """Delays, energies and violations of the frame just allocated, and the reward: the part of the reference saved."""
+    """Delays, energies and violations of the frame just allocated, and the reward: the part of the reference saved.
+
+    A device pays for its delay and, at their prices, for the power and the part of the pool it takes from the others;
+    what is paid for them goes back to all in equal parts. So its reward tells what its cut costs the team.
+    """
     w = s.work
     users = p.num_devices
     wait = allocation.waiting_time(p, s, row)
+    power_price = 0.0 if p.equal_power else math.exp(w.solution[PRICE])
+    pool_price = 1.0 / w.solution[POOL] ** 2 if w.solution[POOL] > 0.0 else 0.0
+    refund = 0.0
+    for k in range(users):
+        refund += charge(w, k, power_price, pool_price) / users
     served = 0.0
     for k in range(users):
         c = s.choice[row, k]
@@ -134,7 +149,8 @@ def account(
         metrics[row, POWER_MAX] = max(metrics[row, POWER_MAX], w.power_w[k])
         metrics[row, RATE_MISSED] += p.rate_min_bit_s * w.up_s[k] > 1.0
         metrics[row, DEADLINE_MISSED] += compute > p.compute_delay_max_s * (1.0 + 1e-12)
-        gain = (reference_s / users - total - p.leakage_s[c] - p.loss_s / users) / reference_s
+        paid = total + p.leakage_s[c] + p.loss_s / users + charge(w, k, power_price, pool_price) - refund
+        gain = (reference_s / users - paid) / reference_s
         member[0, row, k] = gain
         reward[row] += gain
         report_member(p, s, row, k, (total, down, up, compute, back, sync), member)

@@ -41,8 +41,8 @@ class State(NamedTuple):
     irs_ap: NDArray[np.float64]  # (B, 2, A, N) the same of an independent uplink, conjugate
     irs_ud: NDArray[np.float64]  # (B, 2, K, N) between IRS and devices
     direct: NDArray[np.float64]  # (B, 2, K, A) of the direct path
-    channel: NDArray[np.float64]  # (B, 2, K, N) between IRS and devices, with path loss
-    gram_down: NDArray[np.float64]  # (B, 2, N, N) G G^H with path loss
+    channel: NDArray[np.float64]  # (B, 2, K, N) between IRS and devices, with the path loss of both hops
+    gram_down: NDArray[np.float64]  # (B, 2, N, N) G G^H of the fading
     gram_up: NDArray[np.float64]  # (B, 2, N, N) the same of an independent uplink
     phase: NDArray[np.float64]  # (B, 2, N) diagonal of Theta
     gain_down: NDArray[np.float64]  # (B, K) effective power gain

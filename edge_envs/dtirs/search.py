@@ -35,6 +35,12 @@ def objective(p: Parameters, s: State, row: int) -> float:
 
 
 @kernel
+def solve_row(p: Parameters, s: State, row: int) -> None:
+    """Everything of the frame to come at the row's cuts, phases for the delay included; into the work space."""
+    allocation.solve_all(p, s, row)
+
+
+@kernel
 def value_all(p: Parameters, s: State, cuts: NDArray[np.int64], values: NDArray[np.float64]) -> None:
     """Objectives (n,) of world 0 at each row of `cuts` (n, K)."""
     for i in range(len(cuts)):

@@ -55,7 +55,8 @@ class TwinChoice:
 class Phases:
     """Unit-modulus phases (N,) and their value v^H Q v; of the relaxation: value, upper bound, relative gap, factor.
 
-    The relaxed matrix is V = X X^H of the factor X (N, R). Without a relaxation these are NaN and empty.
+    The gap is that between bound and relaxed value, over the relaxed value. The relaxed matrix is V = X X^H of the
+    factor X (N, R). Without a relaxation these are NaN and empty.
     """
 
     phase: NDArray[np.complex128]

@@ -1,0 +1,180 @@
+"""DTIRS-v0: learned agents beside the baselines over several training seeds, and what must vary for a state to matter.
+
+`python -m experiments.dtirs` trains everything and writes docs/results/dtirs.json and .md; runs that exist in the run
+folder are used again, so the tables can be made anew from the networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from agents.cli import parse_arguments
+from agents.compare import Entry, baseline_names, compare
+from agents.runs import BEST, Run, RunConfig
+from agents.score import interval, paired_difference
+from agents.settings import AgentName, PolicyName, settings_for
+from experiments.common import by_training_seed, publish, spread_text, summary, trained
+
+ENV = "DTIRS-v0"
+METRICS = ("delay_s", "reward", "mean_cut", "local_share", "twin_share", "certificate")
+STATIC, UPPER = "best-static", "bcd"
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """One learned agent of the tables."""
+
+    label: str
+    agent: AgentName = "ppo"
+    policy: PolicyName = "shared"
+
+
+AGENTS = (
+    Agent("PPO, shared"), Agent("PPO, central", policy="central"), Agent("DDPG, shared", "ddpg"),
+    Agent("TD3, shared", "td3"),
+)  # fmt: skip
+STILL: Mapping[str, Any] = {"speed_m_per_s": 0.0, "device_share_correlation": 1.0, "pool_levels": (1.0,)}
+CHANGING: Mapping[str, Mapping[str, Any]] = {
+    "fading only": STILL,
+    "fading, AP load": {**STILL, "pool_levels": (0.4, 1.0, 1.6)},
+    "fading, AP load, device load": {"speed_m_per_s": 0.0},
+    "fading, AP load, places": {"device_share_correlation": 1.0},
+    "everything (default)": {},
+    "everything, no twins": {"twins": "none"},
+    "everything, leakage of 0.3 s": {"leakage_s": 0.3, "cuts": "all"},
+}
+"""What changes from frame to frame within an episode; devices are drawn anew in each episode."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Train, evaluate and tabulate."""
+
+    training_seeds: int = 5
+    """Trainings per agent, seeds 1, 2, ..."""
+    seeds: int = 5
+    """Evaluation seeds."""
+    episodes: int = 4
+    """Episodes of 100 frames per evaluation seed."""
+    steps: int | None = None
+    """Training steps (default: each agent's own)."""
+    train_only: bool = False
+    """Train what is missing and stop."""
+    runs: Path = Path("runs/experiments-dtirs")
+    """Where the runs are kept."""
+    out: Path = Path("docs/results")
+    """Where the tables go."""
+
+
+def run_of(agent: Agent, seed: int, arguments: Arguments) -> Run:
+    """The run of an agent, trained now unless it is there already."""
+    settings = settings_for(ENV, agent.agent, agent.policy, "")
+    if arguments.steps is not None:
+        settings = settings.model_copy(update={"steps": arguments.steps})
+    config = RunConfig(
+        env_id=ENV, preset="default", agent=agent.agent, policy=agent.policy, settings=settings, seed=seed
+    )  # fmt: skip
+    return trained(config, arguments.runs / f"{agent.agent}-{agent.policy}__{seed}")
+
+
+def learned_rows(arguments: Arguments) -> dict[str, dict[str, Any]]:
+    """For each policy the metrics, and for learned ones the values by training seed."""
+    common: dict[str, Any] = {"seeds": arguments.seeds, "episodes": arguments.episodes}
+    baselines = [Entry(name) for name in baseline_names(ENV, "default", {})]
+    scores = compare(baselines, ENV, "default", {}, **common)
+    rows = {name: summary([each], METRICS) for name, each in scores.items()}
+    for agent in AGENTS:
+        runs = [run_of(agent, seed, arguments) for seed in range(1, arguments.training_seeds + 1)]
+        for network, tables in by_training_seed(runs, "default", {}, **common).items():
+            rows[agent.label + (" (best validated)" if network == BEST else "")] = summary(tables, METRICS)
+    return rows
+
+
+def learned_table(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """One row per policy."""
+    lines = [
+        f"| policy | delay [s] | against {STATIC} | against {UPPER} | reward | mean cut | all on the device | on twins "
+        "| delay by training seed |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for label, row in rows.items():
+        delay = row["delay_s"]
+        against = [f"{100 * (delay['mean'] / rows[name]['delay_s']['mean'] - 1):+.1f} %" for name in (STATIC, UPPER)]
+        own = delay["by_training_seed"]
+        lines.append(
+            f"| {label} | {spread_text(delay, 2)} | {' | '.join(against)} | {spread_text(row['reward'], 3)} "
+            f"| {row['mean_cut']['mean']:.1f} | {row['local_share']['mean']:.2f} | {row['twin_share']['mean']:.2f} "
+            f"| {', '.join(f'{value:.2f}' for value in own) if len(own) > 1 else '-'} |"
+        )
+    return [*lines, ""]
+
+
+def changing_table(arguments: Arguments) -> tuple[list[str], dict[str, Any]]:
+    """What block descent gains over constant cuts, by what changes from frame to frame."""
+    lines = [
+        "| what changes | best-common [s] | best-static [s] | bcd [s] | bcd below best-common | below best-static |",
+        "|---|---|---|---|---|---|",
+    ]
+    document: dict[str, Any] = {}
+    names = ("best-common", STATIC, UPPER)
+    for label, options in CHANGING.items():
+        scores = compare(
+            [Entry(name) for name in names], ENV, "default", options, seeds=arguments.seeds,
+            episodes=arguments.episodes,
+        )  # fmt: skip
+        delays = {name: scores[name]["objective_s"] for name in names}
+        cells = [spread_text(interval(delays[name]), 2) for name in names]
+        for other in names[:2]:
+            gap = paired_difference(delays[other], delays[UPPER])
+            scale = float(delays[other].mean()) / 100.0
+            cells.append(f"{gap.mean / scale:.1f} ± {gap.half_width / scale:.1f} %")
+        lines.append(f"| {label} | {' | '.join(cells)} |")
+        document[label] = {name: values.tolist() for name, values in delays.items()}
+    return [*lines, ""], document
+
+
+def main() -> int:
+    """Run the experiment; returns the exit status."""
+    arguments = parse_arguments(Arguments, __doc__)
+    if arguments.train_only:
+        for agent in AGENTS:
+            for seed in range(1, arguments.training_seeds + 1):
+                run_of(agent, seed, arguments)
+        return 0
+    rows = learned_rows(arguments)
+    changing, changes = changing_table(arguments)
+    text = [
+        "# DTIRS-v0: learned agents",
+        "",
+        f"Made by `python -m experiments.dtirs`: {arguments.training_seeds} training seeds per learned agent, "
+        f"{arguments.seeds} evaluation seeds x {arguments.episodes} episodes of 100 frames, common to all policies. "
+        "± is half of the 95 % confidence interval, over training seeds for learned agents, over evaluation seeds for "
+        "the others. Learned policies act deterministically; plain rows are the networks at the end of training, "
+        "`best validated` those with the best validation reward, which `train.py` compares.",
+        "",
+        "Delays are sums over the ten devices. `best-static` knows the devices' speeds and works and has, for each "
+        "episode's devices, the best cuts that never change; `bcd` searches every frame with all its channels known, "
+        "at the phases it has.",
+        "",
+        "## Preset `default`",
+        "",
+        *learned_table(rows),
+        "## What must vary for the state to matter",
+        "",
+        "Baselines only, objective in place of delay (they differ by the leakage). What a policy can gain from looking "
+        "is what `bcd` gains over `best-static`.",
+        "",
+        *changing,
+    ]
+    publish(arguments.out, "dtirs", text, {"default": rows, "changing": changes}, "experiments.dtirs")
+    Console().print("\n".join(text), markup=False, soft_wrap=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
