@@ -36,7 +36,7 @@ CURVE = 120
 class Arguments:
     """Draw frames, run every scheme on each, and tabulate."""
 
-    draws: int = 10
+    draws: int = 20
     """Frames per point, common to all schemes."""
     out: Path = Path("docs/results")
     """Where the tables and the figure go."""

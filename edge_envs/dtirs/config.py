@@ -137,7 +137,7 @@ class DTIRSConfig(WingConfig):
     """When speeds, layers' works and places are drawn: once by `devices_seed`, each episode or each frame; chosen: each
     episode."""
     devices_seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of fixed devices; chosen."""
+    """Seed of fixed devices [-]; chosen."""
     distance_min_m: Positive = 3.0
     """Smallest distance of a device to the IRS [m]; fitted to Fig. 5."""
     distance_max_m: Positive = 13.0
@@ -208,10 +208,10 @@ class DTIRSConfig(WingConfig):
     phase_gap: Annotated[float, Field(ge=1e-9, le=1e-2)] = 1e-6
     """Duality gap to which the relaxation is solved [-]; chosen."""
     phase_passes: Annotated[int, Field(ge=0, le=20)] = 0
-    """Further phases for gains weighted by what they save in delay, each kept only if the delay falls; chosen: 0."""
+    """Further phases for gains weighted by what they save in delay, each kept only if the delay falls [-]; chosen."""
     leakage_s: NonNegative = 0.0
-    """Price of what a cut's features reveal, leakage_s exp(-(m - 1) / leakage_layers) per device, none at the last cut,
-    where nothing is sent [s]; chosen: 0."""
+    """Price of what a cut's features reveal, leakage_s exp(-(m - 1) / leakage_layers) per device; none at the last cut,
+    where nothing is sent, and for the raw input that of the first [s]; chosen: 0."""
     leakage_layers: Positive = 3.0
     """Layers over which that falls by e [layers]; chosen."""
     loss_weight_s: NonNegative = 1.0
@@ -304,7 +304,7 @@ class DTIRSConfig(WingConfig):
         blockage = 10.0 ** (-self.direct_blockage_db / 10.0)
         extended = self.model == "extended"
         draws = np.random.default_rng(self.devices_seed).random((self.num_devices, self.num_layers + DEVICE_DRAWS))
-        leakage = self.leakage_s * np.exp(-(self.cut_numbers - 1.0) / self.leakage_layers)
+        leakage = self.leakage_s * np.exp(-np.maximum(self.cut_numbers - 1.0, 0.0) / self.leakage_layers)
         leakage[self.cut_numbers == self.num_layers] = 0.0
         return Parameters(
             num_devices=self.num_devices,

@@ -196,7 +196,7 @@ def certify(p: Parameters, s: State, row: int, metrics: NDArray[np.float64]) -> 
     if p.irs and p.phase == SDR:
         worst = max(worst, s.relaxation[row, 1])
         bound = s.relaxation[row, 0] * (1.0 + s.relaxation[row, 1])
-        metrics[row, PHASE_GAP] = 1.0 - s.phase_value[row] / bound if bound > 0.0 else 0.0
+        metrics[row, PHASE_GAP] = max(1.0 - s.phase_value[row] / bound, 0.0) if bound > 0.0 else 0.0
     if p.twins == OPTIMAL:
         delay = pool.pool_delay(w.front_flop, w.back_flop, w.speed_flop_s, w.twin, w.boost_flop_s, w.back_end_flop_s)
         for k in range(p.num_devices):

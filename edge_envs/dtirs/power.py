@@ -25,7 +25,7 @@ def lambert_w_of_exp(log_z: float) -> float:
         for _ in range(8):
             before = w
             w = w * (1.0 + log_z - math.log(w)) / (1.0 + w)
-            if abs(w - before) <= 1e-16 * w:
+            if abs(w - before) <= 1e-9 * w:
                 break
         return w
     z = math.exp(log_z)
@@ -38,7 +38,7 @@ def lambert_w_of_exp(log_z: float) -> float:
         grown = math.exp(w)
         miss = w * grown - z
         w -= miss / (grown * (w + 1.0) - (w + 2.0) * miss / (2.0 * w + 2.0))
-        if abs(w - before) <= 1e-16 * w:
+        if abs(w - before) <= 1e-6 * w:
             break
     return w
 
@@ -53,9 +53,10 @@ def log_marginal(gain_per_w: float, nat_seconds: float, power_w: float) -> float
 @kernel
 def power_at_price(gain_per_w: float, nat_seconds: float, log_price: float) -> tuple[float, float]:
     """Unconstrained power of (61) at a price of power, and its derivative by the log of the price (negative)."""
-    log_z = 0.5 * (math.log(nat_seconds) + math.log(gain_per_w) - log_price) - math.log(2.0)
+    log_z = 0.5 * (math.log(nat_seconds * gain_per_w) - log_price) - math.log(2.0)
     w = lambert_w_of_exp(log_z)
-    return math.expm1(2.0 * w) / gain_per_w, -math.exp(2.0 * w) / gain_per_w * w / (1.0 + w)
+    grown = math.expm1(2.0 * w)
+    return grown / gain_per_w, -(grown + 1.0) / gain_per_w * w / (1.0 + w)
 
 
 @kernel
@@ -98,6 +99,18 @@ def allocate_power(
             low = log_price
         else:
             high = log_price
+        if abs(miss) <= 1e-8 and slope < 0.0:
+            # the step left is so small that its square counts for nothing
+            step = -miss * spent / slope
+            log_price += step
+            spent = 0.0
+            for k in range(users):
+                if nat_seconds[k] > 0.0 and power_w[k] < most_w:
+                    w = 0.5 * math.log1p(gain_per_w[k] * power_w[k])
+                    change = (1.0 + gain_per_w[k] * power_w[k]) / gain_per_w[k] * w / (1.0 + w)
+                    power_w[k] = min(power_w[k] - change * step, most_w)
+                spent += power_w[k]
+            break
         if abs(miss) <= 4e-16 or high - low <= 1e-15 * max(abs(high), 1.0):
             break
         following = log_price - miss * spent / slope if slope < 0.0 else low
@@ -118,12 +131,15 @@ def power_residual(
     for k in range(len(power_w)):
         spent += power_w[k]
         if nat_seconds[k] > 0.0:
+            worst = max(worst, power_w[k] / most_w - 1.0)
+            if log_price == -math.inf:
+                worst = max(worst, 1.0 - power_w[k] / most_w)
+                continue
             above = log_marginal(gain_per_w[k], nat_seconds[k], power_w[k]) - log_price
             # powers at their limit may have been scaled by a rounding error, to keep to the budget
             worst = max(worst, -above if power_w[k] >= most_w * (1.0 - 1e-12) else abs(above))
-    if log_price == -math.inf:
-        return 0.0 if spent <= total_w * (1.0 + 1e-12) else spent / total_w - 1.0
-    return max(worst, abs(spent / total_w - 1.0))
+    over = spent / total_w - 1.0
+    return max(worst, over if log_price == -math.inf else abs(over))
 
 
 @kernel

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -72,7 +72,7 @@ class DTIRSSystem(System[State]):
         """Build the system from a preset and overrides; see `DTIRSConfig`."""
         return cls(DTIRSConfig.from_options(preset, options))
 
-    @property
+    @cached_property
     def reference_s(self) -> float:
         """Mean objective of the best common cut [s]: the unit of the reward, and the same for every seed.
 
