@@ -25,9 +25,14 @@ unit: $(VENV)/stamp
 
 # The main job from end to end, small: train, evaluate what was trained, and the benchmark programme.
 smoke: $(VENV)/stamp
-	rm -rf $(VENV)/smoke $(VENV)/smoke-semcom $(VENV)/smoke-codec
+	rm -rf $(VENV)/smoke $(VENV)/smoke-dtirs $(VENV)/smoke-semcom $(VENV)/smoke-codec $(VENV)/smoke-split
 	$(BIN)/python train.py --env LyaPPO-v0 --steps 8192 --run $(VENV)/smoke --seeds 2 --episodes 4
 	$(BIN)/python evaluate.py --env LyaPPO-v0 --policies best-fixed $(VENV)/smoke random --seeds 2 --episodes 4
+	$(BIN)/python train.py --env DTIRS-v0 --steps 2048 --run $(VENV)/smoke-dtirs --seeds 2 --episodes 1 \
+		--set max_episode_steps=20
+	$(BIN)/python evaluate.py --env DTIRS-v0 --preset paper --set max_episode_steps=1 num_devices=20 \
+		--policies proposed no-irs no-dt ga admm-equal safeguarded --seeds 2 --episodes 1
+	$(BIN)/python -m edge_envs.dtirs.split_training --rounds 3 --users 2 --width 0.125 --out $(VENV)/smoke-split
 	$(BIN)/python train.py --env SemCom-v0 --steps 4096 --run $(VENV)/smoke-semcom --seeds 2 --episodes 1
 	$(BIN)/python evaluate.py --env SemCom-v0 --preset paper --set decision=joint max_episode_steps=1 \
 		--policies joint alg3 average --seeds 2 --episodes 4

@@ -55,14 +55,20 @@ GAIN_CENTRE, GAIN_SCALE = 5.0, 2.0
 """Middle and spread of ln(gain / noise) in the default system, for its observation."""
 
 
+@kernel
+def has_own_uplink(p: Parameters) -> bool:
+    """Whether uplink gains differ from those of the downlink; on the direct path they do not."""
+    return p.irs and p.uplink != RECIPROCAL
+
+
 def facts(p: Parameters) -> int:
     """Numbers per device in the observation."""
-    return 4 if p.uplink == RECIPROCAL else 5
+    return 5 if has_own_uplink(p) else 4
 
 
 def shared_facts(p: Parameters) -> int:
-    """Numbers of the observation that all devices share."""
-    return 2 if p.backlog else 1
+    """Numbers of the observation that all devices share: the pool's level if it changes, the backlog if on."""
+    return (len(p.pool_levels) > 1) + p.backlog
 
 
 @kernel
@@ -73,13 +79,13 @@ def limited(value: float) -> float:
 
 @kernel_part
 def encode(p: Parameters, s: State, row: int, observation: NDArray[np.float32]) -> None:
-    """Each device's gains, speed, work and last cut; then the pool's level and, if there is one, the backlog."""
+    """Each device's gains, speed, work and last cut; then what all share."""
     at = 0
     middle, half = 0.5 * (p.layer_flop_max + p.layer_flop_min), 0.5 * (p.layer_flop_max - p.layer_flop_min)
     for k in range(p.num_devices):
         observation[row, at] = limited((math.log(s.gain_down[row, k] / p.noise_w) - GAIN_CENTRE) / GAIN_SCALE)
         at += 1
-        if p.uplink != RECIPROCAL:
+        if has_own_uplink(p):
             observation[row, at] = limited((math.log(s.gain_up[row, k] / p.noise_w) - GAIN_CENTRE) / GAIN_SCALE)
             at += 1
         observation[row, at] = 2.0 * s.speed_flop_s[row, k] / p.speed_max_flop_s - 1.0
@@ -87,9 +93,11 @@ def encode(p: Parameters, s: State, row: int, observation: NDArray[np.float32]) 
         observation[row, at + 1] = limited(work)
         observation[row, at + 2] = 2.0 * s.choice[row, k] / (len(p.cut_numbers) - 1.0) - 1.0
         at += 3
-    observation[row, at] = limited(math.log(s.capacity_flop_s[row] / p.pool_flop_s))
+    if len(p.pool_levels) > 1:
+        observation[row, at] = limited(math.log(s.capacity_flop_s[row] / p.pool_flop_s))
+        at += 1
     if p.backlog:
-        observation[row, at + 1] = math.tanh(s.backlog_flop[row] / (s.capacity_flop_s[row] * p.frame_s))
+        observation[row, at] = math.tanh(s.backlog_flop[row] / (s.capacity_flop_s[row] * p.frame_s))
 
 
 @kernel_part
