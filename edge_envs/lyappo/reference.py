@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from edge_envs.core.extras import load_cvxpy
 from edge_envs.lyappo import period
 from edge_envs.lyappo.config import Parameters
 from edge_envs.lyappo.model import EDGE, LOCAL, TRANSMIT, State, fading_draws
@@ -40,19 +41,6 @@ Form = Callable[..., tuple[Any, Any]]
 """Builds a CVXPY problem and its variable from named numbers, or from CVXPY parameters in their place."""
 Solve = Callable[[Form, dict[str, Any]], Floats]
 """Solution of a form for the given numbers."""
-
-
-def load_cvxpy() -> Any:
-    """The module `cvxpy`.
-
-    Raises:
-        ImportError: it is not installed.
-    """
-    try:
-        import cvxpy
-    except ImportError as error:
-        raise ImportError("the reference solver needs CVXPY: pip install 'edge-envs[reference]'") from error
-    return cvxpy
 
 
 def local_form(queue: Any, full: Any, cap: Any, cost: Any) -> tuple[Any, Any]:

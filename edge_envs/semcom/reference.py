@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from edge_envs.core.extras import load_cvxpy
 from edge_envs.semcom.problem import LN2, Array, Problem
 
 SERIES_TERMS = 50
@@ -66,19 +67,6 @@ class JointAnswer(NamedTuple):
     bandwidth_hz: Array
     device_frequency_hz: Array
     server_frequency_hz: Array
-
-
-def load_cvxpy() -> Any:
-    """The module `cvxpy`.
-
-    Raises:
-        ImportError: it is not installed.
-    """
-    try:
-        import cvxpy
-    except ImportError as error:
-        raise ImportError("the reference solver needs CVXPY: pip install 'edge-envs[reference]'") from error
-    return cvxpy
 
 
 def compute_form(
