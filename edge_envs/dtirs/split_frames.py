@@ -1,0 +1,116 @@
+"""The simulated side of a split training: each round is a frame of `DTIRS-v0`, which says how long it takes.
+
+The environment has its own randomness, seeded alike for every policy, so that all of them meet the same channels and
+loads. Its delays are those of the network at full width, whatever width is trained.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_envs.core.config import nearest
+from edge_envs.core.policy import ConstantPolicy, Policy, baselines_of, make_baseline
+
+__all__ = ["DELAY_PARTS", "Frame", "Frames", "choose_policy", "make_env"]
+
+ENV_ID = "DTIRS-v0"
+DELAY_PARTS = (
+    "delay_downlink_s", "delay_uplink_s", "delay_compute_s", "delay_back_end_s", "delay_sync_s",
+)  # fmt: skip
+"""Parts of `delay_s` in the environment's info, each summed over the users."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame: where every user cuts, and how long the environment says it takes."""
+
+    cuts: tuple[int, ...]
+    """layers on the device, of each user"""
+    delay_s: float
+    """sum of the users' delays, as in (18)"""
+    parts_s: tuple[float, ...]
+    """its `DELAY_PARTS`"""
+    twin_share: float
+    """share of users that a twin computes for"""
+
+
+def make_env(users: int, preset: str = "default") -> gym.Env[Any, Any]:
+    """`DTIRS-v0` with so many users.
+
+    Raises:
+        ValueError: an unknown preset or a number of users that cannot be.
+    """
+    return gym.make(f"edge_envs:{ENV_ID}", preset=preset, num_devices=users)
+
+
+def choose_policy(name: str, env: gym.Env[Any, Any], seed: int) -> Policy:
+    """A baseline of the environment, or "cut-m": cut m for every user, in every frame.
+
+    Raises:
+        ValueError: neither, or a cut that the environment does not offer.
+    """
+    system: Any = env.unwrapped.system  # type: ignore[attr-defined]
+    constant = re.fullmatch(r"cut-([0-9]+)", name)
+    offered = system.cut_numbers.tolist()
+    if constant and int(constant[1]) in offered:
+        index = offered.index(int(constant[1]))
+        return ConstantPolicy(np.full(system.members, index, dtype=np.int64))
+    if constant:
+        raise ValueError(f"policy={name!r} is not possible; cuts are {', '.join(map(str, offered))}")
+    known = list(baselines_of(env))
+    if name not in known:
+        raise ValueError(f"policy={name!r} is neither cut-m nor a baseline; {nearest(name, known)}")
+    return make_baseline(name, env, seed)
+
+
+class Frames:
+    """Frame after frame of one environment under one policy; episodes follow one another without end."""
+
+    def __init__(self, env: gym.Env[Any, Any], policy: Policy, seed: int) -> None:
+        """Nothing happens before the first `following`.
+
+        Args:
+            env: `DTIRS-v0`, or what looks like it.
+            policy: chooses an index into the system's `cut_numbers` for every user.
+            seed: of the environment.
+        """
+        self._env, self._policy, self._seed = env, policy, seed
+        self._system: Any = env.unwrapped.system  # type: ignore[attr-defined]
+        self._observation: NDArray[Any] | None = None
+        self._state: Any = None
+        self._first = True
+
+    @property
+    def users(self) -> int:
+        """K."""
+        return int(self._system.members)
+
+    @property
+    def config(self) -> Any:
+        """Of the environment: `batch_size` images per user and frame, `value_bits`, `weight_bits`."""
+        return self._system.config
+
+    def following(self) -> Frame:
+        """The next frame.
+
+        Raises:
+            ValueError: the policy keeps no layer on a device; a network that is trained in two parts has both.
+        """
+        if self._observation is None:
+            self._observation, _ = self._env.reset(seed=self._seed if self._first else None)
+            self._state, self._first = None, False
+        action, self._state = self._policy.predict(self._observation, self._state, deterministic=True)
+        self._observation, _, terminated, truncated, info = self._env.step(action)
+        if terminated or truncated:
+            self._observation = None
+        cuts = tuple(int(cut) for cut in self._system.cut_numbers[np.asarray(action)])
+        if min(cuts) < 1:
+            raise ValueError("this policy uses cut 0, which leaves a device nothing to train; choose another")
+        parts = tuple(float(info[name]) for name in DELAY_PARTS)
+        return Frame(cuts, float(info["delay_s"]), parts, float(info["twin_share"]))
