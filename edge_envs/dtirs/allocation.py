@@ -123,8 +123,17 @@ def weigh_gains(p: Parameters, s: State, row: int) -> None:
 
 @kernel_part
 def exchange_phases(p: Parameters, s: State, row: int, keep: bool) -> None:
-    """Set the row's phases and gains aside (`keep`), or take them back."""
+    """Set the row's phases, what is known of them and their gains aside (`keep`), or take them back."""
     w = s.work
+    for i in range(3):
+        if keep:
+            w.kept_report[i] = s.relaxation[row, i]
+        else:
+            s.relaxation[row, i] = w.kept_report[i]
+    if keep:
+        w.kept_report[3] = s.phase_value[row]
+    else:
+        s.phase_value[row] = w.kept_report[3]
     for n in range(p.num_elements):
         for i in range(2):
             if keep:

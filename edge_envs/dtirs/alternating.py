@@ -181,6 +181,8 @@ def algorithm_5(
         if safeguard:
             frame.step("cuts", ["cuts", "twins", "shares", "power"], weighted, True)
             frame.step("twins", ["twins", "shares"], weighted, True)
+            # both of these may have been refused, at any shares
+            frame.step("shares", ["shares"], weighted, True)
         else:
             frame.step("cuts", ["cuts"], weighted, False)
             frame.step("twins", ["twins"], weighted, False)

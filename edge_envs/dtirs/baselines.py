@@ -49,19 +49,20 @@ def schemes(system: DTIRSSystem) -> Mapping[str, Scheme]:
     """Schemes that are a baseline in an environment which leaves out or changes a component."""
     config = system.config
     last, best = "last-cut", "proposed"
-    offload = {"first_cut": 0} if config.model == "extended" else {}
     silent = {"offline": True} if config.model == "printed" else {}
-    passes = {"phase_passes": 3, "twins": "optimal"}
     found = {
         "no-irs": Scheme(best, {"irs": False, "phase_passes": 0}, "Algorithm 5 over the blocked direct path"),
         "no-dt": Scheme(best, {"twins": "none"}, "Algorithm 5 without twins"),
         "random-phase": Scheme(best, {"phase": "random", "phase_passes": 0}, "Algorithm 5, IRS not optimised"),
         "admm-equal": Scheme("admm", {"power": "equal"}, "the paper's ADMM hybrid, which shares the power evenly"),
         "full-local": Scheme(last, {**silent, "twins": "none"}, "every layer on the device, nothing sent"),
-        "safeguarded": Scheme("proposed-safe", passes, "safeguarded alternation, best twins, phases for delay"),
     }
-    if offload:
-        found["full-offload"] = Scheme("first-cut", {**offload, "twins": "none"}, "the raw input sent, all at the AP")
+    if config.irs and config.phase != "random":
+        passes = {"phase_passes": 3, "twins": "optimal"}
+        found["safeguarded"] = Scheme("proposed-safe", passes, "safeguarded alternation, best twins, phases for delay")
+    if config.model == "extended":
+        offload = {"first_cut": 0, "twins": "none"}
+        found["full-offload"] = Scheme("first-cut", offload, "the raw input sent, all at the AP")
     return found
 
 
@@ -144,10 +145,7 @@ class BestCommon:
 
     def __init__(self, env: Env, seed: int) -> None:
         system = _system(env)
-        p = system.parameters
-        frames = _Frames(system, seed, None)
-        totals = [frames.value(np.full(p.num_devices, c, dtype=np.int64)) for c in range(len(p.cut_numbers))]
-        self._cuts = np.full(p.num_devices, int(np.argmin(totals)), dtype=np.int64)
+        self._cuts = _Frames(system, seed, None).common()[0]
 
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
@@ -181,8 +179,7 @@ class BestStatic:
         draws = self._env.state.device_draws[row]
         key = draws.tobytes()
         if key not in self._known:
-            frames = _Frames(self._system, self._seed, draws)
-            self._known[key] = frames.descend(self._common.predict(np.zeros(1))[0])
+            self._known[key] = _Frames(self._system, self._seed, draws).best()
         return self._known[key]
 
 
@@ -204,8 +201,16 @@ class _Frames:
         """Mean objective of constant cuts (K,) [s]."""
         return float(search.FAST_MEAN(self._p, self._state, cuts))
 
-    def descend(self, start: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Block descent from `start`; returns the cuts (K,)."""
-        cuts = start.copy()
-        search.FAST_DESCEND_CONSTANT(self._p, self._state, cuts, SEARCH_PASSES)
-        return cuts
+    def common(self) -> list[NDArray[np.int64]]:
+        """All cuts (K,) that are the same for all devices, the best first."""
+        cuts = [np.full(self._p.num_devices, c, dtype=np.int64) for c in range(len(self._p.cut_numbers))]
+        return sorted(cuts, key=self.value)
+
+    def best(self) -> NDArray[np.int64]:
+        """The best cuts (K,) that block descent finds, from the best common cut and, for few devices, all others."""
+        starts, ends = self.common(), []
+        for start in starts[: 1 if self._p.num_devices >= search.MANY_DEVICES else None]:
+            cuts = start.copy()
+            value = search.FAST_DESCEND_CONSTANT(self._p, self._state, cuts, SEARCH_PASSES)
+            ends.append((value, cuts))
+        return min(ends, key=lambda end: end[0])[1]

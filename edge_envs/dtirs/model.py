@@ -89,6 +89,7 @@ class Work(NamedTuple):
     y: NDArray[np.float64]  # (2, N)
     report: NDArray[np.float64]  # (3,)
     kept_phase: NDArray[np.float64]  # (2, N)
+    kept_report: NDArray[np.float64]  # (4,) relaxation and value of those phases
 
 
 PRICE, POOL, COMPUTE_BOUND, OBJECTIVE = range(4)
@@ -101,6 +102,7 @@ def allocate_work(p: Parameters) -> Work:
     shapes: dict[str, tuple[int, ...]] = {
         "solution": (4,), "q": (2, n, n), "spread": (2, n, n), "factor": (2, n, r), "z": (2, r), "dual": (n,),
         "column": (2, n), "v": (2, n), "trial": (2, n), "y": (2, n), "report": (3,), "kept_phase": (2, n),
+        "kept_report": (4,),
     }  # fmt: skip
     kinds: dict[str, type] = {"twin": np.bool_, "order": np.int64}
     return Work(*(np.zeros(shapes.get(name, (k,)), dtype=kinds.get(name, np.float64)) for name in Work._fields))

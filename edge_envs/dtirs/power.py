@@ -13,6 +13,8 @@ LOG_LARGE, LOG_SMALL = 1.5, -18.0
 """Bounds of ln z between which W(z) is found by Halley's method on w e^w = z; beyond, there are better forms."""
 MOST_STEPS = 100
 """Newton steps; a step that leaves the bracket is replaced by a bisection, so this is never reached in practice."""
+SETTLED = 1e-8
+"""Relative miss of the budget from which one linear step is exact to rounding."""
 
 
 @kernel
@@ -60,6 +62,48 @@ def power_at_price(gain_per_w: float, nat_seconds: float, log_price: float) -> t
 
 
 @kernel
+def move_lambert_w(w: float, change: float) -> float:
+    """W of a z whose logarithm is `change` more than that of w: Halley's method on w' + ln w' = w + ln w + change.
+
+    It starts from the second-order expansion, so that after a small change one or two steps do.
+    """
+    if abs(change) > 1.0:
+        return lambert_w_of_exp(w + math.log(w) + change)
+    further = w * change / (1.0 + w) * (1.0 + 0.5 * change / ((1.0 + w) * (1.0 + w)))
+    for _ in range(8):
+        miss = further + math.log1p(further / w) - change
+        x = w + further
+        further -= miss * x / (1.0 + x) * (1.0 - 0.5 * miss / ((1.0 + x) * (1.0 + x)))
+        if abs(miss) <= 1e-5:
+            break
+    return w + further
+
+
+@kernel
+def start_halves(
+    gain_per_w: NDArray[np.float64], nat_seconds: NDArray[np.float64], share_w: float, half: NDArray[np.float64]
+) -> tuple[float, float, float]:
+    """Fill half = ln(1 + a P) / 2 (K,) at the equal share and move it to the users' mean log price.
+
+    Returns the least, the largest and the mean of the users' log marginal values at the share.
+    """
+    low, high, mean, active = math.inf, -math.inf, 0.0, 0
+    for k in range(len(half)):
+        half[k] = 0.0
+        if nat_seconds[k] > 0.0:
+            value = log_marginal(gain_per_w[k], nat_seconds[k], share_w)
+            low, high = min(low, value), max(high, value)
+            mean += value
+            active += 1
+    mean /= active
+    for k in range(len(half)):
+        if nat_seconds[k] > 0.0:
+            value = log_marginal(gain_per_w[k], nat_seconds[k], share_w)
+            half[k] = move_lambert_w(0.5 * math.log1p(gain_per_w[k] * share_w), 0.5 * (value - mean))
+    return low, high, mean
+
+
+@kernel
 def allocate_power(
     gain_per_w: NDArray[np.float64], nat_seconds: NDArray[np.float64], total_w: float, most_w: float,
     power_w: NDArray[np.float64],
@@ -67,7 +111,8 @@ def allocate_power(
     """Fill `power_w` (K,) with the optimal powers; returns the log of the price nu [s/W], -inf where none is scarce.
 
     Users with nothing to receive (c = 0) get no power. The equal share brackets the price: every user wants more than
-    it at the lowest of the users' marginal values there, and less at the highest.
+    it at the lowest of the users' marginal values there, and less at the highest. Until the end `power_w` holds
+    W(z) = ln(1 + a P) / 2 of (61), without limit: it changes little from price to price.
     """
     users = len(power_w)
     active = 0
@@ -77,44 +122,39 @@ def allocate_power(
         for k in range(users):
             power_w[k] = most_w if nat_seconds[k] > 0.0 else 0.0
         return -math.inf
-    low, high = math.inf, -math.inf
-    for k in range(users):
-        if nat_seconds[k] > 0.0:
-            value = log_marginal(gain_per_w[k], nat_seconds[k], total_w / active)
-            low, high = min(low, value), max(high, value)
-    log_price = 0.5 * (low + high)
+    low, high, log_price = start_halves(gain_per_w, nat_seconds, total_w / active, power_w)
     for _ in range(MOST_STEPS):
         spent, slope = 0.0, 0.0
         for k in range(users):
-            power_w[k] = 0.0
             if nat_seconds[k] > 0.0:
-                power_w[k], change = power_at_price(gain_per_w[k], nat_seconds[k], log_price)
-                if power_w[k] >= most_w:
-                    power_w[k] = most_w
-                else:
-                    slope += change
-                spent += power_w[k]
+                w = power_w[k]
+                grown = math.expm1(2.0 * w)
+                spent += min(grown / gain_per_w[k], most_w)
+                if grown < most_w * gain_per_w[k]:
+                    slope -= (grown + 1.0) / gain_per_w[k] * w / (1.0 + w)
         miss = math.log(spent / total_w)
         if miss > 0.0:
             low = log_price
         else:
             high = log_price
-        if abs(miss) <= 1e-8 and slope < 0.0:
-            # the step left is so small that its square counts for nothing
-            step = -miss * spent / slope
-            log_price += step
-            spent = 0.0
-            for k in range(users):
-                if nat_seconds[k] > 0.0 and power_w[k] < most_w:
-                    w = 0.5 * math.log1p(gain_per_w[k] * power_w[k])
-                    change = (1.0 + gain_per_w[k] * power_w[k]) / gain_per_w[k] * w / (1.0 + w)
-                    power_w[k] = min(power_w[k] - change * step, most_w)
-                spent += power_w[k]
-            break
-        if abs(miss) <= 4e-16 or high - low <= 1e-15 * max(abs(high), 1.0):
-            break
+        settled = abs(miss) <= SETTLED
         following = log_price - miss * spent / slope if slope < 0.0 else low
-        log_price = following if low < following < high else 0.5 * (low + high)
+        if not (settled or low < following < high):
+            following = 0.5 * (low + high)
+        change = 0.5 * (log_price - following)
+        log_price = following
+        for k in range(users):
+            if nat_seconds[k] > 0.0:
+                w = power_w[k]
+                # of a last step that small the square counts for nothing
+                power_w[k] = w + w / (1.0 + w) * change if settled else move_lambert_w(w, change)
+        if settled or high - low <= 1e-15 * max(abs(high), 1.0):
+            break
+    spent = 0.0
+    for k in range(users):
+        if nat_seconds[k] > 0.0:
+            power_w[k] = min(math.expm1(2.0 * power_w[k]) / gain_per_w[k], most_w)
+            spent += power_w[k]
     if spent > total_w:
         for k in range(users):
             power_w[k] *= total_w / spent

@@ -21,7 +21,7 @@ SEARCH_STREAM = 0xD7A4
 MOST_PASSES = 20
 """Passes of the block descent over the devices; it ends earlier where a pass changes nothing."""
 MANY_DEVICES = 32
-"""From here on the block descent has one start instead of four."""
+"""From here on the block descent has one start instead of four, and pairs of devices are not tried."""
 POPULATION, GENERATIONS, TOURNAMENT, ELITE = 30, 120, 3, 2
 """Genetic algorithm; chosen: the paper does not say."""
 ADMM_STEPS, ADMM_RHO = 60, 0.02
@@ -65,6 +65,23 @@ def descend(p: Parameters, s: State) -> float:
             s.choice[0, k] = best
         if value >= before * (1.0 - 1e-12):
             break
+    return value
+
+
+@kernel
+def descend_pairs(p: Parameters, s: State) -> float:
+    """The same over pairs: each two devices move to their best two cuts, others fixed; one pass over world 0."""
+    value = objective(p, s, 0)
+    for k in range(p.num_devices):
+        for other in range(k):
+            best, best_other = s.choice[0, k], s.choice[0, other]
+            for c in range(len(p.cut_numbers)):
+                for d in range(len(p.cut_numbers)):
+                    s.choice[0, k], s.choice[0, other] = c, d
+                    tried = objective(p, s, 0)
+                    if tried < value:
+                        value, best, best_other = tried, c, d
+            s.choice[0, k], s.choice[0, other] = best, best_other
     return value
 
 
@@ -174,7 +191,8 @@ def cut_costs(p: Parameters, s: State, costs: NDArray[np.float64]) -> None:
                 costs[k, c] += p.sync_bits[c] * w.up_s[k]
 
 
-FAST_OBJECTIVE, FAST_VALUE_ALL, FAST_DESCEND = FastCall(objective), FastCall(value_all), FastCall(descend)
+FAST_OBJECTIVE, FAST_VALUE_ALL = FastCall(objective), FastCall(value_all)
+FAST_DESCEND, FAST_DESCEND_PAIRS = FastCall(descend), FastCall(descend_pairs)
 FAST_ANSWER, FAST_COSTS = FastCall(answer_prices), FastCall(cut_costs)
 FAST_MEAN, FAST_DESCEND_CONSTANT = FastCall(mean_value), FastCall(descend_constant)
 
@@ -216,7 +234,11 @@ def alternate_prices(
 
 
 def block_descent(p: Parameters, s: State) -> tuple[NDArray[np.int64], float]:
-    """`descend` from several starts: answers to prices, the best common cut, the first and the last cut everywhere."""
+    """`descend` from several starts: answers to prices, the best common cut, the first and the last cut everywhere.
+
+    The best end is improved by pairs of devices and then by single ones again, until nothing changes. Against all
+    combinations of three devices' cuts this misses the best in less than one frame in a hundred (tests/dtirs).
+    """
     common, _ = best_common(p, s)
     starts = [alternate_prices(p, s, common, safeguard=True)[0]]
     if p.num_devices < MANY_DEVICES:
@@ -227,6 +249,11 @@ def block_descent(p: Parameters, s: State) -> tuple[NDArray[np.int64], float]:
         value = FAST_DESCEND(p, s)
         if value < least:
             best, least = s.choice[0].copy(), value
+    if p.num_devices < MANY_DEVICES:
+        use(s, best)
+        while (value := min(FAST_DESCEND_PAIRS(p, s), FAST_DESCEND(p, s))) < least * (1.0 - 1e-12):
+            least = value
+        best = s.choice[0].copy()
     return best, least
 
 
