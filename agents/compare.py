@@ -119,7 +119,7 @@ def check_scheme(entry: Entry, env_id: str, preset: str, options: Mapping[str, A
     """
     scheme = entry.scheme
     assert scheme is not None
-    for key in sorted(scheme.options.keys() & options.keys()):
+    for key in sorted(key for key in scheme.options.keys() & options.keys() if scheme.options[key] != options[key]):
         raise ValueError(
             f"policy={entry.label!r} sets {key}={scheme.options[key]!r}, against --set {key}={options[key]!r}; "
             "leave out one of them"

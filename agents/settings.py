@@ -146,7 +146,7 @@ _LEARNS: dict[tuple[str, AgentName, PolicyName, str], dict[str, Any]] = {
 }  # fmt: skip
 """Differences from the defaults above by (environment, agent, policy, decision). Found on validation episodes, but for
 LyaPPO-v0's td3 and its off-policy agents of the joint decision, which have the values of ddpg and of ppo, and for
-SemCom-v0's decisions other than compression, which have the values of that."""
+SemCom-v0's decisions other than compression, which have the values of that. DTIRS-v0's td3 has the values of ddpg."""
 
 _PAPER: dict[tuple[str, AgentName], dict[str, Any]] = {
     ("LyaPPO-v0", "ppo"): {

@@ -38,12 +38,12 @@ AGENTS = (
     Agent("PPO, shared"), Agent("PPO, central", policy="central"), Agent("DDPG, shared", "ddpg"),
     Agent("TD3, shared", "td3"),
 )  # fmt: skip
-STILL: Mapping[str, Any] = {"speed_m_per_s": 0.0, "device_share_correlation": 1.0, "pool_levels": (1.0,)}
+STILL: Mapping[str, Any] = {"speed_m_per_s": 0.0, "device_share_min": 1.0, "pool_levels": (1.0,)}
 CHANGING: Mapping[str, Mapping[str, Any]] = {
     "fading only": STILL,
     "fading, AP load": {**STILL, "pool_levels": (0.4, 1.0, 1.6)},
     "fading, AP load, device load": {"speed_m_per_s": 0.0},
-    "fading, AP load, places": {"device_share_correlation": 1.0},
+    "fading, AP load, places": {"device_share_min": 1.0},
     "everything (default)": {},
     "everything, no twins": {"twins": "none"},
     "everything, leakage of 0.3 s": {"leakage_s": 0.3, "cuts": "all"},
@@ -104,8 +104,12 @@ def learned_table(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
     ]
     for label, row in rows.items():
         delay = row["delay_s"]
-        against = [f"{100 * (delay['mean'] / rows[name]['delay_s']['mean'] - 1):+.1f} %" for name in (STATIC, UPPER)]
         own = delay["by_training_seed"]
+        against = []
+        for name in (STATIC, UPPER):
+            scale = rows[name]["delay_s"]["mean"] / 100.0
+            spread = f" ± {delay['half_width'] / scale:.1f}" if len(own) > 1 else ""
+            against.append(f"{delay['mean'] / scale - 100.0:+.1f}{spread} %")
         lines.append(
             f"| {label} | {spread_text(delay, 2)} | {' | '.join(against)} | {spread_text(row['reward'], 3)} "
             f"| {row['mean_cut']['mean']:.1f} | {row['local_share']['mean']:.2f} | {row['twin_share']['mean']:.2f} "
@@ -158,16 +162,17 @@ def main() -> int:
         "`best validated` those with the best validation reward, which `train.py` compares.",
         "",
         "Delays are sums over the ten devices. `best-static` knows the devices' speeds and works and has, for each "
-        "episode's devices, the best cuts that never change; `bcd` searches every frame with all its channels known, "
-        "at the phases it has.",
+        "episode's devices, the best constant cuts that a search finds on simulated frames; `bcd` searches every frame "
+        "with all its channels known, at the phases it has. Where several trainings are compared with a baseline, ± is "
+        "over them.",
         "",
         "## Preset `default`",
         "",
         *learned_table(rows),
         "## What must vary for the state to matter",
         "",
-        "Baselines only, objective in place of delay (they differ by the leakage). What a policy can gain from looking "
-        "is what `bcd` gains over `best-static`.",
+        "Baselines only, objective in place of delay (they differ by leakage and loss). What a policy can gain from "
+        "looking is what `bcd` gains over `best-static`.",
         "",
         *changing,
     ]

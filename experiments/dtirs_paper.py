@@ -116,10 +116,10 @@ SCHEMES: Mapping[str, tuple[Solve, Mapping[str, Any]]] = {
     "proposed": (proposed, {}),
     "no-irs": (proposed, {"irs": False}),
     "no-dt": (proposed, {"twins": "none"}),
-    "admm": (admm, {"power": "equal"}),
+    "admm-equal": (admm, {"power": "equal"}),
     "ga": (genetic, {}),
     "random-phase": (proposed, {"phase": "random"}),
-    "safeguarded": (safeguarded, {"twins": "optimal"}),
+    "safeguarded": (safeguarded, {"twins": "optimal", "phase_polish": True}),
 }
 """Fig. 5's five, and two of ours: phases left random, and the safeguarded alternation."""
 
@@ -178,6 +178,12 @@ def below(point: Mapping[str, Frames], other: str, scheme: str = "proposed") -> 
     return 1.0 - point[scheme].final.mean / point[other].final.mean
 
 
+def falls_fastest_first(curve: NDArray[np.float64]) -> bool:
+    """Whether a curve never rises by more than a thousandth and its first step is the largest."""
+    steps = np.diff(curve)
+    return bool((steps <= 1e-3 * curve[:-1]).all() and steps.argmin() == 0)
+
+
 def claims(
     five: Mapping[str, Frames], crowd: Sequence[Mapping[str, Frames]], elements: Sequence[Mapping[str, Frames]],
     budgets: Sequence[Mapping[str, Frames]], saved: Sequence[Sequence[float]],
@@ -191,8 +197,9 @@ def claims(
     iterations = sum(len(curve) - 1 for curve in plain.curve)
     rose = [name for name, before, after in plain.steps if after > before * (1.0 + 1e-9)]
     worst = max(after - before for _, before, after in plain.steps)
-    early = {name: five[name].mean_curve(CURVE + 1)[10] for name in ("ga", "admm")}
-    crossing = int(np.argmax(five["ga"].mean_curve(CURVE + 1) < final["admm"]))
+    early = {name: five[name].mean_curve(CURVE + 1)[10] for name in ("ga", "admm-equal")}
+    ahead = five["ga"].mean_curve(CURVE + 1) < five["admm-equal"].mean_curve(CURVE + 1)
+    since = CURVE + 1 - int(np.argmin(ahead[::-1])) if not ahead.all() else 0
     dt = [100.0 * below(point, "no-dt") for point in crowd]
     irs = [100.0 * below(point, "no-irs") for point in crowd]
     dt_power = [100.0 * below(point, "no-dt") for point in budgets]
@@ -201,14 +208,14 @@ def claims(
     def text(values: Sequence[float], digits: int = 1) -> str:
         return ", ".join(f"{value:.{digits}f}" for value in values)
 
-    power = [float(np.mean(five[name].mean_power_w)) for name in ("proposed", "no-irs", "no-dt", "ga", "admm")]
+    power = [float(np.mean(five[name].mean_power_w)) for name in ("proposed", "no-irs", "no-dt", "ga", "admm-equal")]
     return [
         ("(64): Algorithm 5 never raises the objective", not rose,
          f"it rose in {sum(plain.rises)} of {iterations} iterations; single steps: "
          + (", ".join(f"{name} {rose.count(name)}" for name in sorted(set(rose))) or "none")
          + f", by up to {worst:.3f} s. With the safeguard: in {sum(safe.rises)}"),
-        ("Fig. 2: the delay falls over the iterations, fastest first", bool(np.all([
-            np.diff(point["proposed"].mean_curve(ITERATIONS + 1))[0] < 0 for point in crowd])),
+        ("Fig. 2: the delay falls over the iterations, fastest first", all(
+            falls_fastest_first(point["proposed"].mean_curve(ITERATIONS + 1)) for point in crowd),
          f"it is there after one: {text(plain.mean_curve(4).tolist(), 2)} s at iterations 0 to 3; the paper's slow "
          "fall does not follow from its steps"),
         ("Fig. 2: more devices, more delay", bool(np.all(np.diff(by_crowd) > 0)),
@@ -222,8 +229,9 @@ def claims(
                                                                   if k not in ("proposed", "safeguarded")),
          ", ".join(f"{name} {value:.2f}" for name, value in final.items()) + " s (levels fitted, see above)"),
         ("Fig. 5: GA is above ADMM after ten iterations and below it at the end",
-         early["ga"] > early["admm"] and final["ga"] < final["admm"],
-         f"after ten {early['ga']:.1f} and {early['admm']:.1f} s; GA is below from generation {crossing} on; "
+         early["ga"] > early["admm-equal"] and final["ga"] < final["admm-equal"],
+         f"after ten {early['ga']:.1f} and {early['admm-equal']:.1f} s; GA is below for good "
+         + (f"from generation {since} on; " if since <= CURVE else "never; ") +
          "the order at the end follows from our penalty and generations"),
         ("safeguarded below printed", final["safeguarded"] < final["proposed"],
          f"by {100 * below(five, 'proposed', 'safeguarded'):.1f} %, in "
@@ -233,7 +241,8 @@ def claims(
          "place: phases for the delay reach the downlink delay of random phases with "
          + ", ".join(f"{100 * np.mean(parts):.0f}" for parts in saved) + " % less of 3, 4, 5 W"),
         ("Abstract: up to 35 % less delay", max(*dt, *irs) >= 35.0,
-         f"below No DT {text(dt, 0)} %, below No IRS {text(irs, 0)} % for K = {', '.join(map(str, CROWDS))}"),
+         f"at K = 100 this is the fit; below No DT {text(dt, 0)} %, below No IRS {text(irs, 0)} % for K = "
+         f"{', '.join(map(str, CROWDS))}"),
         ("Abstract: especially with many devices, against No IRS", irs[-1] > irs[MIDDLE] > irs[0],
          f"{irs[0]:.0f}, {irs[MIDDLE]:.0f}, {irs[-1]:.0f} % at K = {CROWDS[0]}, {CROWDS[MIDDLE]}, {CROWDS[-1]}"),
         ("Abstract: especially with many devices, against No DT", dt[-1] > dt[MIDDLE] > dt[0],
@@ -306,7 +315,10 @@ def main() -> int:
         "sums over all devices.", "",
         "**Levels are fitted.** The paper leaves out distances, bandwidth, data sizes, the twins' budget, T_max and "
         "how blocked the direct link is. They were chosen so that proposed, No DT and No IRS come to its 17.8, 28 and "
-        "26 s; that these levels agree is a calibration and confirms nothing. Everything else follows.", "",
+        "26 s; that these levels agree is a calibration and confirms nothing. T_max follows Fig. 3. ADMM's penalty, "
+        "steps and equal powers and the GA's operators and generations are ours, as the paper gives none: the order of "
+        "these two, and that both stay above proposed, rests on them. Schemes here are whole runs of the algorithms. "
+        "Fig. 7 is about training: [split training](../split_training.md) does it for real.", "",
         "![Figures 2 to 5](dtirs_paper.png)", "",
         "## Claims", "",
         "| claim | holds here | numbers |", "|---|---|---|",

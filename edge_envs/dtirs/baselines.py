@@ -51,14 +51,18 @@ def schemes(system: DTIRSSystem) -> Mapping[str, Scheme]:
     last, best = "last-cut", "proposed"
     silent = {"offline": True} if config.model == "printed" else {}
     found = {
-        "no-irs": Scheme(best, {"irs": False, "phase_passes": 0}, "Algorithm 5 over the blocked direct path"),
-        "no-dt": Scheme(best, {"twins": "none"}, "Algorithm 5 without twins"),
+        "no-irs": Scheme(
+            best,
+            {"irs": False, "phase_passes": 0},
+            "Algorithm 5 over the direct path, whose blockage is fitted to Fig. 5",
+        ),
+        "no-dt": Scheme(best, {"twins": "none"}, "Algorithm 5 without twins; the level is fitted to Fig. 5"),
         "random-phase": Scheme(best, {"phase": "random", "phase_passes": 0}, "Algorithm 5, IRS not optimised"),
-        "admm-equal": Scheme("admm", {"power": "equal"}, "the paper's ADMM hybrid, which shares the power evenly"),
+        "admm-equal": Scheme("admm", {"power": "equal"}, "ADMM with equal powers, our reading of the paper's hybrid"),
         "full-local": Scheme(last, {**silent, "twins": "none"}, "every layer on the device, nothing sent"),
     }
     if config.irs and config.phase != "random":
-        passes = {"phase_passes": 3, "twins": "optimal"}
+        passes = {"phase_passes": 3, "phase_polish": True, "twins": "optimal"}
         found["safeguarded"] = Scheme("proposed-safe", passes, "safeguarded alternation, best twins, phases for delay")
     if config.model == "extended":
         offload = {"first_cut": 0, "twins": "none"}
@@ -87,7 +91,7 @@ def price(p: Parameters, sketch: State, rng: Generator) -> NDArray[np.int64]:
     """Answers to the prices of power and pool, from the best common cut, as long as the objective falls."""
     del rng
     common, _ = search.best_common(p, sketch)
-    return search.alternate_prices(p, sketch, common, safeguard=True)[0]
+    return search.alternate_prices(p, sketch, common)[0]
 
 
 def descent(p: Parameters, sketch: State, rng: Generator) -> NDArray[np.int64]:
@@ -119,7 +123,8 @@ class FramePolicy:
         system = _system(env)
         self._parameters = system.parameters
         self._sketch = system.allocate(1)
-        self._rng = np.random.default_rng(seed)
+        # one per world, so that its answers do not depend on how many others there are
+        self._rngs = [np.random.default_rng([seed, row]) for row in range(len(self._env.state.level))]
 
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
@@ -129,7 +134,7 @@ class FramePolicy:
         cuts = []
         for row in range(len(self._env.state.level)):
             copy_world(self._env.state, row, self._sketch)
-            cuts.append(self._rule(self._parameters, self._sketch, self._rng).copy())
+            cuts.append(self._rule(self._parameters, self._sketch, self._rngs[row]).copy())
         batch = np.array(cuts)
         return (batch if np.ndim(observation) == 2 else batch[0]), state
 
@@ -184,7 +189,7 @@ class BestStatic:
 
 
 class _Frames:
-    """Simulated frames, all with the devices of `draws` (K, M + 3) if given, for cuts that never change."""
+    """Simulated frames from within episodes, all with the devices of `draws` (K, M + 3) if given, for constant cuts."""
 
     def __init__(self, system: DTIRSSystem, seed: int, draws: NDArray[np.float64] | None) -> None:
         frames = SEARCH_FRAMES if system.members < search.MANY_DEVICES else SEARCH_FRAMES_MANY
@@ -192,10 +197,7 @@ class _Frames:
         self._p, self._state = drawn.kernel(), system.allocate(frames)
         rngs = [np.random.default_rng([search.SEARCH_STREAM, seed, row]) for row in range(frames)]
         for row, rng in enumerate(rngs):
-            model.draw(self._state, row, rng)
-            if draws is not None:
-                model.impose_devices(self._p, self._state, row, draws)
-            model.begin_episode(self._p, self._state, row)
+            model.begin_settled(self._p, self._state, row, rng, draws)
 
     def value(self, cuts: NDArray[np.int64]) -> float:
         """Mean objective of constant cuts (K,) [s]."""

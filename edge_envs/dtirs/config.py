@@ -204,7 +204,7 @@ class DTIRSConfig(WingConfig):
     phase_samples: Annotated[int, Field(ge=1, le=10_000)] = 100
     """Directions drawn from the relaxed solution [-]; chosen."""
     phase_polish: bool = True
-    """Coordinate ascent after the draws; chosen: not in the paper."""
+    """Coordinate ascent after the draws, which Algorithm 4 does not have [-]; chosen."""
     phase_gap: Annotated[float, Field(ge=1e-9, le=1e-2)] = 1e-6
     """Duality gap to which the relaxation is solved [-]; chosen."""
     phase_passes: Annotated[int, Field(ge=0, le=20)] = 0
@@ -227,7 +227,7 @@ class DTIRSConfig(WingConfig):
         "default": {},
         "paper": {
             "num_devices": 100, "model": "printed", "cuts": "all", "devices": "frame", "device_share_min": 1.0,
-            "twins": "threshold", "power_total_w": 3.0,
+            "twins": "threshold", "power_total_w": 3.0, "phase_polish": False,
         },
         "dense": {"num_devices": 100, "power_total_w": 3.0},
     }  # fmt: skip

@@ -20,10 +20,12 @@ from edge_envs.dtirs.config import ASCENT, DEVICE_DRAWS, FIXED, FRAME, RANDOM, S
 from edge_envs.dtirs.links import INDEPENDENT
 
 HALF = math.sqrt(0.5)
+SETTLING_FRAMES = 20
+"""Frames after which places and loads of an episode have forgotten how it began, more or less; chosen."""
 
 
 class State(NamedTuple):
-    """B worlds. Channels, speeds and the pool are those of the frame to come; delays describe the one just over."""
+    """B worlds. Channels, speeds and the pool are those of the frame to come, the choice that of the one just over."""
 
     device_draws: NDArray[np.float64]  # (B, K, M + 3) uniforms behind speeds, layers' works and places
     front_flop: NDArray[np.float64]  # (B, K, L) work before each cut
@@ -70,7 +72,6 @@ class Work(NamedTuple):
     boost_flop_s: NDArray[np.float64]  # (K,) Delta f_k
     back_end_flop_s: NDArray[np.float64]  # (K,) x_k
     power_w: NDArray[np.float64]  # (K,) P_k
-    kept_power_w: NDArray[np.float64]  # (K,) before a change of phases
     solution: NDArray[np.float64]  # (4,) log price of power, s of the pool, bound of computing, objective
     threshold: NDArray[np.float64]  # (K,)
     order: NDArray[np.int64]  # (K,)
@@ -288,10 +289,8 @@ def use_direct_path(p: Parameters, s: State, row: int) -> None:
 
 
 @kernel_part
-def advance(p: Parameters, s: State, row: int, first: bool) -> None:
-    """Move a row to its next frame by the numbers that were drawn for it; with `first` start it afresh."""
-    renew_devices(p, s, row, first)
-    renew_pool(p, s, row, first)
+def set_links(p: Parameters, s: State, row: int, first: bool) -> None:
+    """Channels of the frame to come, and phases for the plain sum of all gains."""
     renew_channels(p, s, row, first)
     if p.irs:
         for k in range(p.num_devices):
@@ -302,11 +301,48 @@ def advance(p: Parameters, s: State, row: int, first: bool) -> None:
 
 
 @kernel
+def renew_links(p: Parameters, s: State, row: int) -> None:
+    """`set_links`, with fading that has no past."""
+    set_links(p, s, row, True)
+
+
+@kernel_part
+def advance(p: Parameters, s: State, row: int, first: bool) -> None:
+    """Move a row to its next frame by the numbers that were drawn for it; with `first` start it afresh."""
+    renew_devices(p, s, row, first)
+    renew_pool(p, s, row, first)
+    set_links(p, s, row, first)
+
+
+@kernel
 def begin_episode(p: Parameters, s: State, row: int) -> None:
     """Start a row afresh by the numbers that were drawn for it; every device's last cut counts as the middle one."""
     for k in range(p.num_devices):
         s.choice[row, k] = len(p.cut_numbers) // 2
     advance(p, s, row, True)
+
+
+@kernel
+def move_on(p: Parameters, s: State, row: int, first: bool) -> None:
+    """`advance` without channels: devices, loads and the pool only."""
+    renew_devices(p, s, row, first)
+    renew_pool(p, s, row, first)
+
+
+def begin_settled(
+    p: Parameters, s: State, row: int, rng: Generator, device_draws: NDArray[np.float64] | None = None
+) -> None:
+    """A frame from within an episode, SETTLING_FRAMES after its start; with given devices (K, M + 3), if any."""
+    draw(s, row, rng)
+    if device_draws is not None:
+        impose_devices(p, s, row, device_draws)
+    move_on(p, s, row, True)
+    for _ in range(SETTLING_FRAMES):
+        draw(s, row, rng)
+        if device_draws is not None:
+            impose_devices(p, s, row, device_draws)
+        move_on(p, s, row, False)
+    renew_links(p, s, row)
 
 
 def impose_devices(p: Parameters, s: State, row: int, device_draws: NDArray[np.float64]) -> None:

@@ -1,6 +1,7 @@
 """Searching the cuts of one frame: common cuts, answers to prices, block descent, a genetic algorithm, ADMM.
 
-All of them value cuts by the allocation that the frame would get (`allocation.solve_frame`), at the phases it has.
+All of them value cuts by the allocation that the frame would get (`allocation.solve_frame`), at the phases it has. The
+genetic algorithm is a few lines of our own: so the valuations of a generation are one compiled call.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ MANY_DEVICES = 32
 POPULATION, GENERATIONS, TOURNAMENT, ELITE = 30, 120, 3, 2
 """Genetic algorithm; chosen: the paper does not say."""
 ADMM_STEPS, ADMM_RHO = 60, 0.02
-"""Iterations and penalty [s per squared layer] of the ADMM; chosen: the paper does not say."""
+"""Iterations and penalty [s per squared step of the choice] of the ADMM; chosen: the paper does not say."""
 
 
 @kernel
@@ -186,7 +187,9 @@ def cut_costs(p: Parameters, s: State, costs: NDArray[np.float64]) -> None:
             nats = p.bits_down[c] * math.log(2.0) / p.bandwidth_hz
             costs[k, c] = s.front_flop[0, k, c] / (s.speed_flop_s[0, k] + w.boost_flop_s[k])
             costs[k, c] += power.transmit_delay(w.gain_per_w[k], nats, watts) + p.bits_up[c] * w.up_s[k]
-            costs[k, c] += s.back_flop[0, k, c] / share + p.leakage_s[c]
+            costs[k, c] += p.leakage_s[c]
+            if s.back_flop[0, k, c] > 0.0:
+                costs[k, c] += s.back_flop[0, k, c] / share + allocation.waiting_time(p, s, 0)
             if w.twin[k]:
                 costs[k, c] += p.sync_bits[c] * w.up_s[k]
 
@@ -212,12 +215,9 @@ def best_common(p: Parameters, s: State) -> tuple[NDArray[np.int64], float]:
 
 
 def alternate_prices(
-    p: Parameters, s: State, start: NDArray[np.int64], safeguard: bool, iterations: int = 20
+    p: Parameters, s: State, start: NDArray[np.int64], iterations: int = 20
 ) -> tuple[NDArray[np.int64], float]:
-    """Algorithm 5 at given phases: allocation and answers to its prices in turn, from cuts `start` (K,) of world 0.
-
-    Without the safeguard the last cuts are taken, whatever they cost; with it the cuts change only if that saves.
-    """
+    """Allocation and answers to its prices in turn, from cuts `start` (K,) of world 0, while the objective falls."""
     use(s, start)
     cuts, value = start.copy(), FAST_OBJECTIVE(p, s, 0)
     for _ in range(iterations):
@@ -227,7 +227,7 @@ def alternate_prices(
             break
         use(s, answer)
         after = FAST_OBJECTIVE(p, s, 0)
-        if safeguard and after >= value:
+        if after >= value:
             break
         cuts, value = answer, after
     return cuts, value
@@ -240,7 +240,7 @@ def block_descent(p: Parameters, s: State) -> tuple[NDArray[np.int64], float]:
     combinations of three devices' cuts this misses the best in less than one frame in a hundred (tests/dtirs).
     """
     common, _ = best_common(p, s)
-    starts = [alternate_prices(p, s, common, safeguard=True)[0]]
+    starts = [alternate_prices(p, s, common)[0]]
     if p.num_devices < MANY_DEVICES:
         starts += [common, np.zeros_like(common), np.full_like(common, len(p.cut_numbers) - 1)]
     best, least = common, math.inf
@@ -286,22 +286,25 @@ def genetic(p: Parameters, s: State, rng: Generator, trace: list[float] | None =
 
 
 def admm(p: Parameters, s: State, rng: Generator, trace: list[float] | None = None) -> NDArray[np.int64]:
-    """ADMM over relaxed cuts (K,): each device's computing delay made linear in its cut, rounding as the second block.
+    """ADMM over relaxed cuts (K,): each device's delay made linear in its cut, rounding as the second block.
 
     x_k minimises slope_k x_k + rho / 2 (x_k - z_k + u_k)^2, z_k is x_k + u_k rounded to a cut, u_k adds up the rest.
-    The slope is that of the cost of all cuts at the prices of the last allocation, by least squares. Rounding makes it
-    stall where the slopes are below rho / 2. `trace` receives the objective of every iteration.
+    The slope is that of the delays of all cuts at the shares and powers of the last allocation, by least squares.
+    Rounding makes it stall where the slopes are below rho / 2. `trace` receives the objective of every iteration, the
+    random start included.
     """
     choices = len(p.cut_numbers)
     z = rng.integers(choices, size=p.num_devices)
     u = np.zeros(p.num_devices)
     costs = np.zeros((p.num_devices, choices))
     centred = np.arange(choices) - (choices - 1) / 2.0
-    for _ in range(ADMM_STEPS + 1):
+    for step in range(ADMM_STEPS + 1):
         use(s, z)
         value = FAST_OBJECTIVE(p, s, 0)
         if trace is not None:
             trace.append(float(value))
+        if step == ADMM_STEPS:
+            break
         FAST_COSTS(p, s, costs)
         slope = costs @ centred / (centred @ centred)
         x = np.clip(z - u - slope / ADMM_RHO, 0.0, choices - 1.0)

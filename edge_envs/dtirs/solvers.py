@@ -136,6 +136,8 @@ def _pool_arguments(
     front = _numbers("front_flop", front_flop, 0.0)
     speed = _numbers("speed_flop_s", speed_flop_s, 0.0, len(front), strict=True)
     capacity = _scalar("capacity_flop_s", capacity_flop_s)
+    if capacity == math.inf:
+        raise ValueError("capacity_flop_s=inf is not possible; give a finite number")
     back = np.zeros(len(front)) if back_flop is None else _numbers("back_flop", back_flop, 0.0, len(front))
     return front, speed, capacity, back
 

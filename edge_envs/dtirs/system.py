@@ -106,6 +106,7 @@ class DTIRSSystem(System[State]):
         """One frame."""
         batch = len(state.level)
         rows = np.ascontiguousarray(rows, dtype=np.int64)
+        # Numbers of the next frame; the starts and samples among them also serve this frame's `phase_passes`.
         for row in rows.tolist():
             model.draw(state, row, rngs[row])
         observation = np.zeros((batch, self._size), dtype=np.float32)
@@ -133,8 +134,7 @@ def _reference(document: str) -> float:
     cuts = np.repeat(np.arange(len(p.cut_numbers)), p.num_devices).reshape(-1, p.num_devices)
     values, total = np.zeros(len(cuts)), np.zeros(len(cuts))
     for _ in range(REFERENCE_FRAMES):
-        model.draw(state, 0, rng)
-        model.begin_episode(p, state, 0)
+        model.begin_settled(p, state, 0, rng)
         search.value_all(p, state, cuts, values)
         total += values
     reference = float(total.min()) / REFERENCE_FRAMES
