@@ -22,7 +22,8 @@ REFERENCE_FRAMES = 128
 REFERENCE_STREAM = 0xD715
 """Seed of those frames."""
 SOLVED: Mapping[str, Any] = {
-    "first_cut": 1, "irs": True, "offline": False, "phase": "ca", "phase_passes": 0, "power": "optimal", "twins": "optimal",
+    "first_cut": 1, "irs": True, "offline": False, "phase": "ca", "phase_passes": 0, "power": "optimal",
+    "twins": "optimal",
 }  # fmt: skip
 """How the reference is solved, whatever the environment leaves out, so that rewards can be compared."""
 
