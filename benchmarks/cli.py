@@ -18,13 +18,15 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.runs import provenance
-from benchmarks import lyappo, semcom, semcom_env, shell, training
+from benchmarks import dtirs, dtirs_env, lyappo, semcom, semcom_env, shell, training
 from benchmarks.timing import Number, Result, Side, Skipped
 
 Benchmark = Callable[[int], Sequence[Result]]
 
 BENCHMARKS: Mapping[str, Benchmark] = {
     **lyappo.BENCHMARKS,
+    **dtirs.BENCHMARKS,
+    **dtirs_env.BENCHMARKS,
     **semcom.BENCHMARKS,
     **semcom_env.BENCHMARKS,
     **shell.BENCHMARKS,
@@ -33,7 +35,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
 REPETITIONS, QUICK_REPETITIONS = 31, 7
 PAGE_WIDTH = 140
 """Width of the table where there is no terminal that has one."""
-SOLVERS = ("cvxpy", "clarabel")
+SOLVERS = ("cvxpy", "clarabel", "scs")
 """Packages whose versions matter here and not to a training."""
 
 
@@ -42,7 +44,7 @@ class Arguments:
     """Speed, side by side with what one would use instead."""
 
     quick: bool = False
-    """Fewer repetitions: about three minutes."""
+    """Fewer repetitions: about seven minutes."""
     json: Path | None = None
     """Also write the results to this file."""
     only: tuple[str, ...] = ()

@@ -14,8 +14,6 @@ from benchmarks import lyappo, mobile_env
 from benchmarks.timing import Row, interleave, timed
 from benchmarks.worlds import ActionMaker, ShellWorlds, SystemWorlds, sampled_actions, vector_env
 
-BATCHES = (256, 1024)
-
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -29,10 +27,13 @@ class Case:
     """Least speed-up over Pendulum-v1; None where the physics of a step is a convex program and no pendulum's."""
     mobile_env: float | None
     """Least speed-up over mobile-env; None likewise."""
+    batches: tuple[int, ...] = (256, 1024)
+    """Worlds of the vector environment."""
 
 
 ENVIRONMENTS: Mapping[str, Case] = {
     "LyaPPO-v0": Case(lyappo.good_partition, steps=16, pendulum=0.5, mobile_env=20.0),
+    "DTIRS-v0": Case(sampled_actions, steps=2, pendulum=None, mobile_env=None, batches=(16, 64)),
     "SemCom-v0": Case(sampled_actions, steps=2, pendulum=None, mobile_env=None),
 }
 EPISODES = 5
@@ -43,7 +44,7 @@ def vector(repetitions: int) -> list[Row]:
     """`EdgeVectorEnv.step` over `System.step`, on the same worlds with the same actions, without resets."""
     rows = []
     for env_id, case in ENVIRONMENTS.items():
-        for batch in BATCHES:
+        for batch in case.batches:
             env = vector_env(env_id, batch)
             actions = case.actions(env)
             shell, system = ShellWorlds(env, actions), SystemWorlds(env.system, batch, actions)

@@ -24,9 +24,9 @@ Actions = list[NDArray[Any]]
 ActionMaker = Callable[[EdgeVectorEnv], Actions]
 
 
-def vector_env(env_id: str, batch: int) -> EdgeVectorEnv:
+def vector_env(env_id: str, batch: int, preset: str = "default") -> EdgeVectorEnv:
     """The vector environment as `gym.make_vec` gives it, but for the length of an episode."""
-    env = gym.make_vec(env_id, num_envs=batch, max_episode_steps=NEVER)
+    env = gym.make_vec(env_id, num_envs=batch, preset=preset, max_episode_steps=NEVER)
     assert isinstance(env, EdgeVectorEnv)
     return env
 
@@ -77,8 +77,8 @@ class ShellWorlds:
 class SingleWorld:
     """The first of these worlds by itself, as `gym.make` gives it but for the length of an episode."""
 
-    def __init__(self, env_id: str, actions: Actions) -> None:
-        self.env: gym.Env[Any, Any] = gym.make(env_id, max_episode_steps=NEVER)
+    def __init__(self, env_id: str, actions: Actions, preset: str = "default") -> None:
+        self.env: gym.Env[Any, Any] = gym.make(env_id, preset=preset, max_episode_steps=NEVER)
         self._actions = cycle([batch[0] for batch in actions])
         self.env.reset(seed=0)
         self.run(WARM_UP_STEPS)

@@ -77,6 +77,7 @@ def test_an_entry_plays_the_baseline_with_the_schemes_options(toy_id, define):
     assert [entry.scheme for entry in entries] == [None, None, SCHEMES["shifted"], SCHEMES["longer"]]
     assert entries[2].options(options) == {"max_episode_steps": 5, "offset": SHIFT}
     assert entries[0].options(options) == options
+    assert entries[2].options({"offset": 3.0}) == {"offset": SHIFT}
     assert all(entry.trained_here("default", options) for entry in entries)
     assert options == {"max_episode_steps": 5}
     results = comparing.compare(entries, toy_id, "default", options, seeds=2, episodes=3)
@@ -89,12 +90,12 @@ def test_an_entry_plays_the_baseline_with_the_schemes_options(toy_id, define):
     assert (results["random"]["hits"] < 4.0).all()
 
 
-def test_an_option_of_the_scheme_cannot_be_set(toy_id, define):
+def test_an_option_of_the_scheme_cannot_be_set_to_another_value(toy_id, define):
     define(SCHEMES)
-    for value in (3.0, SHIFT):
-        message = f"policy='shifted' sets offset=10.0, against --set offset={value}; leave out one of them"
-        with pytest.raises(ValueError, match=re.escape(message)):
-            comparing.find_entry("shifted", toy_id, "default", {"offset": value})
+    message = "policy='shifted' sets offset=10.0, against --set offset=3.0; leave out one of them"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        comparing.find_entry("shifted", toy_id, "default", {"offset": 3.0})
+    assert comparing.find_entry("shifted", toy_id, "default", {"offset": SHIFT}).scheme == SCHEMES["shifted"]
     both = {"offset": 3.0, "end_probability": 0.5}
     with pytest.raises(ValueError, match=r"'longer' sets end_probability=0\.0, against --set end_probability=0\.5"):
         comparing.find_entry("longer", toy_id, "default", both)
@@ -168,6 +169,11 @@ def test_the_table_of_a_training_has_no_schemes(tmp_path, monkeypatch, capsys, t
 
 
 SMALL = {"num_devices": 2, "num_elements": 4, "num_antennas": 2, "max_episode_steps": 3}
+OTHERWISE = {
+    "irs": True, "phase": "ca", "phase_passes": 1, "phase_polish": False, "twins": "threshold", "power": "optimal",
+    "first_cut": 1, "offline": False,
+}  # fmt: skip
+"""Possible values that no scheme sets."""
 
 
 @pytest.mark.parametrize("preset", ["default", "paper"])
@@ -190,6 +196,6 @@ def test_all_schemes_of_the_split_learning_system_can_be_played(preset):
     for entry in entries[1:]:
         assert entry.scheme is not None
         for key, value in entry.scheme.options.items():
-            message = rf"policy='{entry.label}' sets .*against --set {key}="
-            with pytest.raises(ValueError, match=message):
-                comparing.find_entry(entry.label, "DTIRS-v0", preset, {**SMALL, key: value})
+            message = f"policy='{entry.label}' sets {key}={value!r}, against --set {key}={OTHERWISE[key]!r}"
+            with pytest.raises(ValueError, match=re.escape(message)):
+                comparing.find_entry(entry.label, "DTIRS-v0", preset, {**SMALL, key: OTHERWISE[key]})

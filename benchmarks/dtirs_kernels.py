@@ -1,0 +1,79 @@
+"""Compiled loops around the solvers of `DTIRS-v0`, as the environment calls them: from machine code, not from Python.
+
+Each is compiled anew in every process; `semcom_kernels` says why.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.semcom_kernels import uncached
+from edge_envs.dtirs import allocation, model, pool, power
+from edge_envs.dtirs.config import Parameters
+from edge_envs.dtirs.model import State
+
+Array = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+
+@uncached
+def allocate(p: Parameters, s: State, actions: NDArray[np.int64], times: int) -> None:
+    """Everything that a step solves at the cuts in `actions` (B, K), for the frame that every row is about to have."""
+    for row in range(len(s.level)):
+        for k in range(p.num_devices):
+            s.choice[row, k] = actions[row, k]
+        for _ in range(times):
+            allocation.solve_all(p, s, row)
+
+
+@uncached
+def renew_channels(p: Parameters, s: State, times: int) -> None:
+    """Every row's channels and Gram matrices, from the numbers last drawn; changes nothing if the fading is white."""
+    for row in range(len(s.level)):
+        for _ in range(times):
+            model.renew_channels(p, s, row, False)
+
+
+@uncached
+def repeat_phases(p: Parameters, s: State, row: int, times: int) -> None:
+    """The phases of a row's channels, with their proof and the gains that they give; the same ones each time."""
+    for k in range(p.num_devices):
+        s.work.weight_down[k] = s.work.weight_up[k] = 1.0
+    for _ in range(times):
+        model.solve_phases(p, s, row)
+
+
+@uncached
+def solve_phases(p: Parameters, s: State, times: int) -> None:
+    """`repeat_phases` of every row."""
+    for row in range(len(s.level)):
+        repeat_phases(p, s, row, times)
+
+
+@uncached
+def repeat_power(
+    gain_per_w: Array, nat_seconds: Array, total_w: float, most_w: float, power_w: Array, times: int
+) -> float:
+    """Downlink powers into `power_w`, with their certificate, which is returned."""
+    residual = 0.0
+    for _ in range(times):
+        price = power.allocate_power(gain_per_w, nat_seconds, total_w, most_w, power_w)
+        residual = max(residual, power.power_residual(gain_per_w, nat_seconds, total_w, most_w, power_w, price))
+    return residual
+
+
+@uncached
+def repeat_pool(
+    front_flop: Array, back_flop: Array, speed_flop_s: Array, twin: BoolArray, capacity_flop_s: float,
+    boost_flop_s: Array, back_end_flop_s: Array, times: int,
+) -> float:  # fmt: skip
+    """The pool's shares into `boost_flop_s` and `back_end_flop_s`, with their certificate, which is returned."""
+    residual = 0.0
+    for _ in range(times):
+        s = pool.share_pool(front_flop, back_flop, speed_flop_s, twin, capacity_flop_s, boost_flop_s, back_end_flop_s)
+        worst = pool.pool_residual(
+            front_flop, back_flop, speed_flop_s, twin, capacity_flop_s, boost_flop_s, back_end_flop_s, s
+        )
+        residual = max(residual, worst)
+    return residual
