@@ -22,6 +22,12 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"preset": "dynamic-full", "decision": "joint", "num_devices": 3},
         {"num_devices": 1, "num_services": 1, "cuts": "all"},
     ],
+    "DTIRS-v0": [
+        {"num_devices": 3, "num_elements": 8, "num_antennas": 4, "uplink": "independent", "backlog": True},
+        {"num_devices": 3, "num_antennas": 4, "model": "printed", "cuts": "all", "irs": False, "uplink": "hermitian"},
+        {"num_devices": 3, "num_elements": 6, "phase": "ca", "phase_passes": 2, "devices": "frame", "first_cut": 0},
+        {"num_devices": 1, "num_elements": 1, "num_antennas": 1, "phase": "random", "uplink": "independent"},
+    ],
     "SemCom-v0": [
         {"decision": "power_bandwidth", "num_devices": 3},
         {"decision": "joint"},

@@ -57,6 +57,8 @@ def test_member_view_and_reward(case):
 
 def own_part(case: Case, system: System[Any], observation: np.ndarray, info: dict[str, Any]) -> np.ndarray:
     """What each member's own part of the action decides, one row a member."""
+    if case.env_id == "DTIRS-v0":
+        return np.asarray(info["member_cut"])[:, None]
     if case.env_id == "SemCom-v0":
         name = "compression" if system.config.decision == "compression" else "power_w"
         return np.asarray(info[f"member_{name}"])[:, None]
