@@ -7,7 +7,8 @@ import math
 from edge_envs.core.compiled import kernel_part
 from edge_envs.dtirs import pool, power
 from edge_envs.dtirs.config import NO_TWIN, OPTIMAL, Parameters
-from edge_envs.dtirs.model import COMPUTE_BOUND, OBJECTIVE, POOL, PRICE, State, solve_phases
+from edge_envs.dtirs.model import State, solve_phases
+from edge_envs.dtirs.work import COMPUTE_BOUND, OBJECTIVE, POOL, PRICE
 
 LEAST_FALL = 1e-9
 """Relative fall of the delay below which other phases are not taken over."""

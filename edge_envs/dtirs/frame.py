@@ -12,7 +12,8 @@ from edge_envs.core.system import Metric
 from edge_envs.dtirs import allocation, pool, power
 from edge_envs.dtirs.config import OPTIMAL, SDR, Parameters
 from edge_envs.dtirs.links import RECIPROCAL
-from edge_envs.dtirs.model import COMPUTE_BOUND, OBJECTIVE, POOL, PRICE, State, Work, advance
+from edge_envs.dtirs.model import State, advance
+from edge_envs.dtirs.work import COMPUTE_BOUND, OBJECTIVE, POOL, PRICE, Work
 
 METRICS = (
     Metric("objective_s", "s", "objective (18): the sum of all delays, the price of leakage and the weighted loss"),

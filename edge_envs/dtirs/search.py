@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from edge_envs.core.compiled import FastCall, kernel
 from edge_envs.dtirs import allocation, power
 from edge_envs.dtirs.config import NO_TWIN, THRESHOLD, Parameters
-from edge_envs.dtirs.model import POOL, PRICE, State
+from edge_envs.dtirs.model import State
+from edge_envs.dtirs.work import POOL, PRICE
 
 SEARCH_STREAM = 0xD7A4
 """Sets the random streams of searches apart from those of any environment seed."""
