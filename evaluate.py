@@ -74,12 +74,15 @@ def score_and_show(arguments: Arguments, console: Console) -> int:
         )  # fmt: skip
     title = f"{env_id}, preset {arguments.preset}: {arguments.seeds} seeds x {episodes} episodes"
     console.print(rich_table(results, headline_of(system), title, console.width, system.settling))
+    if system.caveat:
+        console.print(f"note: {system.caveat}", soft_wrap=True)
     if arguments.json is not None:
         setting = asdict(arguments) | {
             "set": options, "json": str(arguments.json), "episodes": episodes, "settling": system.settling,
         }  # fmt: skip
         schemes = {each.label: as_document(each.scheme) for each in entries if each.scheme is not None}
-        document = {"setting": setting, "schemes": schemes, **as_json(results), "provenance": provenance()}
+        told = {"setting": setting, "caveat": system.caveat, "schemes": schemes}
+        document = {**told, **as_json(results), "provenance": provenance()}
         try:
             write_atomically(arguments.json, json.dumps(document, indent=2, allow_nan=False).encode())
         except OSError as error:

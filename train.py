@@ -117,6 +117,8 @@ def show_comparison(run: Run, console: Console, seeds: int, episodes: int | None
         )  # fmt: skip
     title = f"{config.env_id}, preset {config.preset}: {seeds} seeds x {episodes} episodes"
     console.print(rich_table(results, headline_of(system), title, console.width, system.settling))
+    if system.caveat:
+        console.print(f"note: {system.caveat}", soft_wrap=True)
 
 
 def main() -> int:

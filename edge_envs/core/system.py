@@ -82,6 +82,8 @@ class System(ABC, Generic[StateT]):
     """Part of an episode that an evaluation leaves out of the metrics' means, while queues fill."""
     evaluation_episodes: int = 16
     """Episodes per seed that make a good evaluation."""
+    caveat: str = ""
+    """What a reader of a table of results must know, such as that levels were fitted; empty for nothing."""
 
     @classmethod
     @abstractmethod

@@ -19,7 +19,8 @@ def numbers(name: str, values: ArrayLike, low: float, users: int | None = None, 
         raise ValueError(f"{name} has shape {array.shape}, expected ({'K' if users is None else users},)")
     bad = ~np.isfinite(array) | (array <= low if strict else array < low)
     if bad.any():
-        raise ValueError(f"{name}={array[bad][0]!r} is not possible; give numbers {'>' if strict else '>='} {low:g}")
+        least = f"{'>' if strict else '>='} {low:g}"
+        raise ValueError(f"{name}={float(array[bad][0])!r} is not possible; give numbers {least}")
     return array
 
 

@@ -105,6 +105,9 @@ def link_gains(
     count, elements = users.shape[2:]
     if np.shape(phase) != (elements,):
         raise ValueError(f"phase has shape {np.shape(phase)}, expected ({elements},)")
+    size = float(np.abs(np.abs(phase) - 1.0).max())
+    if size > 1e-6:
+        raise ValueError(f"phase has a modulus {size:g} away from one; divide each number by its modulus")
     gain_down, gain_up = np.zeros((1, count)), np.zeros((1, count))
     w, y = np.zeros((2, elements)), np.zeros((2, elements))
     links.link_gains(down, up, users, kind, _split("phase", phase), w, y, gain_down, gain_up, 0)

@@ -80,6 +80,8 @@ def allocate_power(
     if (gain[nats > 0.0] == 0.0).any():
         raise ValueError("gain_per_w=0.0 is not possible for a user with nat_seconds > 0; its delay would be infinite")
     total, most = positive("power_total_w", power_total_w), positive("power_max_w", power_max_w)
+    if total == math.inf:
+        raise ValueError("power_total_w=inf is not possible; give a finite number")
     watts = np.zeros(len(nats))
     log_price = power.allocate_power(gain, nats, total, most, watts)
     if reference:
@@ -197,6 +199,7 @@ def bisect_frequency(
         ValueError: an impossible argument, named.
     """
     front, speed, capacity, _ = _pool_arguments(front_flop, speed_flop_s, capacity_flop_s, None)
+    positive("tolerance", tolerance)
     boosted = _twins(twin, len(front)) & (front > 0.0)
     if not boosted.any():
         return np.zeros(len(front))

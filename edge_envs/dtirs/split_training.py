@@ -84,6 +84,7 @@ def run(options: argparse.Namespace) -> int:
         OSError: a file that is missing or cannot be written.
         ImportError: a package of the extras is missing.
     """
+    import torch
     from rich.console import Console
 
     from edge_envs.dtirs.split_data import load_data
@@ -92,6 +93,8 @@ def run(options: argparse.Namespace) -> int:
     from edge_envs.dtirs.split_networks import build_network
     from edge_envs.dtirs.split_runs import RECENT_ROUNDS, Recipe
 
+    # Layers this small are slower on several threads, and the order of sums would depend on the machine.
+    torch.set_num_threads(1)
     recipe = Recipe(options.rounds, options.width, options.learning_rate, options.images, options.seed)
     planned = _plan(options.policy, options.users, options.preset, recipe.seed)
     data = load_data(max(options.users), recipe.images_per_user, recipe.seed, options.cifar)
