@@ -88,6 +88,11 @@ class RandomPolicy:
         return self._rng.uniform(self._low, self._high, size=shape).astype(np.float32), state
 
 
+def random_actions(env: EdgeEnv | EdgeVectorEnv, seed: int) -> Policy:
+    """Evenly random actions, the baseline `random` of every wing. Sees nothing."""
+    return RandomPolicy(env.system.action_space, seed)
+
+
 def shell_of(env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any]) -> EdgeEnv | EdgeVectorEnv:
     """The environment of this package inside any wrappers.
 

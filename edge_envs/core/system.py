@@ -74,6 +74,8 @@ class System(ABC, Generic[StateT]):
     members: int
     member_view: IntArray
     metrics: tuple[Metric, ...]
+    member_metrics: tuple[str, ...] = ()
+    """Names of the numbers that a step reports for each member, beside its reward."""
     headline: tuple[str, ...]
     """Metrics that a table of results shows, the most important one first."""
     bar: str
@@ -116,6 +118,24 @@ class System(ABC, Generic[StateT]):
             actions: actions of ALL rows, already checked by `check_actions`.
             rngs: generators of all rows.
         """
+
+    def blank_outcome(self, batch: int) -> tuple[Outcome, FloatArray]:
+        """An outcome of zeros for a kernel to fill, and the memory behind its member part.
+
+        That is of shape (1 + len(member_metrics), B, M): rewards first, then the member metrics in their order.
+        """
+        shape = self.observation_space.shape
+        assert shape is not None
+        member = np.zeros((1 + len(self.member_metrics), batch, self.members))
+        outcome = Outcome(
+            observation=np.zeros((batch, *shape), dtype=np.float32),
+            reward=np.zeros(batch),
+            terminated=np.zeros(batch, dtype=np.bool_),
+            member_reward=member[0],
+            metrics=np.zeros((batch, len(self.metrics))),
+            member_metrics=dict(zip(self.member_metrics, member[1:], strict=True)),
+        )
+        return outcome, member
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle and copy a System as what it is built from."""

@@ -11,7 +11,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from edge_envs.core.env import EdgeEnv, EdgeVectorEnv
-from edge_envs.core.policy import BaselineFactory, ConstantPolicy, Policy, RandomPolicy, Scheme
+from edge_envs.core.policy import BaselineFactory, ConstantPolicy, Policy, Scheme, random_actions
 from edge_envs.dtirs import alternating, model, search
 from edge_envs.dtirs.config import EPISODE, FIXED, Parameters
 from edge_envs.dtirs.model import State
@@ -35,7 +35,7 @@ def available(system: DTIRSSystem) -> Mapping[str, BaselineFactory]:
     """Baselines for the system's configuration, by name."""
     last = len(system.cut_numbers) - 1
     found: dict[str, BaselineFactory] = {
-        "random": random_cuts, "first-cut": partial(constant, 0), "last-cut": partial(constant, last),
+        "random": random_actions, "first-cut": partial(constant, 0), "last-cut": partial(constant, last),
         "best-common": BestCommon, "best-static": BestStatic, "price": partial(FramePolicy, price),
         "ga": partial(FramePolicy, genetic), "admm": partial(FramePolicy, admm),
         "proposed": partial(FramePolicy, partial(algorithm_5, False)),
@@ -74,11 +74,6 @@ def _system(env: Env) -> DTIRSSystem:
     system = env.system
     assert isinstance(system, DTIRSSystem)
     return system
-
-
-def random_cuts(env: Env, seed: int) -> Policy:
-    """Evenly random cuts. Sees nothing."""
-    return RandomPolicy(env.system.action_space, seed)
 
 
 def constant(index: int, env: Env, seed: int) -> Policy:

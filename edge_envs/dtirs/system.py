@@ -42,6 +42,7 @@ class DTIRSSystem(System[State]):
     """
 
     metrics = frame.METRICS
+    member_metrics = frame.MEMBER_METRICS
     headline = ("delay_s", "mean_cut", "local_share", "twin_share", "deadline_violations")
     bar = "best-static"
     settling = 0.0
@@ -117,19 +118,19 @@ class DTIRSSystem(System[State]):
         # Numbers of the next frame; the starts and samples among them also serve this frame's `phase_passes`.
         for row in rows.tolist():
             model.draw(state, row, rngs[row])
-        observation = np.zeros((batch, self._size), dtype=np.float32)
-        reward = np.zeros(batch)
-        member = np.zeros((1 + len(frame.MEMBER_METRICS), batch, self.members))
-        metrics = np.zeros((batch, len(self.metrics)))
-        self._run(self.parameters, state, rows, actions, self.reference_s, observation, reward, member, metrics)
-        return Outcome(
-            observation=observation,
-            reward=reward,
-            terminated=np.zeros(batch, dtype=np.bool_),
-            member_reward=member[0],
-            metrics=metrics,
-            member_metrics=dict(zip(frame.MEMBER_METRICS, member[1:], strict=True)),
+        outcome, member = self.blank_outcome(batch)
+        self._run(
+            self.parameters,
+            state,
+            rows,
+            actions,
+            self.reference_s,
+            outcome.observation,
+            outcome.reward,
+            member,
+            outcome.metrics,
         )
+        return outcome
 
 
 @lru_cache(maxsize=64)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edge_envs.core.channel import distance_for_gain, free_space_exponent_gain
 from edge_envs.core.env import EdgeEnv, EdgeVectorEnv
-from edge_envs.core.policy import BaselineFactory, ConstantPolicy, Policy, RandomPolicy
+from edge_envs.core.policy import BaselineFactory, ConstantPolicy, Policy, random_actions
 from edge_envs.core.units import linear_to_db
 from edge_envs.lyappo.model import LOCAL, TRANSMIT
 from edge_envs.lyappo.search import Outcomes, best_stable, shared_partitions, simulate_fixed
@@ -33,7 +33,7 @@ TABLE_PERIODS, TABLE_WORLDS = 110, 4
 
 def available(system: LyaPPOSystem) -> Mapping[str, BaselineFactory]:
     """Baselines for the system's configuration, by name; with decision="joint" only `random` makes sense."""
-    found: dict[str, BaselineFactory] = {"random": random_cut}
+    found: dict[str, BaselineFactory] = {"random": random_actions}
     if system.config.decision == "partition":
         found |= {"fixed": middle_cut, "local": all_local, "edge": all_edge, "price": DriftPrice}
         found["best-fixed"] = best_fixed
@@ -47,11 +47,6 @@ def _system(env: Env) -> LyaPPOSystem:
     system = env.system
     assert isinstance(system, LyaPPOSystem)
     return system
-
-
-def random_cut(env: Env, seed: int) -> Policy:
-    """Random-Cov: uniform cuts (or, with decision="joint", uniform requests). Sees nothing."""
-    return RandomPolicy(env.system.action_space, seed)
 
 
 def middle_cut(env: Env, seed: int) -> Policy:

@@ -31,6 +31,7 @@ class LyaPPOSystem(System[State]):
     """
 
     metrics = period.METRICS
+    member_metrics = ("power_mw", "finished_ratio")
     headline = ("power_mw", "mean_cut")
     bar = "best-fixed"
 
@@ -91,19 +92,9 @@ class LyaPPOSystem(System[State]):
         rows = np.ascontiguousarray(rows, dtype=np.int64)
         choices = self._decode_joint(state, rows, actions) if self.parameters.joint else actions
         refill(state.uniforms, state.cursor, rows, rngs)
-        observation = np.zeros((batch, self._size), dtype=np.float32)
-        reward = np.zeros(batch)
-        member = np.zeros((3, batch, self.members))
-        metrics = np.zeros((batch, len(self.metrics)))
-        self._run(self.parameters, state, rows, choices, observation, reward, member, metrics)
-        return Outcome(
-            observation=observation,
-            reward=reward,
-            terminated=np.zeros(batch, dtype=np.bool_),
-            member_reward=member[0],
-            metrics=metrics,
-            member_metrics={"power_mw": member[1], "finished_ratio": member[2]},
-        )
+        outcome, member = self.blank_outcome(batch)
+        self._run(self.parameters, state, rows, choices, outcome.observation, outcome.reward, member, outcome.metrics)
+        return outcome
 
     def _decode_joint(self, state: State, rows: IntArray, actions: NDArray[Any]) -> NDArray[np.int64]:
         """Put the requested resources into the state, scaled down where they exceed a constraint; returns the cuts."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.env import EdgeEnv, EdgeVectorEnv
-from edge_envs.core.policy import BaselineFactory, ConstantPolicy, Policy, RandomPolicy
+from edge_envs.core.policy import BaselineFactory, ConstantPolicy, Policy, random_actions
 from edge_envs.semcom import model, schemes
 from edge_envs.semcom.config import LONG_TERM, Parameters
 from edge_envs.semcom.decisions import BAND_NATS, POWER_EXPONENT
@@ -35,7 +35,7 @@ def available(system: SemComSystem) -> Mapping[str, BaselineFactory]:
     """
     config = system.config
     if config.decision == "compression":
-        found: dict[str, BaselineFactory] = {"random": random_requests, "rho-min": partial(constant, -1.0)}
+        found: dict[str, BaselineFactory] = {"random": random_actions, "rho-min": partial(constant, -1.0)}
         found |= {"average": partial(constant, 0.0), "rho-max": partial(constant, 1.0)}
         if config.solver != "joint":
             # The rules below plan with the joint solver.
@@ -54,7 +54,7 @@ def available(system: SemComSystem) -> Mapping[str, BaselineFactory]:
         "joint": partial(rule, schemes.search_round),
     }  # fmt: skip
     if config.decision == "power_bandwidth":
-        return {**everything, "random": random_requests}
+        return {**everything, "random": random_actions}
     return {
         **everything,
         "pb-only": partial(rule, partial(schemes.link_only, free_deadline=False)),
@@ -67,11 +67,6 @@ def _system(env: Env) -> SemComSystem:
     system = env.system
     assert isinstance(system, SemComSystem)
     return system
-
-
-def random_requests(env: Env, seed: int) -> Policy:
-    """Evenly random actions. Sees nothing."""
-    return RandomPolicy(env.system.action_space, seed)
 
 
 def constant(action: float, env: Env, seed: int) -> Policy:

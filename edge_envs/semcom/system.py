@@ -36,6 +36,7 @@ class SemComSystem(System[State]):
     """
 
     metrics = round.METRICS
+    member_metrics = round.MEMBER_METRICS
     bar = "best-static"
     settling = 0.0
     evaluation_episodes = 4
@@ -97,19 +98,9 @@ class SemComSystem(System[State]):
         batch = len(state.rounds)
         rows = np.ascontiguousarray(rows, dtype=np.int64)
         refill(state.uniforms, state.cursor, rows, rngs)
-        observation = np.zeros((batch, self._size), dtype=np.float32)
-        reward = np.zeros(batch)
-        member = np.zeros((1 + len(round.MEMBER_METRICS), batch, self.members))
-        metrics = np.zeros((batch, len(self.metrics)))
-        self._run(self.parameters, state, rows, actions, observation, reward, member, metrics)
-        return Outcome(
-            observation=observation,
-            reward=reward,
-            terminated=np.zeros(batch, dtype=np.bool_),
-            member_reward=member[0],
-            metrics=metrics,
-            member_metrics=dict(zip(round.MEMBER_METRICS, member[1:], strict=True)),
-        )
+        outcome, member = self.blank_outcome(batch)
+        self._run(self.parameters, state, rows, actions, outcome.observation, outcome.reward, member, outcome.metrics)
+        return outcome
 
 
 def _calibrated(config: SemComConfig) -> tuple[float, NDArray[np.float64]]:
