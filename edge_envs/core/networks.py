@@ -6,8 +6,11 @@ and the input size is free.
 
 Conventions: MACs are multiply-accumulates of convolutions and fully connected layers,
 ``Ho * Wo * Co * (Ci / groups) * kh * kw``; biases, normalisation, pooling and activations count as 0.
-Parameters are the weights and one bias per output channel of each of these layers, as if normalisation were
-folded into the convolution before it. Feature sizes are in elements (``H * W * C``) and become bits with a
+Other operations, counted apart, are one activation per output of each of these layers and one operation per
+input of a pooling window: kernel^2 per output element, one per input element if pooled adaptively. Sums of
+branches, dropout and softmax count as 0 throughout. FLOP are 2 MAC and the other operations.
+Parameters are the weights and one bias per output channel of each convolution and fully connected layer, as if
+normalisation were folded into it. Feature sizes are in elements (``H * W * C``) and become bits with a
 word length. A network with branches is cut only where a single tensor crosses; ResNet-18 and MobileNetV2 at
 the end of each stage.
 """
@@ -46,6 +49,8 @@ class Layer:
     """size of the tensor that crosses this cut [elements]"""
     parameters: int = 0
     """trainable numbers, weights and biases, since the cut before"""
+    other_operations: int = 0
+    """activations and inputs of pooling windows since the cut before [FLOP]"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +71,10 @@ class Cuts:
     """size of the tensor sent [bit]; 0 at index K"""
     device_parameters: NDArray[np.float64]
     """trainable numbers before the cut, never decreasing; 0 at index 0"""
+    device_flop: NDArray[np.float64]
+    """2 MAC and the other operations before the cut [FLOP], never decreasing; 0 at index 0"""
+    server_flop: NDArray[np.float64]
+    """2 MAC and the other operations after the cut [FLOP]; 0 at index K"""
 
 
 @dataclass(frozen=True)
@@ -84,7 +93,7 @@ class Network:
         """Work of one inference [MAC]."""
         return sum(layer.macs for layer in self.layers)
 
-    def cuts(self, word_bits: int = 8, useful: bool = True) -> Cuts:
+    def cuts(self, word_bits: int = 8, useful: bool = True, input_bits: int | None = None) -> Cuts:
         """List the cuts of this network, in order of device work.
 
         With `useful`, only the Pareto front of (position in the chain, bits to send) is kept: cut j
@@ -95,29 +104,36 @@ class Network:
         ResNet-18 keeps both its last stage and the global pool behind it.
 
         Args:
-            word_bits: bits per element of the input and of every feature, at least 1.
+            word_bits: bits per element of every feature, at least 1.
             useful: drop the dominated cuts; otherwise all K = len(layers) are listed.
+            input_bits: bits per element of the raw input, at least 1; None is `word_bits`.
 
         Raises:
-            ValueError: if `word_bits` is below 1.
+            ValueError: if `word_bits` or `input_bits` is below 1.
         """
-        if word_bits < 1:
-            raise ValueError(f"word_bits must be at least 1 bit per element, not {word_bits}")
+        input_bits = word_bits if input_bits is None else input_bits
+        for name, bits in (("word_bits", word_bits), ("input_bits", input_bits)):
+            if bits < 1:
+                raise ValueError(f"{name} must be at least 1 bit per element, not {bits}")
         names = ("input", *(layer.name for layer in self.layers))
         device = np.cumsum([0, *(layer.macs for layer in self.layers)], dtype=np.int64)
         parameters = np.cumsum([0, *(layer.parameters for layer in self.layers)], dtype=np.int64)
-        sent = np.array([self.input_elements, *(layer.output_elements for layer in self.layers[:-1]), 0])
+        flop = np.cumsum([0, *(2 * layer.macs + layer.other_operations for layer in self.layers)], dtype=np.int64)
+        features = (float(layer.output_elements) * word_bits for layer in self.layers[:-1])
+        sent = np.array([float(self.input_elements) * input_bits, *features, 0.0])
         keep = _strict_minima(sent) if useful else np.arange(len(sent))
         return Cuts(
             names=tuple(names[k] for k in keep),
             device_macs=device[keep].astype(np.float64),
             server_macs=(device[-1] - device[keep]).astype(np.float64),
-            bits=sent[keep].astype(np.float64) * word_bits,
+            bits=sent[keep],
             device_parameters=parameters[keep].astype(np.float64),
+            device_flop=flop[keep].astype(np.float64),
+            server_flop=(flop[-1] - flop[keep]).astype(np.float64),
         )
 
 
-def _strict_minima(values: NDArray[np.int64]) -> NDArray[np.intp]:
+def _strict_minima(values: NDArray[np.float64]) -> NDArray[np.intp]:
     """Return the indices whose value is below all values before it; the first index always is."""
     below = values[1:] < np.minimum.accumulate(values)[:-1]
     return np.flatnonzero(np.concatenate(([True], below)))
@@ -129,22 +145,29 @@ class _VanishedError(Exception):
 
 @dataclass
 class _Trace:
-    """A feature map's shape on its way through a network, and the MACs and parameters since the last cut."""
+    """A feature map's shape on its way through a network, and what was counted since the last cut."""
 
     channels: int
     height: int
     width: int
     macs: int = 0
     parameters: int = 0
+    other_operations: int = 0
+
+    @property
+    def elements(self) -> int:
+        """Size of the feature map."""
+        return self.channels * self.height * self.width
 
     def branch(self) -> _Trace:
         """The same shape with nothing counted, for a path beside this one."""
-        return replace(self, macs=0, parameters=0)
+        return replace(self, macs=0, parameters=0, other_operations=0)
 
     def add(self, branch: _Trace) -> None:
         """Add what a path beside this one has counted."""
         self.macs += branch.macs
         self.parameters += branch.parameters
+        self.other_operations += branch.other_operations
 
 
 def _extent(size: int, kernel: int, stride: int, pad: _Pad) -> int:
@@ -163,24 +186,32 @@ def _conv(t: _Trace, out: int, kernel: _Kernel, stride: int = 1, pad: _Pad = Non
     t.macs += t.height * t.width * weights
     t.parameters += weights + out
     t.channels = out
+    t.other_operations += t.elements
 
 
 def _pool(t: _Trace, kernel: int, stride: int, pad: _Pad = 0) -> None:
     """Pool; pad = stride - 1 makes one that rounds up."""
     t.height, t.width = (_extent(n, kernel, stride, pad) for n in (t.height, t.width))
+    t.other_operations += kernel**2 * t.elements
 
 
 def _adapt(t: _Trace, size: int) -> None:
     """Pool (or repeat) adaptively to size x size."""
+    t.other_operations += t.elements
     t.height = t.width = size
 
 
 def _fc(t: _Trace, units: int) -> None:
     """Connect all elements to `units` outputs, with biases."""
-    weights = t.channels * t.height * t.width * units
+    weights = t.elements * units
     t.macs += weights
     t.parameters += weights + units
+    t.other_operations += units
     t.channels, t.height, t.width = units, 1, 1
+
+
+def _keep(t: _Trace) -> None:
+    """Keep the shape and count nothing: dropout, softmax."""
 
 
 def _residual(t: _Trace, channels: int, stride: int, blocks: int) -> None:
@@ -274,8 +305,7 @@ class _Builder:
             except _VanishedError:
                 return None
             if name:
-                elements = trace.channels * trace.height * trace.width
-                layers.append(Layer(name, trace.macs, elements, trace.parameters))
+                layers.append(Layer(name, trace.macs, trace.elements, trace.parameters, trace.other_operations))
                 trace = trace.branch()
         return tuple(layers)
 
@@ -318,6 +348,13 @@ _VGG16 = _Builder("vgg16", 3, (224, 224), (  # torchvision's: pooled or repeated
     ("conv11", _conv, 512, 3), ("conv12", _conv, 512, 3), ("conv13", _conv, 512, 3), ("pool5", _pool, 2, 2),
     ("", _adapt, 7), ("fc1", _fc, 4096), ("fc2", _fc, 4096), ("fc3", _fc, 1000),
 ))
+_TINY_YOLOV2_CIFAR = _Builder("tiny-yolov2-cifar", 3, (32, 32), (  # a classifier's head; pool6 keeps the size
+    *_TINY_YOLOV2.rows[:14], ("conv9", _conv, 10, 1), ("gap", _adapt, 1), ("softmax", _keep),
+))
+_VGG16_CIFAR = _Builder("vgg16-cifar", 3, (32, 32), (  # darknet's; fc1 has more weights if the input is larger
+    *_VGG16.rows[:18], ("fc1", _fc, 512), ("dropout1", _keep), ("fc2", _fc, 512), ("dropout2", _keep),
+    ("fc3", _fc, 10), ("softmax", _keep),
+))
 _VGG12 = _Builder("vgg12", 3, (32, 32), (  # each pool is counted with the convolution before it
     ("conv1", _conv, 64, 3), ("", _conv, 64, 3), ("conv2", _pool, 2, 2),
     ("conv3", _conv, 128, 3), ("", _conv, 128, 3), ("conv4", _pool, 2, 2),
@@ -336,7 +373,10 @@ _DS_CNN = _Builder("ds-cnn", 1, (49, 10), (  # the small model: 49 frames of 10 
 ))
 # fmt: on
 
-_ALL = (_RESNET18, _TINY_YOLOV2, _MOBILENETV2, _ALEXNET, _SQUEEZENET11, _VGG16, _VGG12, _NIN, _DS_CNN)
+_ALL = (
+    *(_RESNET18, _TINY_YOLOV2, _MOBILENETV2, _ALEXNET, _SQUEEZENET11, _VGG16, _VGG12, _NIN, _DS_CNN),
+    *(_TINY_YOLOV2_CIFAR, _VGG16_CIFAR),
+)
 NETWORKS: Mapping[str, Callable[..., Network]] = MappingProxyType({builder.name: builder for builder in _ALL})
 """Builder of each known network, called with an input size as in `build_network`."""
 

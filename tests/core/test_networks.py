@@ -350,6 +350,8 @@ def test_sizes_and_names(name: str) -> None:
         ("tiny-yolov2", 32),
         ("vgg16", 32),
         ("vgg12", 16),
+        ("tiny-yolov2-cifar", 32),
+        ("vgg16-cifar", 32),
         ("resnet18", 1),
         ("ds-cnn", 1),
     ],
