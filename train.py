@@ -12,12 +12,22 @@ from rich.console import Console
 
 from agents.cli import parse_arguments, parse_options, plain_id, tensorboard_command
 from agents.compare import Entry, baseline_names, compare, headline_of, rich_table, system_of, without_decision
-from agents.learn import OFF_POLICY, train
+from agents.learn import train
+from agents.policies import blueprint, check_policy
 from agents.runs import Run, RunConfig
-from agents.settings import AgentName, PolicyName, Settings, default_policy, settings_for
+from agents.settings import (
+    IMITATORS,
+    WARM_START,
+    AgentName,
+    PolicyName,
+    Settings,
+    default_agent,
+    default_policy,
+    settings_for,
+)
 from edge_envs.core.command import guarded
+from edge_envs.core.config import nearest
 from edge_envs.core.system import System
-from edge_envs.core.wrappers import continuous_space
 
 
 @dataclass(frozen=True)
@@ -30,10 +40,14 @@ class Arguments:
     """Named configuration of the environment."""
     set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE ...")] = ()
     """Parameters of the environment that differ from the preset."""
-    agent: AgentName = "ppo"
-    """What learns."""
+    agent: AgentName | None = None
+    """What learns (default: the environment's)."""
     policy: PolicyName | None = None
-    """One policy for all members, or one for the whole team (default: the agent's)."""
+    """One policy that all members share, one for the whole team, or one for the whole team with weights that all
+    members share (default: the agent's)."""
+    expert: str | None = None
+    """Baseline to imitate: dagger learns from it alone, ppo and member-ppo start from there (default: the
+    environment's for dagger, none for the others)."""
     hyperparameters: Literal["default", "paper"] = "default"
     """Those that learn, or the paper's."""
     steps: int | None = None
@@ -67,36 +81,59 @@ def configure(arguments: Arguments) -> RunConfig:
     system = system_of(env_id, arguments.preset, options)
     if arguments.seeds:
         baseline_names(env_id, arguments.preset, without_decision(options))
-    policy = arguments.policy or default_policy(env_id, arguments.agent)
-    check_actions(arguments.agent, policy, system)
+    agent = arguments.agent or default_agent(env_id)
+    policy = arguments.policy or default_policy(env_id, agent)
+    check_policy(agent, policy, system)
     decision = str(getattr(system.config, "decision", ""))
-    settings = settings_for(env_id, arguments.agent, policy, decision, arguments.hyperparameters)
-    changes = {"steps": arguments.steps, "num_envs": arguments.num_envs}
-    for name, value in changes.items():
-        if value is None:
-            continue
-        try:
-            settings = Settings(**{**settings.model_dump(), name: value})
-        except ValidationError as error:
-            message = error.errors(include_url=False)[0]["msg"]
-            raise ValueError(f"--{name.replace('_', '-')} {value} is not possible: {message}") from None
+    settings = settings_for(env_id, agent, policy, decision, arguments.hyperparameters)
+    settings = with_expert(with_sizes(settings, agent, arguments), agent, arguments.expert, system)
+    blueprint(agent, policy, settings, system)
+    if settings.imitation_rounds:
+        known = baseline_names(env_id, arguments.preset, options)
+        if settings.expert not in known:
+            raise ValueError(f"--expert {settings.expert!r} does not exist here; {nearest(settings.expert, known)}")
     return RunConfig(
-        env_id=env_id, preset=arguments.preset, options=options, agent=arguments.agent, policy=policy,
+        env_id=env_id, preset=arguments.preset, options=options, agent=agent, policy=policy,
         hyperparameters=arguments.hyperparameters, settings=settings, seed=arguments.seed,
     )  # fmt: skip
 
 
-def check_actions(agent: AgentName, policy: PolicyName, system: System[Any]) -> None:
-    """Whether an agent can drive a system's actions.
+def with_sizes(settings: Settings, agent: AgentName, arguments: Arguments) -> Settings:
+    """The settings with the steps and worlds that were asked for; imitation alone gets them by other names.
 
     Raises:
-        ValueError: an agent for continuous actions, and actions that no Box stands for.
+        ValueError: numbers that cannot be.
     """
-    if agent in OFF_POLICY:
+    own = {"num_envs": "imitation_worlds", "steps": "imitation_frames"} if agent == "dagger" else {}
+    for name, value in (("num_envs", arguments.num_envs), ("steps", arguments.steps)):
+        if value is None:
+            continue
+        number = value
+        if own and name == "steps":
+            number = -(-value // (settings.imitation_rounds * settings.imitation_worlds))
         try:
-            continuous_space(system.member_action_space if policy == "shared" else system.action_space)
-        except TypeError as error:
-            raise ValueError(f"--agent {agent} cannot drive this environment ({error}); use --agent ppo") from None
+            settings = Settings(**{**settings.model_dump(), own.get(name, name): number})
+        except ValidationError as error:
+            message = error.errors(include_url=False)[0]["msg"]
+            raise ValueError(f"--{name.replace('_', '-')} {value} is not possible: {message}") from None
+    if own:
+        settings = settings.model_copy(update={"steps": settings.shown, "num_envs": settings.imitation_worlds})
+    return settings
+
+
+def with_expert(settings: Settings, agent: AgentName, expert: str | None, system: System[Any]) -> Settings:
+    """The settings with the baseline to imitate by its name, where one is imitated.
+
+    Raises:
+        ValueError: an expert for an agent that imitates nobody.
+    """
+    if expert is not None and agent not in IMITATORS:
+        raise ValueError(f"--agent {agent} imitates nobody, so leave out --expert {expert!r}")
+    rounds = settings.imitation_rounds or (WARM_START["imitation_rounds"] if expert is not None else 0)
+    if not rounds:
+        return settings
+    name = settings.expert or system.bar if expert is None else expert
+    return settings.model_copy(update={"imitation_rounds": rounds, "expert": name})
 
 
 def show_comparison(run: Run, console: Console, seeds: int, episodes: int | None) -> None:
@@ -144,7 +181,7 @@ def run_and_compare(arguments: Arguments, console: Console) -> int:
         f"{result.steps} steps in {result.seconds:.0f} s, {share:.1f} % of it in the environment"
         + (" (interrupted; the model is saved)" if result.interrupted else "")
     )
-    if not result.episodes:
+    if not result.episodes and run.config.agent != "dagger":
         console.print("no training episode came to its end, so there are validation curves only; give more --steps")
     if arguments.seeds and not interrupted:
         if not result.learned:

@@ -147,7 +147,10 @@ class Run:
             raise RunError(f"{file} does not exist: the run saved no model yet")
         if file.stat().st_size > LARGEST_MODEL_BYTES:
             raise RunError(f"{file} is larger than {LARGEST_MODEL_BYTES} bytes and was not read")
-        network = build_network(config.agent, config.policy, config.settings, system)
+        try:
+            network = build_network(config.agent, config.policy, config.settings, system)
+        except ValueError as error:
+            raise RunError(f"{file} does not fit {config.env_id} with this configuration: {error}") from error
         expected = network.state_dict()
         try:
             tensors = load(file.read_bytes())

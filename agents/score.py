@@ -18,7 +18,7 @@ from edge_envs.core.config import nearest
 from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.core.policy import Policy
 
-EVALUATION_STREAM, VALIDATION_STREAM, TRAINING_STREAM = 1, 2, 3
+EVALUATION_STREAM, VALIDATION_STREAM, TRAINING_STREAM, IMITATION_STREAM = 1, 2, 3, 4
 CONFIDENCE = 0.95
 NOT_OPTIONS = {
     "autoreset_mode", "id", "num_envs", "preset", "render_mode", "system", "vector_kwargs", "vectorization_mode",
@@ -55,7 +55,7 @@ def make_worlds(env_id: str, num_envs: int, preset: str, options: Mapping[str, A
 
 
 def stream_seeds(stream: int, seed: int, count: int) -> list[int]:
-    """Seeds of `count` worlds: the streams (training, validation, evaluation) never meet."""
+    """Seeds of `count` worlds: the streams (training, imitation, validation, evaluation) never meet."""
     return [int(word) for word in np.random.SeedSequence([stream, seed]).generate_state(count, np.uint64)]
 
 

@@ -8,7 +8,18 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+AgentName = Literal["ppo", "member-ppo", "dagger", "ddpg", "td3"]
+PolicyName = Literal["shared", "central", "pooled"]
+Credit = Literal["group", "team", "own"]
 Width = Annotated[int, Field(ge=1, le=4096)]
+
+
+OFF_POLICY: tuple[AgentName, ...] = ("ddpg", "td3")
+"""Agents that learn from stored transitions, with continuous actions."""
+IMITATORS: tuple[AgentName, ...] = ("ppo", "member-ppo", "dagger")
+"""Agents that can imitate a baseline; all but the last go on without it."""
+WARM_START: dict[str, Any] = {"imitation_rounds": 3}
+"""What an agent that could do without imitation gets where it is asked for."""
 
 
 class Settings(BaseModel):
@@ -57,6 +68,27 @@ class Settings(BaseModel):
     """DDPG, TD3: standard deviation of the exploration noise."""
     gradient_steps: Count = 4
     """DDPG, TD3: gradient steps per step of all worlds."""
+    credit: Credit = "group"
+    """Member-PPO: whose advantages a member's action is rewarded with."""
+    imitation_rounds: Annotated[int, Field(ge=0)] = 0
+    """Imitation: rounds of showing and learning, before PPO where the agent goes on with that; 0 for no imitation."""
+    imitation_worlds: Annotated[int, Field(ge=1, le=65_536)] = 32
+    """Imitation: worlds that run side by side."""
+    imitation_frames: Count = 60
+    """Imitation: steps per world and round."""
+    imitation_steps: Count = 500
+    """Imitation: gradient steps per round."""
+    imitation_batch: Count = 256
+    """Imitation: steps of a world in a minibatch."""
+    imitation_rate: Positive = 2e-3
+    """Imitation: learning rate at the start of a round; falls linearly to zero within it."""
+    expert: str = ""
+    """Imitation: name of the baseline that is imitated; empty for the one that others are measured against."""
+
+    @property
+    def shown(self) -> int:
+        """Steps of a world that imitation takes, all worlds and rounds together."""
+        return self.imitation_rounds * self.imitation_worlds * self.imitation_frames
 
     @model_validator(mode="after")
     def _one_row_is_no_update(self) -> Self:
@@ -64,9 +96,6 @@ class Settings(BaseModel):
             raise ValueError("n_steps * num_envs must be at least 2: PPO normalises advantages over the update")
         return self
 
-
-AgentName = Literal["ppo", "ddpg", "td3"]
-PolicyName = Literal["shared", "central"]
 
 _LYAPPO_JOINT: dict[str, Any] = {
     "steps": 120_000, "gamma": 0.95, "gae_lambda": 0.95, "log_std_init": -1.0, "reward_scale": 0.2, "ent_coef": 0.0,
@@ -113,8 +142,15 @@ _DTIRS_OFF_POLICY: dict[str, Any] = {
     **_DTIRS, "steps": 20_000, "batch_size": 256, "learning_rate": 1e-3, "buffer_size": 200_000,
     "learning_starts": 2000, "tau": 0.01, "gradient_steps": 8, "anneal": False,
 }  # fmt: skip
-_OFF_POLICY: tuple[AgentName, ...] = ("ddpg", "td3")
 _POLICIES: tuple[PolicyName, ...] = ("shared", "central")
+_ECCNOMA: dict[str, Any] = {
+    "hidden": (64, 64), "expert": "coordinate-descent", "imitation_worlds": 64, "imitation_frames": 100,
+    "imitation_steps": 1500,
+}  # fmt: skip
+_ECCNOMA_PPO: dict[str, Any] = {
+    **_ECCNOMA, "steps": 160_000, "num_envs": 128, "n_steps": 25, "batch_size": 400, "n_epochs": 4,
+    "learning_rate": 1.5e-3, "gamma": 0.8, "gae_lambda": 0.9, "ent_coef": 0.0, "reward_scale": 0.1,
+}  # fmt: skip
 
 _LEARNS: dict[tuple[str, AgentName, PolicyName, str], dict[str, Any]] = {
     ("LyaPPO-v0", "ppo", "shared", "partition"): {},
@@ -125,7 +161,7 @@ _LEARNS: dict[tuple[str, AgentName, PolicyName, str], dict[str, Any]] = {
     ("LyaPPO-v0", "ppo", "central", "joint"): {**_LYAPPO_JOINT, "batch_size": 1024, "n_epochs": 10},
     **{
         ("LyaPPO-v0", agent, policy, decision): {**_LYAPPO_OFF_POLICY[policy], **more}
-        for agent in _OFF_POLICY
+        for agent in OFF_POLICY
         for policy in _POLICIES
         for decision, more in (
             ("partition", {}),
@@ -134,7 +170,7 @@ _LEARNS: dict[tuple[str, AgentName, PolicyName, str], dict[str, Any]] = {
     },
     **{
         ("SemCom-v0", agent, policy, decision): _SEMCOM_PPO[policy] if agent == "ppo" else _SEMCOM_OFF_POLICY
-        for agent in get_args(AgentName)
+        for agent in ("ppo", *OFF_POLICY)
         for policy in _POLICIES
         for decision in ("compression", "power_bandwidth", "joint")
     },
@@ -142,11 +178,24 @@ _LEARNS: dict[tuple[str, AgentName, PolicyName, str], dict[str, Any]] = {
     ("DTIRS-v0", "ppo", "central", ""): {
         **_DTIRS_PPO, "steps": 80_000, "num_envs": 16, "batch_size": 512, "learning_rate": 1e-3,
     },
-    **{("DTIRS-v0", agent, policy, ""): _DTIRS_OFF_POLICY for agent in _OFF_POLICY for policy in _POLICIES},
+    **{("DTIRS-v0", agent, policy, ""): _DTIRS_OFF_POLICY for agent in OFF_POLICY for policy in _POLICIES},
+    **{("DTIRS-v0", agent, "pooled", ""): {**_DTIRS_PPO, "batch_size": 128} for agent in ("ppo", "member-ppo")},
+    **{
+        ("DTIRS-v0", "dagger", policy, ""): {"training_options": _DTIRS["training_options"]}
+        for policy in get_args(PolicyName)
+    },
+    ("ECCNOMA-v0", "member-ppo", "pooled", ""): {**_ECCNOMA_PPO, "steps": 240_000},
+    ("ECCNOMA-v0", "ppo", "pooled", ""): _ECCNOMA_PPO,
+    ("ECCNOMA-v0", "ppo", "central", ""): _ECCNOMA_PPO,
+    # A minibatch counts rows, of which a world has one per user.
+    ("ECCNOMA-v0", "ppo", "shared", ""): {**_ECCNOMA_PPO, "batch_size": 4800},
+    **{("ECCNOMA-v0", "dagger", policy, ""): {**_ECCNOMA, "imitation_rounds": 4} for policy in get_args(PolicyName)},
 }  # fmt: skip
 """Differences from the defaults above by (environment, agent, policy, decision). Found on validation episodes, but for
 LyaPPO-v0's td3 and its off-policy agents of the joint decision, which have the values of ddpg and of ppo, and for
-SemCom-v0's decisions other than compression, which have the values of that. DTIRS-v0's td3 has the values of ddpg."""
+SemCom-v0's decisions other than compression, which have the values of that. DTIRS-v0's td3 has the values of ddpg.
+ECCNOMA-v0's PPO has one set of values for all policies, found with member-ppo. Its off-policy agents have the defaults,
+and so have pooled policies and imitation elsewhere; DTIRS-v0's have the values of its PPO, but for the minibatch."""
 
 _PAPER: dict[tuple[str, AgentName], dict[str, Any]] = {
     ("LyaPPO-v0", "ppo"): {
@@ -161,13 +210,24 @@ _PAPER: dict[tuple[str, AgentName], dict[str, Any]] = {
 """Sec. V of the LyaPPO paper: 2 x 128 units, learning rate 3e-4, 2500 episodes of 200 steps, one-step advantage; what
 the paper leaves out (batch, epochs, discount, DDPG's buffer and noise) is Stable-Baselines3's default."""
 
-_USUAL_POLICY: dict[AgentName, PolicyName] = {"ppo": "shared", "ddpg": "central", "td3": "central"}
+_AGENT: dict[str, AgentName] = {"ECCNOMA-v0": "dagger"}
+"""Where another agent than PPO is the better default."""
+
+_USUAL_POLICY: dict[AgentName, PolicyName] = {
+    "ppo": "shared", "member-ppo": "pooled", "dagger": "shared", "ddpg": "central", "td3": "central"
+}  # fmt: skip
 """One policy for all members with PPO; DDPG as in the LyaPPO paper, central, and TD3 alike."""
 
 _POLICY: dict[tuple[str, AgentName], PolicyName] = {
-    (env_id, agent): "shared" for env_id in ("DTIRS-v0", "SemCom-v0") for agent in _OFF_POLICY
+    **{(env_id, agent): "shared" for env_id in ("DTIRS-v0", "SemCom-v0") for agent in OFF_POLICY},
+    **{("ECCNOMA-v0", agent): "pooled" for agent in IMITATORS},
 }
 """Where another policy is the better default."""
+
+
+def default_agent(env_id: str) -> AgentName:
+    """What learns on an environment, unless told."""
+    return _AGENT.get(env_id, "ppo")
 
 
 def default_policy(env_id: str, agent: AgentName) -> PolicyName:
@@ -196,4 +256,8 @@ def settings_for(
                 f"--hyperparameters paper: no paper trains {agent} on {env_id}; use --hyperparameters default"
             )
         return Settings(**_PAPER[env_id, agent])
-    return Settings(**_LEARNS.get((env_id, agent, policy, decision), {}))
+    found = _LEARNS.get((env_id, agent, policy, decision), {})
+    if agent != "dagger":
+        return Settings(**found)
+    settings = Settings(**{**WARM_START, **found})
+    return settings.model_copy(update={"steps": settings.shown, "num_envs": settings.imitation_worlds})

@@ -12,6 +12,7 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
+from agents.policies import member_rows
 from agents.score import of_step
 from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.core.wrappers import continuous_space, to_index
@@ -50,6 +51,8 @@ class WorldVecEnv(VecEnv):
         self.env_seconds = 0.0
         self.episodes: list[dict[str, float]] = []
         """Summaries of the episodes that ended since the reader last cleared the list."""
+        self.member_rewards = np.zeros((env.num_envs, env.system.members), dtype=np.float32)
+        """Scaled rewards of all members in the last step, shape (worlds, M)."""
         self._returns = np.zeros(env.num_envs)
         self._row_returns = np.zeros(self.num_envs)
         self._lengths = np.zeros(env.num_envs, dtype=np.int64)
@@ -98,7 +101,9 @@ class WorldVecEnv(VecEnv):
         observation, reward, terminated, truncated, info = self.env.step(self._actions)
         self.env_seconds += time.perf_counter() - started
         done = terminated | truncated
-        rows = self._row_rewards(reward, of_step(info, "member_reward", done))
+        member_reward = of_step(info, "member_reward", done)
+        self.member_rewards = (member_reward * self.reward_scale).astype(np.float32)
+        rows = self._row_rewards(reward, member_reward)
         self._returns += reward
         self._row_returns += rows
         self._lengths += 1
@@ -158,7 +163,7 @@ class MemberVecEnv(WorldVecEnv):
         return self.system.member_observation_space, self.system.member_action_space
 
     def _split(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
-        return observation[:, self.system.member_view].reshape(-1, self.system.member_view.shape[1])
+        return member_rows(self.system, observation)
 
     def _row_rewards(self, reward: NDArray[Any], member_reward: NDArray[Any]) -> NDArray[Any]:
         del reward

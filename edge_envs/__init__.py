@@ -7,6 +7,7 @@ __version__ = "0.1.0"
 _SYSTEMS = {
     "LyaPPO-v0": ("edge_envs.lyappo.system:LyaPPOSystem", 200),
     "DTIRS-v0": ("edge_envs.dtirs.system:DTIRSSystem", 100),
+    "ECCNOMA-v0": ("edge_envs.eccnoma.system:ECCNOMASystem", 100),
     "SemCom-v0": ("edge_envs.semcom.system:SemComSystem", 1000),
 }
 

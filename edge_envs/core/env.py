@@ -17,6 +17,8 @@ from edge_envs.core.compiled import kernel
 from edge_envs.core.system import BoolArray, FloatArray, IntArray, Outcome, System, load_system
 
 Info = dict[str, Any]
+MASK = "action_mask"
+"""Entry of an info with the choices that are open in the observation returned with it."""
 
 
 class EpisodeSummary:
@@ -64,6 +66,8 @@ class EdgeEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
 
     `info` of a step holds every metric of the system by name, `member_reward` and the other `member_*` arrays (one
     entry per member), and `episode_means`: the metrics over the episode so far, so at its end those of the episode.
+    Where the system closes choices, the infos of `reset` and `step` hold `action_mask`: int8, shape (M, C), 1 where a
+    choice is open in the observation returned with it, as `action_space.sample(mask=tuple(action_mask))` takes it.
     The episode clock is Gymnasium's `TimeLimit`, which `gym.make` puts around this class.
 
     Args:
@@ -107,7 +111,12 @@ class EdgeEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
         self._summary.restart(self._rows)
         self._history.clear()
         self._started = True
-        return self.system.observe(self.state)[0], {}
+        observation = self.system.observe(self.state)[0]
+        return observation, self._with_mask({}, observation)
+
+    def _with_mask(self, info: Info, observation: NDArray[np.float32]) -> Info:
+        mask = self.system.action_mask(observation)
+        return info if mask is None else {**info, MASK: mask.astype(np.int8)}
 
     def step(self, action: Any) -> tuple[NDArray[np.float32], float, bool, bool, Info]:
         """One decision.
@@ -129,7 +138,9 @@ class EdgeEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
         info["episode_means"] = dict(zip(names, summary[0].tolist(), strict=True))
         if self.render_mode is not None:
             self._history.append(outcome)
-        return outcome.observation[0], float(outcome.reward[0]), bool(outcome.terminated[0]), False, info
+        observation = outcome.observation[0]
+        info = self._with_mask(info, observation)
+        return observation, float(outcome.reward[0]), bool(outcome.terminated[0]), False, info
 
     def render(self) -> Any:
         """The episode so far as an RGB picture (needs matplotlib, extra `train`); None without a render mode."""
@@ -216,7 +227,19 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
                 if seeds[row] is not None:
                     self.rngs[row] = seeded_generator(seeds[row])[0]
         self._start(rows)
-        return self.system.observe(self.state), {}
+        observation = self.system.observe(self.state)
+        return observation, self._with_masks({}, observation, rows)
+
+    def _with_masks(self, info: Info, observation: NDArray[np.float32], rows: IntArray) -> Info:
+        """Add the open choices of `rows`, zero elsewhere, where the system closes any."""
+        open_choices = self.system.action_mask(observation)
+        if open_choices is None:
+            return info
+        mask = np.zeros(open_choices.shape, dtype=np.int8)
+        mask[rows] = open_choices[rows]
+        announced = np.zeros(self.num_envs, dtype=np.bool_)
+        announced[rows] = True
+        return {**info, MASK: mask, "_" + MASK: announced}
 
     def _rows_to_reset(self, options: dict[str, Any] | None) -> IntArray:
         mask = (options or {}).get("reset_mask")
@@ -252,7 +275,9 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         if waiting.all():
             self._start(self._all)
             unmoved = np.zeros(self.num_envs, dtype=np.bool_)
-            return self.system.observe(self.state), np.zeros(self.num_envs), unmoved, unmoved.copy(), {}
+            observation = self.system.observe(self.state)
+            info = self._with_masks({}, observation, self._all)
+            return observation, np.zeros(self.num_envs), unmoved, unmoved.copy(), info
         rows = np.flatnonzero(~waiting) if waiting.any() else self._all
         outcome = self.system.step(self.state, rows, actions, self.rngs)
         info = self._info(rows, outcome)
@@ -267,6 +292,7 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
             done = self._done.copy()
             info = self._final(done, observation, info)
             self._restart(np.flatnonzero(done), observation)
+        info = self._with_masks(info, observation, self._all)
         return observation, outcome.reward, outcome.terminated, truncated, info
 
     def _restart(self, rows: IntArray, observation: NDArray[np.float32]) -> None:
@@ -291,7 +317,8 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         for row in np.flatnonzero(done).tolist():
             final_obs[row] = observation[row].copy()
         result: Info = {"final_obs": final_obs, "_final_obs": done.copy()}
-        result["final_info"], result["_final_info"] = _restrict(info, done), done.copy()
+        final_info = self._with_masks(_restrict(info, done), observation, np.flatnonzero(done))
+        result["final_info"], result["_final_info"] = final_info, done.copy()
         return result if done.all() else {**result, **_restrict(info, ~done)}
 
 

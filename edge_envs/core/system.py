@@ -63,6 +63,10 @@ class System(ABC, Generic[StateT]):
     member sees stands in the central observation: `member_view[m]` lists its columns, so the member view of a batch
     is `observation[:, member_view]` with shape (B, M, m).
 
+    Where `mask_view` is set, a member's action is one index, and the observation itself says which of its C choices are
+    open, so that whoever sees the observation can leave the closed ones out. A closed choice is still a valid action,
+    whose meaning the wing's documentation gives.
+
     Rows are independent: row i of any batch draws from `rngs[i]` alone, in an order that does not depend on the batch.
     """
 
@@ -73,6 +77,10 @@ class System(ABC, Generic[StateT]):
     member_observation_space: spaces.Space[Any]
     members: int
     member_view: IntArray
+    group_view: IntArray | None = None
+    """Columns (M, G) that hold 1.0 where a member belongs to a group and 0.0 elsewhere, where members form groups."""
+    mask_view: IntArray | None = None
+    """Columns (M, C) that hold 1.0 where a choice is open to a member and 0.0 elsewhere, where some can be closed."""
     metrics: tuple[Metric, ...]
     member_metrics: tuple[str, ...] = ()
     """Names of the numbers that a step reports for each member, beside its reward."""
@@ -86,6 +94,18 @@ class System(ABC, Generic[StateT]):
     """Episodes per seed that make a good evaluation."""
     caveat: str = ""
     """What a reader of a table of results must know, such as that levels were fitted; empty for nothing."""
+
+    @cached_property
+    def own_view(self) -> IntArray:
+        """Columns (M, f) with a member's own facts, for networks that see all members; all that it sees unless said."""
+        return self.member_view
+
+    def action_mask(self, observation: NDArray[np.floating[Any]]) -> BoolArray | None:
+        """Which choices are open in observations (..., n), shape (..., M, C); None where all always are."""
+        if self.mask_view is None:
+            return None
+        mask: BoolArray = observation[..., self.mask_view] > 0.5
+        return mask
 
     @classmethod
     @abstractmethod

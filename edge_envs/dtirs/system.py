@@ -59,6 +59,7 @@ class DTIRSSystem(System[State]):
         facts, shared = frame.facts(self.parameters), frame.shared_facts(self.parameters)
         self._size = self.members * facts + shared
         self.member_view = self._views(facts, shared)
+        self.own_view = self.member_view[:, : facts + shared]
         limit = frame.OBSERVATION_LIMIT
         self.observation_space = spaces.Box(-limit, limit, (self._size,), np.float32)
         self.member_observation_space = spaces.Box(-limit, limit, (self.member_view.shape[1],), np.float32)

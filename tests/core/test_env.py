@@ -80,7 +80,8 @@ class Toy(System[ToyState]):
     def step(self, state: ToyState, rows: IntArray, actions: NDArray[Any], rngs: Sequence[Generator]) -> Outcome:
         assert len(rows)
         batch = len(state.place)
-        observation, metrics = np.zeros((batch, 3), dtype=np.float32), np.zeros((batch, 3))
+        observation = np.zeros((batch, *(self.observation_space.shape or ())), dtype=np.float32)
+        metrics = np.zeros((batch, 3))
         member_reward, terminated = np.zeros((batch, 2)), np.zeros(batch, dtype=np.bool_)
         noise = np.zeros((batch, 2))
         for row in rows:

@@ -1,0 +1,1 @@
+"""ECCNOMA-v0: split inference over multi-cell NOMA."""

@@ -1,0 +1,296 @@
+"""One frame of a batch, compiled: allocate, account, advance, encode."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_envs.core.compiled import kernel, kernel_part
+from edge_envs.core.system import Metric
+from edge_envs.eccnoma import allocation
+from edge_envs.eccnoma.bands import OVERFLOW, RESIDUAL, SWEEPS
+from edge_envs.eccnoma.config import TDMA, Parameters
+from edge_envs.eccnoma.model import State, advance, last_choice
+from edge_envs.eccnoma.work import SERVER_GAP, UNITS_FREE, UNITS_USED
+
+METRICS = (
+    Metric("cost", "-", "weighted delays and energies of the frame, (22) with the wait in the backlogs and drops"),
+    Metric("relative_cost", "-", "cost over that of a frame's mean arrivals with Device-Only; minus the reward"),
+    Metric("delay_s", "s", "mean delay (12) of the tasks served, without their wait in the backlog"),
+    Metric("delay_device_s", "s", "mean computing delay on the device, (1)"),
+    Metric("delay_uplink_s", "s", "mean delay of sending the features, (7)"),
+    Metric("delay_server_s", "s", "mean computing delay at the server, (3)"),
+    Metric("delay_downlink_s", "s", "mean delay of the result, (10)"),
+    Metric("sojourn_s", "s", "time that all users' tasks spend in the system in this frame"),
+    Metric("energy_j", "J", "mean energy (17) of the tasks served"),
+    Metric("energy_device_j", "J", "mean computing energy of the device, (13)"),
+    Metric("energy_uplink_j", "J", "mean energy of sending the features, (14)"),
+    Metric("energy_server_j", "J", "mean computing energy of the server, (16)"),
+    Metric("energy_downlink_j", "J", "mean energy of sending the result, (15)"),
+    Metric("tasks_arrived", "tasks", "tasks that arrived for this frame"),
+    Metric("tasks_finished", "tasks", "tasks served"),
+    Metric("tasks_dropped", "tasks", "tasks that found no room in a backlog after it"),
+    Metric("backlog_tasks", "tasks", "tasks that wait after it"),
+    Metric("edge_share", "-", "part of the users with tasks that leave all layers to the server"),
+    Metric("local_share", "-", "part of the users with tasks that compute all layers themselves"),
+    Metric("rate_uplink_bit_s", "bit/s", "mean uplink rate (6) of those that send"),
+    Metric("rate_downlink_bit_s", "bit/s", "mean downlink rate (9) of the same"),
+    Metric("power_uplink_w", "W", "mean uplink power of the same"),
+    Metric("server_units", "units", "units of all servers in use"),
+    Metric("pool_load", "-", "part of the free units of all pools in use; 0 without pools"),
+    Metric("server_gap", "-", "part by which the servers' cost may be above the least, by duality; 0 by other rules"),
+    Metric("sweeps", "-", "sweeps of the local search, of both directions together"),
+    Metric("overflow", "users", "users beyond the capacity of their AP's subchannels"),
+    Metric("certificate", "-", "largest slope of a subchannel's cost in a log power, over that cost", "max"),
+)
+(
+    FRAME_COST, RELATIVE, DELAY, DELAY_DEVICE, DELAY_UP, DELAY_SERVER, DELAY_DOWN, SOJOURN, ENERGY, ENERGY_DEVICE,
+    ENERGY_UP, ENERGY_SERVER, ENERGY_DOWN, ARRIVED, FINISHED, DROPPED, BACKLOG, EDGE_SHARE, LOCAL_SHARE, RATE_UP,
+    RATE_DOWN, POWER_UP, UNITS, POOL_LOAD, GAP, SWEPT, OVER, CERTIFICATE,
+) = range(len(METRICS))  # fmt: skip
+MEMBER_METRICS = (
+    "cut", "cost", "ap", "delay_s", "delay_device_s", "delay_uplink_s", "delay_server_s", "delay_downlink_s",
+    "energy_j", "rate_uplink_bit_s", "rate_downlink_bit_s", "power_uplink_w", "power_downlink_w", "subchannel",
+    "server_units", "tasks_finished", "tasks_dropped", "backlog_tasks",
+)  # fmt: skip
+"""Numbers per user of a step; the layers of the kernel's member array after the reward."""
+OBSERVATION_LIMIT = 8.0
+LOCAL_FACTS = 17
+"""Numbers per user in the observation, before its network, its open choices and its AP."""
+LONGEST_DELAY_S = 3.0
+"""Where the last delay is cut off in the observation."""
+
+
+def facts(p: Parameters) -> int:
+    """Numbers per user that describe it: without open choices and AP."""
+    return LOCAL_FACTS + len(p.choices)
+
+
+@kernel_part
+def limited(value: float) -> float:
+    """A value within the observation's limits."""
+    return min(max(value, -OBSERVATION_LIMIT), OBSERVATION_LIMIT)
+
+
+@kernel_part
+def computes_alone(p: Parameters, s: State, row: int, u: int) -> bool:
+    """Whether the user's cut is behind its network's last layer, by whatever choice."""
+    network = s.network[row, u]
+    return p.cut_number[network, s.choice[row, u]] == p.cut_number[network, last_choice(p, network)]
+
+
+@kernel_part
+def waiting_work(p: Parameters, s: State, row: int, u: int) -> float:
+    """sqrt(Q (Q + 1) / 2 f) in sqrt(GFLOP): what a user's share of the pool goes by when the edge does all."""
+    queue, network = s.queue[row, u], s.network[row, u]
+    flop = p.device_flop[network, last_choice(p, network)]
+    return math.sqrt(0.5 * queue * (queue + 1.0) * flop * 1e-9)
+
+
+@kernel_part
+def encode_channel(p: Parameters, s: State, row: int, u: int, at: int, observation: NDArray[np.float32]) -> None:
+    """Best and mean SNR, and what separates the own AP from the others, as seen."""
+    n = s.ap[row, u]
+    snr_per_gain = p.power_up_max_w / (p.noise_density_w_hz * p.bandwidth_up_hz / p.num_subchannels)
+    best, mean, cross = 0.0, 0.0, 0.0
+    for m in range(p.num_subchannels):
+        own = s.seen_up[row, m, u, n]
+        best = max(best, own)
+        mean += own / p.num_subchannels
+        for k in range(p.num_aps):
+            if k != n:
+                cross += s.seen_up[row, m, u, k] / (p.num_subchannels * (p.num_aps - 1))
+    observation[row, at] = limited(math.log2(1.0 + snr_per_gain * best) / 10.0 - 1.0)
+    observation[row, at + 1] = limited(math.log2(1.0 + snr_per_gain * mean) / 10.0 - 1.0)
+    observation[row, at + 2] = limited(math.log2(best / cross) / 10.0 - 0.5) if cross > 0.0 else 0.0
+
+
+@kernel_part
+def encode_tasks(p: Parameters, s: State, row: int, u: int, at: int, observation: NDArray[np.float32]) -> None:
+    """Backlog and arrivals, and the delay and speed of computing alone."""
+    queue = s.queue[row, u]
+    network = s.network[row, u]
+    flop = p.device_flop[network, last_choice(p, network)]
+    observation[row, at] = limited(queue / 5.0)
+    observation[row, at + 1] = limited(math.log1p(queue))
+    observation[row, at + 2] = limited(s.arrived[row, u] / 3.0)
+    observation[row, at + 3] = 1.0 if queue > 0.0 else 0.0
+    observation[row, at + 4] = limited(flop / s.speed_flop_s[row, u])
+    observation[row, at + 5] = limited(math.log(s.speed_flop_s[row, u] * 1e-9))
+
+
+@kernel_part
+def encode_past(p: Parameters, s: State, row: int, u: int, at: int, observation: NDArray[np.float32]) -> None:
+    """The background load as seen, and what became of the user's last cut."""
+    number = p.cut_number[s.network[row, u], s.choice[row, u]]
+    band_hz = p.bandwidth_up_hz / p.num_subchannels
+    observation[row, at] = p.background[s.seen_level[row, s.ap[row, u]]]
+    observation[row, at + 1] = min(s.last_delay_s[row, u], LONGEST_DELAY_S)
+    observation[row, at + 2] = limited(s.last_rate_bit_s[row, u] / band_hz / 10.0)
+    observation[row, at + 3] = 1.0 if number == 0 else 0.0
+    observation[row, at + 4] = 1.0 if computes_alone(p, s, row, u) else 0.0
+
+
+@kernel_part
+def encode_cell(p: Parameters, s: State, row: int, u: int, at: int, observation: NDArray[np.float32]) -> None:
+    """The user's waiting work, that of its AP's users, and how many of them have tasks."""
+    total, users = 0.0, 0
+    for v in range(p.num_users):
+        if s.ap[row, v] == s.ap[row, u]:
+            total += waiting_work(p, s, row, v)
+            users += s.queue[row, v] > 0.0
+    observation[row, at] = limited(waiting_work(p, s, row, u) / 5.0)
+    observation[row, at + 1] = limited(total / 20.0)
+    observation[row, at + 2] = limited(users / 6.0)
+
+
+@kernel
+def encode(p: Parameters, s: State, row: int, observation: NDArray[np.float32]) -> None:
+    """User after user: its facts, its network, the choices open to it and its AP.
+
+    A user without tasks has one open choice, the device, as its cut has no effect.
+    """
+    at = 0
+    for u in range(p.num_users):
+        encode_tasks(p, s, row, u, at, observation)
+        encode_channel(p, s, row, u, at + 6, observation)
+        encode_past(p, s, row, u, at + 9, observation)
+        encode_cell(p, s, row, u, at + 14, observation)
+        at += LOCAL_FACTS
+        network = s.network[row, u]
+        for i in range(len(p.choices)):
+            observation[row, at + i] = 1.0 if i == network else 0.0
+        at += len(p.choices)
+        last = last_choice(p, network)
+        for c in range(p.num_choices):
+            is_open = c == last or (c < p.choices[network] and s.queue[row, u] > 0.0)
+            observation[row, at + c] = 1.0 if is_open else 0.0
+        at += p.num_choices
+        for n in range(p.num_aps):
+            observation[row, at + n] = 1.0 if n == s.ap[row, u] else 0.0
+        at += p.num_aps
+
+
+@kernel_part
+def account(p: Parameters, s: State, row: int, member: NDArray[np.float64], metrics: NDArray[np.float64]) -> None:
+    """Serve the tasks one after the other for a frame, add up costs, delays and energies, and shorten the backlogs."""
+    w = s.work
+    served, senders, busy = 0.0, 0, 0
+    for u in range(p.num_users):
+        queue = s.queue[row, u]
+        if queue > 0.0:
+            delay = w.device_s[u] + w.up_s[u] + w.server_s[u] + w.down_s[u]
+            energy = w.device_j[u] + w.up_j[u] + w.server_j[u] + w.down_j[u]
+            done = min(queue, p.frame_s / delay) if p.bursty and delay > 0.0 else queue
+            sojourn = 0.5 * delay * done * (done + 1.0) + (queue - done) * p.frame_s
+            cost = p.delay_weight * sojourn + p.energy_weight * done * energy
+            metrics[row, FRAME_COST] += cost
+            metrics[row, SOJOURN] += sojourn
+            for i, part in enumerate((delay, w.device_s[u], w.up_s[u], w.server_s[u], w.down_s[u])):
+                metrics[row, DELAY + i] += done * part
+            for i, part in enumerate((energy, w.device_j[u], w.up_j[u], w.server_j[u], w.down_j[u])):
+                metrics[row, ENERGY + i] += done * part
+            metrics[row, ARRIVED] += s.arrived[row, u]
+            metrics[row, EDGE_SHARE] += p.cut_number[s.network[row, u], s.choice[row, u]] == 0
+            metrics[row, LOCAL_SHARE] += computes_alone(p, s, row, u)
+            if w.up.active[u]:
+                metrics[row, RATE_UP] += w.up.rate_bit_s[u]
+                metrics[row, RATE_DOWN] += w.down.rate_bit_s[u]
+                metrics[row, POWER_UP] += w.up.power_w[u]
+                senders += 1
+            busy += 1
+            served += done
+            report_member(s, u, row, cost, delay, energy, done, member)
+            s.queue[row, u] = max(queue - done, 0.0)
+            s.last_delay_s[row, u], s.last_rate_bit_s[row, u] = delay, w.up.rate_bit_s[u]
+        else:
+            s.last_delay_s[row, u] = s.last_rate_bit_s[row, u] = 0.0
+        member[1, row, u] = p.cut_number[s.network[row, u], s.choice[row, u]]
+        member[3, row, u] = s.ap[row, u]
+        member[14, row, u] = w.up.band[u] if queue > 0.0 else -1.0
+    for i in range(5):
+        metrics[row, DELAY + i] /= max(served, 1e-300)
+        metrics[row, ENERGY + i] /= max(served, 1e-300)
+    metrics[row, FINISHED] = served
+    for i in (EDGE_SHARE, LOCAL_SHARE):
+        metrics[row, i] /= max(busy, 1)
+    for i in (RATE_UP, RATE_DOWN, POWER_UP):
+        metrics[row, i] /= max(senders, 1)
+    report_solution(p, s, row, metrics)
+
+
+@kernel_part
+def report_member(
+    s: State, u: int, row: int, cost: float, delay: float, energy: float, done: float, member: NDArray[np.float64]
+) -> None:
+    """One user's numbers, in the order of `MEMBER_METRICS`, after its reward."""
+    w = s.work
+    member[2, row, u] = cost
+    member[4, row, u] = delay
+    member[5, row, u], member[6, row, u] = w.device_s[u], w.up_s[u]
+    member[7, row, u], member[8, row, u] = w.server_s[u], w.down_s[u]
+    member[9, row, u] = energy
+    member[10, row, u], member[11, row, u] = w.up.rate_bit_s[u], w.down.rate_bit_s[u]
+    member[12, row, u], member[13, row, u] = w.up.power_w[u], w.down.power_w[u]
+    member[15, row, u] = w.units[u]
+    member[16, row, u] = done
+
+
+@kernel_part
+def report_solution(p: Parameters, s: State, row: int, metrics: NDArray[np.float64]) -> None:
+    """What the solvers say of themselves."""
+    w = s.work
+    metrics[row, UNITS] = w.report[UNITS_USED]
+    if p.pool:
+        metrics[row, POOL_LOAD] = w.report[UNITS_USED] / w.report[UNITS_FREE]
+    metrics[row, GAP] = w.report[SERVER_GAP]
+    metrics[row, SWEPT] = w.up.report[SWEEPS] + w.down.report[SWEEPS]
+    metrics[row, OVER] = max(w.up.report[OVERFLOW], w.down.report[OVERFLOW])
+    if p.access != TDMA and not p.full_power:
+        metrics[row, CERTIFICATE] = max(w.up.report[RESIDUAL], w.down.report[RESIDUAL])
+
+
+@kernel_part
+def settle(
+    p: Parameters, s: State, row: int, reward: NDArray[np.float64], member: NDArray[np.float64],
+    metrics: NDArray[np.float64],
+) -> None:  # fmt: skip
+    """Drops and backlogs after the arrivals of the next frame, and the reward: each user's part of the cost."""
+    for u in range(p.num_users):
+        dropped = s.work.drops[u]
+        cost = p.delay_weight * p.drop_s * dropped
+        metrics[row, FRAME_COST] += cost
+        metrics[row, DROPPED] += dropped
+        metrics[row, BACKLOG] += s.queue[row, u] if p.bursty else 0.0
+        member[2, row, u] += cost
+        member[17, row, u] = dropped
+        member[18, row, u] = s.queue[row, u] if p.bursty else 0.0
+        member[0, row, u] = -member[2, row, u] / s.reference[row]
+        reward[row] += member[0, row, u]
+    metrics[row, RELATIVE] = -reward[row]
+
+
+@kernel
+def run(
+    p: Parameters, s: State, rows: NDArray[np.int64], actions: NDArray[np.int64], observation: NDArray[np.float32],
+    reward: NDArray[np.float64], member: NDArray[np.float64], metrics: NDArray[np.float64],
+) -> None:  # fmt: skip
+    """Advance `rows` by one frame, whose random numbers were drawn, and report it into zeroed arrays."""
+    for i in range(len(rows)):
+        row = rows[i]
+        for u in range(p.num_users):
+            s.choice[row, u] = actions[row, u]
+        allocation.solve(p, s, row)
+        account(p, s, row, member, metrics)
+        advance(p, s, row, False)
+        settle(p, s, row, reward, member, metrics)
+        encode(p, s, row, observation)
+
+
+@kernel
+def encode_all(p: Parameters, s: State, observation: NDArray[np.float32]) -> None:
+    """`encode` every row."""
+    for row in range(len(observation)):
+        encode(p, s, row, observation)

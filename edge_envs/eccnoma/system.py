@@ -1,0 +1,91 @@
+"""`ECCNOMA-v0` as a System: decode the action, solve and advance in the kernel, reward and encode."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from edge_envs.core.compiled import FastCall
+from edge_envs.core.system import IntArray, Outcome, System
+from edge_envs.eccnoma import frame, model
+from edge_envs.eccnoma.config import ECCNOMAConfig
+from edge_envs.eccnoma.model import State
+
+FITTED = (
+    "the paper leaves bandwidths, speeds and weights of this model open; the server's speed, weights and pool were "
+    "fitted to its Figs. 2-7, so that agreement with these confirms little"
+)
+
+
+class ECCNOMASystem(System[State]):
+    """Users that split networks with the edge servers of several cells over NOMA; one step is one frame.
+
+    The action holds one index per user into the cuts of its network. Subchannels, powers and the servers' units are
+    solved on the true state; what is observed of channels and servers is one frame old, unless csi_delay=0.
+    """
+
+    metrics = frame.METRICS
+    member_metrics = frame.MEMBER_METRICS
+    bar = "iterated-best-response"
+    settling = 0.0
+    evaluation_episodes = 12
+
+    def __init__(self, config: ECCNOMAConfig) -> None:
+        """Build spaces and kernel parameters from a validated configuration."""
+        self.config = config
+        self.parameters = config.kernel()
+        self.members = config.num_users
+        self.caveat = "" if config.arrivals == "bursty" else FITTED
+        self.headline = (
+            ("relative_cost", "delay_s", "energy_j", "tasks_dropped", "local_share")
+            if config.arrivals == "bursty"
+            else ("delay_s", "energy_j", "relative_cost", "edge_share", "local_share")
+        )
+        own, choices = frame.facts(self.parameters), self.parameters.num_choices
+        width = own + choices + config.num_aps
+        self.member_view = np.arange(self.members * width).reshape(self.members, width)
+        self.own_view = self.member_view[:, :own]
+        self.mask_view = self.member_view[:, own : own + choices]
+        self.group_view = self.member_view[:, own + choices :]
+        self._size = self.members * width
+        limit = frame.OBSERVATION_LIMIT
+        self.observation_space = spaces.Box(-limit, limit, (self._size,), np.float32)
+        self.member_observation_space = spaces.Box(-limit, limit, (width,), np.float32)
+        self.action_space = spaces.MultiDiscrete(np.full(self.members, choices))
+        self.member_action_space = spaces.MultiDiscrete([choices])
+        self._run = FastCall(frame.run)
+
+    @classmethod
+    def from_options(cls, preset: str, options: Mapping[str, Any]) -> ECCNOMASystem:
+        """Build the system from a preset and overrides; see `ECCNOMAConfig`."""
+        return cls(ECCNOMAConfig.from_options(preset, options))
+
+    def allocate(self, batch: int) -> State:
+        """State arrays of `batch` worlds."""
+        return model.allocate(self.config, self.parameters, batch)
+
+    def reset(self, state: State, rows: IntArray, rngs: Sequence[Generator]) -> None:
+        """Users, places, fading, tasks and background load drawn anew."""
+        for row in rows.tolist():
+            model.begin_episode(self.config, self.parameters, state, row, rngs[row])
+
+    def observe(self, state: State) -> NDArray[np.float32]:
+        """What is known of the frame to come: tasks, old channels and loads, open choices, who belongs to which AP."""
+        observation = np.empty((len(state.reference), self._size), dtype=np.float32)
+        frame.encode_all(self.parameters, state, observation)
+        return observation
+
+    def step(self, state: State, rows: IntArray, actions: NDArray[Any], rngs: Sequence[Generator]) -> Outcome:
+        """One frame."""
+        rows = np.ascontiguousarray(rows, dtype=np.int64)
+        # Numbers of the next frame, into which this one leads.
+        for row in rows.tolist():
+            model.draw(self.parameters, state, row, rngs[row])
+        outcome, member = self.blank_outcome(len(state.reference))
+        self._run(self.parameters, state, rows, actions, outcome.observation, outcome.reward, member, outcome.metrics)
+        return outcome

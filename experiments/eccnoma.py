@@ -1,0 +1,239 @@
+"""ECCNOMA-v0: learned agents beside the baselines over several training seeds, and the same networks on more users.
+
+`python -m experiments.eccnoma` trains everything and writes docs/results/eccnoma.json and .md; runs that exist in the
+run folder are used again, so the tables can be made anew from the networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from agents.cli import parse_arguments
+from agents.runs import BEST, LAST, Run, RunConfig
+from agents.score import EVALUATION_STREAM, Interval, Table, interval, make_worlds, play, stream_seeds
+from agents.settings import AgentName, PolicyName, settings_for
+from edge_envs.core.policy import Policy, make_baseline
+from experiments.common import publish, trained
+
+ENV = "ECCNOMA-v0"
+REFERENCE = "iterated-best-response"
+BASELINES = (
+    "random", "device-only", "edge-only", "neurosurgeon", "neurosurgeon-true", "dnn-surgeon", "dnn-surgeon-true",
+    "li-gd", "li-gd-true", "best-static", "best-response", "best-response-true", REFERENCE, f"{REFERENCE}-true",
+    "coordinate-descent", "coordinate-descent-true",
+)  # fmt: skip
+SHOWN = ("relative_cost", "delay_s", "energy_j", "tasks_dropped", "local_share", "certificate")
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """One learned agent of the tables."""
+
+    label: str
+    agent: AgentName
+    policy: PolicyName = "pooled"
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Of its run folders."""
+        return "-".join([self.agent, self.policy, *(["warm"] if self.changes else [])])
+
+
+AGENTS = (
+    Agent("DAgger, pooled (default)", "dagger"),
+    Agent("DAgger, then member-PPO", "member-ppo", changes={"imitation_rounds": 3, "steps": 64_000,
+                                                            "learning_rate": 3e-4}),
+    Agent("member-PPO, pooled", "member-ppo"),
+    Agent("PPO, pooled", "ppo"),
+    Agent("PPO, central", "ppo", "central"),
+    Agent("PPO, shared", "ppo", "shared"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Train, evaluate and tabulate."""
+
+    training_seeds: int = 5
+    """Trainings per agent, seeds 1, 2, ..."""
+    seeds: int = 5
+    """Evaluation seeds."""
+    episodes: int = 12
+    """Episodes of 100 frames per evaluation seed, each with users of its own."""
+    steps: int | None = None
+    """Training steps (default: each agent's own)."""
+    train_only: bool = False
+    """Train what is missing and stop."""
+    runs: Path = Path("runs/experiments-eccnoma")
+    """Where the runs are kept."""
+    out: Path = Path("docs/results")
+    """Where the tables go."""
+
+
+def run_of(agent: Agent, seed: int, arguments: Arguments) -> Run:
+    """The run of an agent, trained now unless it is there already."""
+    changes = {**agent.changes, **({} if arguments.steps is None else {"steps": arguments.steps})}
+    settings = settings_for(ENV, agent.agent, agent.policy, "").model_copy(update=changes)
+    config = RunConfig(env_id=ENV, agent=agent.agent, policy=agent.policy, settings=settings, seed=seed)
+    return trained(config, arguments.runs / f"{agent.name}__{seed}")
+
+
+class Instances:
+    """Evaluation episodes of a preset, the same for all policies."""
+
+    def __init__(self, preset: str, arguments: Arguments) -> None:
+        self._seeds = [
+            word
+            for seed in range(arguments.seeds)
+            for word in stream_seeds(EVALUATION_STREAM, seed, arguments.episodes)
+        ]
+        self._env = make_worlds(ENV, len(self._seeds), preset, {})
+
+    def play(self, make: Callable[[Any], Policy]) -> Table:
+        """Metrics of a policy, one value per episode."""
+        return play(self._env, make(self._env), self._seeds)
+
+    def baseline(self, name: str) -> Table:
+        """Metrics of a baseline."""
+        return self.play(lambda env: make_baseline(name, env, 0))
+
+    def network(self, run: Run, model: str) -> Table:
+        """Metrics of a run's network."""
+        return self.play(lambda env: run.load_policy(env.system, model))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A policy beside the reference: what holds for the mean over its trainings, episode by episode."""
+
+    cost: Interval
+    """relative cost, over episodes"""
+    difference: Interval
+    """to the reference, paired, in percent of its mean"""
+    log_ratio: Interval
+    """to the reference, in percent"""
+    better: int
+    """episodes in which the cost is below the reference's"""
+    by_training_seed: list[float]
+    """difference of each training, in percent"""
+    means: dict[str, float]
+
+
+def row_of(tables: Sequence[Table], reference: NDArray[np.float64]) -> Row:
+    """The row of one or several trainings (or of a baseline)."""
+    costs = np.array([table["relative_cost"] for table in tables])
+    scale = 100.0 / reference.mean()
+    cost = costs.mean(axis=0)
+    return Row(
+        cost=interval(cost),
+        difference=interval((cost - reference) * scale),
+        log_ratio=interval(100.0 * np.log(costs / reference).mean(axis=0)),
+        better=int((cost < reference).sum()),
+        by_training_seed=[float((each - reference).mean() * scale) for each in costs],
+        means={name: float(np.mean([table[name].mean() for table in tables])) for name in SHOWN},
+    )
+
+
+def rows_of(preset: str, agents: Sequence[Agent], baselines: Sequence[str], arguments: Arguments) -> dict[str, Row]:
+    """All policies on a preset; learned ones by their last and by their best validated network."""
+    instances = Instances(preset, arguments)
+    tables = {name: [instances.baseline(name)] for name in baselines}
+    for agent in agents:
+        runs = [run_of(agent, seed, arguments) for seed in range(1, arguments.training_seeds + 1)]
+        for model, ending in ((LAST, ""), (BEST, " (best validated)")):
+            tables[agent.label + ending] = [instances.network(run, model) for run in runs]
+    reference = tables[REFERENCE][0]["relative_cost"]
+    return {label: row_of(each, reference) for label, each in tables.items()}
+
+
+def spread(value: Interval) -> str:
+    """Mean and half width with one digit and a sign."""
+    return f"{value.mean:+.1f} ± {value.half_width:.1f}"
+
+
+def table(rows: Mapping[str, Row]) -> list[str]:
+    """One line per policy."""
+    lines = [
+        f"| policy | relative cost | against {REFERENCE} [%] | mean log ratio [%] | better in | delay [s] | energy [J] "
+        "| drops per frame | by training seed [%] |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for label, row in rows.items():
+        each = ", ".join(f"{value:+.1f}" for value in row.by_training_seed) if len(row.by_training_seed) > 1 else "-"
+        lines.append(
+            f"| {label} | {row.cost.mean:.3f} ± {row.cost.half_width:.3f} | {spread(row.difference)} "
+            f"| {spread(row.log_ratio)} | {row.better} | {row.means['delay_s']:.3f} | {row.means['energy_j']:.3f} "
+            f"| {row.means['tasks_dropped']:.3f} | {each} |"
+        )
+    return [*lines, ""]
+
+
+def as_document(rows: Mapping[str, Row]) -> dict[str, Any]:
+    """Rows as JSON takes them."""
+    return {
+        label: {
+            "relative_cost": [row.cost.mean, row.cost.half_width],
+            "difference_percent": [row.difference.mean, row.difference.half_width],
+            "log_ratio_percent": [row.log_ratio.mean, row.log_ratio.half_width],
+            "better": row.better,
+            "by_training_seed_percent": row.by_training_seed,
+            "means": row.means,
+        }
+        for label, row in rows.items()
+    }
+
+
+def main() -> int:
+    """Run the experiment; returns the exit status."""
+    arguments = parse_arguments(Arguments, __doc__)
+    if arguments.train_only:
+        for agent in AGENTS:
+            for seed in range(1, arguments.training_seeds + 1):
+                run_of(agent, seed, arguments)
+        return 0
+    rows = rows_of("default", AGENTS, BASELINES, arguments)
+    pooled = [agent for agent in AGENTS if agent.policy == "pooled"]
+    large = rows_of("large", pooled, ("edge-only", "best-response", *BASELINES[-4:]), arguments)
+    instances = arguments.seeds * arguments.episodes
+    text = [
+        "# ECCNOMA-v0: learned agents",
+        "",
+        f"Made by `python -m experiments.eccnoma`: {arguments.training_seeds} training seeds per learned agent; "
+        f"{instances} evaluation episodes ({arguments.seeds} seeds x {arguments.episodes}) of 100 frames, each with "
+        "users of its own, common to all policies. Costs are over Device-Only's at the mean arrivals: minus the mean "
+        "reward. Learned policies act deterministically; plain rows are the networks at the end of training, "
+        "`best validated` those with the best validation reward, which `train.py` compares.",
+        "",
+        f"± is half of the 95 % confidence interval over the {instances} episodes; learned rows are means over the "
+        "trainings, whose own differences stand in the last column. Episodes differ by a factor of twenty in cost, so "
+        "differences are paired and the mean log ratio stands beside them.",
+        "",
+        "What a policy knows: baselines without an ending know what the agent observes (tasks as they are, channels "
+        "and background load one frame old) and the model; those with `-true` know channels and load of the frame to "
+        "come. `device-only`, `edge-only`, `best-static` and `random` look at no frame. Subchannels, powers, units are "
+        "always optimised on the true state, which favours the older schemes. Coordinate descent optimises one frame "
+        "after the other: a strong reference, not a bound.",
+        "",
+        "## Preset `default`: 12 users, 2 APs",
+        "",
+        *table(rows),
+        "## Preset `large`: 30 users, 3 APs, with the networks trained on 12 users",
+        "",
+        *table(large),
+    ]
+    document = {"default": as_document(rows), "large": as_document(large)}
+    publish(arguments.out, "eccnoma", text, document, "experiments.eccnoma")
+    Console().print("\n".join(text), markup=False, soft_wrap=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
