@@ -144,7 +144,7 @@ def units_alone(p: Parameters, s: State, row: int, u: int) -> float:
     if p.units == EQUAL:
         users = 0
         for v in range(p.num_users):
-            users += s.ap[row, v] == s.ap[row, u] and w.work_flop[v] > 0.0
+            users += s.ap[row, v] == s.ap[row, u]
         return min(free_units(p, s, row, s.ap[row, u]) / users, p.units_max)
     best = best_speed(
         w.server_weight[u], w.server_coefficient[u], compensation(p.units_min, p.overhead) * p.unit_speed_flop_s,

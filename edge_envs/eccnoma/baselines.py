@@ -26,6 +26,8 @@ TRUE_FIELDS = {"gain_up": "gain_up", "gain_down": "gain_down", "level": "level"}
 SEEN_FIELDS = {"gain_up": "seen_up", "gain_down": "seen_down", "level": "seen_level"}
 STATIC_EPISODES, STATIC_FRAMES, STATIC_PASSES = 2, 60, 2
 """Simulated episodes, their frames, and passes of the search for cuts that never change; chosen."""
+SURGEON_UNITS = 240.0
+"""Units of an AP that DNN surgeon divides where no pool is configured; fitted to Figs. 4 and 5."""
 STATIC_STREAM = 0xECC0
 """Sets the random streams of that search apart from those of any environment seed."""
 
@@ -74,10 +76,10 @@ def schemes(system: ECCNOMASystem) -> Mapping[str, Scheme]:
         "ecc-tdma": Scheme(best, {"access": "tdma", "power": "full"}, "cuts and units optimised, turns on subchannels"),
         "ecc-noma": Scheme("li-gd", {"assignment": "li-gd"}, "Algorithm 1: one cut for all, Li-GD for the radio"),
     }
-    if config.pool_units is not None:
-        found["dnn-surgeon-oma"] = Scheme(
-            "dnn-surgeon", {**plain, "units": "equal"}, "fastest cuts over random slices with equal parts of the pool"
-        )
+    pool = {} if config.pool_units is not None else {"pool_units": SURGEON_UNITS}
+    found["dnn-surgeon-oma"] = Scheme(
+        "dnn-surgeon", {**plain, "units": "equal", **pool}, "fastest cuts over random slices, equal parts of a pool"
+    )
     return found
 
 

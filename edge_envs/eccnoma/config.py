@@ -157,7 +157,8 @@ class ECCNOMAConfig(WingConfig):
     power: Literal["optimal", "full"] = "optimal"
     """Whether powers are optimised or at their most."""
     units: Literal["optimal", "most", "equal"] = "optimal"
-    """Units of the server for a user: the best share, as many as can be, or an equal part of the pool."""
+    """Units of the server for a user: the best share, as many as can be, or an equal part of the pool for each of its
+    AP's users."""
     sweeps: Annotated[int, Field(ge=0, le=100)] = 6
     """Most sweeps of the local search [-]; chosen."""
     power_iterations: Annotated[int, Field(ge=0, le=1000)] = 8
@@ -218,7 +219,7 @@ class ECCNOMAConfig(WingConfig):
         "paper": {
             "num_users": 250, "num_aps": 5, "num_subchannels": 30, "side_m": 1000.0, "placement": "balanced",
             "bandwidth_up_hz": 5e6, "bandwidth_down_hz": 5e6, "fading_correlation": 0.0, "csi_delay": 0,
-            "speed_min_flop_s": 1e9, "speed_max_flop_s": 1e9, "pool_units": 240.0, "background_levels": (0.0,),
+            "speed_min_flop_s": 1e9, "speed_max_flop_s": 1e9, "pool_units": None, "background_levels": (0.0,),
             "arrivals": "one",
         },
         "paper-literal": {

@@ -17,7 +17,7 @@ from edge_envs.eccnoma.config import ECCNOMAConfig
 from edge_envs.eccnoma.model import State
 
 FITTED = (
-    "the paper leaves bandwidths, speeds and weights of this model open; the server's speed, weights and pool were "
+    "the paper leaves bandwidths, speeds and weights of this model open; the server's speed and weights were "
     "fitted to its Figs. 2-7, so that agreement with these confirms little"
 )
 

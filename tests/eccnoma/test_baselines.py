@@ -59,7 +59,7 @@ def test_baselines_and_schemes_of_every_configuration(name):
     if config.access != "noma":
         assert not known
     else:
-        assert sorted(known) == sorted(s for s in SCHEMES if s != "dnn-surgeon-oma" or config.pool_units is not None)
+        assert sorted(known) == sorted(SCHEMES)
 
 
 @every_config
