@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.compiled import kernel, kernel_part
-from edge_envs.eccnoma import assignment, relaxation
+from edge_envs.eccnoma import assignment, placement, relaxation
 from edge_envs.eccnoma.bands import COST, UPLINK, Link, Radio
 from edge_envs.eccnoma.config import EQUAL, FDMA, LI_GD, MOST, RANDOM, TDMA, Parameters
 from edge_envs.eccnoma.model import State
@@ -83,16 +83,16 @@ def solve_radio(
     """Subchannels, powers and rates of one direction, as configured."""
     last = 0 if p.full_power else assignment.TIGHT_ITERATIONS
     if p.access == TDMA:
-        assignment.share_time(link, w, gain, row)
+        placement.share_time(link, w, gain, row)
     elif p.assignment == RANDOM:
-        assignment.place_at_random(link, w, gain, row, bands, s.keys, last)
+        placement.place_at_random(link, w, gain, row, bands, s.keys, last)
     elif p.assignment == LI_GD:
         relaxation.order_users(w, x, gain, row)
         relaxation.start_cold(w, x)
         relaxation.relax(link, w, x, gain, row, p.relaxation_tolerance, p.relaxation_iterations)
         for u in range(p.num_users):
             x.level[u] = 1.0 if p.full_power else x.level[u]
-        assignment.place_by_relaxation(link, w, gain, row, x.beta, x.level, last)
+        placement.place_by_relaxation(link, w, gain, row, x.beta, x.level, last)
     else:
         assignment.search(link, w, gain, row, bands, p.sweeps, p.power_iterations, last)
 

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.compiled import kernel, kernel_part
-from edge_envs.eccnoma.bands import ARMIJO, DOWNLINK, DOWNLINK_PRINTED, UPLINK, Link, Radio, power_at
+from edge_envs.eccnoma.bands import DOWNLINK, DOWNLINK_PRINTED, UPLINK, Link, Radio, power_at
+from edge_envs.eccnoma.powers import ARMIJO
 
 LEAST_SHARE = 1e-30
 """Shares are kept above this, so that a mirror step can bring any subchannel back."""
