@@ -59,6 +59,8 @@ MEMBER_METRICS = (
 OBSERVATION_LIMIT = 8.0
 LOCAL_FACTS = 17
 """Numbers per user in the observation, before its network, its open choices and its AP."""
+USUAL_POOL_UNITS = 3.0
+"""Size of the pool at which the observation shows the cell's sums as they are; the default's."""
 LONGEST_DELAY_S = 3.0
 """Where the last delay is cut off in the observation."""
 
@@ -135,15 +137,17 @@ def encode_past(p: Parameters, s: State, row: int, u: int, at: int, observation:
 
 @kernel_part
 def encode_cell(p: Parameters, s: State, row: int, u: int, at: int, observation: NDArray[np.float32]) -> None:
-    """The user's waiting work, that of its AP's users, and how many of them have tasks."""
+    """The user's waiting work; that of its AP's users and their number, both over the size of the pool."""
     total, users = 0.0, 0
     for v in range(p.num_users):
         if s.ap[row, v] == s.ap[row, u]:
             total += waiting_work(p, s, row, v)
             users += s.queue[row, v] > 0.0
+    # so that networks trained with one size of the pool fit another
+    crowding = USUAL_POOL_UNITS / p.pool_units if p.pool else 1.0
     observation[row, at] = limited(waiting_work(p, s, row, u) / 5.0)
-    observation[row, at + 1] = limited(total / 20.0)
-    observation[row, at + 2] = limited(users / 6.0)
+    observation[row, at + 1] = limited(crowding * total / 20.0)
+    observation[row, at + 2] = limited(crowding * users / 6.0)
 
 
 @kernel
