@@ -14,8 +14,9 @@ from safetensors.torch import load
 from stable_baselines3 import PPO
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from agents import learn
-from agents.learn import VALIDATIONS, Trained, build_model, train
+from agents import learn, progress
+from agents.learn import Trained, build_model, train
+from agents.progress import VALIDATIONS
 from agents.runs import BEST, CONFIG, EVALUATION, LAST, Run, RunConfig
 from agents.score import TRAINING_STREAM, VALIDATION_STREAM, make_worlds, play, stream_seeds
 from agents.settings import Settings
@@ -235,7 +236,7 @@ def test_validations_have_the_systems_number_of_episodes(tmp_path, monkeypatch, 
         counts.append(len(seeds))
         return play(env, policy, seeds)
 
-    monkeypatch.setattr(learn, "play", note)
+    monkeypatch.setattr(progress, "play", note)
     for episodes in (3, None):
         if episodes is not None:
             monkeypatch.setattr(ToySystem, "evaluation_episodes", episodes)
@@ -363,7 +364,7 @@ def test_steps_are_those_of_a_world_for_shared_and_central(tmp_path):
 
 def test_validation_does_not_disturb_the_training(tmp_path, monkeypatch):
     train(run_in(tmp_path / "often"), quiet=True)
-    monkeypatch.setattr(learn, "VALIDATIONS", 1)
+    monkeypatch.setattr(progress, "VALIDATIONS", 1)
     train(run_in(tmp_path / "once"), quiet=True)
     assert len(rows_of(Run.open(tmp_path / "often"))) > len(rows_of(Run.open(tmp_path / "once")))
     assert same(weights(Run.open(tmp_path / "often")), weights(Run.open(tmp_path / "once")))
@@ -382,14 +383,14 @@ def test_validation_does_not_disturb_the_training(tmp_path, monkeypatch):
 def test_an_untrained_network_may_be_the_best_and_is_told(tmp_path, monkeypatch, agent, rewards, learned):
     """Before PPO's first update come some validations; with td3, those before it has a minibatch of 64."""
     numbers = iter(rewards)
-    monkeypatch.setattr(learn, "play", lambda *_: {"reward": np.array([next(numbers)]), "return": np.zeros(1)})
+    monkeypatch.setattr(progress, "play", lambda *_: {"reward": np.array([next(numbers)]), "return": np.zeros(1)})
     settings = QUICK.model_copy(update={"anneal": False})
     assert train(run_in(tmp_path / "run", settings, agent=agent, policy="central"), quiet=True).learned is learned
 
 
 def test_only_a_better_network_replaces_the_best(tmp_path, monkeypatch):
     rewards = iter([-1.0, -2.0, -1.0, *[-5.0] * 20])
-    monkeypatch.setattr(learn, "play", lambda *_: {"reward": np.array([next(rewards)]), "return": np.zeros(1)})
+    monkeypatch.setattr(progress, "play", lambda *_: {"reward": np.array([next(rewards)]), "return": np.zeros(1)})
     saved: list[str] = []
     plain = Run.save_network
 
@@ -442,7 +443,7 @@ def test_an_interrupt_in_a_validation(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return play(*args)
 
-    monkeypatch.setattr(learn, "play", stop)
+    monkeypatch.setattr(progress, "play", stop)
     run = run_in(tmp_path / "run")
     check_stopped(run, train(run, quiet=True), 2 * (QUICK.steps // VALIDATIONS))
     assert len(rows_of(run)) == 2

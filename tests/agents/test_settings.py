@@ -7,17 +7,27 @@ import itertools
 import pytest
 from pydantic import ValidationError
 
-from agents.settings import Settings, default_policy, settings_for
+from agents.settings import IMITATORS, OFF_POLICY, Settings, default_agent, default_policy, settings_for
 
-ID, SEMCOM = "LyaPPO-v0", "SemCom-v0"
+ID, SEMCOM, ECCNOMA = "LyaPPO-v0", "SemCom-v0", "ECCNOMA-v0"
 AGENTS, POLICIES = ("ppo", "ddpg", "td3"), ("shared", "central")
 CASES = list(itertools.product(AGENTS, POLICIES, ["partition", "joint"]))
 SEMCOM_CASES = list(itertools.product(AGENTS, POLICIES, ["compression", "power_bandwidth", "joint"]))
 
 
+def test_default_agent():
+    assert default_agent(ECCNOMA) == "dagger"
+    for env_id in (ID, SEMCOM, "DTIRS-v0", "Other-v0"):
+        assert default_agent(env_id) == "ppo"
+
+
 def test_default_policy():
+    for env_id in (ID, SEMCOM, "DTIRS-v0", "Other-v0"):
+        assert default_policy(env_id, "ppo") == default_policy(env_id, "dagger") == "shared"
+        assert default_policy(env_id, "member-ppo") == "pooled"
+    assert {default_policy(ECCNOMA, agent) for agent in IMITATORS} == {"pooled"}
+    assert {default_policy(ECCNOMA, agent) for agent in OFF_POLICY} == {"central"}
     for env_id in (ID, "Other-v0"):
-        assert default_policy(env_id, "ppo") == "shared"
         assert default_policy(env_id, "ddpg") == default_policy(env_id, "td3") == "central"
     for agent in AGENTS:
         assert default_policy(SEMCOM, agent) == "shared"  # type: ignore[arg-type]
@@ -87,9 +97,44 @@ def test_trained_otherwise_than_evaluated_only_where_said():
         assert options == ({"reward_backlog": 20.0} if decision == "joint" else {})
 
 
+def test_imitation_alone_counts_the_steps_that_it_shows():
+    for env_id, policy in ((ECCNOMA, "pooled"), (ECCNOMA, "central"), (ID, "shared"), ("Other-v0", "shared")):
+        settings = settings_for(env_id, "dagger", policy, "")  # type: ignore[arg-type]
+        rounds, shown_at_once, frames = (4, 64, 100) if env_id == ECCNOMA else (3, 32, 60)
+        assert settings.steps == settings.shown == rounds * shown_at_once * frames
+        assert settings.num_envs == settings.imitation_worlds == shown_at_once
+        assert settings.expert == ("coordinate-descent" if env_id == ECCNOMA else "")
+    assert Settings(imitation_rounds=2, imitation_worlds=3, imitation_frames=5).shown == 30
+    assert Settings().shown == 0
+
+
+def test_settings_of_the_split_inference_wing():
+    """Whole minibatches, an update's part alike for every policy, and no imitation unless asked for."""
+    steps = {"member-ppo": 240_000, "ppo": 160_000}
+    for agent, policy, members in (
+        ("member-ppo", "pooled", 1), ("ppo", "pooled", 1), ("ppo", "central", 1), ("ppo", "shared", 12),
+    ):  # fmt: skip
+        settings = settings_for(ECCNOMA, agent, policy, "")  # type: ignore[arg-type]
+        assert settings.steps == steps[agent]
+        rows = settings.n_steps * settings.num_envs * members
+        assert settings.batch_size == rows / 8
+        assert settings.imitation_rounds == 0
+        assert (settings.gamma, settings.hidden, settings.anneal) == (0.8, (64, 64), True)
+
+
+def test_settings_of_old_runs_are_still_read():
+    """What is new since has a default."""
+    new = {name for name in Settings.model_fields if name.startswith("imitation_")} | {"credit", "expert"}
+    old = {name: value for name, value in Settings().model_dump(mode="json").items() if name not in new}
+    assert Settings(**old) == Settings()
+    assert len(new) == 8
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("imitation_rounds", -1), ("imitation_worlds", 0), ("imitation_worlds", 65_537), ("imitation_frames", 0),
+        ("imitation_steps", 0), ("imitation_batch", 0), ("imitation_rate", 0.0), ("credit", "nobody"), ("expert", 3),
         ("steps", 0), ("steps", -1), ("steps", 1.5), ("num_envs", 0), ("num_envs", 65_537), ("learning_rate", 0.0),
         ("learning_rate", float("nan")), ("learning_rate", float("inf")), ("gamma", 1.1), ("gamma", -0.1),
         ("batch_size", 0), ("hidden", (0,)), ("hidden", (10**9,)), ("hidden", (8,) * 17), ("reward_scale", 0.0),

@@ -186,6 +186,27 @@ def test_member_rewards_sum_to_the_worlds(make):
         np.testing.assert_array_equal(np.repeat(one["done"], shared.rows_per_world), other["done"])
 
 
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_the_rewards_of_the_members_are_told_apart(adapter):
+    """Scaled, of the step just taken, and of the old episode where one ended."""
+    rows = adapter(worlds(4), reward_scale=0.25)
+    shared = MemberVecEnv(worlds(4), reward_scale=0.25)
+    assert rows.member_rewards.shape == (4, MEMBERS)
+    actions = world_actions(rows.env.single_action_space, 4)
+    for one in (rows, shared):
+        one.seed_worlds([5, 6, 7, 8])
+        one.reset()
+    ended = 0
+    for step in range(STEPS):
+        _, reward, done, _ = rows.step(actions[step].reshape(rows.num_envs, -1))
+        _, expected, _, _ = shared.step(actions[step].reshape(shared.num_envs, -1))
+        assert rows.member_rewards.dtype == np.float32
+        np.testing.assert_array_equal(rows.member_rewards.ravel(), expected)
+        np.testing.assert_allclose(rows.member_rewards.sum(), reward.sum(), rtol=1e-5)
+        ended += int(done.sum())
+    assert ended > 10
+
+
 def test_spaces():
     central, shared = WorldVecEnv(worlds(2)), MemberVecEnv(worlds(2))
     assert central.observation_space == central.env.single_observation_space

@@ -20,6 +20,8 @@ from edge_envs.lyappo.config import LyaPPOConfig
 from tests.agents.toy import ToySystem
 from tests.scripts.running import ID, OTHERS, QUICK, SMALL, call, execute, make_run, table_rows
 
+BRIEF = {"imitation_steps": 5, "imitation_batch": 32}
+
 
 def test_train_then_evaluate(tmp_path):
     """The two commands of the README, small: what they print, what they leave, and that the numbers agree."""
@@ -118,6 +120,73 @@ def test_a_wing_without_a_decision_and_without_its_bar(tmp_path, monkeypatch, ca
     Path("run").rename("other")
     assert train_the_toy(monkeypatch, toy_id, *more, "box=false") == 0
     assert table_rows(capsys.readouterr().out) == ["wanted", label, "random"]
+
+
+def learn_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Imitation with few gradient steps."""
+    monkeypatch.setattr(train, "settings_for", lambda *case: settings_for(*case).model_copy(update=BRIEF))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "policy", "taken", "settings"),
+    [
+        (("--agent", "dagger"), "shared", 96, {"steps": 96, "imitation_frames": 2, "expert": "best"}),
+        (("--agent", "dagger", "--policy", "pooled", "--expert", "stay"), "pooled", 96, {"expert": "stay"}),
+        (("--agent", "member-ppo"), "pooled", 256, {"steps": 64, "imitation_rounds": 0, "expert": ""}),
+        (("--policy", "pooled"), "pooled", 256, {"steps": 64}),
+    ],
+    ids=["dagger", "dagger, pooled", "member-ppo", "ppo, pooled"],
+)  # fmt: skip
+def test_agents_for_many_members(tmp_path, monkeypatch, capsys, crowd_id, arguments, policy, taken, settings):
+    """Trained and compared; the network then acts for a larger crowd."""
+    learn_briefly(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    sizes = ("--steps", "64", "--num-envs", "16", "--seeds", "2", "--episodes", "2")
+    assert call(monkeypatch, train, "--env", crowd_id, "--run", "run", *sizes, *arguments) == 0
+    out = capsys.readouterr().out
+    config = Run.open(Path("run")).config
+    assert table_rows(out) == ["best", f"{config.agent}-{policy}", "random", "stay"]
+    assert f"{taken} steps in" in out
+    assert "no training episode came to its end" not in out or config.agent != "dagger"
+    assert (config.policy, config.settings.num_envs) == (policy, 16)
+    assert {name: getattr(config.settings, name) for name in settings} == settings
+    with Path("run", EVALUATION).open() as file:
+        assert [row["step"] for row in csv.DictReader(file)][-1] == str(taken)
+    evaluation = ("--policies", "best", "run", "--set", "count=7", "--seeds", "1", "--episodes", "2")
+    assert call(monkeypatch, evaluate, "--env", crowd_id, *evaluation) == 0
+    out = capsys.readouterr().out
+    assert table_rows(out) == ["best", "run"]
+    assert "note: run was trained on preset default" in out
+
+
+def test_a_warm_start_by_name(tmp_path, monkeypatch, capsys, crowd_id):
+    learn_briefly(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    arguments = ("--agent", "member-ppo", "--expert", "best", "--steps", "64", "--num-envs", "16", "--seeds", "0")
+    assert call(monkeypatch, train, "--env", crowd_id, "--run", "run", *arguments) == 0
+    settings = Run.open(Path("run")).config.settings
+    assert (settings.imitation_rounds, settings.expert, settings.steps) == (3, "best", 64)
+    assert f"{3 * 32 * 60 + 64 + 192} steps in" in capsys.readouterr().out  # PPO's steps come in whole updates of 256
+
+
+def test_the_default_agent_is_the_environments():
+    config = train.configure(train.Arguments("ECCNOMA-v0", seeds=0))
+    assert (config.agent, config.policy, config.settings.expert) == ("dagger", "pooled", "coordinate-descent")
+    assert config.settings == settings_for("ECCNOMA-v0", "dagger", "pooled", "")
+    config = train.configure(train.Arguments("ECCNOMA-v0", agent="ppo", seeds=0))
+    assert (config.policy, config.settings.imitation_rounds) == ("pooled", 0)
+    assert train.configure(train.Arguments(ID, seeds=0)).agent == "ppo"
+
+
+@pytest.mark.parametrize(
+    ("steps", "num_envs", "frames", "shown"), [(None, 8, 60, 1440), (960, None, 10, 960), (1000, 8, 42, 1008)]
+)
+def test_steps_of_imitation_scale_its_frames(steps, num_envs, frames, shown):
+    arguments = train.Arguments(ID, agent="dagger", steps=steps, num_envs=num_envs, seeds=0)
+    settings = train.configure(arguments).settings
+    assert (settings.imitation_frames, settings.steps, settings.shown) == (frames, shown, shown)
+    assert settings.imitation_worlds == settings.num_envs == (num_envs or 32)
+    assert settings.expert == "best-fixed"
 
 
 def test_episodes_and_warm_up_are_the_environments(tmp_path, monkeypatch, capsys, toy_id):
