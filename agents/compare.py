@@ -12,7 +12,7 @@ from rich import box
 from rich.table import Table as RichTable
 
 from agents.runs import BEST, CONFIG, Run, RunError
-from agents.score import Interval, Table, interval, make_worlds, paired_difference, score
+from agents.score import LOG, Interval, Table, interval, make_worlds, paired_difference, score
 from edge_envs.core.config import nearest
 from edge_envs.core.policy import Scheme, baselines_of, make_baseline, schemes_of
 from edge_envs.core.system import System
@@ -187,9 +187,10 @@ def without_decision(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def headline_of(system: System[Any]) -> tuple[str, ...]:
-    """Columns of the results table: the system's headline metrics, reward, and finished over arrived tasks."""
+    """Columns of the results table: headline metrics and logarithms, reward, and finished over arrived tasks."""
     counted = {"tasks_arrived", "tasks_finished"} <= {metric.name for metric in system.metrics}
-    return (*system.headline, "reward", *((RATIO,) if counted else ()))
+    logs = [LOG + name for name in system.logged if name in system.headline]
+    return (system.headline[0], *logs, *system.headline[1:], "reward", *((RATIO,) if counted else ()))
 
 
 def _cell(value: Interval) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,10 +15,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from agents.pooled import PooledPolicy
+from agents.settings import Credit
 from agents.vec import WorldVecEnv
-
-Credit = Literal["group", "team", "own"]
-"""Whose advantages a member's action is rewarded with: those of its group, of all, or its own alone."""
 
 
 class MemberBuffer(RolloutBuffer):

@@ -20,6 +20,8 @@ from edge_envs.core.policy import Policy
 
 EVALUATION_STREAM, VALIDATION_STREAM, TRAINING_STREAM, IMITATION_STREAM = 1, 2, 3, 4
 CONFIDENCE = 0.95
+LOG, SMALLEST = "log_", 1e-12
+"""What the name of a metric's logarithm begins with, and what it takes in place of anything smaller."""
 NOT_OPTIONS = {
     "autoreset_mode", "id", "num_envs", "preset", "render_mode", "system", "vector_kwargs", "vectorization_mode",
     "wrappers",
@@ -76,6 +78,7 @@ def play(env: EdgeVectorEnv, policy: Policy, seeds: list[int], *, deterministic:
 
     The warm-up is the part of an episode that the system calls `settling`. Every metric of the system is averaged over
     the steps after it (quantities that count from the reset are taken at the end, certificates at their largest);
+    logarithms of those that the system calls `logged` are of an episode's value, so differences are mean log ratios;
     `return` is the sum of all rewards, `reward` their mean after the warm-up, and `finished_over_arrived` compares the
     tasks after the warm-up where the system counts tasks. An episode that terminates within the warm-up is averaged
     over all its steps.
@@ -118,6 +121,8 @@ def play(env: EdgeVectorEnv, policy: Policy, seeds: list[int], *, deterministic:
     for name in averaged:
         sums[name] /= counted
     result = {"return": total, "reward": settled / counted, **sums}
+    for name in env.system.logged:
+        result[LOG + name] = np.log(np.maximum(sums[name], SMALLEST))
     if {"tasks_arrived", "tasks_finished"} <= sums.keys():
         result["finished_over_arrived"] = sums["tasks_finished"] / np.maximum(sums["tasks_arrived"], 1e-12)
     return result

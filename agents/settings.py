@@ -11,6 +11,7 @@ Count = Annotated[int, Field(ge=1)]
 AgentName = Literal["ppo", "member-ppo", "dagger", "ddpg", "td3"]
 PolicyName = Literal["shared", "central", "pooled"]
 Credit = Literal["group", "team", "own"]
+"""Whose advantages a member's action is rewarded with: those of its group, of all, or its own alone."""
 Width = Annotated[int, Field(ge=1, le=4096)]
 
 

@@ -27,7 +27,7 @@ REFERENCE = "iterated-best-response"
 BASELINES = (
     "random", "device-only", "edge-only", "neurosurgeon", "neurosurgeon-true", "dnn-surgeon", "dnn-surgeon-true",
     "li-gd", "li-gd-true", "best-static", "best-response", "best-response-true", REFERENCE, f"{REFERENCE}-true",
-    "coordinate-descent", "coordinate-descent-true",
+    "sequential-best-response", "sequential-best-response-true", "coordinate-descent", "coordinate-descent-true",
 )  # fmt: skip
 SHOWN = ("relative_cost", "delay_s", "energy_j", "tasks_dropped", "local_share", "certificate")
 
@@ -68,8 +68,6 @@ class Arguments:
     """Evaluation seeds."""
     episodes: int = 12
     """Episodes of 100 frames per evaluation seed, each with users of its own."""
-    steps: int | None = None
-    """Training steps (default: each agent's own)."""
     train_only: bool = False
     """Train what is missing and stop."""
     runs: Path = Path("runs/experiments-eccnoma")
@@ -80,8 +78,7 @@ class Arguments:
 
 def run_of(agent: Agent, seed: int, arguments: Arguments) -> Run:
     """The run of an agent, trained now unless it is there already."""
-    changes = {**agent.changes, **({} if arguments.steps is None else {"steps": arguments.steps})}
-    settings = settings_for(ENV, agent.agent, agent.policy, "").model_copy(update=changes)
+    settings = settings_for(ENV, agent.agent, agent.policy, "").model_copy(update=dict(agent.changes))
     config = RunConfig(env_id=ENV, agent=agent.agent, policy=agent.policy, settings=settings, seed=seed)
     return trained(config, arguments.runs / f"{agent.name}__{seed}")
 
@@ -201,7 +198,7 @@ def main() -> int:
         return 0
     rows = rows_of("default", AGENTS, BASELINES, arguments)
     pooled = [agent for agent in AGENTS if agent.policy == "pooled"]
-    large = rows_of("large", pooled, ("edge-only", "best-response", *BASELINES[-4:]), arguments)
+    large = rows_of("large", pooled, ("edge-only", "best-response", *BASELINES[-6:]), arguments)
     instances = arguments.seeds * arguments.episodes
     text = [
         "# ECCNOMA-v0: learned agents",
@@ -213,12 +210,12 @@ def main() -> int:
         "`best validated` those with the best validation reward, which `train.py` compares.",
         "",
         f"± is half of the 95 % confidence interval over the {instances} episodes; learned rows are means over the "
-        "trainings, whose own differences stand in the last column. Episodes differ by a factor of twenty in cost, so "
+        "trainings, whose own differences stand in the last column. Episodes differ widely in cost, so "
         "differences are paired and the mean log ratio stands beside them.",
         "",
-        "What a policy knows: baselines without an ending know what the agent observes (tasks as they are, channels "
-        "and background load one frame old) and the model; those with `-true` know channels and load of the frame to "
-        "come. `device-only`, `edge-only`, `best-static` and `random` look at no frame. Subchannels, powers, units are "
+        "What a policy knows: baselines without an ending know the tasks as they are, and all channels and background "
+        "loads one frame old, of which the agent observes summaries; and they know the model. Those with `-true` know "
+        "channels and loads of the frame to come. `device-only`, `edge-only`, `best-static` and `random` look at no frame. Subchannels, powers, units are "
         "always optimised on the true state, which favours the older schemes. Coordinate descent optimises one frame "
         "after the other: a strong reference, not a bound.",
         "",

@@ -88,6 +88,8 @@ class System(ABC, Generic[StateT]):
     """Metrics that a table of results shows, the most important one first."""
     bar: str
     """The baseline against which others are measured, where the configuration has it."""
+    logged: tuple[str, ...] = ()
+    """Metrics whose logarithm an evaluation reports, too (`log_...`), as they differ by orders between episodes."""
     settling: float = 0.25
     """Part of an episode that an evaluation leaves out of the metrics' means, while queues fill."""
     evaluation_episodes: int = 16

@@ -13,8 +13,17 @@ from edge_envs.eccnoma.bands import COST, UPLINK, Link, Radio
 from edge_envs.eccnoma.config import EQUAL, FDMA, LI_GD, MOST, RANDOM, TDMA, Parameters
 from edge_envs.eccnoma.model import State
 from edge_envs.eccnoma.relaxation import Relaxation
-from edge_envs.eccnoma.server import POOL_COST, POOL_GAP, POOL_USED, best_speed, compensation, share_pool, units_for
-from edge_envs.eccnoma.work import DEVICE_COST, OBJECTIVE, SERVER_COST, SERVER_GAP, UNITS_FREE, UNITS_USED
+from edge_envs.eccnoma.server import (
+    POOL_COST,
+    POOL_GAP,
+    POOL_USED,
+    best_speed,
+    compensation,
+    edge_cost,
+    share_pool,
+    units_for,
+)
+from edge_envs.eccnoma.work import DEVICE_COST, SERVER_COST, SERVER_GAP, UNITS_FREE, UNITS_USED
 
 
 @kernel_part
@@ -130,21 +139,20 @@ def solve_server(p: Parameters, s: State, row: int) -> None:
             speed = compensation(w.units[u], p.overhead) * p.unit_speed_flop_s
             w.speed_flop_s[u] = speed
             w.report[UNITS_USED] += w.units[u]
-            w.report[SERVER_COST] += w.work_flop[u] * (
-                w.server_weight[u] / speed + w.server_coefficient[u] * speed * speed
-            )
+            w.report[SERVER_COST] += edge_cost(w.work_flop[u], w.server_weight[u], w.server_coefficient[u], speed)
 
 
 @kernel_part
 def units_alone(p: Parameters, s: State, row: int, u: int) -> float:
-    """Units of a user where nothing is weighed against the others: its own best, the most, or an equal part."""
+    """Units of a user that asks for some, where nothing is weighed against the others: its own best, or equal parts."""
     w = s.work
-    if p.units == MOST:
+    if p.units == MOST and not p.pool:
         return p.units_max
-    if p.units == EQUAL:
+    if p.units == MOST or p.units == EQUAL:
         users = 0
         for v in range(p.num_users):
-            users += s.ap[row, v] == s.ap[row, u]
+            asks = v == u or w.work_flop[v] > 0.0 or p.units == EQUAL
+            users += asks and s.ap[row, v] == s.ap[row, u]
         return min(free_units(p, s, row, s.ap[row, u]) / users, p.units_max)
     best = best_speed(
         w.server_weight[u], w.server_coefficient[u], compensation(p.units_min, p.overhead) * p.unit_speed_flop_s,
@@ -181,5 +189,4 @@ def solve(p: Parameters, s: State, row: int) -> float:
     solve_radio(p, s, row, downlink(p, bands), w.down, w.down_relaxed, s.gain_down, bands)
     solve_server(p, s, row)
     measure(p, s, row)
-    w.report[OBJECTIVE] = w.report[DEVICE_COST] + w.report[SERVER_COST] + w.up.report[COST] + w.down.report[COST]
-    return w.report[OBJECTIVE]
+    return w.report[DEVICE_COST] + w.report[SERVER_COST] + w.up.report[COST] + w.down.report[COST]

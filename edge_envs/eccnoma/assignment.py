@@ -91,7 +91,6 @@ def clear(w: Radio, bands: int, link: Link) -> int:
     for i in range(len(w.report)):
         w.report[i] = 0.0
     for n in range(len(w.cap)):
-        w.report[OVERFLOW] += max(w.cap[n] - bands * link.capacity, 0)
         w.cap[n] = max((w.cap[n] + bands - 1) // bands, link.capacity)
     return senders
 
@@ -138,7 +137,7 @@ def best_join(
             room = True
             if w.stamp[s] >= since:
                 cost = joining_cost(link, w, gain, row, s, subchannel_of(s, bands, gain.shape[1]), user, power_w)
-                if cost < least:
+                if cost < least or (best < 0 and own < 0):
                     best, least = s, cost
     if not room and own < 0:
         for s in range(bands):
@@ -244,7 +243,10 @@ def finish(link: Link, w: Radio, bands: int, iterations: int) -> None:
             nats = math.log1p(w.seat_power_w[s, i] * w.gain[s, i, w.ap[user]] / w.disturbance_w[s, i])
             w.rate_bit_s[user] = link.bandwidth_hz * nats / math.log(2.0)
             w.airtime[user] = 1.0
-    w.report[COST], w.report[RESIDUAL] = total, worst
+    w.report[COST], w.report[RESIDUAL], w.report[OVERFLOW] = total, worst, 0.0
+    for n in range(len(w.cap)):
+        for s in range(bands):
+            w.report[OVERFLOW] += max(w.load[n, s] - link.capacity, 0)
 
 
 @kernel

@@ -1,4 +1,4 @@
-"""Users on bands: who disturbs whom, what a band costs, what joining or leaving it changes, and its best powers.
+"""Users on bands: who disturbs whom, what a band costs, and what joining, leaving or replacing changes.
 
 A band is a subchannel, or one of the slices into which orthogonal access cuts the spectrum. Each user is on one band,
 so bands do not touch each other: a band's cost depends on its own few users, and all work here grows with their
@@ -81,6 +81,11 @@ def allocate_radio(users: int, aps: int, bands: int, seats: int, candidates: int
         dtype = np.int64 if name in whole else np.bool_ if name == "active" else np.float64
         arrays[name] = np.zeros(shapes.get(name, (users,)), dtype=dtype)
     return Radio(**arrays)
+
+
+def default_candidates(subchannels: int) -> int:
+    """Subchannels that a user tries: all of few, the best eighth of many, but 16 at least."""
+    return subchannels if subchannels <= 20 else max(16, math.ceil(subchannels / 8))
 
 
 def seats_needed(users: int, aps: int, bands: int, capacity: int) -> int:

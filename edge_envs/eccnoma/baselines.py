@@ -21,11 +21,14 @@ Rule = Callable[[Parameters, State], NDArray[np.int64]]
 """Chooses the cuts (U,) of the frame to come in a sketch of one world."""
 
 USER_FIELDS = ("network", "speed_flop_s", "place_m", "ap", "path_gain", "reference")
-FRAME_FIELDS = ("queue", "arrived", "phase", "keys", "choice", "last_delay_s", "last_rate_bit_s")
-TRUE_FIELDS = {"gain_up": "gain_up", "gain_down": "gain_down", "level": "level"}
-SEEN_FIELDS = {"gain_up": "seen_up", "gain_down": "seen_down", "level": "seen_level"}
+KNOWN = {"queue": "queue"}
+"""What every rule knows of a frame, as fields of a sketch and of the world."""
+TRUE = {**KNOWN, "gain_up": "gain_up", "gain_down": "gain_down", "level": "level", "keys": "keys"}
+SEEN = {**KNOWN, "gain_up": "seen_up", "gain_down": "seen_down", "level": "seen_level"}
 STATIC_EPISODES, STATIC_FRAMES, STATIC_PASSES = 2, 60, 2
 """Simulated episodes, their frames, and passes of the search for cuts that never change; chosen."""
+SEARCHED_USERS = 64
+"""Up to so many users there are the baselines whose searches grow with their square and more; chosen."""
 SURGEON_UNITS = 240.0
 """Units of an AP that DNN surgeon divides where no pool is configured; fitted to Figs. 4 and 5."""
 STATIC_STREAM = 0xECC0
@@ -35,16 +38,20 @@ STATIC_STREAM = 0xECC0
 def available(system: ECCNOMASystem) -> Mapping[str, BaselineFactory]:
     """Baselines for the system's configuration, by name.
 
-    Those that look at a frame know what the agent knows: the tasks, and channels and background load one frame old.
-    With csi_delay=1 each has a twin with the ending `-true` that knows those of the frame to come.
+    Those that look at a frame know its tasks, and all channels and background loads, one frame old (the agent sees
+    summaries of these). With csi_delay=1 each has a twin with the ending `-true` that knows those of the frame to come.
     """
     rules: dict[str, Callable[[Env, int, bool], Policy]] = {
         "neurosurgeon": partial(Surgeon, units="most"),
         "li-gd": partial(FramePolicy, search.li_gd),
         "best-response": partial(FramePolicy, search.best_response),
         "iterated-best-response": partial(FramePolicy, search.iterated_best_response),
+        "sequential-best-response": partial(FramePolicy, search.sequential_best_response),
         "coordinate-descent": partial(FramePolicy, search.coordinate_descent),
     }
+    few = system.config.num_users <= SEARCHED_USERS
+    if not few:
+        del rules["coordinate-descent"]
     if system.config.pool_units is not None:
         rules["dnn-surgeon"] = partial(Surgeon, units="equal")
     if system.config.access != "noma":
@@ -53,7 +60,7 @@ def available(system: ECCNOMASystem) -> Mapping[str, BaselineFactory]:
         "random": random_actions,
         "device-only": partial(same_cut, True),
         "edge-only": partial(same_cut, False),
-        "best-static": BestStatic,
+        **({"best-static": BestStatic} if few else {}),
     }
     for name, rule in rules.items():
         found[name] = partial(_knowing, rule, False)
@@ -102,9 +109,7 @@ def copy_users(source: State, row: int, sketch: State) -> None:
 def copy_world(source: State, row: int, sketch: State, true: bool) -> None:
     """Copy a row into a sketch of one world, which rules are free to change: as it is (`true`) or as it is seen."""
     copy_users(source, row, sketch)
-    for name in FRAME_FIELDS:
-        getattr(sketch, name)[0] = getattr(source, name)[row]
-    for name, known in (TRUE_FIELDS if true else SEEN_FIELDS).items():
+    for name, known in (TRUE if true else SEEN).items():
         getattr(sketch, name)[0] = getattr(source, known)[row]
 
 
@@ -139,8 +144,7 @@ class SameCut(EachWorld):
     def __init__(self, env: Env, device: bool) -> None:
         super().__init__(env)
         p = _system(env).parameters
-        pick = np.argmax if device else np.argmin
-        self._choice = np.array([pick(p.cut_number[n, : p.choices[n]]) for n in range(len(p.choices))])
+        self._choice = p.last_choice if device else p.first_choice
 
     def cuts(self, row: int) -> NDArray[np.int64]:
         """The first or last cut of each user's network."""
@@ -149,58 +153,66 @@ class SameCut(EachWorld):
 
 
 class FramePolicy(EachWorld):
-    """Applies a rule to every frame, with true or old channels and background load."""
+    """Applies a rule to every frame, with true or old channels and background load.
+
+    Where subchannels are assigned at random, only the true state says which; else the policy draws its own.
+    """
 
     def __init__(self, rule: Rule, env: Env, seed: int, true: bool) -> None:
         super().__init__(env)
-        del seed
         system = _system(env)
-        self._rule, self._true = rule, true
+        self._rule, self._true = rule, true or system.config.csi_delay == 0
         self._parameters = system.parameters
         self._sketch = system.allocate(1)
-
-    def cuts(self, row: int) -> NDArray[np.int64]:
-        """The rule's cuts."""
-        copy_world(self._env.state, row, self._sketch, self._true)
-        return self._rule(self._parameters, self._sketch).copy()
-
-
-class Surgeon(EachWorld):
-    """Neurosurgeon and DNN surgeon: each user's cut of least delay, at the rates of random slices when all users send.
-
-    Neurosurgeon counts on as many units of the server as a user can have, DNN surgeon on an equal part of the pool.
-    Slices are those of the environment where it assigns them at random, else drawn from the policy's own generator.
-    """
-
-    def __init__(self, env: Env, seed: int, true: bool, *, units: str) -> None:
-        super().__init__(env)
-        config = _system(env).config
-        own = config.replace(access="fdma", assignment="random", power="full", units=units)
-        self._own, self._true = ECCNOMASystem(own), true
-        self._sketch = self._own.allocate(1)
-        self._same_slices = config.assignment == "random"
         # one per world, so that its answers do not depend on how many others there are
         self._rngs = [np.random.default_rng([seed, row]) for row in range(len(env.state.reference))]
 
     def cuts(self, row: int) -> NDArray[np.int64]:
+        """The rule's cuts."""
+        copy_world(self._env.state, row, self._sketch, self._true)
+        if not self._true:
+            self._sketch.keys[0] = self._rngs[row].random(self._sketch.keys.shape[1])
+        return self._rule(self._parameters, self._sketch).copy()
+
+
+def fastest_cuts(p: Parameters, s: State) -> NDArray[np.int64]:
+    """Each user's cut of least delay (U,), at the rates and speeds of world 0 when all users with tasks send."""
+    s.choice[0] = search.all_edge(p, s)
+    search.FAST_VALUE(p, s)
+    w, network = s.work, s.network[0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        delay_s = p.device_flop[network] / s.speed_flop_s[0][:, None]
+        delay_s += np.where(p.bits_up[network] > 0.0, p.bits_up[network] / w.up.rate_bit_s[:, None], 0.0)
+        delay_s += np.where(p.bits_up[network] > 0.0, p.result_bits / w.down.rate_bit_s[:, None], 0.0)
+        delay_s += np.where(p.server_flop[network] > 0.0, p.server_flop[network] / w.speed_flop_s[:, None], 0.0)
+    open_choices = np.arange(p.num_choices) < p.choices[network][:, None]
+    fastest: NDArray[np.int64] = np.where(open_choices, delay_s, np.inf).argmin(axis=1)
+    return np.where(s.queue[0] > 0.0, fastest, p.last_choice[network])
+
+
+class Surgeon(FramePolicy):
+    """Neurosurgeon and DNN surgeon: each user's cut of least delay, at the rates of random slices when all users send.
+
+    Neurosurgeon counts on as many units of the server as a user can have, DNN surgeon on an equal part of the pool.
+    Slices are those of the environment where it assigns them at random and the policy may know, else its own.
+    """
+
+    def __init__(self, env: Env, seed: int, true: bool, *, units: str) -> None:
+        super().__init__(fastest_cuts, env, seed, true)
+        config = _system(env).config
+        pool = config.pool_units if units == "equal" else None
+        own = ECCNOMASystem(
+            config.replace(access="fdma", assignment="random", power="full", units=units, pool_units=pool)
+        )
+        self._parameters, self._sketch = own.parameters, own.allocate(1)
+        self._own_slices = not self._true or config.assignment != "random"
+
+    def cuts(self, row: int) -> NDArray[np.int64]:
         """The fastest cuts."""
-        p, sketch = self._own.parameters, self._sketch
-        copy_world(self._env.state, row, sketch, self._true)
-        if not self._same_slices:
-            sketch.keys[0] = self._rngs[row].random(sketch.keys.shape[1])
-        sketch.choice[0] = search.all_edge(p, sketch)
-        search.FAST_VALUE(p, sketch)
-        w, network = sketch.work, sketch.network[0]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            delay_s = p.device_flop[network] / sketch.speed_flop_s[0][:, None]
-            delay_s += np.where(p.bits_up[network] > 0.0, p.bits_up[network] / w.up.rate_bit_s[:, None], 0.0)
-            delay_s += np.where(p.bits_up[network] > 0.0, p.result_bits / w.down.rate_bit_s[:, None], 0.0)
-            speed = w.speed_flop_s[:, None]
-            delay_s += np.where(p.server_flop[network] > 0.0, p.server_flop[network] / speed, 0.0)
-        open_choices = np.arange(p.num_choices) < p.choices[network][:, None]
-        fastest: NDArray[np.int64] = np.where(open_choices, delay_s, np.inf).argmin(axis=1)
-        idle = sketch.queue[0] <= 0.0
-        return np.where(idle, delay_s[:, :1].argmin(axis=1), fastest)
+        copy_world(self._env.state, row, self._sketch, self._true)
+        if self._own_slices:
+            self._sketch.keys[0] = self._rngs[row].random(self._sketch.keys.shape[1])
+        return self._rule(self._parameters, self._sketch)
 
 
 class BestStatic(EachWorld):
@@ -228,8 +240,7 @@ class BestStatic(EachWorld):
 
     def _search(self) -> NDArray[np.int64]:
         p = self._system.parameters
-        device = np.array([np.argmax(p.cut_number[n, : p.choices[n]]) for n in range(len(p.choices))])
-        starts = [device[self._sketch.network[0]], self._usual()]
+        starts = [p.last_choice[self._sketch.network[0]], self._usual()]
         values = [self._value(cuts) for cuts in starts]
         best, least = starts[int(np.argmin(values))].copy(), min(values)
         for _ in range(STATIC_PASSES):
@@ -249,7 +260,7 @@ class BestStatic(EachWorld):
 
     def _value(self, cuts: NDArray[np.int64]) -> float:
         """Cost of constant cuts over the simulated episodes."""
-        return sum(self._play(rng, lambda: cuts)[0] for rng in self._episodes())
+        return sum(self._play(rng, lambda: cuts) for rng in self._episodes())
 
     def _usual(self) -> NDArray[np.int64]:
         """What iterated best responses choose most often for users with tasks."""
@@ -267,11 +278,11 @@ class BestStatic(EachWorld):
         usual: NDArray[np.int64] = counts.argmax(axis=1)
         return usual
 
-    def _play(self, rng: np.random.Generator, choose: Callable[[], NDArray[np.int64]]) -> tuple[float, int]:
+    def _play(self, rng: np.random.Generator, choose: Callable[[], NDArray[np.int64]]) -> float:
         system, state = self._system, self._sketch
         model.start_processes(system.parameters, state, 0, rng)
         cost, rows = 0.0, np.zeros(1, dtype=np.int64)
         for _ in range(STATIC_FRAMES):
             outcome = system.step(state, rows, choose()[None], (rng,))
             cost += float(outcome.metrics[0, frame.FRAME_COST])
-        return cost, STATIC_FRAMES
+        return cost

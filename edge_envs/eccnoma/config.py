@@ -13,13 +13,14 @@ from pydantic import Field, field_validator, model_validator
 from edge_envs.core.config import WingConfig
 from edge_envs.core.networks import Cuts, parse_network
 from edge_envs.core.units import db_to_linear, dbm_to_watt
-from edge_envs.eccnoma.bands import DOWNLINK, DOWNLINK_PRINTED
+from edge_envs.eccnoma.bands import DOWNLINK, DOWNLINK_PRINTED, default_candidates
 from edge_envs.eccnoma.layout import cell_centres
-from edge_envs.eccnoma.solvers import default_candidates
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
+Speed = Annotated[float, Field(ge=1.0, le=1e18)]
+Bandwidth = Annotated[float, Field(ge=1.0, le=1e15)]
 Count = Annotated[int, Field(ge=1, le=4096)]
 Part = Annotated[float, Field(ge=0, lt=1)]
 Decibel = Annotated[float, Field(ge=-300, le=300)]
@@ -42,6 +43,8 @@ class Parameters(NamedTuple):
     num_subchannels: int
     num_choices: int
     choices: NDArray[np.int64]  # (networks,) cuts of each network that a user may choose
+    first_choice: NDArray[np.int64]  # (networks,) the one with nothing on the device
+    last_choice: NDArray[np.int64]  # (networks,) the one with everything there
     cut_number: NDArray[np.int64]  # (networks, C) layers on the device, by choice
     device_flop: NDArray[np.float64]  # (networks, C)
     server_flop: NDArray[np.float64]  # (networks, C)
@@ -121,7 +124,7 @@ class ECCNOMAConfig(WingConfig):
     """Least distance of a user to an AP [m]; chosen."""
     placement: Literal["uniform", "balanced"] = "uniform"
     """Places of the users, drawn each episode: anywhere, or so that each AP is nearest to equally many; chosen."""
-    path_loss_exponent: Positive = 5.0
+    path_loss_exponent: Annotated[float, Field(gt=0, le=10)] = 5.0
     """Path loss exponent [-]; paper, Sec. VI."""
     reference_gain_db: Decibel = 0.0
     """Gain at 1 m [dB]; paper: distance to the power of -5."""
@@ -129,9 +132,9 @@ class ECCNOMAConfig(WingConfig):
     """Correlation of the complex Rayleigh fading from frame to frame, 0 for fresh fading [-]; chosen; paper: 0."""
     csi_delay: Annotated[int, Field(ge=0, le=1)] = 1
     """Age of the channels and of the pool's background load that are observed [frames]; chosen; paper: 0."""
-    bandwidth_up_hz: Positive = 0.5e6
+    bandwidth_up_hz: Bandwidth = 0.5e6
     """Uplink bandwidth B_up of all subchannels [Hz]; chosen; paper, Sec. VI: 10 MHz in all."""
-    bandwidth_down_hz: Positive = 0.5e6
+    bandwidth_down_hz: Bandwidth = 0.5e6
     """Downlink bandwidth B_down of all subchannels [Hz]; chosen."""
     noise_dbm_hz: Decibel = -174.0
     """Noise power spectral density [dBm/Hz]; paper, Sec. VI."""
@@ -145,7 +148,7 @@ class ECCNOMAConfig(WingConfig):
     """Least downlink power of a user's signal P_min [dBm]; chosen."""
     capacity: Annotated[int, Field(ge=1, le=64)] = 3
     """Most users of an AP on a subchannel [users]; paper, Sec. VI. Where an AP has no other seats more are put there
-    and counted as `overflow`."""
+    and counted as `overflow`. With FDMA it is one, with TDMA there is none."""
     access: Literal["noma", "fdma", "tdma"] = "noma"
     """Sharing of the spectrum: superposed signals with successive cancellation, a slice of it per user of an AP, or
     turns on the subchannels. All APs use all of it."""
@@ -157,8 +160,8 @@ class ECCNOMAConfig(WingConfig):
     power: Literal["optimal", "full"] = "optimal"
     """Whether powers are optimised or at their most."""
     units: Literal["optimal", "most", "equal"] = "optimal"
-    """Units of the server for a user: the best share, as many as can be, or an equal part of the pool for each of its
-    AP's users."""
+    """Units of the server for a user: nearly the best share (see `server_gap`), as many as can be (of a pool an equal
+    part for each that asks), or an equal part of the pool for each user of the AP, whether it asks or not."""
     sweeps: Annotated[int, Field(ge=0, le=100)] = 6
     """Most sweeps of the local search [-]; chosen."""
     power_iterations: Annotated[int, Field(ge=0, le=1000)] = 8
@@ -167,13 +170,13 @@ class ECCNOMAConfig(WingConfig):
     """Most steps of Li-GD's descent [-]; chosen."""
     relaxation_tolerance: Annotated[float, Field(gt=0, le=0.1)] = 1e-5
     """Relative fall of the cost that ends Li-GD's descent, its accuracy epsilon [-]; chosen."""
-    speed_min_flop_s: Positive = 0.5e9
+    speed_min_flop_s: Speed = 0.5e9
     """Smallest speed of a device c_i [FLOP/s]; chosen."""
-    speed_max_flop_s: Positive = 3e9
+    speed_max_flop_s: Speed = 3e9
     """Largest speed of a device c_i, log-uniform between the two [FLOP/s]; chosen."""
     device_j_per_flop: NonNegative = 1e-9
     """Energy of a device per operation, xi_i c_i^2 phi_i in (13) [J/FLOP]; chosen: 1 W at 1 GFLOP/s."""
-    unit_speed_flop_s: Positive = 2.3e9
+    unit_speed_flop_s: Speed = 2.3e9
     """Speed of a unit of the server c_min [FLOP/s]; fitted to Figs. 2-7."""
     units_min: Positive = 1.0
     """Least units of a user r_min, without a pool [units]; fitted to Figs. 2-7."""
@@ -186,7 +189,8 @@ class ECCNOMAConfig(WingConfig):
     background_levels: Annotated[tuple[Part, ...], Field(min_length=1, max_length=16)] = (0.0, 0.35, 0.7)
     """Parts of the pool that other tenants take, a Markov chain from neighbour to neighbour per AP [-]; chosen."""
     background_stay_probability: Probability = 0.9
-    """Probability per frame that an AP's level stays [-]; chosen."""
+    """Probability per frame that an AP's level stays; else it moves up or down, and stays where there is no such level
+    [-]; chosen."""
     server_coefficient: NonNegative = 1.5e-29
     """xi_e phi_e in (16), energy per operation over speed squared [J s^2/FLOP^3]; fitted: E_dev / E_ECC about 0.89."""
     delay_weight: Positive = 0.95
@@ -332,6 +336,8 @@ class ECCNOMAConfig(WingConfig):
             num_subchannels=self.num_subchannels,
             num_choices=tables["bits"].shape[1],
             choices=np.array([len(numbers) for numbers in self.cut_numbers]),
+            first_choice=np.array([numbers.argmin() for numbers in self.cut_numbers]),
+            last_choice=np.array([numbers.argmax() for numbers in self.cut_numbers]),
             cut_number=tables["cut_number"],
             device_flop=tables["device_flop"],
             server_flop=tables["server_flop"],

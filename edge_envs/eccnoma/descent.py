@@ -86,10 +86,14 @@ def relax(
     w, x = relaxed_memory(problem, beta, power_w, iterations)
     active = w.active
     if (np.abs(x.beta[:, active].sum(axis=0) - 1.0) > 1e-6).any():
-        raise ValueError("start: the shares of every user that sends must add up to 1")
+        worst = np.abs(x.beta[:, active].sum(axis=0) - 1.0).max()
+        raise ValueError(f"start: the shares of a user that sends miss 1 by {worst:.3g}; make them add up to 1")
     low, high = problem.power_min_w * (1.0 - 1e-12), problem.power_max_w * (1.0 + 1e-12)
     if ((x.power_w[active] < low) | (x.power_w[active] > high)).any():
-        raise ValueError(f"start: powers must be between {problem.power_min_w} and {problem.power_max_w}")
+        raise ValueError(
+            f"start: powers from {x.power_w[active].min():.3g} to {x.power_w[active].max():.3g} W; keep them between "
+            f"{problem.power_min_w} and {problem.power_max_w}"
+        )
     span = math.log(problem.power_max_w / problem.power_min_w)
     if span > 0.0:
         x.level[active] = np.clip(np.log(x.power_w[active] / problem.power_min_w) / span, 0.0, 1.0)
@@ -126,8 +130,10 @@ def _cuts(
     uplink: RadioProblem, downlink: RadioProblem, bits: ArrayLike, result_bits: ArrayLike, fixed_cost: ArrayLike
 ) -> tuple[list[tuple[RadioProblem, RadioProblem]], Array]:
     fixed = np.asarray(fixed_cost, dtype=np.float64)
-    if fixed.ndim != 1 or len(fixed) == 0 or downlink.users != uplink.users:
-        raise ValueError("fixed_cost must hold one number per cut, and both directions the same users")
+    if fixed.ndim != 1 or len(fixed) == 0:
+        raise ValueError(f"fixed_cost has shape {fixed.shape}; give one number per cut")
+    if downlink.users != uplink.users:
+        raise ValueError(f"downlink has {downlink.users} users and uplink {uplink.users}; give both the same")
     if not np.isfinite(fixed).all():
         raise ValueError(f"fixed_cost holds {fixed[~np.isfinite(fixed)][0]}; it must be finite")
     sent = finite("bits", bits, (uplink.users, len(fixed)))

@@ -12,7 +12,7 @@ from edge_envs.core.system import Metric
 from edge_envs.eccnoma import allocation
 from edge_envs.eccnoma.bands import OVERFLOW, RESIDUAL, SWEEPS
 from edge_envs.eccnoma.config import TDMA, Parameters
-from edge_envs.eccnoma.model import State, advance, last_choice
+from edge_envs.eccnoma.model import State, advance
 from edge_envs.eccnoma.work import SERVER_GAP, UNITS_FREE, UNITS_USED
 
 METRICS = (
@@ -43,7 +43,7 @@ METRICS = (
     Metric("server_gap", "-", "part by which the servers' cost may be above the least, by duality; 0 by other rules"),
     Metric("sweeps", "-", "sweeps of the local search, of both directions together"),
     Metric("overflow", "users", "users beyond the capacity of their AP's subchannels"),
-    Metric("certificate", "-", "largest slope of a subchannel's cost in a log power, over that cost", "max"),
+    Metric("certificate", "-", "largest slope of a band's cost in a log power that could still move, over it", "max"),
 )
 (
     FRAME_COST, RELATIVE, DELAY, DELAY_DEVICE, DELAY_UP, DELAY_SERVER, DELAY_DOWN, SOJOURN, ENERGY, ENERGY_DEVICE,
@@ -56,6 +56,11 @@ MEMBER_METRICS = (
     "server_units", "tasks_finished", "tasks_dropped", "backlog_tasks",
 )  # fmt: skip
 """Numbers per user of a step; the layers of the kernel's member array after the reward."""
+(
+    REWARD, OWN_CUT, OWN_COST, OWN_AP, OWN_DELAY, OWN_DEVICE_S, OWN_UP_S, OWN_SERVER_S, OWN_DOWN_S, OWN_ENERGY,
+    OWN_RATE_UP, OWN_RATE_DOWN, OWN_POWER_UP, OWN_POWER_DOWN, OWN_BAND, OWN_UNITS, OWN_FINISHED, OWN_DROPPED,
+    OWN_BACKLOG,
+) = range(1 + len(MEMBER_METRICS))  # fmt: skip
 OBSERVATION_LIMIT = 8.0
 LOCAL_FACTS = 17
 """Numbers per user in the observation, before its network, its open choices and its AP."""
@@ -80,14 +85,14 @@ def limited(value: float) -> float:
 def computes_alone(p: Parameters, s: State, row: int, u: int) -> bool:
     """Whether the user's cut is behind its network's last layer, by whatever choice."""
     network = s.network[row, u]
-    return p.cut_number[network, s.choice[row, u]] == p.cut_number[network, last_choice(p, network)]
+    return p.cut_number[network, s.choice[row, u]] == p.cut_number[network, p.last_choice[network]]
 
 
 @kernel_part
 def waiting_work(p: Parameters, s: State, row: int, u: int) -> float:
     """sqrt(Q (Q + 1) / 2 f) in sqrt(GFLOP): what a user's share of the pool goes by when the edge does all."""
     queue, network = s.queue[row, u], s.network[row, u]
-    flop = p.device_flop[network, last_choice(p, network)]
+    flop = p.device_flop[network, p.last_choice[network]]
     return math.sqrt(0.5 * queue * (queue + 1.0) * flop * 1e-9)
 
 
@@ -114,7 +119,7 @@ def encode_tasks(p: Parameters, s: State, row: int, u: int, at: int, observation
     """Backlog and arrivals, and the delay and speed of computing alone."""
     queue = s.queue[row, u]
     network = s.network[row, u]
-    flop = p.device_flop[network, last_choice(p, network)]
+    flop = p.device_flop[network, p.last_choice[network]]
     observation[row, at] = limited(queue / 5.0)
     observation[row, at + 1] = limited(math.log1p(queue))
     observation[row, at + 2] = limited(s.arrived[row, u] / 3.0)
@@ -136,18 +141,27 @@ def encode_past(p: Parameters, s: State, row: int, u: int, at: int, observation:
 
 
 @kernel_part
-def encode_cell(p: Parameters, s: State, row: int, u: int, at: int, observation: NDArray[np.float32]) -> None:
-    """The user's waiting work; that of its AP's users and their number, both over the size of the pool."""
-    total, users = 0.0, 0
-    for v in range(p.num_users):
-        if s.ap[row, v] == s.ap[row, u]:
-            total += waiting_work(p, s, row, v)
-            users += s.queue[row, v] > 0.0
+def sum_cells(p: Parameters, s: State, row: int) -> None:
+    """Waiting work of each AP's users and how many of them have tasks, over the size of the pool."""
     # so that networks trained with one size of the pool fit another
     crowding = USUAL_POOL_UNITS / p.pool_units if p.pool else 1.0
+    for n in range(p.num_aps):
+        s.work.cell_work[n] = s.work.cell_users[n] = 0.0
+    for u in range(p.num_users):
+        s.work.cell_work[s.ap[row, u]] += waiting_work(p, s, row, u)
+        s.work.cell_users[s.ap[row, u]] += s.queue[row, u] > 0.0
+    for n in range(p.num_aps):
+        s.work.cell_work[n] *= crowding
+        s.work.cell_users[n] *= crowding
+
+
+@kernel_part
+def encode_cell(p: Parameters, s: State, row: int, u: int, at: int, observation: NDArray[np.float32]) -> None:
+    """The user's waiting work, and its cell's sums."""
+    n = s.ap[row, u]
     observation[row, at] = limited(waiting_work(p, s, row, u) / 5.0)
-    observation[row, at + 1] = limited(crowding * total / 20.0)
-    observation[row, at + 2] = limited(crowding * users / 6.0)
+    observation[row, at + 1] = limited(s.work.cell_work[n] / 20.0)
+    observation[row, at + 2] = limited(s.work.cell_users[n] / 6.0)
 
 
 @kernel
@@ -156,6 +170,7 @@ def encode(p: Parameters, s: State, row: int, observation: NDArray[np.float32]) 
 
     A user without tasks has one open choice, the device, as its cut has no effect.
     """
+    sum_cells(p, s, row)
     at = 0
     for u in range(p.num_users):
         encode_tasks(p, s, row, u, at, observation)
@@ -167,7 +182,7 @@ def encode(p: Parameters, s: State, row: int, observation: NDArray[np.float32]) 
         for i in range(len(p.choices)):
             observation[row, at + i] = 1.0 if i == network else 0.0
         at += len(p.choices)
-        last = last_choice(p, network)
+        last = p.last_choice[network]
         for c in range(p.num_choices):
             is_open = c == last or (c < p.choices[network] and s.queue[row, u] > 0.0)
             observation[row, at + c] = 1.0 if is_open else 0.0
@@ -188,7 +203,8 @@ def account(p: Parameters, s: State, row: int, member: NDArray[np.float64], metr
             delay = w.device_s[u] + w.up_s[u] + w.server_s[u] + w.down_s[u]
             energy = w.device_j[u] + w.up_j[u] + w.server_j[u] + w.down_j[u]
             done = min(queue, p.frame_s / delay) if p.bursty and delay > 0.0 else queue
-            sojourn = 0.5 * delay * done * (done + 1.0) + (queue - done) * p.frame_s
+            served_s = 0.5 * delay * done * (done + 1.0) if done > 0.0 else 0.0
+            sojourn = served_s + (queue - done) * p.frame_s
             cost = p.delay_weight * sojourn + p.energy_weight * done * energy
             metrics[row, FRAME_COST] += cost
             metrics[row, SOJOURN] += sojourn
@@ -211,9 +227,9 @@ def account(p: Parameters, s: State, row: int, member: NDArray[np.float64], metr
             s.last_delay_s[row, u], s.last_rate_bit_s[row, u] = delay, w.up.rate_bit_s[u]
         else:
             s.last_delay_s[row, u] = s.last_rate_bit_s[row, u] = 0.0
-        member[1, row, u] = p.cut_number[s.network[row, u], s.choice[row, u]]
-        member[3, row, u] = s.ap[row, u]
-        member[14, row, u] = w.up.band[u] if queue > 0.0 else -1.0
+        member[OWN_CUT, row, u] = p.cut_number[s.network[row, u], s.choice[row, u]]
+        member[OWN_AP, row, u] = s.ap[row, u]
+        member[OWN_BAND, row, u] = w.up.band[u] if queue > 0.0 else -1.0
     for i in range(5):
         metrics[row, DELAY + i] /= max(served, 1e-300)
         metrics[row, ENERGY + i] /= max(served, 1e-300)
@@ -231,15 +247,15 @@ def report_member(
 ) -> None:
     """One user's numbers, in the order of `MEMBER_METRICS`, after its reward."""
     w = s.work
-    member[2, row, u] = cost
-    member[4, row, u] = delay
-    member[5, row, u], member[6, row, u] = w.device_s[u], w.up_s[u]
-    member[7, row, u], member[8, row, u] = w.server_s[u], w.down_s[u]
-    member[9, row, u] = energy
-    member[10, row, u], member[11, row, u] = w.up.rate_bit_s[u], w.down.rate_bit_s[u]
-    member[12, row, u], member[13, row, u] = w.up.power_w[u], w.down.power_w[u]
-    member[15, row, u] = w.units[u]
-    member[16, row, u] = done
+    member[OWN_COST, row, u] = cost
+    member[OWN_DELAY, row, u] = delay
+    member[OWN_DEVICE_S, row, u], member[OWN_UP_S, row, u] = w.device_s[u], w.up_s[u]
+    member[OWN_SERVER_S, row, u], member[OWN_DOWN_S, row, u] = w.server_s[u], w.down_s[u]
+    member[OWN_ENERGY, row, u] = energy
+    member[OWN_RATE_UP, row, u], member[OWN_RATE_DOWN, row, u] = w.up.rate_bit_s[u], w.down.rate_bit_s[u]
+    member[OWN_POWER_UP, row, u], member[OWN_POWER_DOWN, row, u] = w.up.power_w[u], w.down.power_w[u]
+    member[OWN_UNITS, row, u] = w.units[u]
+    member[OWN_FINISHED, row, u] = done
 
 
 @kernel_part
@@ -268,11 +284,11 @@ def settle(
         metrics[row, FRAME_COST] += cost
         metrics[row, DROPPED] += dropped
         metrics[row, BACKLOG] += s.queue[row, u] if p.bursty else 0.0
-        member[2, row, u] += cost
-        member[17, row, u] = dropped
-        member[18, row, u] = s.queue[row, u] if p.bursty else 0.0
-        member[0, row, u] = -member[2, row, u] / s.reference[row]
-        reward[row] += member[0, row, u]
+        member[OWN_COST, row, u] += cost
+        member[OWN_DROPPED, row, u] = dropped
+        member[OWN_BACKLOG, row, u] = s.queue[row, u] if p.bursty else 0.0
+        member[REWARD, row, u] = -member[OWN_COST, row, u] / s.reference[row]
+        reward[row] += member[REWARD, row, u]
     metrics[row, RELATIVE] = -reward[row]
 
 

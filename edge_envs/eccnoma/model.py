@@ -18,7 +18,9 @@ from edge_envs.eccnoma.config import RANDOM, ECCNOMAConfig, Parameters
 from edge_envs.eccnoma.layout import nearest_centre, place_users
 from edge_envs.eccnoma.work import Work, allocate_work
 
-HALF = math.sqrt(0.5)
+ROOT_HALF = math.sqrt(0.5)
+LEAST_GAIN = 1e-100
+"""Below this no link is: far beyond use, yet rates and their squares stay numbers."""
 QUIET, BURST = range(2)
 
 
@@ -106,21 +108,11 @@ def draw_users(config: ECCNOMAConfig, p: Parameters, s: State, row: int, rng: Ge
 
 
 @kernel_part
-def last_choice(p: Parameters, network: int) -> int:
-    """The choice of computing everything on the device."""
-    last = 0
-    for c in range(p.choices[network]):
-        if p.cut_number[network, c] > p.cut_number[network, last]:
-            last = c
-    return last
-
-
-@kernel_part
 def refer(p: Parameters, s: State, row: int) -> None:
     """Cost of a frame's mean arrivals with everything on the devices, (19) with (1) and (13)."""
     s.reference[row] = 0.0
     for u in range(p.num_users):
-        flop = p.device_flop[s.network[row, u], last_choice(p, s.network[row, u])]
+        flop = p.device_flop[s.network[row, u], p.last_choice[s.network[row, u]]]
         cost = p.delay_weight * flop / s.speed_flop_s[row, u] + p.energy_weight * p.device_j_per_flop * flop
         s.reference[row] += p.mean_arrivals * cost
 
@@ -137,7 +129,7 @@ def fade(
             for n in range(p.num_aps):
                 seen[row, m, u, n] = gain[row, m, u, n]
                 if p.correlation > 0.0:
-                    re, im = HALF * s.normals[row, at], HALF * s.normals[row, at + 1]
+                    re, im = ROOT_HALF * s.normals[row, at], ROOT_HALF * s.normals[row, at + 1]
                     at += 2
                     if not first:
                         re, im = gauss_markov(
@@ -149,7 +141,7 @@ def fade(
                     power = s.normals[row, at]
                     at += 1
                 # a draw of exactly zero would make a link that cannot be used at any power
-                gain[row, m, u, n] = max(power, 1e-16) * s.path_gain[row, u, n]
+                gain[row, m, u, n] = max(max(power, 1e-16) * s.path_gain[row, u, n], LEAST_GAIN)
     return at
 
 
@@ -208,7 +200,7 @@ def begin(p: Parameters, s: State, row: int) -> None:
     refer(p, s, row)
     for u in range(p.num_users):
         s.queue[row, u] = s.arrived[row, u] = s.last_delay_s[row, u] = s.last_rate_bit_s[row, u] = 0.0
-        s.choice[row, u] = last_choice(p, s.network[row, u])
+        s.choice[row, u] = p.last_choice[s.network[row, u]]
     advance(p, s, row, True)
 
 

@@ -12,7 +12,6 @@ from edge_envs.eccnoma.assignment import clear, finish, sort_falling, subchannel
 from edge_envs.eccnoma.bands import (
     BOUND,
     COST,
-    OVERFLOW,
     START_COST,
     UPLINK,
     Link,
@@ -87,7 +86,6 @@ def share_time(link: Link, w: Radio, gain: NDArray[np.float64], row: int) -> Non
     """
     bands = gain.shape[1]
     senders = clear(w, bands, link)
-    w.report[OVERFLOW] = 0.0
     for n in range(len(w.cap)):
         w.cap[n] = 0
     for i in range(senders):

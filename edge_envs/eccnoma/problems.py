@@ -136,8 +136,8 @@ class RadioProblem:
         memory.active[:] = self.bits > 0.0
         return memory
 
-    def check_capacity(self) -> None:
-        """Whether every AP has seats for its users.
+    def check_capacity(self, mend: str = "use spread=True to put more users on a subchannel") -> None:
+        """Whether every AP has seats for its users; `mend` ends the message if not.
 
         Raises:
             ValueError: one has not.
@@ -147,6 +147,5 @@ class RadioProblem:
             if count > self.capacity * self.subchannels:
                 raise ValueError(
                     f"AP {ap} has {count} users that send, but seats for {self.capacity * self.subchannels} "
-                    f"(capacity={self.capacity} on each of {self.subchannels} subchannels); use spread=True to "
-                    "put more users on a subchannel"
+                    f"(capacity={self.capacity} on each of {self.subchannels} subchannels); {mend}"
                 )

@@ -98,6 +98,11 @@ class Printed:
 def relaxed_memory(
     problem: RadioProblem, beta: ArrayLike, power_w: ArrayLike, iterations: int = 0
 ) -> tuple[Radio, Relaxation]:
+    """The kernels' memory with the problem, shares (U, M) and powers (U,) in it, and its users in their order.
+
+    Raises:
+        ValueError: wrong shapes, or numbers that are negative or not finite.
+    """
     w = problem.radio()
     x = allocate_relaxation(problem.users, problem.subchannels, problem.gain.shape[2], iterations)
     shares = finite("beta", beta, (problem.users, problem.subchannels))
@@ -108,6 +113,7 @@ def relaxed_memory(
 
 
 def assignment_of(problem: RadioProblem, w: Radio) -> Assignment:
+    """What the kernels left in the radio's memory, and the bound."""
     placement.bound_cost(problem.link, w, problem.gain[None], 0)
     report = w.report
     return Assignment(

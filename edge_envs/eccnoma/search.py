@@ -16,14 +16,16 @@ from edge_envs.core.compiled import FastCall, kernel, kernel_part
 from edge_envs.eccnoma import allocation, relaxation
 from edge_envs.eccnoma.assignment import subchannel_of
 from edge_envs.eccnoma.bands import UPLINK, Link, Radio, coupling_of, take_seat
-from edge_envs.eccnoma.config import MOST, TDMA, Parameters
-from edge_envs.eccnoma.model import State, last_choice
+from edge_envs.eccnoma.config import EQUAL, MOST, TDMA, Parameters
+from edge_envs.eccnoma.model import State
 from edge_envs.eccnoma.relaxation import Relaxation, allocate_relaxation
 from edge_envs.eccnoma.server import best_speed, compensation, units_for
 from edge_envs.eccnoma.work import DEVICE_COST, SERVER_COST
 
 ROUNDS = 4
 """Best responses in turn; chosen."""
+TURNS = 2
+"""Turns of every user in the sequential best response; chosen."""
 PASSES = 3
 """Passes of the coordinate descent over the users; it ends earlier where a pass changes nothing; chosen."""
 MOST_COMBINATIONS = 100_000
@@ -38,38 +40,39 @@ def value(p: Parameters, s: State) -> float:
 @kernel_part
 def nats_joining(
     p: Parameters, link: Link, w: Radio, gain: NDArray[np.float64], bands: int, user: int, power_w: float
-) -> float:
-    """Best rate in nats per second and hertz of a silent user that joins world 0's bands as they are."""
-    best, n = 0.0, w.ap[user]
+) -> tuple[float, float]:
+    """Best rate in nats per second and hertz of a silent user that joins world 0's bands where there is room.
+
+    Beside it the part of the time that it would send there.
+    """
+    best, airtime, n = 0.0, 1.0, w.ap[user]
     for band in range(bands):
         m = subchannel_of(band, bands, gain.shape[1])
-        other_w = link.noise_w
+        other_w, share = link.noise_w, 1.0
         if p.access == TDMA:
+            share = 1.0 / (w.load[n, band] + 1.0)
             for t in range(p.num_users):
                 if w.active[t] and w.band[t] == band and w.ap[t] != n:
                     heard = gain[0, m, t, n] if link.direction == UPLINK else gain[0, m, user, w.ap[t]]
                     other_w += power_w * heard / w.load[w.ap[t], band]
-            nats = math.log1p(power_w * gain[0, m, user, n] / other_w) / (w.load[n, band] + 1.0)
+        elif w.load[n, band] >= w.cap[n]:
+            continue
         else:
             k = take_seat(w, gain, 0, band, m, user)
             for v in range(k):
                 other_w += coupling_of(link, w, band, k, v) * w.seat_power_w[band, v]
-            nats = math.log1p(power_w * gain[0, m, user, n] / other_w)
-        best = max(best, nats)
-    return best
+        nats = share * math.log1p(power_w * gain[0, m, user, n] / other_w)
+        if nats > best:
+            best, airtime = nats, share
+    return best, airtime
 
 
 @kernel_part
 def server_speed_alone(p: Parameters, s: State, u: int, flop: float) -> float:
     """Speed that a user would get for its work at the server while the others keep theirs."""
     w = s.work
-    if not p.pool or p.units == MOST:
-        if p.units == MOST:
-            return compensation(p.units_max, p.overhead) * p.unit_speed_flop_s
-        return best_speed(
-            w.server_weight[u], w.server_coefficient[u], compensation(p.units_min, p.overhead) * p.unit_speed_flop_s,
-            compensation(p.units_max, p.overhead) * p.unit_speed_flop_s,
-        )  # fmt: skip
+    if not p.pool or p.units == MOST or p.units == EQUAL:
+        return compensation(allocation.units_alone(p, s, 0, u), p.overhead) * p.unit_speed_flop_s
     mine = math.sqrt(flop * w.server_weight[u])
     total = mine
     for v in range(p.num_users):
@@ -82,44 +85,74 @@ def server_speed_alone(p: Parameters, s: State, u: int, flop: float) -> float:
 
 
 @kernel
-def answer(p: Parameters, s: State, cuts: NDArray[np.int64]) -> None:
-    """Every user's own best cut into `cuts` (U,), while the others keep bands, powers and work as solved in world 0.
+def answer(p: Parameters, s: State, u: int) -> int:
+    """A user's own best cut, while the others keep bands, powers and work as solved in world 0.
 
     A user that sends already keeps its rates; one that does not would join where it is fastest, at full power.
     """
     w = s.work
-    bands = allocation.bands_of(p, s, 0)
-    up, down = allocation.uplink(p, bands), allocation.downlink(p, bands)
+    network, queue = s.network[0, u], s.queue[0, u]
+    best, least = p.last_choice[network], math.inf
+    if queue <= 0.0:
+        return best
+    if w.up.active[u]:
+        rate_up, rate_down = w.up.rate_bit_s[u], w.down.rate_bit_s[u]
+        power_up, power_down = w.up.power_w[u] * w.up.airtime[u], w.down.power_w[u] * w.down.airtime[u]
+    else:
+        bands = allocation.bands_of(p, s, 0)
+        up, down = allocation.uplink(p, bands), allocation.downlink(p, bands)
+        nats_up, airtime_up = nats_joining(p, up, w.up, s.gain_up, bands, u, up.power_max_w)
+        nats_down, airtime_down = nats_joining(p, down, w.down, s.gain_down, bands, u, down.power_max_w)
+        rate_up, rate_down = up.bandwidth_hz * nats_up / math.log(2.0), down.bandwidth_hz * nats_down / math.log(2.0)
+        power_up, power_down = up.power_max_w * airtime_up, down.power_max_w * airtime_down
+    for c in range(p.choices[network]):
+        delay = p.device_flop[network, c] / s.speed_flop_s[0, u]
+        energy = p.device_flop[network, c] * p.device_j_per_flop
+        if p.bits_up[network, c] > 0.0:
+            up_s, down_s = p.bits_up[network, c] / rate_up, p.result_bits / rate_down
+            delay += up_s + down_s
+            energy += power_up * up_s + power_down * down_s
+        flop = p.server_flop[network, c]
+        if flop > 0.0:
+            speed = server_speed_alone(p, s, u, flop)
+            delay += flop / speed
+            energy += flop * p.server_coefficient * speed * speed
+        cost = w.server_weight[u] * delay + p.energy_weight * queue * energy
+        if cost < least:
+            best, least = c, cost
+    return best
+
+
+@kernel
+def answer_all(p: Parameters, s: State, cuts: NDArray[np.int64]) -> None:
+    """Every user's `answer` to the same allocation, into `cuts` (U,)."""
     for u in range(p.num_users):
-        network, queue = s.network[0, u], s.queue[0, u]
-        cuts[u] = last_choice(p, network)
-        if queue <= 0.0:
-            continue
-        if w.up.active[u]:
-            rate_up, rate_down = w.up.rate_bit_s[u], w.down.rate_bit_s[u]
-            power_up, power_down = w.up.power_w[u] * w.up.airtime[u], w.down.power_w[u] * w.down.airtime[u]
-        else:
-            power_up, power_down = up.power_max_w, down.power_max_w
-            scale = 1.0 / math.log(2.0)
-            rate_up = scale * up.bandwidth_hz * nats_joining(p, up, w.up, s.gain_up, bands, u, power_up)
-            rate_down = scale * down.bandwidth_hz * nats_joining(p, down, w.down, s.gain_down, bands, u, power_down)
-        least = math.inf
-        for c in range(p.choices[network]):
-            delay = p.device_flop[network, c] / s.speed_flop_s[0, u]
-            energy = p.device_flop[network, c] * p.device_j_per_flop
-            if p.bits_up[network, c] > 0.0:
-                up_s, down_s = p.bits_up[network, c] / rate_up, p.result_bits / rate_down
-                delay += up_s + down_s
-                energy += power_up * up_s + power_down * down_s
-            flop = p.server_flop[network, c]
-            if flop > 0.0:
-                speed = server_speed_alone(p, s, u, flop)
-                delay += flop / speed
-                energy += flop * p.server_coefficient * speed * speed
-            cost = w.server_weight[u] * delay + p.energy_weight * queue * energy
-            if cost < least:
-                least = cost
-                cuts[u] = c
+        cuts[u] = answer(p, s, u)
+
+
+@kernel
+def answer_in_turn(p: Parameters, s: State, cuts: NDArray[np.int64], passes: int) -> None:
+    """One user's `answer` after the other, everything allocated anew after each that changes; the best into `cuts`.
+
+    Begins with world 0's cuts.
+    """
+    least = allocation.solve(p, s, 0)
+    for u in range(p.num_users):
+        cuts[u] = s.choice[0, u]
+    for _ in range(passes):
+        changed = False
+        for u in range(p.num_users):
+            choice = answer(p, s, u)
+            if choice != s.choice[0, u]:
+                changed = True
+                s.choice[0, u] = choice
+                cost = allocation.solve(p, s, 0)
+                if cost < least:
+                    least = cost
+                    for v in range(p.num_users):
+                        cuts[v] = s.choice[0, v]
+        if not changed:
+            break
 
 
 @kernel
@@ -181,14 +214,13 @@ def start_new_users(w: Radio, x: Relaxation) -> None:
                 x.beta[m, u] = 1.0 / x.beta.shape[0]
 
 
-FAST_VALUE, FAST_ANSWER, FAST_DESCEND = FastCall(value), FastCall(answer), FastCall(descend)
-FAST_RELAXED = FastCall(relaxed_value)
+FAST_VALUE, FAST_ANSWER, FAST_DESCEND = FastCall(value), FastCall(answer_all), FastCall(descend)
+FAST_TURNS, FAST_RELAXED = FastCall(answer_in_turn), FastCall(relaxed_value)
 
 
 def all_edge(p: Parameters, s: State) -> NDArray[np.int64]:
     """The first cut, the raw input, for all users (U,)."""
-    first = np.array([np.flatnonzero(p.cut_number[n, : p.choices[n]] == 0)[0] for n in range(len(p.choices))])
-    edge: NDArray[np.int64] = first[s.network[0]]
+    edge: NDArray[np.int64] = p.first_choice[s.network[0]]
     return edge
 
 
@@ -216,6 +248,14 @@ def iterated_best_response(p: Parameters, s: State) -> NDArray[np.int64]:
         if cost < least:
             best, least = cuts.copy(), cost
     return best
+
+
+def sequential_best_response(p: Parameters, s: State) -> NDArray[np.int64]:
+    """Users answer one after the other from the iterated best response, each to what those before it made; (U,)."""
+    s.choice[0] = iterated_best_response(p, s)
+    cuts = np.zeros(p.num_users, dtype=np.int64)
+    FAST_TURNS(p, s, cuts, TURNS)
+    return cuts
 
 
 def coordinate_descent(p: Parameters, s: State) -> NDArray[np.int64]:

@@ -5,7 +5,6 @@ Those of Li-GD are in `descent`, and offered here, too.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from itertools import product
 
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from edge_envs.eccnoma import assignment, placement, server
+from edge_envs.eccnoma.bands import default_candidates
 from edge_envs.eccnoma.descent import gradient, li_gd, li_gd_printed, radio_cost, rates, relax, round_relaxed
 from edge_envs.eccnoma.problems import Array, RadioProblem, finite, positive, whole
 from edge_envs.eccnoma.results import Assignment, Gradient, LiGD, Printed, Relaxed, assignment_of
@@ -40,16 +40,11 @@ class Shares:
     """the cost is at most this part above the least one, by duality"""
 
 
-def default_candidates(subchannels: int) -> int:
-    """Subchannels that a user tries: all of few, the best eighth of many, but 16 at least."""
-    return subchannels if subchannels <= 20 else max(16, math.ceil(subchannels / 8))
-
-
 def assign(
     problem: RadioProblem, *, sweeps: int = 6, candidates: int | None = None, power_iterations: int = 8,
     spread: bool = False,
 ) -> Assignment:  # fmt: skip
-    """Local search over subchannels and powers: greedy, then power descent and single moves in turn.
+    """Local search over subchannels and powers: greedy, then power descent, single moves and swaps in turn.
 
     Args:
         problem: what to send over which links.
@@ -108,7 +103,7 @@ def brute_force(problem: RadioProblem) -> Assignment:
     Raises:
         ValueError: too many assignments.
     """
-    problem.check_capacity()
+    problem.check_capacity("give a larger capacity")
     senders = np.flatnonzero(problem.bits > 0.0)
     if problem.subchannels ** len(senders) > MOST_COMBINATIONS:
         raise ValueError(

@@ -32,6 +32,7 @@ class ECCNOMASystem(System[State]):
     metrics = frame.METRICS
     member_metrics = frame.MEMBER_METRICS
     bar = "iterated-best-response"
+    logged = ("relative_cost",)
     settling = 0.0
     evaluation_episodes = 12
 

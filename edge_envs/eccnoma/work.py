@@ -11,7 +11,7 @@ from edge_envs.eccnoma.bands import Radio, allocate_radio, seats_needed
 from edge_envs.eccnoma.config import FDMA, LI_GD, ECCNOMAConfig, Parameters
 from edge_envs.eccnoma.relaxation import Relaxation, allocate_relaxation
 
-SERVER_COST, SERVER_GAP, UNITS_USED, UNITS_FREE, DEVICE_COST, OBJECTIVE = range(6)
+SERVER_COST, SERVER_GAP, UNITS_USED, UNITS_FREE, DEVICE_COST = range(5)
 
 
 class Work(NamedTuple):
@@ -38,8 +38,10 @@ class Work(NamedTuple):
     units: NDArray[np.float64]  # (U,)
     speed_flop_s: NDArray[np.float64]  # (U,) at the server
     drops: NDArray[np.float64]  # (U,)
-    report: NDArray[np.float64]  # (6,)
+    report: NDArray[np.float64]  # (5,)
     pool_report: NDArray[np.float64]  # (3,)
+    cell_work: NDArray[np.float64]  # (N,) scratch of the observation
+    cell_users: NDArray[np.float64]  # (N,)
 
 
 def allocate_work(config: ECCNOMAConfig, p: Parameters) -> Work:
@@ -52,6 +54,6 @@ def allocate_work(config: ECCNOMAConfig, p: Parameters) -> Work:
     relaxations = [
         allocate_relaxation(relaxed, p.num_subchannels, p.num_aps, p.relaxation_iterations) for _ in range(2)
     ]
-    lengths = {"report": 6, "pool_report": 3}
+    lengths = {"report": 5, "pool_report": 3, "cell_work": p.num_aps, "cell_users": p.num_aps}
     lines: list[Any] = [np.zeros(lengths.get(name, p.num_users)) for name in Work._fields[4:]]
     return Work(*(*radios, *relaxations, *lines))

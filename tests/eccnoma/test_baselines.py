@@ -15,7 +15,8 @@ from tests.helpers import arrays_in
 
 SMALL: dict[str, Any] = {"num_users": 5, "num_subchannels": 3, "bandwidth_up_hz": 2e5, "pool_units": 2.0}
 KNOWING = [
-    "neurosurgeon", "li-gd", "best-response", "iterated-best-response", "coordinate-descent", "dnn-surgeon",
+    "neurosurgeon", "li-gd", "best-response", "iterated-best-response",
+    "sequential-best-response", "coordinate-descent", "dnn-surgeon",
 ]  # fmt: skip
 BLIND = ["random", "device-only", "edge-only", "best-static"]
 SCHEMES = ["edge-only-oma", "neurosurgeon-oma", "ecc-oma", "ecc-tdma", "ecc-noma", "dnn-surgeon-oma"]
@@ -93,7 +94,7 @@ def test_what_each_knows(rule):
             before, _ = make_baseline(rule + ending, env).predict(observation)
             rng = np.random.default_rng(seed)
             for names, must_not in ((hidden, True), (open_fields, False)):
-                kept = deepcopy(env.state)
+                kept = deepcopy(env.state._replace(work=None))
                 for field in names:
                     array = getattr(env.state, field)
                     if array.dtype == np.int64:
@@ -156,9 +157,17 @@ def test_the_order_that_the_study_found():
     """Means over the same frames, in the default system: far apart, so that few frames tell."""
     costs = {
         name: mean_cost(name, 4, 40, **env_defaults())
-        for name in ("device-only", "dnn-surgeon", "li-gd", "iterated-best-response", "coordinate-descent")
+        for name in (
+            "device-only",
+            "dnn-surgeon",
+            "li-gd",
+            "iterated-best-response",
+            "sequential-best-response",
+            "coordinate-descent",
+        )
     }
     assert costs["coordinate-descent"] < 0.97 * costs["iterated-best-response"]
+    assert costs["coordinate-descent"] < costs["sequential-best-response"] < costs["iterated-best-response"]
     assert costs["iterated-best-response"] < 0.9 * costs["li-gd"]
     assert costs["li-gd"] < costs["device-only"]
     assert costs["dnn-surgeon"] < costs["device-only"]
@@ -212,3 +221,26 @@ def test_a_scheme_is_refused_as_a_baseline():
     env = make()
     with pytest.raises(ValueError, match=r"policy='ecc-oma' is a scheme.*access='fdma'"):
         make_baseline("ecc-oma", env)
+
+
+def test_searches_that_grow_too_fast_are_for_few_users():
+    few, many = (list(baselines_of(make(num_users=users, num_subchannels=30))) for users in (64, 65))
+    assert {"best-static", "coordinate-descent", "coordinate-descent-true"} == set(few) - set(many)
+
+
+def test_delayed_rules_do_not_know_random_subchannels():
+    """Which slice a user gets in the frame to come is drawn; only the true state knows it."""
+    env = make(access="fdma", assignment="random", power="full", num_users=8)
+    changed = {"": 0, "-true": 0}
+    for seed in range(8):
+        observation, _ = env.reset(seed=seed)
+        env.state.queue[:] = np.maximum(env.state.queue, 1.0)
+        for ending in changed:
+            before, _ = make_baseline("neurosurgeon" + ending, env).predict(observation)
+            kept = env.state.keys.copy()
+            env.state.keys[:] = np.random.default_rng(seed).random(kept.shape)
+            after, _ = make_baseline("neurosurgeon" + ending, env).predict(observation)
+            env.state.keys[:] = kept
+            changed[ending] += bool((before != after).any())
+    assert changed[""] == 0
+    assert changed["-true"] > 0

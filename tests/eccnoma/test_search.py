@@ -65,6 +65,16 @@ def test_brute_force_really_enumerates():
         search.brute_force(p, s)
 
 
+def test_answers_in_turn_are_never_worse_than_all_at_once():
+    better = 0
+    for p, s in sketches(25, num_users=6):
+        iterated = value_of(p, s, search.iterated_best_response(p, s))
+        in_turn = value_of(p, s, search.sequential_best_response(p, s))
+        assert in_turn <= iterated * (1.0 + 1e-12)
+        better += in_turn < iterated
+    assert better > 3
+
+
 def test_iterated_answers_are_never_worse_than_all_edge():
     better = 0
     for p, s in sketches(25, num_users=6):
