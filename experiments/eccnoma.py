@@ -215,9 +215,9 @@ def main() -> int:
         "",
         "What a policy knows: baselines without an ending know the tasks as they are, and all channels and background "
         "loads one frame old, of which the agent observes summaries; and they know the model. Those with `-true` know "
-        "channels and loads of the frame to come. `device-only`, `edge-only`, `best-static` and `random` look at no frame. Subchannels, powers, units are "
-        "always optimised on the true state, which favours the older schemes. Coordinate descent optimises one frame "
-        "after the other: a strong reference, not a bound.",
+        "channels and loads of the frame to come. `device-only`, `edge-only`, `best-static` and `random` look at no "
+        "frame. Subchannels, powers and units are always optimised on the true state, which favours the older schemes. "
+        "Coordinate descent optimises one frame after the other: a strong reference, not a bound.",
         "",
         "## Preset `default`: 12 users, 2 APs",
         "",
