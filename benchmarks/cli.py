@@ -18,7 +18,18 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.runs import provenance
-from benchmarks import dtirs, dtirs_env, lyappo, semcom, semcom_env, shell, training
+from benchmarks import (
+    dtirs,
+    dtirs_env,
+    eccnoma,
+    eccnoma_decisions,
+    eccnoma_env,
+    lyappo,
+    semcom,
+    semcom_env,
+    shell,
+    training,
+)
 from benchmarks.timing import Number, Result, Side, Skipped
 
 Benchmark = Callable[[int], Sequence[Result]]
@@ -27,6 +38,9 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     **lyappo.BENCHMARKS,
     **dtirs.BENCHMARKS,
     **dtirs_env.BENCHMARKS,
+    **eccnoma.BENCHMARKS,
+    **eccnoma_env.BENCHMARKS,
+    **eccnoma_decisions.BENCHMARKS,
     **semcom.BENCHMARKS,
     **semcom_env.BENCHMARKS,
     **shell.BENCHMARKS,

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import pytest
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
 
 from edge_envs.core.env import EdgeEnv, EdgeVectorEnv
 from edge_envs.core.system import System, load_system
+from tests.helpers import SILENT_INFO
 
 EPISODE = 9
 """Steps of the short episodes in which the tests walk over the ends of several."""
@@ -28,6 +30,14 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"num_devices": 3, "num_elements": 6, "phase": "ca", "phase_passes": 2, "devices": "frame", "first_cut": 0},
         {"num_devices": 1, "num_elements": 1, "num_antennas": 1, "phase": "random", "uplink": "independent"},
     ],
+    "ECCNOMA-v0": [
+        {"preset": "paper", "num_users": 12, "num_aps": 3, "num_subchannels": 4},
+        {"preset": "paper-literal", "num_users": 9, "num_aps": 3, "num_subchannels": 6},
+        {"actions": "all", "access": "fdma", "assignment": "random", "power": "full", "num_users": 8},
+        {"access": "tdma", "power": "full", "csi_delay": 0, "pool_units": None, "num_users": 6},
+        {"assignment": "li-gd", "fading_correlation": 0.0, "downlink": "printed", "num_users": 6, "num_subchannels": 3},
+        {"num_users": 1, "num_aps": 1, "num_subchannels": 1, "units": "equal"},
+    ],
     "SemCom-v0": [
         {"decision": "power_bandwidth", "num_devices": 3},
         {"decision": "joint"},
@@ -36,6 +46,8 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     ],
 }
 """Options beside the presets that are worth the same tests."""
+MOST_ENTRIES = 4096
+"""Presets whose observation has more numbers go through the tests as a variant with fewer members."""
 
 
 @dataclass
@@ -73,15 +85,40 @@ def system_class(spec: EnvSpec) -> type[System[Any]]:
     return load_system(spec.kwargs["system"])
 
 
+def reset_info(system: System[Any], observation: np.ndarray, rows: np.ndarray | None = None) -> dict[str, Any]:
+    """The info of a reset that returned this observation: nothing, or the open choices; of some rows of a batch."""
+    mask = system.action_mask(observation)
+    if mask is None:
+        return dict(SILENT_INFO)
+    if observation.ndim == 1:
+        return {"action_mask": mask.astype(np.int8)}
+    rows = np.ones(len(mask), dtype=np.bool_) if rows is None else rows
+    return {"action_mask": np.where(rows[:, None, None], mask, 0).astype(np.int8), "_action_mask": rows}
+
+
+def presets_of(spec: EnvSpec, heavy: bool) -> list[str]:
+    """Presets of an id, those of many members or the others."""
+    system = system_class(spec)
+    presets = type(system.from_options("default", {}).config).presets
+    sizes = {preset: np.prod(system.from_options(preset, {}).observation_space.shape or ()) for preset in presets}
+    return [preset for preset, size in sizes.items() if (size > MOST_ENTRIES) == heavy]
+
+
 def all_cases() -> list[Any]:
     cases = []
     for spec in SPECS:
-        presets = type(system_class(spec).from_options("default", {}).config).presets
+        presets = presets_of(spec, heavy=False)
         for options in [*({"preset": preset} for preset in presets), *VARIANTS.get(spec.id, [])]:
             name = "-".join([spec.id, *(str(value) for value in options.values())])
             cases.append(pytest.param(Case(spec.id, options), id=name))
     return cases
 
 
+def heavy_cases() -> list[Any]:
+    presets = [(spec.id, preset) for spec in SPECS for preset in presets_of(spec, heavy=True)]
+    return [pytest.param(Case(name, {"preset": preset}), id=f"{name}-{preset}") for name, preset in presets]
+
+
 every_case = pytest.mark.parametrize("case", all_cases())
+every_heavy_case = pytest.mark.parametrize("case", heavy_cases())
 every_id = pytest.mark.parametrize("case", [pytest.param(Case(spec.id), id=spec.id) for spec in SPECS])

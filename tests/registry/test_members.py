@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from edge_envs.core.env import EdgeEnv
+from edge_envs.core.env import MASK, EdgeEnv
 from edge_envs.core.system import System
 from tests.helpers import random_actions, rollout
 from tests.registry.cases import EPISODE, Case, every_case, every_id
@@ -57,7 +57,7 @@ def test_member_view_and_reward(case):
 
 def own_part(case: Case, system: System[Any], observation: np.ndarray, info: dict[str, Any]) -> np.ndarray:
     """What each member's own part of the action decides, one row a member."""
-    if case.env_id == "DTIRS-v0":
+    if case.env_id in ("DTIRS-v0", "ECCNOMA-v0"):
         return np.asarray(info["member_cut"])[:, None]
     if case.env_id == "SemCom-v0":
         name = "compression" if system.config.decision == "compression" else "power_w"
@@ -92,7 +92,7 @@ def test_metrics_are_well_named(case):
     names = [metric.name for metric in system.metrics]
     assert len(set(names)) == len(names)
     assert all(name.isidentifier() and not name.startswith(("_", "member_", "final_")) for name in names)
-    assert not {"episode_means", "final_obs", "final_info"} & set(names)
+    assert not {"episode_means", "final_obs", "final_info", MASK} & set(names)
     assert all(metric.unit and metric.meaning for metric in system.metrics)
     assert "certificate" in names
     assert system.headline
@@ -101,8 +101,9 @@ def test_metrics_are_well_named(case):
     env.reset(seed=0)
     info = env.step(env.action_space.sample())[4]
     assert set(info["episode_means"]) == set(names)
-    assert set(info) >= {*names, "member_reward", "episode_means"}
-    assert all(name in names or name.startswith("member_") or name == "episode_means" for name in info)
+    others = {"episode_means"} | ({MASK} if system.mask_view is not None else set())
+    assert set(info) >= {*names, "member_reward", *others}
+    assert all(name in names or name.startswith("member_") or name in others for name in info)
 
 
 @every_case

@@ -1,0 +1,276 @@
+"""`ECCNOMA-v0`: the analytic gradient against autograd, the local search against Li-GD, Li-GD warm against cold.
+
+Repetition k of every side takes draw k, so that ratios within a repetition are of the same problem; every answer that
+is timed is checked as well.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import cycle
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks import eccnoma_kernels as kernels
+from benchmarks.eccnoma_problems import (
+    LITERAL,
+    DenseGradient,
+    Point,
+    Size,
+    SortedGradient,
+    TorchGradient,
+    radio_problems,
+)
+from benchmarks.timing import Number, Result, Row, Sampler, interleave
+from edge_envs.core.compiled import FastCall
+from edge_envs.eccnoma import solvers
+from edge_envs.eccnoma.config import ECCNOMAConfig
+from edge_envs.eccnoma.problems import RadioProblem
+from edge_envs.eccnoma.solvers import Assignment
+
+ENV_ID = "ECCNOMA-v0"
+SMALL, PAPER = Size(50, 3, 20), Size(LITERAL.num_users, LITERAL.num_aps, LITERAL.num_subchannels)
+GRADIENTS: Mapping[Size, float | None] = {SMALL: None, PAPER: 3.0}
+"""Sizes of the gradient and the least speed-ups over sorted sums in PyTorch."""
+LARGEST_DENSE = 100
+"""Users up to which the table of all pairs is tried: at the paper's size it would take 3 GB."""
+LINKS_PER_SAMPLE = 100_000
+"""Users times subchannels that a sample of gradients goes through, so that it takes some milliseconds."""
+GRADIENT_DRAWS = 3
+
+
+class Trial(NamedTuple):
+    """How the local search is compared with Li-GD at a size."""
+
+    target: float | None
+    """Least speed-up."""
+    draws: int
+    repetitions: int
+    """At most; with one there is no warm-up either."""
+
+
+SEARCHES: Mapping[Size, Trial] = {
+    Size(12, 2, 6): Trial(None, 16, 31),
+    SMALL: Trial(50.0, 16, 31),
+    Size(250, 5, 30): Trial(None, 5, 5),
+    # a relaxed solve takes a minute
+    PAPER: Trial(100.0, 1, 1),
+}
+REPEATED_SEARCHES = 3
+"""Local searches in a row, of which a sample is the mean."""
+LI_GD_SIZE, LI_GD_NETWORK, LI_GD_DRAWS, MOST_LI_GD_REPETITIONS = Size(24, 2, 8), "nin@32", 5, 10
+COST_AGREEMENT = 1e-9
+"""Relative difference of a cost from what its subchannels and powers cost when evaluated apart."""
+CUT_AGREEMENT = 0.01
+"""Relative difference of warm from cold costs at the best cut up to which both have solved the same problem."""
+
+KERNEL = "kernels: cost and gradient, users ordered before"
+SORTED, DENSE = "autograd: sorted gather, running sums, ordered before", "autograd: table of all pairs, made before"
+SEARCH, ONE_SWEEP, LI_GD = "local search", "local search, one sweep", "Li-GD: relaxed to 1e-5, rounded"
+WARM, COLD = "Li-GD, warm", "gradient descent, cold"
+
+Solve = Callable[[RadioProblem], Assignment]
+
+
+def our_gradients(points: Sequence[Point], times: int) -> Sampler:
+    """Seconds of a gradient by our kernels, on the next point in each sample."""
+    call, upcoming = FastCall(kernels.repeat_gradient), cycle(points)
+
+    def sample() -> float:
+        point = next(upcoming)
+        started = time.perf_counter()
+        cost = call(*point.arguments, times)
+        seconds = (time.perf_counter() - started) / times
+        point.check(KERNEL, cost, point.memory.beta_slope.T, point.memory.power_slope)
+        return seconds
+
+    return sample
+
+
+def torch_gradients(label: str, kind: type[TorchGradient], points: Sequence[Point], times: int) -> Sampler:
+    """Seconds of a gradient by autograd, on the next point in each sample."""
+    upcoming = cycle([(point, kind(point)) for point in points])
+
+    def sample() -> float:
+        point, other = next(upcoming)
+        started = time.perf_counter()
+        for _ in range(times):
+            found = other.solve()
+        seconds = (time.perf_counter() - started) / times
+        point.check(label, *other.natural(found))
+        return seconds
+
+    return sample
+
+
+def gradient(repetitions: int) -> list[Row]:
+    """Cost and gradient at random shares and powers, by our kernels and by PyTorch's autograd, in one thread.
+
+    Finding the orders of cancellation is left out on both sides, and PyTorch has all tables that the gains make ready.
+    """
+    rows = []
+    for size, target in GRADIENTS.items():
+        pairs = [radio_problems(size, seed) for seed in range(GRADIENT_DRAWS)]
+        for way, direction in enumerate(("uplink", "downlink")):
+            points = [Point(pair[way], seed) for seed, pair in enumerate(pairs)]
+            times = max(1, LINKS_PER_SAMPLE // (size.users * size.subchannels))
+            kinds: dict[str, type[TorchGradient]] = {SORTED: SortedGradient}
+            if size.users <= LARGEST_DENSE:
+                kinds[DENSE] = DenseGradient
+            samplers = {KERNEL: our_gradients(points, times)}
+            samplers |= {label: torch_gradients(label, kind, points, times) for label, kind in kinds.items()}
+            own, *others = interleave(samplers, repetitions).values()
+            name = f"{ENV_ID}: gradient, {direction}, {size}"
+            for other in others:
+                wanted = target if other.label == SORTED else None
+                rows.append(Row(name, "gradient", own, other, kind="speed-up", target=wanted))
+    return rows
+
+
+def checked(problem: RadioProblem, found: Assignment) -> float:
+    """The cost of an assignment.
+
+    Raises:
+        RuntimeError: it is not what its subchannels and powers cost, below its bound, or above the capacity.
+    """
+    beta = np.zeros((problem.users, problem.subchannels))
+    beta[np.arange(problem.users), found.subchannel] = 1.0
+    cost = solvers.radio_cost(problem, beta, found.power_w)
+    if not abs(found.cost / cost - 1.0) <= COST_AGREEMENT:
+        raise RuntimeError(f"cost {found.cost!r} is not the {cost!r} of its subchannels and powers")
+    if not found.cost >= found.bound * (1.0 - COST_AGREEMENT):
+        raise RuntimeError(f"cost {found.cost!r} is below its bound {found.bound!r}")
+    crowd = np.zeros((problem.gain.shape[2], problem.subchannels), dtype=np.int64)
+    np.add.at(crowd, (problem.ap, found.subchannel), 1)
+    if crowd.max() > problem.capacity:
+        raise RuntimeError(f"{crowd.max()} users of an AP share a subchannel, above {problem.capacity}")
+    return found.cost
+
+
+class Solver:
+    """Solves one draw after the other; keeps what its answers cost."""
+
+    def __init__(self, problems: Sequence[RadioProblem], solve: Solve, times: int = 1) -> None:
+        self._upcoming = cycle(enumerate(problems))
+        self._solve, self._times = solve, times
+        self.costs: dict[int, float] = {}
+
+    def sample(self) -> float:
+        """Seconds of a solve, on the next draw."""
+        draw, problem = next(self._upcoming)
+        started = time.perf_counter()
+        for _ in range(self._times):
+            found = self._solve(problem)
+        seconds = (time.perf_counter() - started) / self._times
+        self.costs[draw] = checked(problem, found)
+        return seconds
+
+    def over(self, other: Solver) -> NDArray[np.float64]:
+        """Its costs over another's, draw by draw."""
+        return np.array([cost / other.costs[draw] for draw, cost in self.costs.items()])
+
+
+def one_sweep(problem: RadioProblem) -> Assignment:
+    """The local search stopped after one sweep."""
+    return solvers.assign(problem, sweeps=1)
+
+
+def descended(steps: list[int], problem: RadioProblem) -> Assignment:
+    """Mirror descent with the defaults, then rounding; the steps that it took are appended to `steps`."""
+    relaxed = solvers.relax(problem)
+    steps.append(relaxed.iterations)
+    return solvers.round_relaxed(problem, relaxed.beta, relaxed.power_w)
+
+
+def search(repetitions: int) -> list[Result]:
+    """Uplink subchannels and powers by the local search and by Li-GD, from Python; times, and the costs reached."""
+    rows: list[Result] = []
+    for size, trial in SEARCHES.items():
+        problems = [radio_problems(size, seed)[0] for seed in range(trial.draws)]
+        steps: list[int] = []
+        sides = {
+            SEARCH: Solver(problems, solvers.assign, REPEATED_SEARCHES),
+            ONE_SWEEP: Solver(problems, one_sweep, REPEATED_SEARCHES),
+            LI_GD: Solver(problems, partial(descended, steps)),
+        }
+        repeats = min(repetitions, trial.repetitions)
+        samplers = {label: side.sample for label, side in sides.items()}
+        timed = interleave(samplers, repeats, warm_up=0 if trial.repetitions == 1 else 1)
+        name = f"{ENV_ID}: uplink, {size}"
+        for label, target in ((SEARCH, trial.target), (ONE_SWEEP, None)):
+            rows.append(Row(name, "solve", timed[label], timed[LI_GD], kind="speed-up", target=target))
+            ratios = sides[label].over(sides[LI_GD])
+            about = f"{label}; {len(ratios)} draws, Li-GD in {np.median(steps):.0f} steps"
+            rows.append(Number(f"{name}, cost", "of Li-GD's", about, ratios))
+    return rows
+
+
+class CommonCuts(NamedTuple):
+    """What Algorithm 1 takes for users that all have the same network."""
+
+    uplink: RadioProblem
+    downlink: RadioProblem
+    bits: NDArray[np.float64]  # (U, L)
+    result_bits: NDArray[np.float64]  # (U,)
+    fixed_cost: NDArray[np.float64]  # (L,)
+
+
+def common_cuts(size: Size, network: str, seed: int) -> CommonCuts:
+    """A frame of the environment at all cuts of a network, every user's units at the server those that suit it best."""
+    up, down = radio_problems(size, seed)
+    p = ECCNOMAConfig.from_options("paper-literal", {"networks": (network,), "actions": "all"}).kernel()
+    energy = p.energy_weight * p.server_coefficient
+    slowest, fastest = (float(solvers.cores_speed(r, p.unit_speed_flop_s)) for r in (p.units_min, p.units_max))
+    speed = solvers.server_speed(p.delay_weight, energy, speed_min=slowest, speed_max=fastest)
+    device = p.device_flop[0] * (p.delay_weight / LITERAL.speed_min_flop_s + p.energy_weight * p.device_j_per_flop)
+    server = p.server_flop[0] * (p.delay_weight / speed + energy * speed * speed)
+    bits = np.tile(p.bits_up[0], (size.users, 1))
+    return CommonCuts(up, down, bits, np.full(size.users, p.result_bits), size.users * (device + server))
+
+
+class Cuts:
+    """Algorithm 1, warm or cold, on one draw after the other; keeps what it found."""
+
+    def __init__(self, draws: Sequence[CommonCuts], warm: bool) -> None:
+        self._upcoming = cycle(enumerate(draws))
+        self._warm = warm
+        self.found: dict[int, solvers.LiGD] = {}
+
+    def sample(self) -> float:
+        """Seconds of all cuts, on the next draw."""
+        draw, given = next(self._upcoming)
+        started = time.perf_counter()
+        self.found[draw] = solvers.li_gd(*given, warm=self._warm)
+        return time.perf_counter() - started
+
+
+def li_gd(repetitions: int) -> list[Result]:
+    """All cuts of a network by Algorithm 1, each begun where the one before ended, or each from equal shares."""
+    draws = [common_cuts(LI_GD_SIZE, LI_GD_NETWORK, seed) for seed in range(LI_GD_DRAWS)]
+    warm, cold = Cuts(draws, True), Cuts(draws, True)
+    samplers: dict[str, Sampler] = {WARM: warm.sample, COLD: cold.sample}
+    own, other = interleave(samplers, min(repetitions, MOST_LI_GD_REPETITIONS)).values()
+    steps, costs = [], []
+    for draw, ours in warm.found.items():
+        theirs = cold.found[draw]
+        costs.append(ours.costs[ours.best] / theirs.costs[theirs.best])
+        steps.append(theirs.iterations.sum() / ours.iterations.sum())
+        if not abs(costs[-1] - 1.0) <= CUT_AGREEMENT:
+            raise RuntimeError(f"warm costs {costs[-1]!r} of cold at cuts {ours.best} and {theirs.best}")
+    name = f"{ENV_ID}: {len(draws[0].fixed_cost)} common cuts of {LI_GD_NETWORK}, {LI_GD_SIZE}"
+    return [
+        Row(name, "run", own, other, kind="speed-up"),
+        Number(f"{name}, steps", "cold steps per warm one", "both directions, all cuts", np.array(steps)),
+        Number(f"{name}, cost", "of the cold one's", "warm, at the best cut", np.array(costs)),
+    ]
+
+
+BENCHMARKS: Mapping[str, Callable[[int], Sequence[Result]]] = {
+    "eccnoma.gradient": gradient,
+    "eccnoma.search": search,
+    "eccnoma.li-gd": li_gd,
+}

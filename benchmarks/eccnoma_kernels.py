@@ -1,0 +1,65 @@
+"""Compiled loops around the kernels of `ECCNOMA-v0`, as the environment calls them: from machine code, not from Python.
+
+Each is compiled anew in every process; `semcom_kernels` says why.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.semcom_kernels import uncached
+from edge_envs.eccnoma import allocation, frame, model, relaxation
+from edge_envs.eccnoma.bands import Link, Radio
+from edge_envs.eccnoma.config import Parameters
+from edge_envs.eccnoma.model import State
+from edge_envs.eccnoma.relaxation import Relaxation
+
+
+@uncached
+def repeat_gradient(link: Link, w: Radio, x: Relaxation, gain: NDArray[np.float64], row: int, times: int) -> float:
+    """Cost and gradient at the shares and powers of x, whose users are ordered; returns the cost."""
+    cost = 0.0
+    for _ in range(times):
+        cost = relaxation.relaxed_cost(link, w, x, gain, row, x.beta)
+        relaxation.relaxed_slope(link, w, x, gain, row)
+    return cost
+
+
+@uncached
+def renew_channels(p: Parameters, s: State, times: int) -> None:
+    """Every row's next channels in both directions, from the numbers last drawn: the fading moves on each time."""
+    for row in range(len(s.reference)):
+        for _ in range(times):
+            at = model.fade(p, s, row, False, s.fading_up, s.gain_up, s.seen_up, 0)
+            model.fade(p, s, row, False, s.fading_down, s.gain_down, s.seen_down, at)
+
+
+@uncached
+def allocate(p: Parameters, s: State, actions: NDArray[np.int64], up: int, down: int, servers: int) -> None:
+    """Every row's allocation at the cuts in `actions` (B, U): each part of it as often as its argument says.
+
+    The parts are the uplink's subchannels and powers, the downlink's, and the servers' units with all loads before.
+    """
+    for row in range(len(s.reference)):
+        for u in range(p.num_users):
+            s.choice[row, u] = actions[row, u]
+        bands = allocation.bands_of(p, s, row)
+        for i in range(max(servers, 1)):
+            allocation.pose(p, s, row)
+            if i < servers:
+                allocation.solve_server(p, s, row)
+        link = allocation.uplink(p, bands)
+        for _ in range(up):
+            allocation.solve_radio(p, s, row, link, s.work.up, s.work.up_relaxed, s.gain_up, bands)
+        link = allocation.downlink(p, bands)
+        for _ in range(down):
+            allocation.solve_radio(p, s, row, link, s.work.down, s.work.down_relaxed, s.gain_down, bands)
+
+
+@uncached
+def encode(p: Parameters, s: State, observation: NDArray[np.float32], times: int) -> None:
+    """Every row's observation."""
+    for row in range(len(s.reference)):
+        for _ in range(times):
+            frame.encode(p, s, row, observation)

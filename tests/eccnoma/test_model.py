@@ -1,0 +1,352 @@
+"""The frame against the slow simulator of `reference_frame`: rates, delays, costs, service; and what may be decided."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_envs.eccnoma.config import ECCNOMAConfig
+from tests.eccnoma import reference_frame as slow
+from tests.eccnoma import reference_radio, reference_report, reference_server
+from tests.eccnoma.problems import Pool, Radio
+from tests.eccnoma.problems_frame import CONFIGS, FDMA, TDMA, every_config, make, random_action
+from tests.eccnoma.reference_frame import Decisions, Floats, Result, World
+
+SOLVER_METRICS = {"server_gap", "sweeps", "certificate"}
+"""What only the solvers can say of themselves."""
+
+
+def play(name: str, frames: int, **more: Any) -> Any:
+    """Frames of random actions: environment, world before, action, decisions, result, world after and info of each."""
+    env = make(name, **more)
+    env.reset(seed=3)
+    rng = np.random.default_rng(1)
+    for _ in range(frames):
+        w, action = slow.world_of(env), random_action(env, rng)
+        _, reward, _, _, info = env.step(action)
+        d = slow.decisions_of(env)
+        yield env, w, d, slow.simulate(env.system.config, w, action, d), slow.world_of(env), {**info, "reward": reward}
+
+
+# A frame
+
+
+@every_config
+def test_frames_equal_the_slow_simulator(name):
+    """Every number of `info`, rewards and backlogs, from the state before and the decisions alone."""
+    for env, w, d, r, after, info in play(name, 6):
+        c = env.system.config
+        expected = reference_report.expected_info(c, w, d, r, after)
+        assert set(expected) | SOLVER_METRICS == {metric.name for metric in env.system.metrics}
+        for key, value in expected.items():
+            assert info[key] == pytest.approx(value, rel=1e-9, abs=1e-12), key
+        assert info["reward"] == pytest.approx(-expected["relative_cost"], rel=1e-9)
+        members = reference_report.expected_members(c, w, d, r, after)
+        assert set(members) == {key.removeprefix("member_") for key in info if key.startswith("member_")}
+        for key, values in members.items():
+            np.testing.assert_allclose(info["member_" + key], values, rtol=1e-9, atol=1e-12, err_msg=key)
+        np.testing.assert_allclose(after.queue, slow.next_queue(c, r, after), rtol=1e-9, atol=1e-12)
+        np.testing.assert_array_equal(env.state.ap[0], r.ap)
+        mean_gain = slow.path_gain(c, w.place_m)
+        np.testing.assert_allclose(env.state.gain_up[0], after.fading_up * mean_gain, rtol=1e-9)
+        np.testing.assert_allclose(env.state.gain_down[0], after.fading_down * mean_gain, rtol=1e-9)
+
+
+def test_the_configurations_reach_every_corner():
+    """All send, none does, some drop, some overflow, some serve a part, some share the pool: or the tests are blind."""
+    seen = dict.fromkeys(("all", "none", "drops", "overflow", "partial", "pool", "sends-without-work"), False)
+    for name in ("default", "crowd", "swamped", "all-actions", "one-task"):
+        for _, w, d, r, _, info in play(name, 25):
+            busy = w.queue > 0.0
+            seen["all"] |= bool(r.sends.all())
+            seen["none"] |= bool(not r.sends.any())
+            seen["drops"] |= info["tasks_dropped"] > 0.0
+            seen["overflow"] |= info["overflow"] > 0.0
+            seen["partial"] |= bool((r.left[busy] > 0.0).any())
+            seen["pool"] |= bool((d.units > 0.0).sum() > 2)
+            seen["sends-without-work"] |= bool((r.sends & (r.work_flop == 0.0)).any())
+    assert seen == dict.fromkeys(seen, True)
+
+
+# What may be decided
+
+
+def free_and_most(c: ECCNOMAConfig, ap: np.ndarray, bands: int, sends: np.ndarray) -> list[int]:
+    """Most users of each access point that may be on one band."""
+    capacity = 1 if c.access == "fdma" else c.capacity if c.access == "noma" else 0
+    return [max(capacity, -(-int(sends[ap == n].sum()) // bands)) for n in range(c.num_aps)]
+
+
+@every_config
+def test_decisions_are_feasible(name):
+    """One band for each that sends and none for others, seats, limits of power, the pool, the units of a user."""
+    for env, w, d, r, _, info in play(name, 8):
+        c: ECCNOMAConfig = env.system.config
+        bands = slow.bands_of(c, r.ap)
+        for band, power_w, low, high in (
+            (d.band_up, d.power_up_w, c.power_up_min_dbm, c.power_up_max_dbm),
+            (d.band_down, d.power_down_w, c.power_down_min_dbm, c.power_down_max_dbm),
+        ):
+            assert ((band[r.sends] >= 0) & (band[r.sends] < bands)).all()
+            assert (band[~r.sends] == -1).all()
+            assert (power_w[~r.sends] == 0.0).all()
+            assert (power_w[r.sends] >= slow.watt(low) * (1.0 - 1e-12)).all()
+            assert (power_w[r.sends] <= slow.watt(high) * (1.0 + 1e-12)).all()
+            if c.power == "full":
+                np.testing.assert_allclose(power_w[r.sends], slow.watt(high), rtol=1e-12)
+            for n, most in enumerate(free_and_most(c, r.ap, bands, r.sends)):
+                load = np.bincount(band[r.sends & (r.ap == n)], minlength=bands)
+                assert load.max(initial=0) <= most
+        works = r.work_flop > 0.0
+        assert (d.units[works] > 0.0).all()
+        assert (d.units[~works] == 0.0).all()
+        assert (d.units <= c.units_max * (1.0 + 1e-12)).all()
+        if c.pool_units is not None:
+            used = np.array([d.units[r.ap == n].sum() for n in range(c.num_aps)])
+            assert (used <= reference_report.free_units(c, w) * (1.0 + 1e-12)).all()
+        if c.pool_units is None:
+            assert (d.units[works] >= c.units_min * (1.0 - 1e-12)).all()
+        assert info["sweeps"] <= 2 * c.sweeps
+        assert info["sweeps"] == int(info["sweeps"])
+        assert info["certificate"] >= 0.0
+
+
+def pool_of(c: ECCNOMAConfig, w: World, r: Result, n: int) -> tuple[Pool, np.ndarray]:
+    """One access point's pool, and who shares it: delays count Q (Q + 1) / 2 times, energies Q times."""
+    here = np.flatnonzero((r.ap == n) & (r.work_flop > 0.0))
+    queue = w.queue[here]
+    waits = c.delay_weight * queue * (queue + 1.0) / 2.0
+    energies = c.energy_weight * queue * c.server_coefficient
+    units = reference_report.free_units(c, w)[n]
+    return Pool(r.work_flop[here], waits, energies, units, c.units_max, c.unit_speed_flop_s, c.core_overhead), here
+
+
+@pytest.mark.parametrize("name", ["default", "large", "paper-pooled", "wide-pool", "one-ap", "dear-energy", "swamped"])
+def test_the_pools_shares_are_within_the_gap_of_the_optimum(name):
+    """Of all access points together; nothing is lost where there is room for everybody."""
+    largest = 0.0
+    for env, w, d, r, _, info in play(name, 8):
+        c = env.system.config
+        ours, best, bound = 0.0, 0.0, 0.0
+        for n in range(c.num_aps):
+            pool, here = pool_of(c, w, r, n)
+            if len(here):
+                optimum = reference_server.solve(pool)
+                ours += reference_server.cost(pool, d.units[here])
+                best, bound = best + optimum.cost, bound + optimum.bound
+        assert ours >= bound * (1.0 - 1e-9)
+        assert 0.0 <= info["server_gap"] < 0.06
+        assert ours * (1.0 - info["server_gap"]) <= best * (1.0 + 1e-9)
+        largest = max(largest, ours / best - 1.0 if best > 0.0 else 0.0)
+    assert largest < 0.05
+    assert (largest > 1e-6) == (name not in ("wide-pool", "dear-energy"))
+
+
+@pytest.mark.parametrize("name", ["no-pool", "no-pool-slow", "paper", "free-energy"])
+def test_units_without_a_pool_are_each_users_best(name):
+    """Against a fine grid of all units from the least to the most."""
+    for env, w, d, r, _, info in play(name, 4, pool_units=None):
+        c = env.system.config
+        grid = np.linspace(c.units_min, c.units_max, 20001)
+        speed = np.array([slow.speed_flop_s(c, units) for units in grid])
+        assert info["server_gap"] == 0.0
+        for u in np.flatnonzero(r.work_flop > 0.0).tolist():
+            queue = w.queue[u]
+            wait, energy = c.delay_weight * queue * (queue + 1.0) / 2.0, c.energy_weight * queue * c.server_coefficient
+            best = grid[np.argmin(wait / speed + energy * speed**2)]
+            assert d.units[u] == pytest.approx(best, abs=1.5 * (grid[1] - grid[0]))
+
+
+@pytest.mark.parametrize(("name", "everybody"), [("full-power", False), ("equal-units", True)])
+def test_equal_parts_of_the_pool(name, everybody):
+    """For each user that asks, or for each of the access point's users; never more than a user can have."""
+    capped, parts = 0, 0
+    for env, w, d, r, _, info in play(name, 10):
+        c = env.system.config
+        for n in range(2):
+            here = (r.work_flop > 0.0) & (r.ap == n)
+            if here.any():
+                part = reference_report.free_units(c, w)[n] / ((r.ap == n) if everybody else here).sum()
+                np.testing.assert_allclose(d.units[here], min(part, c.units_max), rtol=1e-12)
+                capped += part > c.units_max
+                parts += 1
+        assert info["server_gap"] == 0.0
+    assert 0 < capped < parts
+
+
+def test_as_many_units_as_can_be_without_a_pool():
+    for _, _, d, r, _, info in play("most-units-alone", 4):
+        assert d.units[r.work_flop > 0.0].tolist() == [6.0] * int((r.work_flop > 0.0).sum())
+        assert info["server_gap"] == 0.0
+
+
+# The radio's certificate and its other forms
+
+
+def radio_of(c: ECCNOMAConfig, w: World, r: Result, action: Any, uplink: bool) -> Radio:
+    """One direction as a problem of the solvers' tests: what is sent as often as it is paid for, by band."""
+    bands = slow.bands_of(c, r.ap)
+    fading = w.fading_up if uplink else w.fading_down
+    gain = (fading * slow.path_gain(c, w.place_m))[[slow.subchannel_at(c, s, bands) for s in range(bands)]]
+    tables = slow.tables_of(c)
+    bits = np.array([tables[k].bits[a] for k, a in zip(w.network, action, strict=True)]) if uplink else c.result_bits
+    side = "up" if uplink else "down"
+    band_hz = getattr(c, f"bandwidth_{side}_hz") / bands
+    return Radio(
+        gain, r.ap, np.where(r.sends, bits, 0.0), c.delay_weight * w.queue * (w.queue + 1.0) / 2.0,
+        c.energy_weight * w.queue, band_hz, slow.watt(c.noise_dbm_hz) * band_hz,
+        slow.watt(getattr(c, f"power_{side}_min_dbm")), slow.watt(getattr(c, f"power_{side}_max_dbm")), c.capacity,
+        "uplink" if uplink else "downlink" if c.downlink == "physical" else "downlink-printed",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["default", "paper", "fdma", "printed", "li-gd", "dear-energy", "random-tuned"])
+def test_certificate_is_the_slope_left_in_the_powers(name):
+    """By automatic differentiation of the cost of all that waits; tiny, and never below the true slope."""
+    pytest.importorskip("torch")
+    env = make(name)
+    c = env.system.config
+    env.reset(seed=5)
+    rng = np.random.default_rng(0)
+    for _ in range(4):
+        w, action = slow.world_of(env), random_action(env, rng)
+        info = env.step(action)[4]
+        d = slow.decisions_of(env)
+        r = slow.simulate(c, w, action, d)
+        slopes = [
+            reference_radio.assigned_residual(radio_of(c, w, r, action, uplink), band, np.maximum(power_w, 1e-300))
+            for uplink, band, power_w in ((True, d.band_up, d.power_up_w), (False, d.band_down, d.power_down_w))
+        ]
+        assert info["certificate"] <= 1e-6
+        assert info["certificate"] == pytest.approx(max(slopes), rel=1e-3, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["full-power", "tdma", "random", "fdma-full", "li-gd-full"])
+def test_there_is_no_certificate_where_no_power_is_optimised(name):
+    assert [info["certificate"] for *_, info in play(name, 3)] == [0.0] * 3
+
+
+@pytest.mark.parametrize("options", [TDMA, {**TDMA, "num_subchannels": 5}, {**TDMA, "num_aps": 1}])
+def test_turns_go_to_the_best_subchannel_with_room(options):
+    """Users by falling best gain, each AP's as evenly over its subchannels as can be."""
+    for env, w, d, r, *_ in play("tdma", 4, **options):
+        c = env.system.config
+        for fading, band in ((w.fading_up, d.band_up), (w.fading_down, d.band_down)):
+            gain = fading * slow.path_gain(c, w.place_m)
+            for n in range(c.num_aps):
+                here = np.flatnonzero(r.sends & (r.ap == n))
+                room = np.full(c.num_subchannels, -(-len(here) // c.num_subchannels))
+                for u in here[np.argsort(-gain[:, here, n].max(axis=0))]:
+                    best = int(np.argmax(np.where(room > 0, gain[:, u, n], -1.0)))
+                    assert band[u] == best
+                    room[best] -= 1
+
+
+@pytest.mark.parametrize("options", [{}, {**FDMA, "power": "full"}, {"num_subchannels": 1}])
+def test_random_bands_are_evenly_random_and_apart(options):
+    """Over many frames every user is on every band equally often; an AP's users take neighbouring bands."""
+    env = make("random", **{**options, "num_users": 4})
+    env.reset(seed=0)
+    bands = slow.bands_of(env.system.config, env.state.ap[0])
+    env.state.queue[0] = 1.0
+    counts, frames = np.zeros((4, bands)), 600
+    for _ in range(frames):
+        env.state.queue[0] = 1.0
+        env.step(np.zeros(4, dtype=int))
+        d, ap = slow.decisions_of(env), env.state.ap[0]
+        np.testing.assert_array_equal(d.band_up, d.band_down)
+        for n in set(ap.tolist()):
+            mine = np.sort(d.band_up[ap == n])
+            assert len(set(mine.tolist())) == min(len(mine), bands)
+            steps = np.diff(np.concatenate([mine, mine[:1] + bands]))
+            assert (steps > 1).sum() <= 1, "one gap at most in the circle of bands"
+        counts[np.arange(4), d.band_up] += 1
+    spread = np.sqrt(frames / bands * (1.0 - 1.0 / bands))
+    assert (np.abs(counts - frames / bands) <= 4.5 * spread + 1e-9).all()
+
+
+# Rules of the frame by hand
+
+
+def test_padding_is_computed_on_the_device():
+    """A choice that a network does not have is the device, in costs and in the shares that are reported."""
+    one, other = (make("default", networks=("nin@32", "tiny-yolov2-cifar@32")) for _ in range(2))
+    for env in (one, other):
+        env.reset(seed=2)
+    nin = one.state.network[0] == 0
+    assert 0 < nin.sum() < 12
+    ours, theirs = one.step(np.where(nin, 4, 1)), other.step(np.ones(12, dtype=int))
+    assert ours[1] == theirs[1]
+    assert ours[4]["local_share"] == theirs[4]["local_share"] == 1.0
+    np.testing.assert_array_equal(ours[0], theirs[0])
+
+
+def test_users_without_tasks_change_nothing():
+    """Whatever they choose: no cost, no interference, no units; only their cut is reported, and seen next time."""
+    one, other = make("default"), make("default")
+    idle_frames = 0
+    for env in (one, other):
+        env.reset(seed=1)
+    for _ in range(10):
+        idle = one.state.queue[0] == 0.0
+        idle_frames += bool(idle.any() and not idle.all())
+        ours, theirs = one.step(np.zeros(12, dtype=int)), other.step(np.where(idle, 1, 0))
+        assert ours[1] == theirs[1]
+        for key, values in ours[4].items():
+            if key not in ("member_cut", "episode_means", "action_mask"):
+                np.testing.assert_array_equal(values, theirs[4][key], err_msg=key)
+        assert (ours[4]["member_cut"] != theirs[4]["member_cut"]).tolist() == idle.tolist()
+        numbers = [values for key, values in ours[4].items() if key.startswith("member_")]
+        for key in ("cost", "delay_s", "energy_j", "rate_uplink_bit_s", "server_units", "tasks_finished"):
+            assert not ours[4]["member_" + key][idle & (ours[4]["member_tasks_dropped"] == 0.0)].any(), key
+        assert (ours[4]["member_subchannel"][idle] == -1.0).all()
+        assert all(np.isfinite(values).all() for values in numbers)
+    assert idle_frames >= 5
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_nobody_sends_with_everything_on_the_device(name):
+    """Device-Only makes no radio call: no rates, no powers, no units, no sweeps."""
+    env = make(name)
+    env.reset(seed=0)
+    device = np.array([np.argmax(table.cut) for table in slow.tables_of(env.system.config)])
+    for _ in range(3):
+        info = env.step(device[env.state.network[0]])[4]
+        for key in ("rate_uplink_bit_s", "rate_downlink_bit_s", "power_uplink_w", "server_units", "overflow",
+                    "certificate", "server_gap", "delay_uplink_s", "energy_server_j", "sweeps"):  # fmt: skip
+            assert info[key] == 0.0, key
+        assert not any(info["member_" + key].any() for key in ("rate_uplink_bit_s", "power_downlink_w", "server_units"))
+        assert info["local_share"] == (1.0 if info["tasks_finished"] > 0.0 else 0.0)
+
+
+def test_what_is_decided_is_for_the_true_channels():
+    """Not for those that are seen: shuffling what is seen changes no decision."""
+    one, other = make("default"), make("default")
+    for env in (one, other):
+        env.reset(seed=4)
+    rng = np.random.default_rng(0)
+    for _ in range(4):
+        other.state.seen_up[:] = rng.permutation(other.state.seen_up, axis=2)
+        other.state.seen_level[:] = 0
+        action = random_action(one, rng)
+        assert one.step(action)[1] == other.step(action)[1]
+
+
+def array_of(values: Floats | Decisions) -> Floats:
+    """All numbers of some decisions."""
+    return np.concatenate([np.atleast_1d(part) for part in values])
+
+
+def test_the_same_state_gives_the_same_decisions():
+    """The solvers remember nothing from frame to frame."""
+    one, other = make("default"), make("default")
+    one.reset(seed=4)
+    other.reset(seed=9)
+    for _ in range(3):
+        other.step(np.zeros(12, dtype=int))
+    for old, new in zip(other.state[:-1], one.state[:-1], strict=True):
+        old[:] = new
+    action = random_action(one, np.random.default_rng(3))
+    one.step(action)
+    other.step(action)
+    np.testing.assert_array_equal(array_of(slow.decisions_of(one)), array_of(slow.decisions_of(other)))
