@@ -251,7 +251,7 @@ class Cuts:
 def li_gd(repetitions: int) -> list[Result]:
     """All cuts of a network by Algorithm 1, each begun where the one before ended, or each from equal shares."""
     draws = [common_cuts(LI_GD_SIZE, LI_GD_NETWORK, seed) for seed in range(LI_GD_DRAWS)]
-    warm, cold = Cuts(draws, True), Cuts(draws, True)
+    warm, cold = Cuts(draws, True), Cuts(draws, False)
     samplers: dict[str, Sampler] = {WARM: warm.sample, COLD: cold.sample}
     own, other = interleave(samplers, min(repetitions, MOST_LI_GD_REPETITIONS)).values()
     steps, costs = [], []

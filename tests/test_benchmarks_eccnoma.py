@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("tyro")
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 
 from benchmarks import cli, eccnoma, eccnoma_decisions, eccnoma_env, eccnoma_problems
 from benchmarks import eccnoma_kernels as kernels
@@ -322,7 +322,7 @@ def test_counted_descent_is_the_real_one() -> None:
     system = small_system()
     world = eccnoma_env.Worlds(system, 1, eccnoma_env.edge_actions(system, 1), 20)
     sketch = system.allocate(1)
-    counts = []
+    passes = []
     for _ in range(10):
         calls = 0
 
@@ -338,10 +338,9 @@ def test_counted_descent_is_the_real_one() -> None:
         busy = world.state.queue[0] > 0.0
         per_pass = int((system.parameters.choices[world.state.network[0, busy]] - 1).sum())
         assert (calls - 1) % per_pass == 0
-        assert 1 <= (calls - 1) // per_pass <= search.PASSES
-        counts.append(calls)
+        passes.append((calls - 1) // per_pass)
         world.run(1)
-    assert len(set(counts)) > 1
+    assert min(passes) == 1 < max(passes) <= search.PASSES
 
 
 def test_decisions_are_compared_in_every_preset(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -383,7 +382,9 @@ def test_decisions_that_are_wrong_are_refused(monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_network_timed_is_untrained_and_always_the_same() -> None:
     system = ECCNOMASystem.from_options("default", {})
-    first, second = (eccnoma_decisions.untrained(system).network.state_dict() for _ in range(2))
+    first = eccnoma_decisions.untrained(system).network.state_dict()
+    torch.rand(1)
+    second = eccnoma_decisions.untrained(system).network.state_dict()
     assert all((first[key] == second[key]).all() for key in first)
     assert type(eccnoma_decisions.untrained(system).network).__name__ == "PooledPolicy"
 

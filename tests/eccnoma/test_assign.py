@@ -179,17 +179,17 @@ class TestAssign:
         assert_sound(radio, found, 0)
         assert crowds(radio, found.subchannel)[0, 0] == 3
 
-    def test_candidates_default(self):
-        """All up to 20 subchannels, sixteen just above; a single candidate is the best subchannel."""
-        radio = network(1, (10, 2, 20))
-        found, complete = (solvers.assign(problem(radio), candidates=c) for c in (None, 20))
-        assert found.subchannel.tolist() == complete.subchannel.tolist()
-        radio = network(1, (10, 2, 40))
-        found, sixteen = (solvers.assign(problem(radio), candidates=c) for c in (None, 16))
-        assert found.subchannel.tolist() == sixteen.subchannel.tolist()
-        single = solvers.assign(problem(radio._replace(capacity=10)), candidates=1)
-        own = radio.gain[:, np.arange(10), radio.ap]
-        assert single.subchannel.tolist() == own.argmax(axis=0).tolist()
+    @pytest.mark.parametrize(
+        ("users", "subchannels", "tried", "other"), [(70, 20, 20, 16), (70, 40, 16, 20), (190, 200, 25, 16)]
+    )
+    def test_candidates_default(self, users, subchannels, tried, other):
+        """All up to 20 subchannels; of more an eighth, and sixteen at least. A single candidate is the best."""
+        radio = network(1, (users, 1, subchannels), capacity=1)
+        chosen = {c: solvers.assign(problem(radio), candidates=c).subchannel.tolist() for c in (None, tried, other)}
+        assert chosen[None] == chosen[tried]
+        assert chosen[None] != chosen[other]
+        single = solvers.assign(problem(radio._replace(capacity=users)), candidates=1)
+        assert single.subchannel.tolist() == radio.gain[:, :, 0].argmax(axis=0).tolist()
 
 
 class TestCapacity:

@@ -86,6 +86,16 @@ class TestRelax:
         assert np.max(gaps) <= 1e-3
         assert np.max(residuals) <= 1e-2
 
+    @pytest.mark.parametrize("tolerance", [1e-3, 1e-5, 1e-7])
+    def test_tolerance(self, tolerance):
+        """It ends with the first two falls in a row that are smaller than the tolerance, and not before."""
+        for seed in range(6):
+            found = solvers.relax(problem(network(seed, SHAPE)), tolerance=tolerance, iterations=5000)
+            assert found.iterations < 5000
+            small = -np.diff(found.history) < tolerance * found.history[:-1]
+            assert small[-2:].all()
+            assert not (small[:-2] & small[1:-1]).any()
+
     def test_single_subchannel(self):
         """Then only the powers are left, and they end where tuning them ends."""
         for seed in range(10):
@@ -143,7 +153,9 @@ class TestRounding:
             assert_sound(radio, found, seed)
             assert crowds(radio, found.subchannel).max() <= radio.capacity
             assert found.subchannel.tolist() == round_by_hand(radio, beta).tolist()
-            assert found.cost <= oracle.cost(radio, one_hot(radio, found.subchannel), power_w) * (1.0 + EXACT)
+            start = oracle.cost(radio, one_hot(radio, found.subchannel), power_w)
+            assert found.start_cost == pytest.approx(start, rel=1e-11), seed
+            assert found.cost <= start * (1.0 + EXACT)
 
     def test_ties(self):
         """Of users with equal largest betas the first chooses first, and of its equal betas it takes the first."""
@@ -267,6 +279,19 @@ class TestLiGD:
         warm, cold = cuts.solve(warm=True), cuts.solve(warm=False)
         assert warm.costs[0] == cold.costs[0]
         assert warm.iterations[0] == cold.iterations[0]
+
+    def test_warm_start(self):
+        """A cut begins where the one before ended; who was silent there begins with equal shares and full power."""
+        cuts = Cuts(4)
+        cuts.bits[3, 0] = 0.0
+        found = cuts.solve(iterations=30)
+        before, after = found.uplink[0], found.uplink[1]
+        assert before is not None
+        assert after is not None
+        beta, power_w = before.beta.copy(), before.power_w.copy()
+        beta[3], power_w[3] = 1.0 / SHAPE[2], cuts.up.power_max_w
+        start = oracle.cost(cuts.at(1, "uplink"), beta, power_w)
+        assert after.start_cost == pytest.approx(start, rel=1e-9)
 
     @pytest.mark.parametrize("warm", [True, False])
     def test_silent_cut(self, warm):

@@ -133,6 +133,8 @@ class TestRefusals:
             ([0, 1, -2, 0, 1], None, "subchannel"),
             ([0, 1, 2, 0, 1], NAN, "power"),
             ([0, 1, 2, 0, 1], -1.0, "power"),
+            ([0, 1, 2, 0, 1], 1e9, "power"),
+            ([0, 1, 2, 0, 1], 1e-30, "power"),
         ],
     )
     def test_tune_powers(self, subchannel, power_w, name):
