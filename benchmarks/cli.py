@@ -58,7 +58,7 @@ class Arguments:
     """Speed, side by side with what one would use instead."""
 
     quick: bool = False
-    """Fewer repetitions: about seven minutes."""
+    """Fewer repetitions: about ten minutes."""
     json: Path | None = None
     """Also write the results to this file."""
     only: tuple[str, ...] = ()

@@ -44,7 +44,7 @@ def untrained(system: ECCNOMASystem) -> LearnedPolicy:
     """The network of `train.py --env ECCNOMA-v0` before any training."""
     policy = default_policy(ENV_ID, EXPERT)
     with torch.random.fork_rng(devices=()):
-        pass
+        torch.manual_seed(0)
         network = build_network(EXPERT, policy, settings_for(ENV_ID, EXPERT, policy, ""), system)
     return LearnedPolicy(network, EXPERT, policy, system)
 

@@ -34,6 +34,7 @@ class Case:
 ENVIRONMENTS: Mapping[str, Case] = {
     "LyaPPO-v0": Case(lyappo.good_partition, steps=16, pendulum=0.5, mobile_env=20.0),
     "DTIRS-v0": Case(sampled_actions, steps=2, pendulum=None, mobile_env=None, batches=(16, 64)),
+    "ECCNOMA-v0": Case(sampled_actions, steps=2, pendulum=None, mobile_env=None, batches=(16, 64)),
     "SemCom-v0": Case(sampled_actions, steps=2, pendulum=None, mobile_env=None),
 }
 EPISODES = 5

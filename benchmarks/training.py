@@ -14,7 +14,7 @@ from benchmarks.timing import Row, Side
 if TYPE_CHECKING:
     from agents.runs import RunConfig
 
-ENVIRONMENTS: Mapping[str, float | None] = {"LyaPPO-v0": 0.10, "DTIRS-v0": None, "SemCom-v0": None}
+ENVIRONMENTS: Mapping[str, float | None] = {"LyaPPO-v0": 0.10, "DTIRS-v0": None, "ECCNOMA-v0": None, "SemCom-v0": None}
 """Ids, and the largest share of the environment: None where every step solves a convex program."""
 STEPS = 40_960
 """Steps of a world in one training, all worlds together: ten updates for LyaPPO-v0."""

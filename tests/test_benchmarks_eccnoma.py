@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 pytest.importorskip("tyro")
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
+
+import torch
 
 from benchmarks import cli, eccnoma, eccnoma_decisions, eccnoma_env, eccnoma_problems
 from benchmarks import eccnoma_kernels as kernels
