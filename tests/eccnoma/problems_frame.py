@@ -1,5 +1,6 @@
-"""Configurations of the environment, all of them small, that the tests of the frame go through; random actions."""
+"""Small configurations of the environment that the tests of the frame go through, and frames of random actions."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 import edge_envs  # noqa: F401  (registers the ids)
+from tests.eccnoma import reference_frame as slow
 
 PAPER: dict[str, Any] = {"preset": "paper", "num_users": 12, "num_aps": 3, "num_subchannels": 4}
 LITERAL: dict[str, Any] = {"preset": "paper-literal", "num_users": 9, "num_aps": 5, "num_subchannels": 6}
@@ -78,3 +80,19 @@ def random_action(env: Any, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.3:
         return np.full(len(choices), rng.integers(choices[0]))
     return np.asarray(rng.integers(0, choices))
+
+
+Frame = tuple[Any, slow.World, slow.Decisions, slow.Result, slow.World, dict[str, Any]]
+"""Environment, world before, decisions, slow result, world after, and info with the reward."""
+
+
+def play(name: str, frames: int, **more: Any) -> Iterator[Frame]:
+    """Frames of random actions."""
+    env = make(name, **more)
+    env.reset(seed=3)
+    rng = np.random.default_rng(1)
+    for _ in range(frames):
+        w, action = slow.world_of(env), random_action(env, rng)
+        _, reward, _, _, info = env.step(action)
+        d = slow.decisions_of(env)
+        yield env, w, d, slow.simulate(env.system.config, w, action, d), slow.world_of(env), {**info, "reward": reward}

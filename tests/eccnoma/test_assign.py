@@ -180,7 +180,7 @@ class TestAssign:
         assert crowds(radio, found.subchannel)[0, 0] == 3
 
     @pytest.mark.parametrize(
-        ("users", "subchannels", "tried", "other"), [(55, 20, 20, 16), (100, 40, 16, 20), (190, 200, 25, 16)]
+        ("users", "subchannels", "tried", "other"), [(70, 20, 20, 16), (100, 40, 16, 20), (190, 200, 25, 16)]
     )
     def test_candidates_default(self, users, subchannels, tried, other):
         """All up to 20 subchannels; of more an eighth, and sixteen at least. A single candidate is the best."""
