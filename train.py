@@ -51,8 +51,8 @@ class Arguments:
     hyperparameters: Literal["default", "paper"] = "default"
     """Those that learn, or the paper's."""
     steps: int | None = None
-    """Training steps of a world, all worlds together, rounded up to whole updates (default: the agent's); with --expert,
-    imitation comes on top of PPO's."""
+    """Training steps of a world, all worlds together, rounded up to whole updates (default: the agent's); imitation
+    before PPO comes on top."""
     num_envs: int | None = None
     """Worlds that run side by side (default: the agent's)."""
     seed: int = 0
