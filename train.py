@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,9 +13,9 @@ from rich.console import Console
 
 from agents.cli import parse_arguments, parse_options, plain_id, tensorboard_command
 from agents.compare import Entry, baseline_names, compare, headline_of, rich_table, system_of, without_decision
-from agents.learn import train
+from agents.learn import CHECKPOINT_EVERY_S, train
 from agents.policies import blueprint, check_policy
-from agents.runs import Run, RunConfig
+from agents.runs import BEST, LAST, Run, RunConfig, RunError
 from agents.settings import (
     IMITATORS,
     WARM_START,
@@ -34,8 +35,8 @@ from edge_envs.core.system import System
 class Arguments:
     """Train an agent and compare it with the baselines."""
 
-    env: str
-    """Environment id, for example LyaPPO-v0."""
+    env: str | None = None
+    """Environment id, for example LyaPPO-v0; needed, but for --resume."""
     preset: str = "default"
     """Named configuration of the environment."""
     set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE ...")] = ()
@@ -59,6 +60,14 @@ class Arguments:
     """Seed of the training; evaluation seeds are others."""
     run: Path | None = None
     """Run folder (default: runs/<env>__<agent>__<seed>__<time>)."""
+    resume: Path | None = None
+    """Run folder to go on with, after the training was stopped or killed; ends with the same weights as without that.
+    Its configuration stays, so that only --seeds, --episodes and --checkpoint-every go with it."""
+    import_sb3: Path | None = None
+    """Zip file of Stable-Baselines3 (ppo, ddpg or td3) whose network makes the run, without training; only tensors are
+    read from it."""
+    checkpoint_every: float = CHECKPOINT_EVERY_S
+    """Least time between two checkpoints, in seconds; 0 for one before every rollout."""
     seeds: int = 5
     """Evaluation seeds of the table at the end; 0 for no table."""
     episodes: int | None = None
@@ -72,10 +81,8 @@ def configure(arguments: Arguments) -> RunConfig:
         ValueError: anything that cannot be; the message names it and the mend.
     """
     options = parse_options(arguments.set)
-    if arguments.seeds < 0:
-        raise ValueError(f"--seeds {arguments.seeds} is not possible; give seeds >= 0")
-    if arguments.episodes is not None and arguments.episodes < 1:
-        raise ValueError(f"--episodes {arguments.episodes} is not possible; give episodes >= 1")
+    if arguments.env is None:
+        raise ValueError("no environment; give --env, for example --env LyaPPO-v0, or --resume with a run folder")
     if not 0 <= arguments.seed < 1 << 32:
         raise ValueError(f"--seed {arguments.seed} is not possible; give a whole number from 0 to {(1 << 32) - 1}")
     env_id = plain_id(arguments.env)
@@ -97,6 +104,20 @@ def configure(arguments: Arguments) -> RunConfig:
         env_id=env_id, preset=arguments.preset, options=options, agent=agent, policy=policy,
         hyperparameters=arguments.hyperparameters, settings=settings, seed=arguments.seed,
     )  # fmt: skip
+
+
+def check_numbers(arguments: Arguments) -> None:
+    """Whether the numbers that every training takes can be.
+
+    Raises:
+        ValueError: they cannot.
+    """
+    if arguments.seeds < 0:
+        raise ValueError(f"--seeds {arguments.seeds} is not possible; give seeds >= 0")
+    if arguments.episodes is not None and arguments.episodes < 1:
+        raise ValueError(f"--episodes {arguments.episodes} is not possible; give episodes >= 1")
+    if not 0.0 <= arguments.checkpoint_every < math.inf:
+        raise ValueError(f"--checkpoint-every {arguments.checkpoint_every} is not possible; give seconds >= 0")
 
 
 def with_sizes(settings: Settings, agent: AgentName, arguments: Arguments) -> Settings:
@@ -163,8 +184,75 @@ def main() -> int:
     """Run the script; returns its exit status."""
     arguments = parse_arguments(Arguments, __doc__)
     console = Console(markup=False, emoji=False)
-    mend = "the run folder cannot be written ({error}); name another with --run"
+    mend = "the run folder cannot be written ({error}); mend that, and go on with --resume, or name another with --run"
     return guarded(lambda: run_and_compare(arguments, console), mend)
+
+
+def resumed(arguments: Arguments, console: Console) -> Run:
+    """The run folder to go on with.
+
+    Raises:
+        ValueError: arguments that do not go with --resume, or a folder that cannot be gone on with.
+    """
+    assert arguments.resume is not None
+    mine = {"resume", "env", "seeds", "episodes", "checkpoint_every"}
+    for field in fields(Arguments):
+        if field.name not in mine and getattr(arguments, field.name) != field.default:
+            name = field.name.replace("_", "-")
+            raise ValueError(f"--{name} does not go with --resume, which keeps the run's configuration; leave it out")
+    run = Run.open(arguments.resume)
+    config = run.config
+    if arguments.env is not None and plain_id(arguments.env) != config.env_id:
+        raise RunError(f"{run.path} is a run of {config.env_id}, not of {arguments.env}; leave out --env")
+    system = system_of(config.env_id, config.preset, config.options)
+    blueprint(config.agent, config.policy, config.settings, system)
+    for note in run.check_resumable():
+        console.print(f"note: {note}", soft_wrap=True)
+    return run
+
+
+def imported(arguments: Arguments) -> Run:
+    """A run folder with the network of a Stable-Baselines3 zip.
+
+    Raises:
+        ValueError: a configuration that cannot be, or a file that cannot be read safely into such a network.
+    """
+    from agents.foreign import import_sb3
+
+    assert arguments.import_sb3 is not None
+    asked = configure(arguments)
+    config, network = import_sb3(arguments.import_sb3, asked, system_of(asked.env_id, asked.preset, asked.options))
+    run = Run.create(config, arguments.run)
+    for name in (BEST, LAST):
+        run.save_network(network, name)
+    run.finish({"imported": str(arguments.import_sb3)})
+    return run
+
+
+def trained(arguments: Arguments, console: Console) -> tuple[Run, bool]:
+    """A run with its training done, and whether that was interrupted."""
+    if arguments.import_sb3 is not None and arguments.resume is None:
+        return imported(arguments), False
+    going_on = arguments.resume is not None
+    run = resumed(arguments, console) if going_on else Run.create(configure(arguments), arguments.run)
+    if run.finished:
+        console.print(f"{run.path} has come to its end already; nothing to train", soft_wrap=True)
+        return run, False
+    result = train(
+        run, resume=going_on, checkpoint_every_s=arguments.checkpoint_every,
+        tell=lambda line: console.print(f"note: {line}", soft_wrap=True),
+    )  # fmt: skip
+    share = 100.0 * result.env_seconds / result.seconds
+    console.print(
+        f"{result.steps} steps in {result.seconds:.0f} s, {share:.1f} % of it in the environment"
+        + (f" (interrupted; the model is saved; go on with --resume {run.path})" if result.interrupted else ""),
+        soft_wrap=True,
+    )
+    if not result.episodes and run.config.agent != "dagger":
+        console.print("no training episode came to its end, so there are validation curves only; give more --steps")
+    if arguments.seeds and not (result.interrupted or result.learned):
+        console.print("note: no validation beat that of the untrained network, so the table shows that one")
+    return run, result.interrupted
 
 
 def run_and_compare(arguments: Arguments, console: Console) -> int:
@@ -174,19 +262,9 @@ def run_and_compare(arguments: Arguments, console: Console) -> int:
         ValueError: a configuration, run folder or network that cannot be.
         OSError: the run folder can no longer be written.
     """
-    run = Run.create(configure(arguments), arguments.run)
-    result = train(run)
-    interrupted = result.interrupted
-    share = 100.0 * result.env_seconds / result.seconds
-    console.print(
-        f"{result.steps} steps in {result.seconds:.0f} s, {share:.1f} % of it in the environment"
-        + (" (interrupted; the model is saved)" if result.interrupted else "")
-    )
-    if not result.episodes and run.config.agent != "dagger":
-        console.print("no training episode came to its end, so there are validation curves only; give more --steps")
+    check_numbers(arguments)
+    run, interrupted = trained(arguments, console)
     if arguments.seeds and not interrupted:
-        if not result.learned:
-            console.print("note: no validation beat that of the untrained network, so the table shows that one")
         try:
             show_comparison(run, console, arguments.seeds, arguments.episodes)
         except KeyboardInterrupt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from agents.score import IMITATION_STREAM, stream_seeds
 from agents.settings import Settings
 from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.core.policy import Policy, make_baseline
+from edge_envs.core.snapshot import Arrays, check_alike, pack_generators, unpack_generators
 from edge_envs.core.system import System
 
 GUIDED = 0.3
@@ -28,7 +30,44 @@ Shown = tuple[NDArray[np.float32], NDArray[Any]]
 """Central observations (N, n), and the expert's actions in them (N, A)."""
 
 
-def imitate(network: ActorCriticPolicy, worlds: EdgeVectorEnv, record: Record) -> None:
+class Lessons:
+    """What was shown so far, round by round, and the generator that picks minibatches from it."""
+
+    def __init__(self, rng: Generator) -> None:
+        self.rng = rng
+        self.shown: list[Shown] = []
+
+    def arrays(self) -> Arrays:
+        """What `restored` takes."""
+        observations, actions = (np.concatenate(part) for part in zip(*self.shown, strict=True))
+        return {"observations": observations, "actions": actions, "generator": pack_generators([self.rng])}
+
+    @classmethod
+    def restored(cls, settings: Settings, arrays: Mapping[str, NDArray[Any]], rounds: int, system: Any) -> Lessons:
+        """Lessons of some rounds from stored arrays: "observations", "actions" and "generator".
+
+        Raises:
+            ValueError: arrays that do not fit the settings or the system.
+        """
+        if not 1 <= rounds <= settings.imitation_rounds:
+            raise ValueError(f"it has {rounds} rounds of imitation, and the run {settings.imitation_rounds}")
+        count = rounds * settings.imitation_worlds * settings.imitation_frames
+        observation, action = system.observation_space, system.action_space
+        expected = {
+            "observations": np.zeros((count, *observation.shape), dtype=observation.dtype),
+            "actions": np.zeros((count, *action.shape), dtype=action.dtype),
+            "generator": np.zeros((1, 6), dtype=np.uint64),
+        }
+        check_alike(arrays, expected)
+        if not all(action.contains(row) for row in arrays["actions"]):
+            raise ValueError("it holds actions that cannot be")
+        lessons = cls(unpack_generators(arrays["generator"])[0])
+        parts = (np.split(arrays[name], rounds) for name in ("observations", "actions"))
+        lessons.shown = list(zip(*parts, strict=True))
+        return lessons
+
+
+def imitate(network: ActorCriticPolicy, worlds: EdgeVectorEnv, record: Record, lessons: Lessons | None = None) -> None:
     """Teach a network what a baseline does, and validate it after every round.
 
     In the first round the expert acts in all worlds, later in a part of them and the network in the others. The expert
@@ -38,27 +77,31 @@ def imitate(network: ActorCriticPolicy, worlds: EdgeVectorEnv, record: Record) -
         network: policy of the run's agent, changed in place; its value network stays as it is.
         worlds: as many as the run's settings say, with autoreset in the same step.
         record: of the training; its run says who is imitated, and how long.
+        lessons: those of the rounds before, where a training goes on.
 
     Raises:
         ValueError: no baseline of the expert's name for this environment and configuration.
     """
     config, settings, system = record.run.config, record.run.config.settings, worlds.system
-    expert = make_baseline(settings.expert or system.bar, worlds, config.seed)
     policy = LearnedPolicy(network, config.agent, config.policy, system)
-    rng = np.random.default_rng([IMITATION_STREAM, config.seed])
+    lessons = lessons or Lessons(np.random.default_rng([IMITATION_STREAM, config.seed]))
     seeds = stream_seeds(IMITATION_STREAM, config.seed, settings.imitation_rounds * worlds.num_envs)
-    shown: list[Shown] = []
-    for number in range(settings.imitation_rounds):
+    for number in range(len(lessons.shown), settings.imitation_rounds):
         guided = worlds.num_envs if number == 0 else round(GUIDED * worlds.num_envs)
         own_seeds = seeds[number * worlds.num_envs : (number + 1) * worlds.num_envs]
-        shown.append(watch(expert, policy, worlds, own_seeds, guided, record))
-        view = View(system, config.policy == "shared", shown)
-        told = {"agreement_before": agreement(network, *view.rows(np.arange(view.size)[-len(shown[-1][0]) :]))}
+        # The expert begins each round afresh, so that a training that goes on from there does as one never stopped.
+        worlds.reset(seed=own_seeds)
+        expert = make_baseline(settings.expert or system.bar, worlds, config.seed)
+        lessons.shown.append(watch(expert, policy, worlds, own_seeds, guided, record))
+        view = View(system, config.policy == "shared", lessons.shown)
+        told = {"agreement_before": agreement(network, *view.rows(np.arange(view.size)[-len(lessons.shown[-1][0]) :]))}
         network.set_training_mode(True)
-        told["loss"] = learn_from(network, view, settings, rng)
+        told["loss"] = learn_from(network, view, settings, lessons.rng)
         network.set_training_mode(False)
         record.writer.scalars("imitation", told, record.steps_done)
         record.validate(network, learned=True)
+        if record.saver is not None:
+            record.saver.imitated(lessons)
 
 
 def watch(
@@ -97,8 +140,7 @@ class View:
 
     def __init__(self, system: System[Any], shared: bool, shown: list[Shown]) -> None:
         self._system, self._shared = system, shared
-        self._observations = np.concatenate([observations for observations, _ in shown])
-        self._actions = np.concatenate([actions for _, actions in shown])
+        self._observations, self._actions = (np.concatenate(part) for part in zip(*shown, strict=True))
         self.size = len(self._actions)
         """Steps of a world."""
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -16,11 +15,14 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.utils import set_random_seed
 
-from agents.imitation import imitate
+from agents.checkpoints import Checkpoint, Checkpoints
+from agents.events import WorldStepWriter, cut_events
+from agents.imitation import Lessons, imitate
 from agents.member_ppo import MemberPPO
 from agents.policies import blueprint, build_network
-from agents.progress import Progress, Record, WorldStepWriter
-from agents.runs import BEST, LAST, Run
+from agents.progress import Progress, Record
+from agents.resume import Saver, Values, values_of
+from agents.runs import BEST, CHECKPOINTS, LAST, Run, versions
 from agents.score import TRAINING_STREAM, make_worlds, stream_seeds
 from agents.settings import OFF_POLICY, AgentName, Settings
 from agents.vec import MemberVecEnv, WorldVecEnv
@@ -29,6 +31,7 @@ from edge_envs.core.policy import RandomPolicy
 
 ALGORITHMS: dict[AgentName, type[BaseAlgorithm]] = {"ppo": PPO, "member-ppo": MemberPPO, "ddpg": DDPG, "td3": TD3}
 """What Stable-Baselines3 trains; the other agents learn without it."""
+CHECKPOINT_EVERY_S = 30.0
 
 
 @dataclass(slots=True)
@@ -131,16 +134,17 @@ class Stages:
         """Rows that Stable-Baselines3 counts per world."""
         return 1 if self.worlds is None else self.worlds.rows_per_world
 
-    def go(self, record: Record) -> None:
-        """Imitate, then learn."""
+    def go(self, record: Record, progress: Progress | None, values: Values | None, lessons: Lessons | None) -> None:
+        """Imitate, then learn; with the values of a checkpoint go on from there."""
         config, settings = self.run.config, self.run.config.settings
-        if settings.imitation_rounds:
+        if settings.imitation_rounds and (values is None or values.stage == "imitation"):
             worlds = make_worlds(config.env_id, settings.imitation_worlds, config.preset, self.options)
-            imitate(self.network, worlds, record)
+            imitate(self.network, worlds, record, lessons)
             worlds.close()
-        if self.model is not None and self.worlds is not None:
-            progress = Progress(record)
-            self.model.learn(settings.steps * self.rows_per_world, callback=progress, log_interval=1)
+        if self.model is not None and progress is not None:
+            done = self.model.num_timesteps
+            steps = settings.steps * self.rows_per_world
+            self.model.learn(steps - done, callback=progress, log_interval=1, reset_num_timesteps=not done)
             progress.validate()
 
     def close(self) -> float:
@@ -151,17 +155,48 @@ class Stages:
         return self.worlds.env_seconds
 
 
-def train(run: Run, *, quiet: bool = False) -> Trained:
+def train(
+    run: Run,
+    *,
+    resume: bool = False,
+    checkpoint_every_s: float = CHECKPOINT_EVERY_S,
+    quiet: bool = False,
+    tell: Callable[[str], None] = print,
+) -> Trained:
     """Train the run's agent and save its networks; Ctrl-C stops early with everything saved.
 
     The settings' `training_options` hold in training worlds, except for parameters that the run's options name.
 
+    Args:
+        run: the run folder.
+        resume: go on from its newest whole checkpoint; without one, begin again. Either ends with the same weights as a
+            training that was never stopped.
+        checkpoint_every_s: least time between two checkpoints [s]; 0 for one before every rollout.
+        quiet: show no progress bar.
+        tell: takes lines about checkpoints that cannot be used.
+
     Raises:
         TypeError: an agent that cannot drive the environment's actions.
         ValueError: an agent and a policy that do not go together, or an expert that does not exist.
+        RunError: the folder is in use, or what is in it cannot be gone on with.
     """
-    config, settings = run.config, run.config.settings
     torch.set_num_threads(1)
+    with run.locked():
+        kept = Checkpoints(run.path / CHECKPOINTS)
+        checkpoint = values = None
+        if resume:
+            checkpoint = kept.newest(tell)
+            values = None if checkpoint is None else values_of(checkpoint, run.path)
+            run.tidy()
+            cut_events(run.path, {} if values is None else values.events)
+            tell(f"going on after {values.record.steps_done} steps" if values else "no checkpoint: beginning again")
+        return _train(run, kept, checkpoint, values, checkpoint_every_s, quiet)
+
+
+def _train(
+    run: Run, kept: Checkpoints, checkpoint: Checkpoint | None, values: Values | None, every_s: float, quiet: bool
+) -> Trained:
+    config, settings = run.config, run.config.settings
     stages = Stages(run, {**settings.training_options, **config.options})
     episodes = make_worlds(config.env_id, 1, config.preset, config.options).system.evaluation_episodes
     validation = make_worlds(config.env_id, episodes, config.preset, config.options)
@@ -169,16 +204,22 @@ def train(run: Run, *, quiet: bool = False) -> Trained:
     if stages.model is not None:
         stages.model.set_logger(Logger(str(run.path), [writer]))
     record = Record(run, writer, validation, stages.steps, quiet)
-    started = time.perf_counter()
+    progress = None if stages.model is None else Progress(record)
+    record.saver = Saver(kept, record, stages.network, stages.model, stages.worlds, every_s)
     interrupted = False
     try:
         warm_up(validation)
-        started = time.perf_counter()
-        stages.go(record)
+        lessons = None
+        if checkpoint is not None and values is not None:
+            lessons = record.saver.restore(checkpoint, values, progress)
+        else:
+            describe(writer, run, validation)
+        record.start_clock()
+        stages.go(record, progress, values, lessons)
     except KeyboardInterrupt:
         interrupted = True
     finally:
-        seconds = time.perf_counter() - started
+        seconds = record.seconds
         record.close()
         run.save_network(stages.network, LAST)
         if not (run.path / BEST).exists():
@@ -187,6 +228,21 @@ def train(run: Run, *, quiet: bool = False) -> Trained:
         with suppress(OSError):
             writer.scalars("time", {"env_share": env_seconds / seconds, "seconds": seconds}, record.steps_done)
         writer.close()
-    return Trained(
+    trained = Trained(
         record.steps_done, seconds, env_seconds, float(record.best_reward), interrupted, record.episodes, record.learned
     )
+    if not interrupted:
+        run.finish(asdict(trained))
+        kept.clear()
+    return trained
+
+
+def describe(writer: WorldStepWriter, run: Run, worlds: EdgeVectorEnv) -> None:
+    """Tell TensorBoard what the run is: hyper-parameters, and its whole configuration as tables."""
+    config = run.config.model_dump(mode="json", exclude={"settings"})
+    settings = run.config.settings.model_dump(mode="json")
+    both = {**config, **settings}
+    plain = {name: value for name, value in both.items() if isinstance(value, (bool, int, float, str))}
+    # Systems that are not of this package may have a configuration of any kind.
+    environment: dict[str, Any] = getattr(worlds.system.config, "model_dump", dict)()
+    writer.describe(plain, {"run": config, "settings": settings, "environment": environment, "versions": versions()})

@@ -4,52 +4,29 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import Any
+import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import TensorBoardOutputFormat
 from stable_baselines3.common.policies import BasePolicy
 from tqdm import tqdm
 
+from agents.events import WorldStepWriter
 from agents.policies import LearnedPolicy
 from agents.runs import BEST, EVALUATION, Run
 from agents.score import VALIDATION_STREAM, play, stream_seeds
 from agents.vec import WorldVecEnv
 from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.core.files import write_atomically
+from edge_envs.core.snapshot import Arrays
+
+if TYPE_CHECKING:
+    from agents.resume import Saver
 
 VALIDATIONS = 20
 """Validations in a training, evenly spread."""
-
-
-class WorldStepWriter(TensorBoardOutputFormat):
-    """TensorBoard events counted in steps of a world, however many rows a world has.
-
-    Args:
-        folder: where they go.
-        rows_per_world: rows that Stable-Baselines3 counts per world.
-        before: steps of a world that were taken before Stable-Baselines3 began to count.
-    """
-
-    def __init__(self, folder: str, rows_per_world: int, before: int = 0) -> None:
-        super().__init__(folder)
-        self.rows_per_world, self.before = rows_per_world, before
-
-    def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
-        """Write Stable-Baselines3's own curves."""
-        super().write(key_values, key_excluded, self.world_steps(step))
-
-    def world_steps(self, rows: int) -> int:
-        """Steps of a world so far, all worlds together, from the rows that Stable-Baselines3 counted."""
-        return self.before + rows // self.rows_per_world
-
-    def scalars(self, prefix: str, values: dict[str, float], step: int) -> None:
-        """Write our own curves."""
-        for name, value in values.items():
-            self.writer.add_scalar(f"{prefix}/{name}", value, step)
-        self.writer.flush()
 
 
 class Record:
@@ -65,9 +42,12 @@ class Record:
 
     def __init__(self, run: Run, writer: WorldStepWriter, validation: EdgeVectorEnv, steps: int, quiet: bool) -> None:
         self.run, self.writer, self.steps = run, writer, steps
-        self._validation = validation
+        self.validation = validation
         self._bar = tqdm(total=steps, unit="step", disable=quiet, dynamic_ncols=True, desc=run.config.agent)
-        self._rows: list[dict[str, float]] = []
+        self.rows: list[dict[str, float]] = []
+        """Validations so far: step and metrics."""
+        self.best: Arrays | None = None
+        """Weights of the best network so far."""
         self.best_reward = -np.inf
         self.steps_done = 0
         self.episodes = 0
@@ -75,6 +55,20 @@ class Record:
         """Whether the best network has been updated at all."""
         self.env_seconds = 0.0
         """Time in environments other than the one that Stable-Baselines3 steps."""
+        self.saver: Saver | None = None
+        """Writes the checkpoints, where any are wanted."""
+        self.seconds_before = 0.0
+        """Time of the training before this process [s]."""
+        self._started = time.perf_counter()
+
+    def start_clock(self) -> None:
+        """The training begins, or goes on, now."""
+        self._started = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Time of the training so far, that of earlier processes included [s]."""
+        return self.seconds_before + time.perf_counter() - self._started
 
     def reached(self, steps: int) -> None:
         """So many steps of a world were taken so far."""
@@ -92,22 +86,34 @@ class Record:
         """Play validation episodes with the deterministic policy; keep the network if it is the best so far."""
         config = self.run.config
         was_training = network.training
-        policy = LearnedPolicy(network, config.agent, config.policy, self._validation.system)
-        seeds = stream_seeds(VALIDATION_STREAM, config.seed, self._validation.num_envs)
-        means = {name: float(rows.mean()) for name, rows in play(self._validation, policy, seeds).items()}
+        policy = LearnedPolicy(network, config.agent, config.policy, self.validation.system)
+        seeds = stream_seeds(VALIDATION_STREAM, config.seed, self.validation.num_envs)
+        means = {name: float(rows.mean()) for name, rows in play(self.validation, policy, seeds).items()}
         network.set_training_mode(was_training)
         self.writer.scalars("validation", means, self.steps_done)
-        self._rows.append({"step": self.steps_done, **means})
-        table = io.StringIO()
-        out = csv.DictWriter(table, list(self._rows[0]), lineterminator="\n")
-        out.writeheader()
-        out.writerows(self._rows)
-        write_atomically(self.run.path / EVALUATION, table.getvalue().encode())
+        self.rows.append({"step": self.steps_done, **means})
+        self._write_table()
         if means["reward"] > self.best_reward:
             self.best_reward = means["reward"]
             self.learned = learned
-            self.run.save_network(network, BEST)
+            self.best = {name: value.detach().cpu().numpy().copy() for name, value in network.state_dict().items()}
+            self.run.save_tensors(self.best, BEST)
         self._bar.set_postfix(reward=f"{means['reward']:.3g}", best=f"{self.best_reward:.3g}")
+
+    def _write_table(self) -> None:
+        table = io.StringIO()
+        out = csv.DictWriter(table, list(self.rows[0]), lineterminator="\n")
+        out.writeheader()
+        out.writerows(self.rows)
+        write_atomically(self.run.path / EVALUATION, table.getvalue().encode())
+
+    def rewrite(self) -> None:
+        """Write table and best network as they were when the present state was saved."""
+        self.reached(self.steps_done)
+        if self.rows:
+            self._write_table()
+        if self.best is not None:
+            self.run.save_tensors(self.best, BEST)
 
     def close(self) -> None:
         """Finish the progress bar."""
@@ -120,7 +126,8 @@ class Progress(BaseCallback):
     def __init__(self, record: Record) -> None:
         super().__init__()
         self._record = record
-        self._first = self._next = record.writer.before
+        self._first = self.next_validation = record.writer.before
+        """Step of a world from which on the next validation is due."""
         self._imitated = self._first > 0
 
     @property
@@ -128,6 +135,10 @@ class Progress(BaseCallback):
         """The environment in training."""
         assert isinstance(self.training_env, WorldVecEnv)
         return self.training_env
+
+    def _on_rollout_start(self) -> None:
+        if self._record.saver is not None:
+            self._record.saver.before_rollout(self)
 
     def _on_step(self) -> bool:
         record, settings, worlds = self._record, self._record.run.config.settings, self.worlds
@@ -138,10 +149,10 @@ class Progress(BaseCallback):
             self.model.ent_coef = settings.ent_coef * max(0.0, 1.0 - done)
         record.ended(worlds.episodes)
         worlds.episodes.clear()
-        if self._next <= steps < record.steps:  # the last validation is of the finished network
+        if self.next_validation <= steps < record.steps:  # the last validation is of the finished network
             self.validate()
             every = max(1, (record.steps - self._first) // VALIDATIONS)
-            self._next = self._first + ((steps - self._first) // every + 1) * every
+            self.next_validation = self._first + ((steps - self._first) // every + 1) * every
         return True
 
     def validate(self) -> None:

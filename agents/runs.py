@@ -7,12 +7,15 @@ import platform
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -23,7 +26,8 @@ from edge_envs.core.files import write_atomically
 from edge_envs.core.system import System
 
 CONFIG, BEST, LAST, EVALUATION = "config.json", "model_best.safetensors", "model_last.safetensors", "evaluation.csv"
-LARGEST_MODEL_BYTES = 1 << 30
+FINISHED, CHECKPOINTS, LOCK = "finished.json", "checkpoints", "lock"
+LARGEST_MODEL_BYTES, LARGEST_CONFIG_BYTES = 1 << 30, 1 << 20
 PACKAGES = ("edge-envs", "gymnasium", "numpy", "numba", "torch", "stable-baselines3")
 
 
@@ -46,16 +50,21 @@ class RunError(ValueError):
     """A run folder that is missing, incomplete, damaged or of another environment."""
 
 
-def provenance() -> dict[str, Any]:
-    """Versions, machine, git revision and command line of this process."""
-    versions: dict[str, str] = {"python": platform.python_version()}
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that a training rests on."""
+    found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            versions[package] = version(package)
+            found[package] = version(package)
         except PackageNotFoundError:
-            versions[package] = "not installed"
+            found[package] = "not installed"
+    return found
+
+
+def provenance() -> dict[str, Any]:
+    """Versions, machine, git revision and command line of this process."""
     return {
-        "versions": versions,
+        "versions": versions(),
         "platform": platform.platform(),
         "git": _git("rev-parse", "HEAD") or "not a git checkout",
         "git_changes": _git("status", "--porcelain", "--untracked-files=no").splitlines(),
@@ -122,7 +131,11 @@ class Run:
         if not file.is_file():
             raise RunError(f"{path} is not a run folder: it has no {CONFIG}")
         try:
+            if file.stat().st_size > LARGEST_CONFIG_BYTES:
+                raise RunError(f"{file} is larger than {LARGEST_CONFIG_BYTES} bytes and was not read")
             return cls(path, RunConfig.model_validate(json.loads(file.read_text())["run"]))
+        except RunError:
+            raise
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(map(str, ("run", *first["loc"])))
@@ -132,8 +145,72 @@ class Run:
 
     def save_network(self, network: torch.nn.Module, name: str) -> None:
         """Write a network's tensors, atomically."""
-        tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-        write_atomically(self.path / name, save(tensors))
+        self.save_tensors({key: value.detach().cpu().numpy() for key, value in network.state_dict().items()}, name)
+
+    def save_tensors(self, tensors: Mapping[str, NDArray[Any]], name: str) -> None:
+        """Write tensors, atomically."""
+        contiguous = {key: torch.from_numpy(value).contiguous() for key, value in tensors.items()}
+        write_atomically(self.path / name, save(contiguous))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from training in this folder; the system ends that with the process at the latest.
+
+        Raises:
+            RunError: another process trains in it.
+        """
+        lock = FileLock(self.path / LOCK, timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise RunError(f"run folder {self.path} is in use by another process; wait for it, or stop it") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the training has come to its end."""
+        return (self.path / FINISHED).is_file()
+
+    def finish(self, told: Mapping[str, Any]) -> None:
+        """Note that the training has come to its end, and what it came to."""
+        write_atomically(self.path / FINISHED, json.dumps(told, indent=2).encode())
+
+    def check_resumable(self) -> list[str]:
+        """Whether this program can go on with the training exactly; returns what may keep it from it, in words.
+
+        Raises:
+            RunError: a run of another version of edge-envs, links in the folder, or a configuration that is damaged.
+        """
+        for file in [*self.path.iterdir(), *self.path.glob(f"{CHECKPOINTS}/*")]:
+            if file.is_symlink():
+                raise RunError(f"{file} is a link, which a training does not write through; put the file itself there")
+        try:
+            told = json.loads((self.path / CONFIG).read_text())["provenance"]["versions"]
+            then = {name: str(told[name]) for name in ("python", *PACKAGES)}
+        except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
+            raise RunError(
+                f"{self.path / CONFIG} does not tell the versions of its training ({type(error).__name__}: {error}); "
+                "start a new run"
+            ) from error
+        now = versions()
+        if then["edge-envs"] != now["edge-envs"]:
+            raise RunError(
+                f"{self.path} was trained with edge-envs {then['edge-envs']}, and this is {now['edge-envs']}; "
+                "go on with that version, or start a new run"
+            )
+        return [
+            f"the training began with {name} {then[name]}, and this is {now[name]}: the weights may differ a little"
+            for name in then
+            if then[name] != now[name]
+        ]
+
+    def tidy(self) -> None:
+        """Remove what a killed process left half-written."""
+        for file in [*self.path.glob(".*.tmp"), *self.path.glob(f"{CHECKPOINTS}/.*.tmp")]:
+            file.unlink(missing_ok=True)
 
     def load_policy(self, system: System[Any], name: str = BEST) -> LearnedPolicy:
         """The trained network as a policy for `system`.

@@ -14,6 +14,15 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from edge_envs.core.compiled import kernel
+from edge_envs.core.snapshot import (
+    COUNT_MAX,
+    Arrays,
+    arrays_of,
+    check_alike,
+    check_values,
+    pack_generators,
+    unpack_generators,
+)
 from edge_envs.core.system import BoolArray, FloatArray, IntArray, Outcome, System, load_system
 
 Info = dict[str, Any]
@@ -28,17 +37,17 @@ class EpisodeSummary:
         self.names = tuple(metric.name for metric in system.metrics)
         self.steps = np.zeros(batch, dtype=np.int64)
         self._kinds = np.array([("mean", "last", "max").index(metric.over_episode) for metric in system.metrics])
-        self._totals = np.zeros((batch, len(self.names)))
+        self.totals = np.zeros((batch, len(self.names)))
 
     def restart(self, rows: IntArray) -> None:
         """Forget the episodes of `rows`."""
         self.steps[rows] = 0
-        self._totals[rows] = 0.0
+        self.totals[rows] = 0.0
 
     def add(self, rows: IntArray, metrics: FloatArray) -> FloatArray:
         """Take in one step of `rows`; returns their summaries so far, of the shape of `metrics`, zero elsewhere."""
         summary = np.zeros_like(metrics)
-        accumulate(rows, metrics, self._kinds, self.steps, self._totals, summary)
+        accumulate(rows, metrics, self._kinds, self.steps, self.totals, summary)
         return summary
 
 
@@ -294,6 +303,36 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
             self._restart(np.flatnonzero(done), observation)
         info = self._with_masks(info, observation, self._all)
         return observation, outcome.reward, outcome.terminated, truncated, info
+
+    def snapshot(self) -> Arrays:
+        """Copies of everything that coming steps depend on, by name: states, clocks, summaries and generators."""
+        return {
+            **{f"state.{name}": array.copy() for name, array in arrays_of(self.state, self.system.scratch)},
+            **{name: array.copy() for name, array in self._progress().items()},
+            "generators": pack_generators(self.rngs),
+        }
+
+    def restore(self, snapshot: Arrays) -> None:
+        """Go on from a snapshot of an environment made alike, bit for bit.
+
+        Raises:
+            ValueError: a snapshot of another configuration, or values that cannot be; nothing has changed then.
+        """
+        check_alike(snapshot, self.snapshot())
+        state = dict(arrays_of(self.state, self.system.scratch))
+        check_values({name: snapshot[f"state.{name}"] for name in state}, self.system.limits)
+        progress = self._progress()
+        check_values({name: snapshot[name] for name in progress}, {"summary.steps": (0, COUNT_MAX)})
+        self.rngs = unpack_generators(snapshot["generators"])
+        for name, array in {**{f"state.{name}": array for name, array in state.items()}, **progress}.items():
+            array[...] = snapshot[name]
+
+    def _progress(self) -> Arrays:
+        summary = self._summary
+        return {
+            "summary.steps": summary.steps, "summary.totals": summary.totals, "done": self._done,
+            "started": self._started,
+        }  # fmt: skip
 
     def _restart(self, rows: IntArray, observation: NDArray[np.float32]) -> None:
         self._start(rows)

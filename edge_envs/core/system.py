@@ -88,12 +88,16 @@ class System(ABC, Generic[StateT]):
     """Metrics that a table of results shows, the most important one first."""
     bar: str
     """The baseline against which others are measured, where the configuration has it."""
+    upper_bar: str
+    """The strongest baseline, which scores 1 where random actions score 0, where the configuration has it."""
     logged: tuple[str, ...] = ()
     """Metrics whose logarithm an evaluation reports, too (`log_...`), as they differ by orders between episodes."""
     settling: float = 0.25
     """Part of an episode that an evaluation leaves out of the metrics' means, while queues fill."""
     evaluation_episodes: int = 16
     """Episodes per seed that make a good evaluation."""
+    scratch: tuple[str, ...] = ()
+    """Fields of the state that nothing is carried in from one step to the next."""
     caveat: str = ""
     """What a reader of a table of results must know, such as that levels were fitted; empty for nothing."""
 
@@ -101,6 +105,14 @@ class System(ABC, Generic[StateT]):
     def own_view(self) -> IntArray:
         """Columns (M, f) with a member's own facts, for networks that see all members; all that it sees unless said."""
         return self.member_view
+
+    @cached_property
+    def limits(self) -> Mapping[str, tuple[float, float]]:
+        """Smallest and largest value of the state's whole numbers and of all that indices are made from, by name.
+
+        A stored state is checked against them, as the kernels trust what they read; see `EdgeVectorEnv.restore`.
+        """
+        return {}
 
     def action_mask(self, observation: NDArray[np.floating[Any]]) -> BoolArray | None:
         """Which choices are open in observations (..., n), shape (..., M, C); None where all always are."""

@@ -12,6 +12,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from edge_envs.core.compiled import FastCall
+from edge_envs.core.snapshot import ANYTHING, BELOW_ONE
 from edge_envs.core.system import IntArray, Outcome, System
 from edge_envs.dtirs import frame, model, search
 from edge_envs.dtirs.config import DTIRSConfig
@@ -45,6 +46,8 @@ class DTIRSSystem(System[State]):
     member_metrics = frame.MEMBER_METRICS
     headline = ("delay_s", "mean_cut", "local_share", "twin_share", "deadline_violations")
     bar = "best-static"
+    upper_bar = "bcd"
+    scratch = ("work",)
     settling = 0.0
     evaluation_episodes = 4
 
@@ -90,6 +93,15 @@ class DTIRSSystem(System[State]):
             ValueError: parameters so far apart that no cut has a finite delay.
         """
         return _reference(self.config.replace(**SOLVED).model_dump_json())
+
+    @cached_property
+    def limits(self) -> Mapping[str, tuple[float, float]]:
+        """Limits of counters, indices and uniform draws, by field of the state."""
+        p = self.parameters
+        return {
+            "device_draws": (0.0, BELOW_ONE), "uniforms": (0.0, BELOW_ONE), "level": (0.0, len(p.pool_levels) - 1.0),
+            "choice": (0.0, len(self.cut_numbers) - 1.0), "relaxation": ANYTHING,
+        }  # fmt: skip
 
     def allocate(self, batch: int) -> State:
         """State arrays of `batch` worlds."""

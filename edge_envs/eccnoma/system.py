@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from edge_envs.core.compiled import FastCall
+from edge_envs.core.snapshot import BELOW_ONE
 from edge_envs.core.system import IntArray, Outcome, System
 from edge_envs.eccnoma import frame, model
 from edge_envs.eccnoma.config import ECCNOMAConfig
@@ -32,6 +34,7 @@ class ECCNOMASystem(System[State]):
     metrics = frame.METRICS
     member_metrics = frame.MEMBER_METRICS
     bar = "iterated-best-response"
+    scratch = ("work",)
     logged = ("relative_cost",)
     settling = 0.0
     evaluation_episodes = 12
@@ -41,6 +44,7 @@ class ECCNOMASystem(System[State]):
         self.config = config
         self.parameters = config.kernel()
         self.members = config.num_users
+        self.upper_bar = "coordinate-descent-true" if config.csi_delay else "coordinate-descent"
         self.caveat = "" if config.arrivals == "bursty" else FITTED
         self.headline = (
             ("relative_cost", "delay_s", "energy_j", "tasks_dropped", "local_share")
@@ -65,6 +69,17 @@ class ECCNOMASystem(System[State]):
     def from_options(cls, preset: str, options: Mapping[str, Any]) -> ECCNOMASystem:
         """Build the system from a preset and overrides; see `ECCNOMAConfig`."""
         return cls(ECCNOMAConfig.from_options(preset, options))
+
+    @cached_property
+    def limits(self) -> Mapping[str, tuple[float, float]]:
+        """Limits of counters, indices and uniform draws, by field of the state."""
+        p = self.parameters
+        level, tasks = (0.0, len(p.background) - 1.0), (0.0, p.queue_max)
+        return {
+            "network": (0.0, len(p.choices) - 1.0), "ap": (0.0, p.num_aps - 1.0), "phase": (0.0, 1.0), "level": level,
+            "seen_level": level, "queue": tasks, "choice": (0.0, p.num_choices - 1.0), "keys": (0.0, BELOW_ONE),
+            "uniforms": (0.0, BELOW_ONE),
+        }  # fmt: skip
 
     def allocate(self, batch: int) -> State:
         """State arrays of `batch` worlds."""

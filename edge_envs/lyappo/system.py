@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from edge_envs.core.compiled import FastCall
-from edge_envs.core.randomness import refill
+from edge_envs.core.randomness import BLOCK_STEPS, refill
+from edge_envs.core.snapshot import BELOW_ONE, COUNT_MAX
 from edge_envs.core.system import IntArray, Outcome, System
 from edge_envs.lyappo import model, period
 from edge_envs.lyappo.config import LyaPPOConfig
@@ -34,12 +36,15 @@ class LyaPPOSystem(System[State]):
     member_metrics = ("power_mw", "finished_ratio")
     headline = ("power_mw", "mean_cut")
     bar = "best-fixed"
+    scratch = ("gain", "rate_max", "order")
 
     def __init__(self, config: LyaPPOConfig) -> None:
         """Build spaces and kernel parameters from a validated configuration."""
         self.config = config
         self.parameters = config.kernel()
         self.members = config.num_devices
+        varied = config.placement == "mobile" or config.blockage_loss_db > 0 or bool(config.arrival_levels)
+        self.upper_bar = "regime-table" if varied else "best-fixed"
         self.choices = config.last_cut - config.k_min + 1
         self.initial_cut = np.tile(np.maximum(config.k_min, (config.last_cut + 1) // 2), self.members)
         facts = period.EXTENDED_FACTS if config.observation == "extended" else period.PAPER_FACTS
@@ -70,6 +75,17 @@ class LyaPPOSystem(System[State]):
     def from_options(cls, preset: str, options: Mapping[str, Any]) -> LyaPPOSystem:
         """Build the system from a preset and overrides; see `LyaPPOConfig`."""
         return cls(LyaPPOConfig.from_options(preset, options))
+
+    @cached_property
+    def limits(self) -> Mapping[str, tuple[float, float]]:
+        """Limits of counters, indices and uniform draws, by field of the state."""
+        p, count = self.parameters, (0.0, COUNT_MAX)
+        cut, queued = (0.0, float(self.config.last_cut.max())), float(p.queue_capacity)
+        return {
+            "queues.size": (0.0, queued), "queues.start": (0.0, queued - 1.0), "queues.ring": cut, "cut": cut,
+            "arrived": count, "finished": count, "dropped": count, "period_arrivals": count, "projected": count,
+            "level": (0.0, len(p.arrival_rates) - 1.0), "uniforms": (0.0, BELOW_ONE), "cursor": (0.0, BLOCK_STEPS),
+        }  # fmt: skip
 
     def allocate(self, batch: int) -> State:
         """State arrays of `batch` worlds."""

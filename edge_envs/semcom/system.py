@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from edge_envs.core.compiled import FastCall
-from edge_envs.core.randomness import refill
+from edge_envs.core.randomness import BLOCK_STEPS, refill
+from edge_envs.core.snapshot import BELOW_ONE, COUNT_MAX
 from edge_envs.core.system import IntArray, Outcome, System
 from edge_envs.semcom import model, round
 from edge_envs.semcom.config import SemComConfig
@@ -38,6 +39,7 @@ class SemComSystem(System[State]):
     metrics = round.METRICS
     member_metrics = round.MEMBER_METRICS
     bar = "best-static"
+    scratch = ("problem", "work", "rates", "goal_db", "rho", "limits")
     settling = 0.0
     evaluation_episodes = 4
 
@@ -47,6 +49,8 @@ class SemComSystem(System[State]):
         self.parameters = config.kernel()
         self.members = config.num_devices
         self.headline = HEADLINES[config.psnr_mode]
+        per_round = config.psnr_mode == "hard" or config.decision != "compression"
+        self.upper_bar = "joint" if per_round else "drift-polish"
         facts = round.facts(self.parameters)
         self._size = self.members * facts
         self.member_view = np.arange(self._size).reshape(self.members, facts)
@@ -65,6 +69,14 @@ class SemComSystem(System[State]):
     def from_options(cls, preset: str, options: Mapping[str, Any]) -> SemComSystem:
         """Build the system from a preset and overrides; see `SemComConfig`."""
         return cls(SemComConfig.from_options(preset, options))
+
+    @cached_property
+    def limits(self) -> Mapping[str, tuple[float, float]]:
+        """Limits of counters, indices and uniform draws, by field of the state."""
+        return {
+            "rounds": (0.0, COUNT_MAX), "relaxed": (0.0, self.members), "uniforms": (0.0, BELOW_ONE),
+            "cursor": (0.0, BLOCK_STEPS),
+        }  # fmt: skip
 
     def allocate(self, batch: int) -> State:
         """State arrays of `batch` worlds."""

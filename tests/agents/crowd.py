@@ -54,7 +54,7 @@ class CrowdSystem(System[CrowdState]):
 
     metrics = (Metric("cost", "-", "sum of the costs"), Metric("closed", "-", "closed choices taken"))
     headline = ("cost",)
-    bar = "best"
+    bar = upper_bar = "best"
     settling = 0.0
     evaluation_episodes = 8
 

@@ -17,7 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from agents import learn, progress
 from agents.learn import Trained, build_model, train
 from agents.progress import VALIDATIONS
-from agents.runs import BEST, CONFIG, EVALUATION, LAST, Run, RunConfig
+from agents.runs import BEST, CONFIG, EVALUATION, FINISHED, LAST, LOCK, Run, RunConfig
 from agents.score import TRAINING_STREAM, VALIDATION_STREAM, make_worlds, play, stream_seeds
 from agents.settings import Settings
 from agents.vec import MemberVecEnv, WorldVecEnv
@@ -335,7 +335,7 @@ def test_curves_and_table(tmp_path, monkeypatch):
     assert result.best_reward == max(float(row["reward"]) for row in rows)
 
     assert sorted(file.name for file in run.path.iterdir() if "tfevents" not in file.name) == sorted(
-        [BEST, LAST, CONFIG, EVALUATION]
+        [BEST, LAST, CONFIG, EVALUATION, FINISHED, LOCK]
     )
     assert len([file for file in run.path.iterdir() if "tfevents" in file.name]) == 1
 
@@ -392,13 +392,13 @@ def test_only_a_better_network_replaces_the_best(tmp_path, monkeypatch):
     rewards = iter([-1.0, -2.0, -1.0, *[-5.0] * 20])
     monkeypatch.setattr(progress, "play", lambda *_: {"reward": np.array([next(rewards)]), "return": np.zeros(1)})
     saved: list[str] = []
-    plain = Run.save_network
+    plain = Run.save_tensors
 
-    def save(self: Run, network: Any, name: str) -> None:
+    def save(self: Run, tensors: Any, name: str) -> None:
         saved.append(name)
-        plain(self, network, name)
+        plain(self, tensors, name)
 
-    monkeypatch.setattr(Run, "save_network", save)
+    monkeypatch.setattr(Run, "save_tensors", save)
     result = train(run_in(tmp_path / "run"), quiet=True)
     assert saved == [BEST, LAST]
     assert result.best_reward == -1.0

@@ -58,7 +58,7 @@ class ToySystem(System[ToyState]):
         Metric("noise", "-", "the number drawn", "max"),
     )
     headline = ("hits",)
-    bar = "wanted"
+    bar = upper_bar = "wanted"
     members = MEMBERS
     member_view = VIEW
 

@@ -13,8 +13,8 @@ import pytest
 import evaluate
 import train
 from agents import compare as comparing
-from agents import learn
-from agents.runs import BEST, CONFIG, EVALUATION, LAST
+from agents import entries, learn
+from agents.runs import BEST, CONFIG, EVALUATION, LAST, Run
 from tests.scripts.running import ENV, EVALUATE, QUICK, ROOT, SMALL, call, environment, execute, table_rows
 
 
@@ -38,7 +38,7 @@ def test_an_interrupt_ends_the_training_cleanly(tmp_path):
         process.kill()
     assert process.returncode == 130, err
     assert "Traceback" not in err
-    assert "(interrupted; the model is saved)" in out
+    assert "(interrupted; the model is saved; go on with --resume run)" in out
     assert "\nrun folder: run\ncurves: " in out
     assert out.endswith(" -m tensorboard.main --logdir .\n")
     assert {BEST, LAST, CONFIG, EVALUATION} <= {file.name for file in (tmp_path / "run").iterdir()}
@@ -46,6 +46,7 @@ def test_an_interrupt_ends_the_training_cleanly(tmp_path):
     done = execute("evaluate.py", *EVALUATE, "fixed", "run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert table_rows(done.stdout) == ["fixed", "run"]
+    assert not Run.open(tmp_path / "run").finished
 
 
 @pytest.mark.parametrize("where", ["score", "best"])
@@ -55,7 +56,7 @@ def test_an_interrupt_of_the_table_keeps_the_run(tmp_path, monkeypatch, capsys, 
     def stop(*args: Any, **kwargs: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(comparing, "score" if where == "score" else "make_baseline", stop)
+    monkeypatch.setattr(*((comparing, "score") if where == "score" else (entries, "make_baseline")), stop)
     arguments = ("--steps", "64", "--num-envs", "16", "--run", "run", "--set", *SMALL)
     assert call(monkeypatch, train, *ENV, *arguments) == 130
     out = capsys.readouterr().out

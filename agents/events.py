@@ -1,0 +1,87 @@
+"""TensorBoard's files of a run folder: what goes into them, and cutting them back to a checkpoint."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from stable_baselines3.common.logger import TensorBoardOutputFormat
+from torch.utils.tensorboard.summary import hparams
+
+PATTERN = "events.out.tfevents.*"
+SCORE = "validation/reward"
+"""The curve that TensorBoard's table of hyper-parameters shows."""
+
+
+class WorldStepWriter(TensorBoardOutputFormat):
+    """TensorBoard events counted in steps of a world, however many rows a world has.
+
+    Args:
+        folder: where they go.
+        rows_per_world: rows that Stable-Baselines3 counts per world.
+        before: steps of a world that were taken before Stable-Baselines3 began to count.
+    """
+
+    def __init__(self, folder: str, rows_per_world: int, before: int = 0) -> None:
+        super().__init__(folder)
+        self.rows_per_world, self.before = rows_per_world, before
+
+    def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
+        """Write Stable-Baselines3's own curves."""
+        super().write(key_values, key_excluded, self.world_steps(step))
+
+    def world_steps(self, rows: int) -> int:
+        """Steps of a world so far, all worlds together, from the rows that Stable-Baselines3 counted."""
+        return self.before + rows // self.rows_per_world
+
+    def scalars(self, prefix: str, values: dict[str, float], step: int) -> None:
+        """Write our own curves."""
+        for name, value in values.items():
+            self.writer.add_scalar(f"{prefix}/{name}", value, step)
+        self.writer.flush()
+
+    def describe(self, parameters: Mapping[str, Any], tables: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write what TensorBoard shows beside the curves: hyper-parameters, and tables of text.
+
+        Args:
+            parameters: what tells runs from one another, by name: words, truth values and numbers.
+            tables: title -> values by name.
+        """
+        events: Any = self.writer.file_writer
+        for summary in hparams(dict(parameters), {SCORE: 0.0}):
+            events.add_summary(summary)
+        for title, rows in tables.items():
+            lines = [f"| {title} | |", "|---|---|", *(f"| {name} | {_cell(value)} |" for name, value in rows.items())]
+            self.writer.add_text(title, "\n".join(lines))
+        self.writer.flush()
+
+
+def _cell(value: Any) -> str:
+    return str(value).replace("|", "\\|").replace("\n", " ")
+
+
+def event_files(folder: Path) -> list[Path]:
+    """The event files of a run folder, in the order of their names, which is that of their times."""
+    return sorted(file for file in folder.glob(PATTERN) if file.is_file())
+
+
+def event_sizes(folder: Path) -> dict[str, int]:
+    """Name -> size [byte] of each event file, once all is written and synced."""
+    sizes = {}
+    for file in event_files(folder):
+        with file.open("rb") as handle:
+            os.fsync(handle.fileno())
+            sizes[file.name] = os.fstat(handle.fileno()).st_size
+    return sizes
+
+
+def cut_events(folder: Path, sizes: Mapping[str, int]) -> None:
+    """Cut the event files back to these sizes and remove those that came later, so that no step is there twice."""
+    for file in event_files(folder):
+        size = sizes.get(file.name)
+        if size is None:
+            file.unlink()
+        elif size < file.stat().st_size:
+            os.truncate(file, size)

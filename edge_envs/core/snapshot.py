@@ -1,0 +1,84 @@
+"""Everything that a batch of worlds goes on from, as plain arrays: taken, checked and put back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.random import PCG64, Generator
+from numpy.typing import NDArray
+
+BELOW_ONE = float(np.nextafter(1.0, 0.0))
+"""Largest value of a uniform draw."""
+COUNT_MAX = float(1 << 53)
+"""Largest value of a counter."""
+FINITE_MAX = float(np.finfo(np.float64).max)
+Arrays = dict[str, NDArray[Any]]
+ANYTHING = (-np.inf, np.inf)
+"""Limits of values that nothing depends on."""
+WORD = 1 << 64
+
+
+def arrays_of(state: Any, scratch: Sequence[str] = (), prefix: str = "") -> Iterator[tuple[str, NDArray[Any]]]:
+    """The arrays of a state with their names, those of nested tuples as "outer.inner"; without the scratch fields."""
+    for name, value in zip(state._fields, state, strict=True):
+        if name in scratch:
+            continue
+        if isinstance(value, np.ndarray):
+            yield prefix + name, value
+        else:
+            yield from arrays_of(value, prefix=f"{prefix}{name}.")
+
+
+def pack_generators(rngs: Sequence[Generator]) -> NDArray[np.uint64]:
+    """States of PCG64 generators, a row of six words each."""
+    rows = []
+    for rng in rngs:
+        told: Any = rng.bit_generator.state
+        words = [word for name in ("state", "inc") for word in divmod(told["state"][name], WORD)]
+        rows.append([*words, told["has_uint32"], told["uinteger"]])
+    return np.array(rows, dtype=np.uint64).reshape(-1, 6)
+
+
+def unpack_generators(words: NDArray[np.uint64]) -> list[Generator]:
+    """Generators in the states that `pack_generators` told."""
+    rngs = []
+    for row in words.tolist():
+        bits = PCG64()
+        bits.state = {
+            "bit_generator": "PCG64",
+            "state": {"state": row[0] << 64 | row[1], "inc": row[2] << 64 | row[3]},
+            "has_uint32": row[4] & 1,
+            "uinteger": row[5] & 0xFFFFFFFF,
+        }
+        rngs.append(Generator(bits))
+    return rngs
+
+
+def check_alike(found: Mapping[str, NDArray[Any]], expected: Mapping[str, NDArray[Any]]) -> None:
+    """Whether two sets of arrays have the same names, shapes and types.
+
+    Raises:
+        ValueError: they have not; the message names the first difference.
+    """
+    for name in sorted(found.keys() ^ expected.keys()):
+        raise ValueError(f"{name!r} is {'missing' if name in expected else 'unknown'}")
+    for name, array in expected.items():
+        told = found[name]
+        if (told.shape, told.dtype) != (array.shape, array.dtype):
+            raise ValueError(
+                f"{name!r} has shape {told.shape} and type {told.dtype}, expected {array.shape} and {array.dtype}"
+            )
+
+
+def check_values(arrays: Mapping[str, NDArray[Any]], limits: Mapping[str, tuple[float, float]]) -> None:
+    """Whether the values of a state can be: finite, and within their limits, without which a kernel could go astray.
+
+    Raises:
+        ValueError: they cannot; the message names the first array.
+    """
+    for name, array in arrays.items():
+        low, high = limits.get(name, (-FINITE_MAX, FINITE_MAX))
+        if (low, high) != ANYTHING and array.size and not (array.min() >= low and array.max() <= high):
+            raise ValueError(f"{name!r} holds values that are not within {low:g} to {high:g}")

@@ -1,0 +1,282 @@
+"""`train.py --resume`: what it does with damaged, hostile and foreign run folders, and with disks that fail."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from filelock import FileLock
+
+import train
+from agents import progress
+from agents.checkpoints import Checkpoint, Checkpoints, unpack
+from agents.runs import CHECKPOINTS, CONFIG, FINISHED, LAST, LOCK
+from tests.scripts.running import ENV, ROOT, call, environment
+from tests.scripts.test_kills import curves, hashes
+
+SMALL = ("--steps", "960", "--num-envs", "16", "--set", "num_devices=2", "max_episode_steps=10")
+COMMON = ("--seeds", "0", "--checkpoint-every", "0")
+AT = 600
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """A training that was never stopped."""
+    folder = tmp_path_factory.mktemp("straight")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert call(patch, train, *ENV, *SMALL, *COMMON, "--run", "run") == 0
+    return folder / "run"
+
+
+@pytest.fixture
+def stopped(tmp_path, monkeypatch):
+    """The same training, stopped on its way, in the folder "run" of the working directory."""
+    monkeypatch.chdir(tmp_path)
+    plain = progress.Record.reached
+
+    def reached(self: progress.Record, steps: int) -> None:
+        plain(self, steps)
+        if steps >= AT:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(progress.Record, "reached", reached)
+        assert call(patch, train, *ENV, *SMALL, *COMMON, "--run", "run") == 130
+    assert len(list((tmp_path / "run" / CHECKPOINTS).iterdir())) == 2
+    return tmp_path / "run"
+
+
+def resume(monkeypatch: pytest.MonkeyPatch, *more: str) -> int:
+    return call(monkeypatch, train, "--resume", "run", *COMMON, *more)
+
+
+def newest(run: Path) -> Path:
+    return Checkpoints(run / CHECKPOINTS).files()[-1]
+
+
+def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *more: str) -> str:
+    """The one line with which resuming ends."""
+    with pytest.raises(SystemExit) as stop:
+        resume(monkeypatch, *more)
+    assert stop.value.code == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_it_ends_as_if_never_stopped(stopped, straight, monkeypatch, capsys):
+    assert resume(monkeypatch, *ENV) == 0
+    assert "note: going on after " in capsys.readouterr().out
+    assert hashes(stopped) == hashes(straight)
+    assert curves(stopped) == curves(straight)
+    assert {file.name for file in stopped.iterdir() if "tfevents" not in file.name} == {
+        file.name for file in straight.iterdir() if "tfevents" not in file.name
+    }
+    told = json.loads((stopped / FINISHED).read_text())
+    assert told["steps"] == json.loads((straight / FINISHED).read_text())["steps"]
+    assert told["interrupted"] is False
+    assert resume(monkeypatch) == 0
+    assert "run has come to its end already; nothing to train" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_damaged_checkpoints_are_told_and_cost_only_time(stopped, straight, monkeypatch, capsys, count):
+    files = Checkpoints(stopped / CHECKPOINTS).files()
+    for file in files[-count:]:
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
+        file.write_bytes(content)
+    assert resume(monkeypatch) == 0
+    out = capsys.readouterr().out
+    assert out.count("cannot be used: it is damaged (its contents do not match their digest)") == count
+    assert ("no checkpoint: beginning again" in out) == (count == 2)
+    assert hashes(stopped) == hashes(straight)
+    assert curves(stopped) == curves(straight)
+
+
+def test_what_a_killed_process_left_half_written_goes(stopped, straight, monkeypatch):
+    for file in (stopped / ".model_best.safetensors.7.tmp", stopped / CHECKPOINTS / ".checkpoint-000009.7.tmp"):
+        file.write_bytes(b"half")
+    assert resume(monkeypatch) == 0
+    assert not list(stopped.rglob("*.tmp"))
+    assert hashes(stopped) == hashes(straight)
+
+
+def rewritten(run: Path, change: Callable[[Checkpoint], None]) -> None:
+    """Change the newest checkpoint, with a digest that is right: damage on purpose."""
+    file = newest(run)
+    checkpoint = unpack(file.read_bytes())
+    change(checkpoint)
+    again = Checkpoints(run / CHECKPOINTS)
+    again.save(checkpoint)
+
+
+HOSTILE: dict[str, tuple[Callable[[Checkpoint], Any], str]] = {
+    "queue beyond its memory": (lambda c: c.arrays["worlds.state.queues.start"].fill(1 << 40), "'queues.start' holds"),
+    "negative index": (lambda c: c.arrays["worlds.state.level"].fill(-7), "'level' holds values that are not within"),
+    "draw of one": (lambda c: c.arrays["worlds.state.uniforms"].fill(1.0), "'uniforms' holds"),
+    "no number": (lambda c: c.arrays["worlds.state.fading"].fill(np.nan), "'fading' holds values"),
+    "other worlds": (lambda c: c.arrays.update({"worlds.done": np.zeros(3, np.bool_)}), "'done' has shape (3,)"),
+    "other network": (lambda c: c.arrays.pop("network.action_net.bias"), "'action_net.bias' is missing"),
+    "unknown weight": (lambda c: c.arrays.update({"network.more": np.zeros(3)}), "'more' is unknown"),
+    "other moments": (lambda c: c.arrays.update({"optimizer.policy.0.exp_avg": np.zeros(3)}), "'0.exp_avg' has shape"),
+    "moments of nothing": (lambda c: c.arrays.update({"optimizer.policy.999.step": np.zeros(())}), "no '999.step'"),
+    "short torch generator": (lambda c: c.arrays.update({"random.torch": np.zeros(9, np.uint8)}), "'torch' has shape"),
+    "bad torch generator": (lambda c: c.arrays["random.torch"].fill(255), "does not fit"),
+    "bad python generator": (lambda c: c.arrays["random.python"].fill(1 << 31), "does not fit"),
+    "unknown value": (lambda c: c.values.update(more=1), "more: Extra inputs are not permitted"),
+    "word for a number": (lambda c: c.values["record"].update(steps_done="7"), "record.steps_done: Input should be"),
+    "negative steps": (
+        lambda c: c.values["learner"].update(num_timesteps=-1),
+        "num_timesteps: Input should be greater",
+    ),
+    "other stage": (lambda c: c.values.update(stage="imitation", rounds=1), "1 rounds of imitation, and the run 0"),
+    "no learner": (lambda c: c.values.update(learner=None), "it is of another agent"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_checkpoint_is_refused_in_one_line(stopped, monkeypatch, capsys, name):
+    change, words = HOSTILE[name]
+    rewritten(stopped, change)
+    line = refusal(monkeypatch, capsys)
+    assert words in line
+    assert line.endswith("; start a new run")
+
+
+def test_events_of_other_folders_are_out_of_reach(stopped, monkeypatch):
+    """Names in a checkpoint are compared with files that are there, never used as paths."""
+    precious = stopped.parent / "events.out.tfevents.precious"
+    precious.write_text("precious")
+    rewritten(stopped, lambda c: c.values["events"].update({"../events.out.tfevents.precious": 0}))
+    assert resume(monkeypatch) == 0
+    assert precious.read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["events.out.tfevents.1", LAST, f"{CHECKPOINTS}/checkpoint-000001.safetensors"])
+def test_nothing_is_written_through_links(stopped, monkeypatch, capsys, name):
+    precious = stopped.parent / "precious"
+    precious.write_text("precious")
+    (stopped / name).unlink(missing_ok=True)
+    (stopped / name).symlink_to(precious)
+    assert "is a link, which a training does not write through" in refusal(monkeypatch, capsys)
+    assert precious.read_text() == "precious"
+
+
+REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
+    "steps": (("--steps", "5"), "--steps does not go with --resume, which keeps the run's configuration; leave it out"),
+    "agent": (("--agent", "ppo"), "--agent does not go with --resume"),
+    "set": (("--set", "num_devices=3"), "--set does not go with --resume"),
+    "seed": (("--seed", "3"), "--seed does not go with --resume"),
+    "other env": (("--env", "SemCom-v0"), "run is a run of LyaPPO-v0, not of SemCom-v0; leave out --env"),
+    "negative seconds": (("--checkpoint-every", "-1"), "--checkpoint-every -1.0 is not possible; give seconds >= 0"),
+    "no seconds": (("--checkpoint-every", "nan"), "--checkpoint-every nan is not possible"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_arguments_that_do_not_go_with_it(stopped, monkeypatch, capsys, name):
+    arguments, words = REFUSED[name]
+    assert words in refusal(monkeypatch, capsys, *arguments)
+
+
+def test_folders_that_are_no_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert "run is not a run folder: it has no config.json" in refusal(monkeypatch, capsys)
+    (tmp_path / "run").mkdir()
+    assert "run is not a run folder: it has no config.json" in refusal(monkeypatch, capsys)
+    with pytest.raises(SystemExit):
+        call(monkeypatch, train, "--steps", "5")
+    assert "no environment; give --env, for example --env LyaPPO-v0, or --resume" in capsys.readouterr().err
+
+
+def test_a_run_of_another_version(stopped, monkeypatch, capsys):
+    document = json.loads((stopped / CONFIG).read_text())
+    document["provenance"]["versions"]["torch"] = "1.0.0"
+    (stopped / CONFIG).write_text(json.dumps(document))
+    assert resume(monkeypatch) == 0
+    assert "note: the training began with torch 1.0.0, and this is " in capsys.readouterr().out
+    (stopped / FINISHED).unlink()
+    document["provenance"]["versions"]["edge-envs"] = "9.0.0"
+    (stopped / CONFIG).write_text(json.dumps(document))
+    line = refusal(monkeypatch, capsys)
+    assert "run was trained with edge-envs 9.0.0, and this is " in line
+    assert "go on with that version, or start a new run" in line
+    del document["provenance"]
+    (stopped / CONFIG).write_text(json.dumps(document))
+    assert "does not tell the versions of its training (KeyError: 'provenance')" in refusal(monkeypatch, capsys)
+
+
+def test_an_environment_that_is_gone(stopped, monkeypatch, capsys):
+    document = json.loads((stopped / CONFIG).read_text())
+    document["run"]["env_id"] = "LyaPPO-v9"
+    (stopped / CONFIG).write_text(json.dumps(document))
+    assert "env='LyaPPO-v9' does not exist" in refusal(monkeypatch, capsys)
+
+
+def test_two_processes_on_one_folder(stopped, straight, monkeypatch, capsys):
+    before = {file: file.read_bytes() for file in stopped.rglob("*") if file.is_file()}
+    with FileLock(stopped / LOCK):
+        assert "run folder run is in use by another process; wait for it, or stop it" in refusal(monkeypatch, capsys)
+    assert {file: file.read_bytes() for file in stopped.rglob("*") if file.is_file()} == before
+    assert resume(monkeypatch) == 0
+    assert hashes(stopped) == hashes(straight)
+
+
+def run_limited(cwd: Path, limit: Callable[[], None]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), "--resume", "run", *COMMON], cwd=cwd, env=environment(),
+        capture_output=True, text=True, timeout=120, check=False, preexec_fn=limit,
+    )  # fmt: skip
+
+
+def last_line(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr.splitlines()[-1]
+
+
+def test_a_disk_without_room(stopped, straight, monkeypatch):
+    """A limit on the size of files stands in for the disk: writing fails in the same place, with an error alike."""
+    size = newest(stopped).stat().st_size // 2
+    done = run_limited(stopped.parent, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)))
+    line = last_line(done)
+    assert line.startswith("error: the run folder cannot be written (")
+    assert line.endswith("; mend that, and go on with --resume, or name another with --run")
+    assert not list(stopped.rglob("*.tmp"))
+    assert resume(monkeypatch) == 0
+    assert hashes(stopped) == hashes(straight)
+    assert curves(stopped) == curves(straight)
+
+
+def test_a_folder_that_cannot_be_written(stopped, straight, monkeypatch, capsys):
+    """The superuser may write everywhere, so it becomes another user for as long."""
+    folders = [stopped, stopped / CHECKPOINTS]
+    for folder in folders:
+        folder.chmod(0o555)
+    monkeypatch.chdir(stopped.parent)
+    superuser = os.geteuid() == 0
+    if superuser:
+        reachable = [folder for folder in stopped.parents if folder.owner() == "root" and folder.is_relative_to("/tmp")]
+        for folder in reachable:
+            folder.chmod(folder.stat().st_mode | 0o005)
+        os.seteuid(65534)
+    try:
+        line = refusal(monkeypatch, capsys)
+    finally:
+        if superuser:
+            os.seteuid(0)
+        for folder in folders:
+            folder.chmod(0o755)
+    assert line.startswith("error: the run folder cannot be written ([Errno 13] Permission denied: ")
+    assert resume(monkeypatch) == 0
+    assert hashes(stopped) == hashes(straight)
