@@ -1,9 +1,12 @@
-"""Score policies on one environment: baselines and comparison schemes by name, trained agents by run folder."""
+"""Score policies on one environment, or every baseline and what was trained on all of them (--all)."""
 
 from __future__ import annotations
 
+import importlib
 import json
-from dataclasses import asdict, dataclass
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,95 +14,225 @@ import tyro
 from rich.console import Console
 from rich.text import Text
 
+from agents import benchmark, outputs
 from agents.cli import parse_arguments, parse_options, plain_id
-from agents.compare import as_json, compare, find_entries, headline_of, rich_table, system_of
-from agents.runs import provenance
+from agents.compare import headline_of, rich_table, system_of
+from agents.entries import Entry, find_entries
+from agents.evaluation import Evaluated, Setting, document_of, evaluate
+from agents.score import known_ids
 from edge_envs.core.command import guarded
-from edge_envs.core.files import write_atomically
 from edge_envs.core.policy import Scheme
+
+RUNS = Path("runs")
 
 
 @dataclass(frozen=True)
 class Arguments:
     """Evaluate policies on the same seeds."""
 
-    env: str
+    env: str | None = None
     """Environment id, for example LyaPPO-v0."""
-    policies: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME|RUN ...")]
-    """Baselines, schemes (baselines in a system with a part removed), run folders; differences are to the first."""
+    policies: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME|RUN|MODULE:FACTORY ...")] = ()
+    """Baselines; schemes (baselines in a system with a part removed); run folders; several training seeds as one, as a
+    list RUN,RUN or a quoted pattern; own agents; each with NAME= in front to label it. Differences are to the first."""
     preset: str = "default"
     """Named configuration of the environment."""
     set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE ...")] = ()
     """Parameters of the environment that differ from the preset."""
+    all: bool = False
+    """The benchmark: all environments' default presets, all baselines, and the agents in --runs."""
+    runs: Path | None = None
+    """Folder with the run folders of --all (default: runs)."""
+    baselines_only: bool = False
+    """--all without learned agents."""
     episodes: int | None = None
     """Episodes per evaluation seed (default: the environment's)."""
     seeds: int = 5
     """Evaluation seeds."""
     json: Path | None = None
     """File for all numbers."""
+    csv: Path | None = None
+    """File for all numbers as one long table."""
+    markdown: Path | None = None
+    """File for tables of the main numbers."""
+    report: Path | None = None
+    """File for a page with tables and plots (HTML)."""
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Files asked for, by the option."""
+        given = {name: getattr(self, name) for name in ("json", "csv", "markdown", "report")}
+        return {f"--{name}": file for name, file in given.items() if file is not None}
 
 
 def main() -> int:
     """Run the script; returns its exit status."""
     arguments = parse_arguments(Arguments, __doc__)
     console = Console(markup=False, emoji=False)
-    return guarded(lambda: score_and_show(arguments, console), "{error}; name another path")
+    return guarded(lambda: score_and_show(arguments, console), "{error}; name another path", extra="train")
 
 
 def score_and_show(arguments: Arguments, console: Console) -> int:
-    """Score the policies, print the table, write the file; returns the exit status.
+    """Score the policies, print the tables, write the files; returns the exit status.
 
     Raises:
         ValueError: arguments that cannot be, or a file that cannot be written.
+        ImportError: a report is asked for and its package is missing.
     """
-    options = parse_options(arguments.set)
+    check(arguments)
+    notes: list[str] = []
+    if arguments.all:
+        evaluated = run_benchmark(arguments, console, notes)
+        document = document_of(evaluated, notes) | {"scores": benchmark.scores_of(evaluated)}
+        ids = [each.setting.env_id for each in evaluated]
+        console.print(benchmark.score_table(document["scores"], ids))
+    else:
+        evaluated = [compare_and_show(arguments, console)]
+        document = document_of(evaluated, notes) if arguments.files else {}
+    for note in notes:
+        console.print(f"note: {note}", soft_wrap=True)
+    write_files(arguments, document, console)
+    return 0
+
+
+def check(arguments: Arguments) -> None:
+    """Whether the arguments go together and the files can be written.
+
+    Raises:
+        ValueError: they do not, or one cannot.
+        ImportError: a report is asked for and its package is missing.
+    """
     for name, value in (("seeds", arguments.seeds), ("episodes", arguments.episodes)):
         if value is not None and value < 1:
             raise ValueError(f"--{name} {value} is not possible; give at least 1")
-    if arguments.json is not None and (arguments.json.is_dir() or not arguments.json.parent.is_dir()):
-        raise ValueError(f"--json {arguments.json} cannot be written; name a file in a folder that exists")
-    env_id = plain_id(arguments.env)
+    ours = {"--env": arguments.env is not None, "--policies": arguments.policies, "--set": arguments.set}
+    ours["--preset"] = arguments.preset != "default"
+    theirs = {"--runs": arguments.runs is not None, "--baselines-only": arguments.baselines_only}
+    for name, given in (ours if arguments.all else theirs).items():
+        if given:
+            mend = "--all takes every environment as it is" if arguments.all else f"{name} belongs to --all"
+            raise ValueError(f"{name} does not go with {'--all' if arguments.all else '--env'}: {mend}; leave it out")
+    if arguments.baselines_only and arguments.runs is not None:
+        raise ValueError(f"--runs {arguments.runs} does not go with --baselines-only; leave out one of them")
+    if not arguments.all and arguments.env is None:
+        raise ValueError("--env is missing; name an environment, or give --all for all of them")
+    check_files(arguments.files)
+
+
+def check_files(files: dict[str, Path]) -> None:
+    """Whether the files can be written, before any work.
+
+    Raises:
+        ValueError: one cannot, or two are the same.
+        ImportError: the report's package is missing.
+    """
+    places = [file.resolve() for file in files.values()]
+    for name, file in files.items():
+        if file.is_dir() or not file.parent.is_dir():
+            raise ValueError(f"{name} {file} cannot be written; name a file in a folder that exists")
+        if places.count(file.resolve()) > 1:
+            raise ValueError(f"{name} {file} is named twice; give every output a file of its own")
+        try:
+            with tempfile.TemporaryFile(dir=file.parent):
+                pass
+        except OSError as error:
+            raise ValueError(f"{name} {file} cannot be written ({error.strerror}); name another folder") from error
+    if "--report" in files:
+        importlib.import_module("plotly")
+
+
+def compare_and_show(arguments: Arguments, console: Console) -> Evaluated:
+    """Score the policies named on one environment and print their table.
+
+    Raises:
+        ValueError: an environment, a policy or a run that cannot be.
+    """
+    options = parse_options(arguments.set)
+    env_id = plain_id(arguments.env or "")
     entries = find_entries(arguments.policies, env_id, arguments.preset, options)
     system = system_of(env_id, arguments.preset, options)
     episodes = arguments.episodes or system.evaluation_episodes
+    setting = Setting(env_id, arguments.preset, options, arguments.seeds, episodes)
     for entry in entries:
         if entry.run is not None and not entry.trained_here(arguments.preset, options):
             console.print(f"note: {entry.label} was trained on {entry.training}", soft_wrap=True)
         if entry.scheme is not None:
             console.print(f"note: {entry.label} is {described(entry.scheme)}", soft_wrap=True)
-    with console.status("evaluating") as status:
-        results = compare(
-            entries, env_id, arguments.preset, options, seeds=arguments.seeds, episodes=episodes,
-            on_done=lambda name: status.update(Text(f"evaluated {name}")),
-        )  # fmt: skip
-    title = f"{env_id}, preset {arguments.preset}: {arguments.seeds} seeds x {episodes} episodes"
-    console.print(rich_table(results, headline_of(system), title, console.width, system.settling))
+    evaluated = with_status("", entries, setting)
+    latencies = {label: each.mean for label, each in evaluated.latencies.items()}
+    columns = headline_of(system)
+    console.print(rich_table(evaluated.results, columns, setting.title, console.width, system.settling, latencies))
     if system.caveat:
         console.print(f"note: {system.caveat}", soft_wrap=True)
-    if arguments.json is not None:
-        setting = asdict(arguments) | {
-            "set": options, "json": str(arguments.json), "episodes": episodes, "settling": system.settling,
-        }  # fmt: skip
-        schemes = {each.label: as_document(each.scheme) for each in entries if each.scheme is not None}
-        told = {"setting": setting, "caveat": system.caveat, "schemes": schemes}
-        document = {**told, **as_json(results), "provenance": provenance()}
+    return evaluated
+
+
+def run_benchmark(arguments: Arguments, console: Console, notes: list[str]) -> list[Evaluated]:
+    """Score all baselines and the agents found on all environments, and print a table for each.
+
+    Raises:
+        ValueError: no run that can be used.
+    """
+    ids = known_ids()
+    learned = {} if arguments.baselines_only else benchmark.find_learned(arguments.runs or RUNS, ids, notes)
+    found = []
+    for env_id in ids:
+        episodes = arguments.episodes or system_of(env_id, benchmark.PRESET, {}).evaluation_episodes
+        setting = Setting(env_id, benchmark.PRESET, {}, arguments.seeds, episodes)
+        entries = benchmark.contestants(env_id, learned.get(env_id, ()))
+        evaluated = with_status(f"{env_id}: ", entries, setting)
+        console.print(benchmark.ranking_table(evaluated))
+        if setting.system.caveat:
+            console.print(f"note: {setting.system.caveat}", soft_wrap=True)
+        found.append(evaluated)
+    return found
+
+
+def with_status(prefix: str, entries: Sequence[Entry], setting: Setting) -> Evaluated:
+    """The evaluation, with a line on standard error meanwhile that says which policy was scored last."""
+    with Console(stderr=True, markup=False, emoji=False).status(f"{prefix}evaluating") as status:
+        return evaluate(entries, setting, lambda label: status.update(Text(f"{prefix}evaluated {label}")))
+
+
+def write_files(arguments: Arguments, document: dict[str, Any], console: Console) -> None:
+    """Write every file that was asked for, also after one that fails.
+
+    Raises:
+        ValueError: the first that cannot be written.
+    """
+    errors: list[ValueError] = []
+    for name, file in arguments.files.items():
         try:
-            write_atomically(arguments.json, json.dumps(document, indent=2, allow_nan=False).encode())
-        except OSError as error:
-            raise ValueError(f"--json {arguments.json} cannot be written ({error.strerror})") from error
-        console.print(f"written: {arguments.json}", soft_wrap=True)
-    return 0
+            if name == "--report":
+                write_report(document, file)
+            else:
+                content = {"--json": outputs.as_json, "--csv": outputs.as_csv, "--markdown": outputs.as_markdown}[name]
+                outputs.write(file, content(document), name)
+            console.print(f"written: {file}", soft_wrap=True)
+        except ValueError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+
+
+def write_report(document: dict[str, Any], file: Path) -> None:
+    """Write the report; plotly is needed for nothing else.
+
+    Raises:
+        ValueError: it cannot be written.
+    """
+    from agents import report
+
+    try:
+        report.write_report(document, file)
+    except OSError as error:
+        raise ValueError(f"--report {file} cannot be written ({error.strerror})") from error
 
 
 def described(scheme: Scheme) -> str:
     """A scheme's baseline, options and meaning, in words."""
     options = " ".join(f"{key}={json.dumps(value)}" for key, value in scheme.options.items())
     return f"{scheme.policy} with {options}: {scheme.meaning}"
-
-
-def as_document(scheme: Scheme) -> dict[str, Any]:
-    """A scheme as JSON takes it."""
-    return {"policy": scheme.policy, "options": dict(scheme.options), "meaning": scheme.meaning}
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Episodes to statistics: the same seeds for every policy, means with confidence intervals, paired differences."""
+"""Episodes to scores: the same seeds for every policy; and Student-t intervals over independent values."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +29,34 @@ NOT_OPTIONS = {
 """Arguments of `gym.make_vec` and of the shells that no option of an environment may reach."""
 
 PolicyFactory = Callable[[EdgeVectorEnv], Policy]
-Table = dict[str, NDArray[np.float64]]
+Table = Mapping[str, NDArray[np.float64]]
 """Metric name -> one value per evaluation seed, the mean over its episodes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scores(Table):
+    """What a policy scored: as a mapping one mean per evaluation seed, and behind it every episode.
+
+    Args:
+        episodes: metric name -> values of shape (training runs, evaluation seeds, episodes of a seed).
+    """
+
+    episodes: Table
+
+    def __getitem__(self, name: str) -> NDArray[np.float64]:
+        means: NDArray[np.float64] = self.episodes[name].mean(axis=2).mean(axis=0)
+        return means
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.episodes)
+
+    def __len__(self) -> int:
+        return len(self.episodes)
+
+    @classmethod
+    def of_runs(cls, runs: Sequence[Scores]) -> Scores:
+        """Scores of several training runs as those of one policy."""
+        return cls({name: np.concatenate([run.episodes[name] for run in runs]) for name in runs[0]})
 
 
 def known_ids() -> list[str]:
@@ -130,13 +156,13 @@ def play(env: EdgeVectorEnv, policy: Policy, seeds: list[int], *, deterministic:
 
 def score(
     factory: PolicyFactory, env_id: str, preset: str, options: Mapping[str, Any], *, seeds: int, episodes: int
-) -> Table:
+) -> Scores:
     """Evaluate one policy on `seeds` evaluation seeds of `episodes` episodes each; the same for every policy."""
     env = make_worlds(env_id, seeds * episodes, preset, options)
     world_seeds = [word for seed in range(seeds) for word in stream_seeds(EVALUATION_STREAM, seed, episodes)]
     rows = play(env, factory(env), world_seeds)
     env.close()
-    return {name: values.reshape(seeds, episodes).mean(axis=1) for name, values in rows.items()}
+    return Scores({name: values.reshape(1, seeds, episodes) for name, values in rows.items()})
 
 
 @dataclass(frozen=True, slots=True)

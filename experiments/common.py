@@ -33,7 +33,7 @@ def by_training_seed(
     models: Sequence[str] = (LAST, BEST),
 ) -> dict[str, list[Table]]:  # fmt: skip
     """Evaluations of the last and of the best validated network of every run, by model file."""
-    found = {}
+    found: dict[str, list[Table]] = {}
     for model in models:
         entries = [Entry(f"{number}", run, model) for number, run in enumerate(runs)]
         scores = compare(entries, runs[0].config.env_id, preset, options, seeds=seeds, episodes=episodes)

@@ -9,18 +9,24 @@ import pytest
 from rich.console import Console
 
 from agents import compare as comparing
+from agents.score import Scores
 from edge_envs.core.system import System
 from tests.agents.toy import ToySystem
 
 COLUMNS = ("cost", "shortfall", "spread", "reward", "finished_over_arrived")
 
 
-def scores(weak: bool = False, **more: Any) -> dict[str, Any]:
-    """Two policies with two seeds each; numbers of all columns are seven characters wide or less."""
-    table = {label: {name: np.array([cost, cost]) for name in COLUMNS} for label, cost in (("good", 1.0), ("bad", 2.0))}
+def scores(weak: bool = False) -> dict[str, Scores]:
+    """Two policies with two episodes each; numbers of all columns are seven characters wide or less."""
+    table = {label: {name: [cost, cost] for name in COLUMNS} for label, cost in (("good", 1.0), ("bad", 2.0))}
     for label in table:
-        table[label]["finished_over_arrived"] = np.full(2, 0.5 if weak and label == "bad" else 1.0)
-    return {label: {**columns, **more} for label, columns in table.items()}
+        table[label]["finished_over_arrived"] = [0.5 if weak and label == "bad" else 1.0] * 2
+    return {label: episodes(columns) for label, columns in table.items()}
+
+
+def episodes(table: dict[str, list[float]]) -> Scores:
+    """One seed's episodes by metric."""
+    return Scores({name: np.reshape(values, (1, 1, -1)) for name, values in table.items()})
 
 
 def printed(capsys: pytest.CaptureFixture[str], width: int, results: Any, columns: Any = COLUMNS, **more: Any) -> str:
@@ -35,19 +41,21 @@ def shown(out: str) -> list[str]:
 
 def test_the_table_marks_the_first_policy_and_unfinished_work(capsys):
     scores = {
-        "good": {"power_mw": np.array([100.0, 102.0]), "reward": np.array([-4.0, -4.2])},
-        "bad": {"power_mw": np.array([200.0, 204.0]), "reward": np.array([-9.0, -9.0])},
-    }
-    for label, ratio in (("good", 1.0), ("bad", 0.5)):
-        scores[label]["finished_over_arrived"] = np.full(2, ratio)
+        label: episodes({"power_mw": power, "reward": reward, "finished_over_arrived": [ratio, ratio]})
+        for label, power, reward, ratio in (
+            ("good", [100.0, 102.0], [-4.0, -4.2], 1.0), ("bad", [200.0, 204.0], [-9.0, -9.0], 0.5),
+        )
+    }  # fmt: skip
     table = comparing.rich_table(scores, ("power_mw", "reward", "finished_over_arrived"), "title")
     Console(width=150, markup=False).print(table)
     out = capsys.readouterr().out
     good, bad = (line for line in out.split("\n") if line.strip().startswith(("good", "bad")))
-    assert good.split()[:3] == ["good", "101", "±"]
+    # Half of the resamples have both episodes; the others have one of them twice, which are the ends.
+    assert good.split()[:4] == ["good", "101.0", "±", "1.0"]
     assert "%" not in good
     # 100 and 102 mW more than 101 mW on average.
-    assert "+100.0 ± 12.6 %" in bad
+    assert "+100.0 ± 1.0 %" in bad
+    assert "bootstrap" in " ".join(out.split())
     assert bad.split()[-3:] == ["±", "0", "*"]
     assert [row.style for row in table.rows] == [None, "dim"]
 
@@ -75,7 +83,7 @@ def test_a_narrow_console_keeps_what_matters_most(capsys):
 @pytest.mark.parametrize("width", [60, 200])
 def test_unfinished_work_is_marked_on_any_console(capsys, width):
     out = printed(capsys, width, scores(weak=True))
-    good, bad = (line for line in out.split("\n") if line.strip().startswith(("good", "bad")))
+    good, bad = (line for line in out.split("mean ±")[0].split("\n") if line.strip().startswith(("good", "bad")))
     assert ("finished/arrived" in shown(out)) == (width == 200)
     assert bad.count("*") == 1
     assert "2 ± 0 *" in bad if width == 60 else bad.rstrip().endswith("*")
@@ -94,7 +102,7 @@ def test_the_caption_says_what_was_left_out(capsys, settling, said):
 
 def test_a_difference_to_nothing_has_no_percentage(capsys):
     results = scores()
-    results["good"]["cost"] = np.zeros(2)
+    results["good"] = Scores({**results["good"].episodes, "cost": np.zeros((1, 1, 2))})
     out = printed(capsys, 200, results)
     assert "+2.0 ± 0.0 " in out
     assert "+2.0 ± 0.0 %" not in out
@@ -106,3 +114,20 @@ def test_the_headline_is_the_systems_own(toy_id):
     lyappo: System[Any] = comparing.system_of("LyaPPO-v0", "default", {})
     assert comparing.headline_of(lyappo) == (*lyappo.headline, "reward", "finished_over_arrived")
     assert isinstance(comparing.system_of(toy_id, "default", {"box": True}), ToySystem)
+
+
+def test_a_column_for_the_time_of_a_decision_where_it_fits(capsys):
+    latency = {"good": 0.01234, "bad": 5.0}
+    out = printed(capsys, 200, scores(), latency_ms=latency)
+    assert shown(out)[-1] == "ms/decision"
+    good, bad = (line.split() for line in out.split("\n") if line.strip().startswith(("good", "bad")))
+    assert (good[-1], bad[-1]) == ("0.0123", "5")
+    assert "ms/decision" not in printed(capsys, 200, scores())
+    assert "ms/decision" not in printed(capsys, 60, scores(), latency_ms=latency)
+
+
+def test_one_episode_has_no_interval(capsys):
+    single = {label: episodes({name: [value] for name in COLUMNS}) for label, value in (("good", 1.0), ("bad", 2.0))}
+    out = printed(capsys, 200, single)
+    assert "±" not in out.split("mean ±")[0]
+    assert "+100.0 %" in out

@@ -140,15 +140,16 @@ def test_evaluate_says_what_a_scheme_is(tmp_path, monkeypatch, capsys, toy_id, d
     assert "note: shifted is wanted with offset=10.0: all metrics are larger\n" in out
     assert "note: longer is wanted with end_probability=0.0 offset=-1.0: nothing ends an episode\n" in out
     document = json.loads(Path("out.json").read_text())
-    assert list(document["policies"]) == ["wanted", "longer", "shifted"]
-    assert document["policies"]["shifted"]["hits"]["difference"] == SHIFT
-    assert document["schemes"] == {
-        name: {"policy": each.policy, "options": dict(each.options), "meaning": each.meaning}
-        for name, each in SCHEMES.items()
-    }
+    policies = {policy["label"]: policy for policy in document["environments"][0]["policies"]}
+    assert list(policies) == ["wanted", "longer", "shifted"]
+    assert policies["shifted"]["metrics"]["hits"]["difference"] == SHIFT
+    for name, each in SCHEMES.items():
+        assert policies[name]["kind"] == "scheme"
+        told = {"policy": each.policy, "options": dict(each.options), "meaning": each.meaning}
+        assert policies[name]["scheme"] == told
     assert call(monkeypatch, evaluate, *arguments[:3], "wanted", *arguments[-4:], "--json", "out.json") == 0
     assert "note" not in capsys.readouterr().out
-    assert json.loads(Path("out.json").read_text())["schemes"] == {}
+    assert json.loads(Path("out.json").read_text())["environments"][0]["policies"][0]["scheme"] is None
 
 
 def test_a_conflict_takes_one_line(monkeypatch, capsys, toy_id, define):

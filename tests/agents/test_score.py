@@ -16,6 +16,7 @@ from agents.score import (
     TRAINING_STREAM,
     VALIDATION_STREAM,
     Interval,
+    Scores,
     interval,
     known_ids,
     make_worlds,
@@ -260,3 +261,13 @@ def test_worlds_that_cannot_be(env_id, preset, options, message):
         make_worlds(env_id, 2, preset, options)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_scores_are_means_by_seed_with_the_episodes_behind_them():
+    episodes = np.arange(12.0).reshape(1, 3, 4)
+    other = Scores({"x": 10.0 * episodes})
+    both = Scores.of_runs([Scores({"x": episodes}), other])
+    np.testing.assert_array_equal(other["x"], [15.0, 55.0, 95.0])
+    assert both.episodes["x"].shape == (2, 3, 4)
+    np.testing.assert_array_equal(both["x"], 5.5 * np.array([1.5, 5.5, 9.5]))
+    assert (list(both), len(both), "y" in both) == (["x"], 1, False)

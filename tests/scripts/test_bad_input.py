@@ -10,6 +10,7 @@ import pytest
 import evaluate
 import train
 from agents import compare as comparing
+from agents import outputs
 from agents.runs import BEST, CONFIG, Run
 from tests.scripts.running import ENV, EVALUATE, QUICK, SMALL, call, execute, make_run, table_rows
 
@@ -84,7 +85,7 @@ BAD_EVALUATION = {
     "policy after others": ((*EVALUATE, "random", "loca"), "policy='loca'", "did you mean 'local'?"),
     "baseline of cuts": ((*EVALUATE, "fixed", "--set", "decision=joint"), "policy='fixed'", "known: random"),
     "baseline of dynamics": ((*EVALUATE, "regime-table"), "policy='regime-table'", "known: "),
-    "empty policy": ((*EVALUATE, ""), "policy=''", "config.json"),
+    "empty policy": ((*EVALUATE, ""), "policy='' is empty", "give a baseline"),
     "no policy": (EVALUATE, "--policies names none", "give baselines or run folders"),
     "twice": ((*EVALUATE, "random", "fixed", "random"), "'random' twice", "give each once"),
     "missing run": ((*EVALUATE, "runs/nowhere"), "policy='runs/nowhere'", "nor a run folder"),
@@ -213,7 +214,7 @@ def test_a_json_that_cannot_be_written_after_all(tmp_path, monkeypatch, capsys):
     def full(*args: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(evaluate, "write_atomically", full)
+    monkeypatch.setattr(outputs, "write_atomically", full)
     with pytest.raises(SystemExit) as caught:
         call(monkeypatch, evaluate, *EVALUATE, "fixed", "--set", *SMALL, "--json", "out.json")
     out, err = capsys.readouterr()

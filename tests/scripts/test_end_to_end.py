@@ -14,7 +14,6 @@ import evaluate
 import train
 from agents import compare as comparing
 from agents.runs import BEST, CONFIG, EVALUATION, LAST, Run
-from agents.score import interval
 from agents.settings import Settings, settings_for
 from edge_envs.lyappo.config import LyaPPOConfig
 from tests.agents.toy import ToySystem
@@ -60,23 +59,20 @@ def test_train_then_evaluate(tmp_path):
     assert "2 seeds x 2 episodes" in done.stdout
     assert done.stdout.strip().split("\n")[-1] == "written: out.json"
     result = json.loads((tmp_path / "out.json").read_text())
-    assert result["first"] == "fixed"
-    assert list(result["policies"]) == ["fixed", "random", folder.name]
-    assert result["setting"]["policies"] == ["fixed", "random", run]
-    assert result["setting"]["set"] == {"num_devices": 2, "num_services": 1, "max_episode_steps": 10}
+    (section,) = result["environments"]
+    assert [policy["label"] for policy in section["policies"]] == ["fixed", "random", folder.name]
+    assert section["policies"][2]["runs"] == [run]
+    assert section["options"] == {"num_devices": 2, "num_services": 1, "max_episode_steps": 10}
+    assert (section["seeds"], section["episodes"]) == (2, 2)
+    assert section["curves"][0]["steps"][-1] == 512
     assert {"versions", "git", "command"} <= result["provenance"].keys()
     scores = comparing.compare(
         [comparing.Entry("fixed"), comparing.Entry("mine", Run.open(folder))], ID, "default",
         document["run"]["options"], seeds=2, episodes=2,
     )  # fmt: skip
-    for label, name in (("fixed", "fixed"), ("mine", folder.name)):
-        for metric, values in scores[label].items():
-            entry = result["policies"][name][metric]
-            assert entry["by_seed"] == values.tolist()
-            assert entry["mean"] == interval(values).mean
-            assert entry["interval"] == [interval(values).low, interval(values).high]
-            gap = interval(values - scores["fixed"][metric])
-            assert (entry["difference"], entry["difference_interval"]) == (gap.mean, [gap.low, gap.high])
+    for label, policy in (("fixed", section["policies"][0]), ("mine", section["policies"][2])):
+        for metric, values in scores[label].episodes.items():
+            assert policy["metrics"][metric]["by_episode"] == values.reshape(1, -1).tolist()
 
 
 @pytest.mark.parametrize(
@@ -207,8 +203,8 @@ def test_episodes_and_warm_up_are_the_environments(tmp_path, monkeypatch, capsys
             out = capsys.readouterr().out
             assert f"2 seeds x {expected} episodes" in out
             assert said in " ".join(out.split())
-            setting = json.loads(Path("out.json").read_text())["setting"]
-            assert (setting["episodes"], setting["settling"]) == (expected, settling)
+            (section,) = json.loads(Path("out.json").read_text())["environments"]
+            assert (section["episodes"], section["settling"]) == (expected, settling)
 
 
 @pytest.mark.parametrize(
@@ -279,6 +275,11 @@ def test_no_table_without_evaluation_seeds(tmp_path, monkeypatch, capsys):
     assert {file.name: file.read_bytes() for file in Path("run").iterdir()} == before
 
 
+def labels_in(file: Path) -> list[str]:
+    """Labels in an evaluation's document."""
+    return [policy["label"] for policy in json.loads(file.read_text())["environments"][0]["policies"]]
+
+
 def test_names_that_rich_would_take_for_markup(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names = ["[red]", "x]", ":smile:"]
@@ -293,7 +294,7 @@ def test_names_that_rich_would_take_for_markup(tmp_path, monkeypatch, capsys):
     assert status == 0
     assert table_rows(out) == names
     assert out.endswith("written: a[/b].json\n")
-    assert list(json.loads(Path("a[/b].json").read_text())["policies"]) == names
+    assert labels_in(Path("a[/b].json")) == names
     arguments = ("--env", ID, "--steps", "64", "--num-envs", "16", "--seeds", "0", "--set", *SMALL)
     assert call(monkeypatch, train, *arguments, "--run", "a[/c]") == 0
     assert "run folder: a[/c]\n" in capsys.readouterr().out
@@ -310,7 +311,7 @@ def test_run_folders_of_the_same_name_are_told_apart(tmp_path, monkeypatch, caps
     )  # fmt: skip
     labels = ["fixed", "a/run", "b/run", "./fixed", "other"]
     assert table_rows(capsys.readouterr().out) == labels
-    assert list(json.loads(Path("out.json").read_text())["policies"]) == labels
+    assert labels_in(Path("out.json")) == labels
 
 
 def test_a_run_keeps_its_decision(tmp_path, monkeypatch, capsys):

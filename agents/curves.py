@@ -1,0 +1,59 @@
+"""Training curves from run folders, whose files may be anything."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+from agents.runs import EVALUATION, Run
+
+LARGEST_BYTES = 1 << 20
+"""A larger table of validations is not read."""
+
+
+def curve_of(run: Run) -> dict[str, Any]:
+    """A run's validations: `steps` of a world, and a list for each of `metrics`.
+
+    Raises:
+        ValueError: a table that is missing, too large, or damaged; the message names the run's file.
+    """
+    file = run.path / EVALUATION
+    try:
+        if file.stat().st_size > LARGEST_BYTES:
+            raise ValueError(f"it is larger than {LARGEST_BYTES} bytes")
+        names, *rows = csv.reader(io.StringIO(file.read_text("utf-8"), newline=""), strict=True)
+        columns = _columns(names, rows)
+    except OSError as error:
+        raise ValueError(f"no curve of {file} ({error.strerror})") from error
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"no curve of {file} ({error})") from error
+    steps = columns.pop("step")
+    return {"run": str(Path(run.path)), "steps": [int(step) for step in steps], "metrics": columns}
+
+
+def _columns(names: list[str], rows: list[list[str]]) -> dict[str, list[float]]:
+    """The table's columns by name.
+
+    Raises:
+        ValueError: names twice or without `step`, rows of other lengths, values that are no finite numbers, or steps
+            that go back.
+    """
+    if "step" not in names or len(set(names)) < len(names):
+        raise ValueError("its columns are not those of validations")
+    columns: dict[str, list[float]] = {name: [] for name in names}
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(names):
+            raise ValueError(f"row {number} has {len(row)} values for {len(names)} columns")
+        for name, text in zip(names, row, strict=True):
+            value = float(text)
+            if not math.isfinite(value):
+                raise ValueError(f"{name} is {text} in row {number}")
+            columns[name].append(value)
+    steps = columns["step"]
+    if not steps or any(after < before for before, after in itertools.pairwise(steps)):
+        raise ValueError("its steps go back, or there are none")
+    return columns
