@@ -13,7 +13,7 @@ from agents.compare import LATENCY, spread, system_of
 from agents.entries import Entry, baseline_names
 from agents.evaluation import RANKED, Evaluated
 from agents.outputs import ABSENT, SCALE, number
-from agents.runs import BEST, CHECKPOINTS, CONFIG, EVALUATION, LAST, Run, RunError
+from agents.runs import BEST, CONFIG, EVALUATION, Run, RunError
 from agents.score import make_worlds
 
 PRESET = "default"
@@ -72,9 +72,8 @@ def usable(path: Path, env_ids: Sequence[str]) -> Run | None:
     config = run.config
     if config.env_id not in env_ids:
         raise RunError(f"it was trained on {config.env_id!r}, which does not exist here")
-    # Runs of earlier versions have no mark at their end, and no checkpoints.
-    if not (run.finished or ((path / LAST).is_file() and not (path / CHECKPOINTS).exists())):
-        raise RunError("its training is not finished")
+    if not run.finished:
+        raise RunError(f"its training is not finished; go on with train.py --resume {path}")
     try:
         trained, default = (
             make_worlds(config.env_id, 1, preset, options)

@@ -15,7 +15,7 @@ from agents.benchmark import contestants, find_learned, ranking_table, score_tab
 from agents.entries import Entry
 from agents.evaluation import Evaluated, Setting
 from agents.one_world import Latency
-from agents.runs import BEST, CHECKPOINTS, CONFIG, LAST
+from agents.runs import BEST, CONFIG, FINISHED
 from agents.score import Scores
 from agents.settings import Settings
 from tests.agents.crowd import CROWD
@@ -66,10 +66,9 @@ def test_what_cannot_be_used_is_told():
     runs = {
         name: toy_run(Path("runs") / name, seed=seed) for seed, name in enumerate(["bare", "broken", "going", "torn"])
     }
-    (runs["bare"].path / LAST).unlink()
     (runs["bare"].path / BEST).unlink()
     (runs["broken"].path / CONFIG).write_text('{"run": ')
-    (runs["going"].path / CHECKPOINTS).mkdir()
+    (runs["going"].path / FINISHED).unlink()
     (runs["torn"].path / BEST).write_bytes(b"short")
     toy_run(Path("runs/lost")).path.joinpath(CONFIG).unlink()
     toy_run(Path("runs/shifted"), options={"offset": 2.0})
@@ -85,20 +84,12 @@ def test_what_cannot_be_used_is_told():
     assert len(notes) == len(told) == 9
     assert not any("\n" in note for note in notes)
     for name, reason in {
-        "bare": "its training is not finished", "broken": "is damaged", "going": "its training is not finished",
+        "bare": "the run saved no model yet", "broken": "is damaged", "going": "its training is not finished; go on",
         "torn": f"{BEST} is damaged", "lost": f"it has no {CONFIG}", "shifted": "offset=2.0, which is not the default",
         "long": "max_episode_steps=50, which is not the default", "twin-1": "configuration and the seed of runs/twin-2",
         "wing": "it was trained on 'Gone-v0', which does not exist here",
     }.items():  # fmt: skip
         assert reason in told[name]
-
-
-def test_a_finished_run_says_so():
-    run = toy_run(Path("runs/a"))
-    (run.path / CHECKPOINTS).mkdir()
-    (run.path / LAST).unlink()
-    run.finish({})
-    assert found() == {TOY: [("ppo-shared", ["a"])]}
 
 
 @pytest.mark.parametrize("folder", [None, "empty", "useless", "file"])

@@ -23,4 +23,5 @@ def toy_run(path: Path, env_id: str = TOY, **more: Any) -> Run:
     for name in (BEST, LAST):
         run.save_network(network, name)
     (path / EVALUATION).write_text(CURVE)
+    run.finish({})
     return run

@@ -235,7 +235,7 @@ def test_the_decision_may_come_from_a_preset(monkeypatch):
 def test_an_untrained_network_in_the_table_is_told(tmp_path, monkeypatch, capsys, toy_id, learned):
     monkeypatch.chdir(tmp_path)
     training = train.train
-    monkeypatch.setattr(train, "train", lambda run: replace(training(run, quiet=True), learned=learned))
+    monkeypatch.setattr(train, "train", lambda run, **more: replace(training(run, **more), learned=learned))
     for seeds in (0, 1):
         assert train_the_toy(monkeypatch, toy_id, "--seeds", str(seeds), "--episodes", "1") == 0
         assert ("note: no validation beat that of the untrained" in capsys.readouterr().out) == (seeds and not learned)
