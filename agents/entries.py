@@ -207,6 +207,10 @@ def open_run(path: Path, env_id: str) -> Run:
     run = Run.open(path)
     if run.config.env_id != env_id:
         raise RunError(f"policy={str(path)!r} was trained on {run.config.env_id}, not on {env_id}")
+    try:
+        make_worlds(env_id, 1, run.config.preset, run.config.options)
+    except ValueError as error:
+        raise RunError(f"{path / CONFIG} is not valid: {error}; use another run") from error
     return run
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from agents.archives import shown
 from agents.policies import LearnedPolicy, build_network
 from agents.settings import AgentName, PolicyName, Settings
 from edge_envs.core.files import write_atomically
@@ -138,7 +140,7 @@ class Run:
             raise
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            where = ".".join(map(str, ("run", *first["loc"])))
+            where = shown(".".join(map(str, ("run", *first["loc"]))))[1:-1]
             raise RunError(f"{file} is not valid: {where}: {first['msg']}; use another run") from error
         except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
             raise RunError(f"{file} is damaged ({type(error).__name__}: {error}); use another run") from error
@@ -225,14 +227,20 @@ class Run:
         if file.stat().st_size > LARGEST_MODEL_BYTES:
             raise RunError(f"{file} is larger than {LARGEST_MODEL_BYTES} bytes and was not read")
         try:
+            tensors = load(file.read_bytes())
+        except (SafetensorError, OSError) as error:
+            raise RunError(f"{file} is damaged ({shown(str(error))[1:-1]}); use another model of the run") from error
+        # Before a network is built: one of sixteen wide layers takes minutes and gigabytes.
+        least = sum(wide * following for wide, following in pairwise(config.settings.hidden))
+        if least > sum(value.numel() for value in tensors.values()):
+            raise RunError(
+                f"{file} does not fit {config.env_id} with this configuration: it is too small for its layers"
+            )
+        try:
             network = build_network(config.agent, config.policy, config.settings, system)
         except ValueError as error:
             raise RunError(f"{file} does not fit {config.env_id} with this configuration: {error}") from error
         expected = network.state_dict()
-        try:
-            tensors = load(file.read_bytes())
-        except (SafetensorError, OSError) as error:
-            raise RunError(f"{file} is damaged ({error}); use another model of the run") from error
         shapes = {key: (tuple(value.shape), value.dtype) for key, value in tensors.items()}
         if shapes != {key: (tuple(value.shape), value.dtype) for key, value in expected.items()}:
             raise RunError(

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=10**12)]
+Rows = Annotated[int, Field(ge=1, le=10**8)]
 AgentName = Literal["ppo", "member-ppo", "dagger", "ddpg", "td3"]
 PolicyName = Literal["shared", "central", "pooled"]
 Credit = Literal["group", "team", "own"]
@@ -38,7 +39,7 @@ class Settings(BaseModel):
     """Let learning rate and entropy bonus fall linearly to zero."""
     gamma: Annotated[float, Field(ge=0, le=1)] = 0.9
     """Discount factor."""
-    batch_size: Count = 4096
+    batch_size: Rows = 4096
     """Rows in a minibatch."""
     hidden: Annotated[tuple[Width, ...], Field(max_length=16)] = (128, 128)
     """Widths of the hidden layers, of policy and value network alike."""
@@ -46,7 +47,7 @@ class Settings(BaseModel):
     """Factor on the rewards the agent sees."""
     training_options: dict[str, Any] = {}
     """Environment parameters that hold in training only."""
-    n_steps: Count = 16
+    n_steps: Rows = 16
     """PPO: steps per world and update."""
     n_epochs: Count = 4
     """PPO: passes over the data of an update."""
@@ -59,9 +60,9 @@ class Settings(BaseModel):
     """PPO: clipping of the probability ratio."""
     log_std_init: float = 0.0
     """PPO with continuous actions: log of the initial standard deviation."""
-    buffer_size: Count = 200_000
+    buffer_size: Rows = 200_000
     """DDPG, TD3: transitions kept."""
-    learning_starts: Annotated[int, Field(ge=0)] | None = None
+    learning_starts: Annotated[int, Field(ge=0, le=10**12)] | None = None
     """DDPG, TD3: transitions with random actions before the first update (None: as many as a minibatch has)."""
     tau: Annotated[float, Field(gt=0, le=1)] = 0.005
     """DDPG, TD3: speed at which the target networks follow."""
@@ -71,15 +72,15 @@ class Settings(BaseModel):
     """DDPG, TD3: gradient steps per step of all worlds."""
     credit: Credit = "group"
     """Member-PPO: whose advantages a member's action is rewarded with."""
-    imitation_rounds: Annotated[int, Field(ge=0)] = 0
+    imitation_rounds: Annotated[int, Field(ge=0, le=10**6)] = 0
     """Imitation: rounds of showing and learning, before PPO where the agent goes on with that; 0 for no imitation."""
     imitation_worlds: Annotated[int, Field(ge=1, le=65_536)] = 32
     """Imitation: worlds that run side by side."""
-    imitation_frames: Count = 60
+    imitation_frames: Rows = 60
     """Imitation: steps per world and round."""
     imitation_steps: Count = 500
     """Imitation: gradient steps per round."""
-    imitation_batch: Count = 256
+    imitation_batch: Rows = 256
     """Imitation: steps of a world in a minibatch."""
     imitation_rate: Positive = 2e-3
     """Imitation: learning rate at the start of a round; falls linearly to zero within it."""

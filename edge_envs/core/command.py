@@ -6,6 +6,9 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+LONGEST = 1000
+"""Characters of an error that are shown: files quote themselves in them."""
+
 
 def guarded(job: Callable[[], int], cannot_write: str = "{error}", extra: str | None = None) -> int:
     """Exit status of a command's job; bad input and files that cannot be written end in one line, Ctrl-C in 130.
@@ -24,6 +27,8 @@ def guarded(job: Callable[[], int], cannot_write: str = "{error}", extra: str | 
         fail(error)
     except OSError as error:
         fail(cannot_write.format(error=error))
+    except MemoryError as error:
+        fail(f"not enough memory ({error}); ask for less: fewer worlds, members, stored transitions or episodes")
     except KeyboardInterrupt:
         print("interrupted")
         return 130
@@ -31,5 +36,6 @@ def guarded(job: Callable[[], int], cannot_write: str = "{error}", extra: str | 
 
 def fail(error: object) -> NoReturn:
     """One line on standard error and exit status 2."""
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    text = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in " ".join(str(error).split()))
+    print(f"error: {text if len(text) <= LONGEST else text[: LONGEST - 3] + '...'}", file=sys.stderr)
     raise SystemExit(2)
