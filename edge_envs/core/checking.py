@@ -171,13 +171,16 @@ def selected(state: Any, at: NDArray[np.int64] | slice, scratch: Sequence[str] =
 
 
 def observed(system: System[Any], observation: NDArray[Any]) -> Iterator[Invariant]:
-    """Observations (R, n) are finite and inside their space, and every member has a choice."""
+    """Observations (R, n) are finite and inside their space, and every member has a choice and a group."""
     space = system.observation_space
     assert isinstance(space, spaces.Box)
     yield from within("observation_space", observation, space.low, space.high)
     mask = system.action_mask(observation)
     if mask is not None:
         yield Invariant("open_choice", mask.any(axis=-1), "==", True)
+        yield Invariant("mask_entries", observation[:, system.mask_view], "==", mask, 1.0)
+    if system.group_view is not None:
+        yield Invariant("one_group", observation[:, system.group_view].sum(axis=-1), "==", 1.0)
 
 
 def reported(system: System[Any], step: Step) -> Iterator[Invariant]:
