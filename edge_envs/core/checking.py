@@ -60,7 +60,8 @@ class Invariant(NamedTuple):
 
 def finite(name: str, value: NDArray[Any]) -> Iterator[Invariant]:
     """Numbers all of which are finite."""
-    total = value.sum()
+    with np.errstate(over="ignore"):
+        total = value.sum()
     # A sum is finite only if all terms are, and takes less time than a look at each.
     yield Invariant(name, np.abs(total if np.isfinite(total) else value), "<=", LARGEST)
 
@@ -106,8 +107,8 @@ class Checked:
         system, at = self._system, self._selection(rows)
         system.reset(state, rows, rngs)
         self._steps[rows] = 0
-        self._verify(rows, observed(system, system.observe(state)[at]))
-        self._verify(rows, stored(system, selected(state, at, system.scratch), None))
+        self.verify(rows, observed(system, system.observe(state)[at]))
+        self.verify(rows, stored(system, selected(state, at, system.scratch), None))
 
     def step(self, state: Any, rows: NDArray[np.int64], actions: NDArray[Any], rngs: Sequence[Generator]) -> Outcome:
         """`System.step`.
@@ -127,20 +128,26 @@ class Checked:
             member={name: values[at] for name, values in outcome.member_metrics.items()},
             before=before,
         )
-        self._verify(rows, observed(system, outcome.observation[at]))
-        self._verify(rows, reported(system, step))
-        self._verify(rows, stored(system, selected(state, at, system.scratch), step))
+        self.verify(rows, observed(system, outcome.observation[at]))
+        self.verify(rows, reported(system, step))
+        self.verify(rows, stored(system, selected(state, at, system.scratch), step))
         return outcome
 
     def _selection(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | slice:
         """Rows as an index that copies nothing where they are all there are."""
         return slice(None) if len(rows) == len(self._steps) else rows
 
-    def _verify(self, rows: NDArray[np.int64], invariants: Iterable[Invariant]) -> None:
-        for invariant in invariants:
-            self.verified += 1
-            if not invariant.holds():
-                raise BrokenInvariant(self._complaint(rows, invariant))
+    def verify(self, rows: NDArray[np.int64], invariants: Iterable[Invariant]) -> None:
+        """Raise where one of the invariants does not hold.
+
+        Raises:
+            BrokenInvariant: the first that does not.
+        """
+        with np.errstate(all="ignore"):  # of what is broken, anything may be worked out on the way to the complaint
+            for invariant in invariants:
+                self.verified += 1
+                if not invariant.holds():
+                    raise BrokenInvariant(self._complaint(rows, invariant))
 
     def _complaint(self, rows: NDArray[np.int64], invariant: Invariant) -> str:
         deviation = invariant.deviation()

@@ -110,7 +110,8 @@ class EdgeEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
         self.render_mode = render_mode
         self.action_space = self.system.action_space
         self.observation_space = self.system.observation_space
-        self._world = world_of(self.system, 1, check)
+        self.world = world_of(self.system, 1, check)
+        """What resets and steps the state: the system, or the system with its checks."""
         self.state = self.system.allocate(1)
         self._rows = np.zeros(1, dtype=np.int64)
         self._summary = EpisodeSummary(self.system, 1)
@@ -122,7 +123,7 @@ class EdgeEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
     ) -> tuple[NDArray[np.float32], Info]:
         """Start an episode; with `seed` from a fresh generator, else from the current one."""
         super().reset(seed=seed)
-        self._world.reset(self.state, self._rows, (self.np_random,))
+        self.world.reset(self.state, self._rows, (self.np_random,))
         self._summary.restart(self._rows)
         self._history.clear()
         self._started = True
@@ -143,7 +144,7 @@ class EdgeEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
         if not self._started:
             raise RuntimeError("step() before reset(): call reset() first")
         actions = self.system.check_actions(np.asarray(action)[None], 1)
-        outcome = self._world.step(self.state, self._rows, actions, (self.np_random,))
+        outcome = self.world.step(self.state, self._rows, actions, (self.np_random,))
         summary = self._summary.add(self._rows, outcome.metrics)
         names = self._summary.names
         info: Info = dict(zip(names, outcome.metrics[0].tolist(), strict=True))
@@ -215,7 +216,8 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         self.single_observation_space = self.system.observation_space
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self._world = world_of(self.system, num_envs, check)
+        self.world = world_of(self.system, num_envs, check)
+        """What resets and steps the state: the system, or the system with its checks."""
         self.state = self.system.allocate(num_envs)
         self.rngs: list[Generator] = [seeded_generator()[0] for _ in range(num_envs)]
         self._all = np.arange(num_envs)
@@ -270,7 +272,7 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         return np.flatnonzero(mask)
 
     def _start(self, rows: IntArray) -> None:
-        self._world.reset(self.state, rows, self.rngs)
+        self.world.reset(self.state, rows, self.rngs)
         self._summary.restart(rows)
         self._done[rows] = False
         self._started[rows] = True
@@ -297,7 +299,7 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
             info = self._with_masks({}, observation, self._all)
             return observation, np.zeros(self.num_envs), unmoved, unmoved.copy(), info
         rows = np.flatnonzero(~waiting) if waiting.any() else self._all
-        outcome = self._world.step(self.state, rows, actions, self.rngs)
+        outcome = self.world.step(self.state, rows, actions, self.rngs)
         info = self._info(rows, outcome)
         truncated = np.zeros(self.num_envs, dtype=np.bool_)
         if self.max_episode_steps is not None:

@@ -15,7 +15,7 @@ from edge_envs.dtirs.links import INDEPENDENT, RECIPROCAL
 from edge_envs.dtirs.model import State
 
 RESIDUAL_LIMIT = 1e-6
-"""Largest KKT residual of powers and pool; the relaxation's gap is at most `phase_gap`. Measured: 1e-10 and phase_gap."""
+"""Largest KKT residual of powers and pool; measured: 1e-10. The relaxation's gap may be as large as `phase_gap`."""
 REMEMBERED = ("front_flop", "back_flop", "speed_flop_s", "capacity_flop_s", "backlog_flop")
 
 

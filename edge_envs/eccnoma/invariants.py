@@ -15,8 +15,8 @@ from edge_envs.eccnoma.config import FDMA, MOST, TDMA, Parameters
 from edge_envs.eccnoma.model import State
 
 CERTIFICATE_LIMIT = 1e-2
-"""Largest slope of a band's cost in a log power, over the cost: the descent has a limit of steps, and 3 in 100 frames of
-random configurations end above 1e-6."""
+"""Largest slope of a band's cost in a log power, over the cost: the descent has a limit of steps, and up to 3 in 100
+frames of random configurations end above 1e-6."""
 REMEMBERED = ("queue", "arrived", "level", "gain_up", "gain_down")
 
 

@@ -89,7 +89,9 @@ def resources(
 
 def flows(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:
     """What was chosen is in force, counts go on from those before, and queues lose what they were served."""
-    if not p.joint:
+    if p.joint:
+        yield Invariant("power_requested", s.power_w, "<=", s.request_power_w)
+    else:
         yield Invariant("one_cut_per_service", s.cut, "==", step.actions + p.k_min)
     yield Invariant("period_arrivals", s.arrived - step.before["arrived"], "==", s.period_arrivals)
     for name in ("arrived", "finished", "dropped"):
@@ -109,12 +111,13 @@ def flows(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:
 def accounts(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:
     """Energies of (5) and (6), and the reward (34) from the period's means."""
     period_s = p.slots * p.slot_s
-    most_j = p.power_max_w * period_s
-    yield Invariant("energy_transmit", s.energy_transmit_j, "==", period_s * s.period_power_w, most_j)
+    spent_j = period_s * s.period_power_w
+    yield Invariant("energy_transmit", s.energy_transmit_j, "==", spent_j, p.power_max_w * period_s)
     # The cube is convex: the energy is at least that of the mean frequency.
     mean_hz = devices(p, s.period_allocation[:, LOCAL])
-    least_j, most_j = (period_s * p.energy_coefficient * hz**3 for hz in (mean_hz, p.frequency_local_max_hz))
-    yield Invariant("energy_local", s.energy_local_j, ">=", least_j, most_j)
+    cubic = period_s * p.energy_coefficient
+    most_j = cubic * p.frequency_local_max_hz**3
+    yield Invariant("energy_local", s.energy_local_j, ">=", cubic * mean_hz**3, most_j)
     yield Invariant("energy_local", s.energy_local_j, "<=", most_j)
     energy_j = s.energy_local_j + s.energy_transmit_j
     yield Invariant("energy_total", step.metrics["energy_j"], "==", energy_j.sum(axis=1))
