@@ -74,7 +74,7 @@ def queues_add_up(p: Parameters, s: State) -> Iterator[Invariant]:
     most = np.tile(p.stage_work_max, p.num_devices)
     yield Invariant("work_conserved", q.backlog, "==", whole - heads + q.head, most)
     yield from within("head", q.head, 0.0, heads)
-    yield Invariant("empty_queue", q.backlog[q.size == 0], "==", 0.0)
+    yield Invariant("empty_queue", np.where(q.size == 0, q.backlog, 0.0), "==", 0.0)
 
 
 def resources(
