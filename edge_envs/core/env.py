@@ -13,6 +13,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from edge_envs.core.checking import Checked
 from edge_envs.core.compiled import kernel
 from edge_envs.core.snapshot import (
     COUNT_MAX,
@@ -28,6 +29,17 @@ from edge_envs.core.system import BoolArray, FloatArray, IntArray, Outcome, Syst
 Info = dict[str, Any]
 MASK = "action_mask"
 """Entry of an info with the choices that are open in the observation returned with it."""
+
+
+def world_of(system: System[Any], batch: int, check: bool) -> System[Any] | Checked:
+    """What resets and steps a batch: the system, or the system with its invariants verified.
+
+    Raises:
+        ValueError: `check` is neither True nor False.
+    """
+    if not isinstance(check, bool):
+        raise ValueError(f"check={check!r} is neither True nor False")
+    return Checked(system, batch) if check else system
 
 
 class EpisodeSummary:
@@ -82,6 +94,7 @@ class EdgeEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
     Args:
         system: "package.module:Class" of the System, or the class.
         render_mode: None or "rgb_array".
+        check: whether to verify every invariant of the system after each reset and step.
         preset: named configuration of the system.
         options: overrides of single parameters.
 
@@ -96,6 +109,7 @@ class EdgeEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
         system: str | type[System[Any]],
         *,
         render_mode: str | None = None,
+        check: bool = False,
         preset: str = "default",
         **options: Any,
     ) -> None:
@@ -105,6 +119,8 @@ class EdgeEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
         self.render_mode = render_mode
         self.action_space = self.system.action_space
         self.observation_space = self.system.observation_space
+        self.world = world_of(self.system, 1, check)
+        """What resets and steps the state: the system, or the system with its checks."""
         self.state = self.system.allocate(1)
         self._rows = np.zeros(1, dtype=np.int64)
         self._summary = EpisodeSummary(self.system, 1)
@@ -116,7 +132,7 @@ class EdgeEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
     ) -> tuple[NDArray[np.float32], Info]:
         """Start an episode; with `seed` from a fresh generator, else from the current one."""
         super().reset(seed=seed)
-        self.system.reset(self.state, self._rows, (self.np_random,))
+        self.world.reset(self.state, self._rows, (self.np_random,))
         self._summary.restart(self._rows)
         self._history.clear()
         self._started = True
@@ -137,7 +153,7 @@ class EdgeEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
         if not self._started:
             raise RuntimeError("step() before reset(): call reset() first")
         actions = self.system.check_actions(np.asarray(action)[None], 1)
-        outcome = self.system.step(self.state, self._rows, actions, (self.np_random,))
+        outcome = self.world.step(self.state, self._rows, actions, (self.np_random,))
         summary = self._summary.add(self._rows, outcome.metrics)
         names = self._summary.names
         info: Info = dict(zip(names, outcome.metrics[0].tolist(), strict=True))
@@ -171,6 +187,7 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         max_episode_steps: steps after which an episode is truncated, None for never.
         autoreset_mode: when a finished row starts anew (NEXT_STEP, SAME_STEP or DISABLED), as in Gymnasium.
         render_mode: only None.
+        check: whether to verify every invariant of the system after each reset and step.
         preset: named configuration of the system.
         options: overrides of single parameters.
 
@@ -186,6 +203,7 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         max_episode_steps: int | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
+        check: bool = False,
         preset: str = "default",
         **options: Any,
     ) -> None:
@@ -207,6 +225,8 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         self.single_observation_space = self.system.observation_space
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.world = world_of(self.system, num_envs, check)
+        """What resets and steps the state: the system, or the system with its checks."""
         self.state = self.system.allocate(num_envs)
         self.rngs: list[Generator] = [seeded_generator()[0] for _ in range(num_envs)]
         self._all = np.arange(num_envs)
@@ -261,7 +281,7 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         return np.flatnonzero(mask)
 
     def _start(self, rows: IntArray) -> None:
-        self.system.reset(self.state, rows, self.rngs)
+        self.world.reset(self.state, rows, self.rngs)
         self._summary.restart(rows)
         self._done[rows] = False
         self._started[rows] = True
@@ -288,7 +308,7 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
             info = self._with_masks({}, observation, self._all)
             return observation, np.zeros(self.num_envs), unmoved, unmoved.copy(), info
         rows = np.flatnonzero(~waiting) if waiting.any() else self._all
-        outcome = self.system.step(self.state, rows, actions, self.rngs)
+        outcome = self.world.step(self.state, rows, actions, self.rngs)
         info = self._info(rows, outcome)
         truncated = np.zeros(self.num_envs, dtype=np.bool_)
         if self.max_episode_steps is not None:

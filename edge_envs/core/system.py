@@ -7,7 +7,7 @@ meets Gymnasium's step protocol: the shells in `edge_envs.core.env` own the stat
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -18,6 +18,7 @@ from gymnasium import spaces
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from edge_envs.core.checking import Invariant, Step
 from edge_envs.core.compiled import kernel
 
 FloatArray = NDArray[np.floating[Any]]
@@ -98,6 +99,8 @@ class System(ABC, Generic[StateT]):
     """Episodes per seed that make a good evaluation."""
     scratch: tuple[str, ...] = ()
     """Fields of the state that nothing is carried in from one step to the next."""
+    remembered: tuple[str, ...] = ()
+    """Fields of the state, dotted where nested, that `invariants` needs from before a step."""
     caveat: str = ""
     """What a reader of a table of results must know, such as that levels were fitted; empty for nothing."""
 
@@ -152,6 +155,15 @@ class System(ABC, Generic[StateT]):
             actions: actions of ALL rows, already checked by `check_actions`.
             rngs: generators of all rows.
         """
+
+    def invariants(self, state: StateT, step: Step | None) -> Iterable[Invariant]:
+        """What must hold in the rows of `state`, the only ones it has but for its scratch; for the checking mode.
+
+        Args:
+            state: after a step, or after a reset.
+            step: the step just taken; None after a reset.
+        """
+        return ()
 
     def blank_outcome(self, batch: int) -> tuple[Outcome, FloatArray]:
         """An outcome of zeros for a kernel to fill, and the memory behind its member part.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -11,10 +11,11 @@ from gymnasium import spaces
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from edge_envs.core.checking import Invariant, Step
 from edge_envs.core.compiled import FastCall
 from edge_envs.core.snapshot import ANYTHING, BELOW_ONE
 from edge_envs.core.system import IntArray, Outcome, System
-from edge_envs.dtirs import frame, model, search
+from edge_envs.dtirs import frame, invariants, model, search
 from edge_envs.dtirs.config import DTIRSConfig
 from edge_envs.dtirs.model import State
 
@@ -48,6 +49,7 @@ class DTIRSSystem(System[State]):
     bar = "best-static"
     upper_bar = "bcd"
     scratch = ("work",)
+    remembered = invariants.REMEMBERED
     settling = 0.0
     evaluation_episodes = 4
 
@@ -144,6 +146,10 @@ class DTIRSSystem(System[State]):
             outcome.metrics,
         )
         return outcome
+
+    def invariants(self, state: State, step: Step | None) -> Iterable[Invariant]:
+        """The limits on power, pool and phases; everything reported worked out again from the allocation."""
+        return invariants.invariants(self.parameters, state, step, self.reference_s)
 
 
 @lru_cache(maxsize=64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -11,10 +11,11 @@ from gymnasium import spaces
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from edge_envs.core.checking import Invariant, Step
 from edge_envs.core.compiled import FastCall
 from edge_envs.core.snapshot import BELOW_ONE
 from edge_envs.core.system import IntArray, Outcome, System
-from edge_envs.eccnoma import frame, model
+from edge_envs.eccnoma import frame, invariants, model
 from edge_envs.eccnoma.config import ECCNOMAConfig
 from edge_envs.eccnoma.model import State
 
@@ -34,8 +35,9 @@ class ECCNOMASystem(System[State]):
     metrics = frame.METRICS
     member_metrics = frame.MEMBER_METRICS
     bar = "iterated-best-response"
-    scratch = ("work",)
     logged = ("relative_cost",)
+    scratch = ("work",)
+    remembered = invariants.REMEMBERED
     settling = 0.0
     evaluation_episodes = 12
 
@@ -105,3 +107,7 @@ class ECCNOMASystem(System[State]):
         outcome, member = self.blank_outcome(len(state.reference))
         self._run(self.parameters, state, rows, actions, outcome.observation, outcome.reward, member, outcome.metrics)
         return outcome
+
+    def invariants(self, state: State, step: Step | None) -> Iterable[Invariant]:
+        """Limits on bands, powers and units; everything reported worked out again from the allocation."""
+        return invariants.invariants(self.parameters, state, step)

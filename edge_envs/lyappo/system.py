@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -11,11 +11,12 @@ from gymnasium import spaces
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from edge_envs.core.checking import Invariant, Step
 from edge_envs.core.compiled import FastCall
 from edge_envs.core.randomness import BLOCK_STEPS, refill
 from edge_envs.core.snapshot import BELOW_ONE, COUNT_MAX
 from edge_envs.core.system import IntArray, Outcome, System
-from edge_envs.lyappo import model, period
+from edge_envs.lyappo import invariants, model, period
 from edge_envs.lyappo.config import LyaPPOConfig
 from edge_envs.lyappo.model import State
 
@@ -37,6 +38,7 @@ class LyaPPOSystem(System[State]):
     headline = ("power_mw", "mean_cut")
     bar = "best-fixed"
     scratch = ("gain", "rate_max", "order")
+    remembered = invariants.REMEMBERED
 
     def __init__(self, config: LyaPPOConfig) -> None:
         """Build spaces and kernel parameters from a validated configuration."""
@@ -111,6 +113,10 @@ class LyaPPOSystem(System[State]):
         outcome, member = self.blank_outcome(batch)
         self._run(self.parameters, state, rows, choices, outcome.observation, outcome.reward, member, outcome.metrics)
         return outcome
+
+    def invariants(self, state: State, step: Step | None) -> Iterable[Invariant]:
+        """Conservation of tasks and work, and the limits on resources."""
+        return invariants.invariants(self.config, self.parameters, state, step)
 
     def _decode_joint(self, state: State, rows: IntArray, actions: NDArray[Any]) -> NDArray[np.int64]:
         """Put the requested resources into the state, scaled down where they exceed a constraint; returns the cuts."""

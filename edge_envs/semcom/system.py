@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -11,11 +11,12 @@ from gymnasium import spaces
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from edge_envs.core.checking import Invariant, Step
 from edge_envs.core.compiled import FastCall
 from edge_envs.core.randomness import BLOCK_STEPS, refill
 from edge_envs.core.snapshot import BELOW_ONE, COUNT_MAX
 from edge_envs.core.system import IntArray, Outcome, System
-from edge_envs.semcom import model, round
+from edge_envs.semcom import invariants, model, round
 from edge_envs.semcom.config import SemComConfig
 from edge_envs.semcom.decisions import VARIABLES
 from edge_envs.semcom.model import State
@@ -40,6 +41,7 @@ class SemComSystem(System[State]):
     member_metrics = round.MEMBER_METRICS
     bar = "best-static"
     scratch = ("problem", "work", "rates", "goal_db", "rho", "limits")
+    remembered = invariants.REMEMBERED
     settling = 0.0
     evaluation_episodes = 4
 
@@ -113,6 +115,10 @@ class SemComSystem(System[State]):
         outcome, member = self.blank_outcome(batch)
         self._run(self.parameters, state, rows, actions, outcome.observation, outcome.reward, member, outcome.metrics)
         return outcome
+
+    def invariants(self, state: State, step: Step | None) -> Iterable[Invariant]:
+        """The limits of P1, and everything reported worked out again from the devices' allocation."""
+        return invariants.invariants(self.parameters, state, step)
 
 
 def _calibrated(config: SemComConfig) -> tuple[float, NDArray[np.float64]]:

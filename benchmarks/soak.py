@@ -1,0 +1,210 @@
+"""Ten million steps of every environment in one process, each step checked: `python -m benchmarks.soak`.
+
+Memory must not grow, no number may be NaN and no invariant may break; the exit status says whether all that held.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+from agents.cli import parse_arguments
+from agents.score import known_ids
+from edge_envs.core.checking import BrokenInvariant, Checked
+from edge_envs.core.command import guarded
+from edge_envs.core.config import nearest
+from edge_envs.core.env import EdgeVectorEnv
+
+OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "DTIRS-v0": {"num_devices": 4, "num_elements": 8, "num_antennas": 8},
+}
+"""What an environment is soaked with beside its default preset; with its 32 elements and 10 devices DTIRS-v0 would take
+two hours, most of them for phases, which are solved all the same."""
+WARM_UP, SAMPLES = 0.01, 100
+"""Part of the steps before memory is first measured, and how often it is measured from then on."""
+LARGEST_GROWTH = 0.05
+"""Growth of the memory from which on it counts as a leak."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Many checked steps with random actions, in one process."""
+
+    env: tuple[str, ...] = ()
+    """Environments (default: all)."""
+    steps: int = 10_000_000
+    """Steps of a world, over all worlds of an environment."""
+    num_envs: int = 256
+    """Worlds that are stepped together."""
+    json: Path | None = None
+    """Also write the results to this file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Soak:
+    """What came of one environment's steps."""
+
+    env: str
+    options: dict[str, Any]
+    steps: int
+    """Steps done; fewer than asked for where an invariant broke."""
+    episodes: int
+    seconds: float
+    invariants: int
+    """Invariants verified, each one in all rows of a step or reset."""
+    nan: int
+    """NaN among observations, rewards and metrics."""
+    broken: str
+    """The invariant that broke, empty if none did."""
+    memory_mib: list[float]
+    """Resident memory of the process after the warm-up, and from then on in equal steps."""
+
+    @property
+    def growth(self) -> float:
+        """Memory at the end over that after the warm-up, less one."""
+        return self.memory_mib[-1] / self.memory_mib[0] - 1.0
+
+    @property
+    def passed(self) -> bool:
+        """Whether all held that must."""
+        return not self.broken and self.nan == 0 and self.growth < LARGEST_GROWTH
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, with what is derived."""
+        return {**asdict(self), "growth": self.growth, "passed": self.passed}
+
+
+def resident_mib() -> float:
+    """Resident memory of this process [MiB]."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def count_nan(found: Any) -> int:
+    """NaN in arrays, and in those of nested dictionaries."""
+    if isinstance(found, dict):
+        return sum(count_nan(value) for value in found.values())
+    if isinstance(found, np.ndarray) and found.dtype.kind == "f":
+        # A sum is NaN if a term is, and takes less time than a look at each.
+        return int(np.isnan(found).sum()) if np.isnan(found.sum()) else 0
+    return 0
+
+
+def soak(env_id: str, steps: int, num_envs: int) -> Soak:
+    """Random actions in an environment's worlds until they have done `steps` together, or an invariant breaks."""
+    options = dict(OPTIONS.get(env_id, {}))
+    env = gym.make_vec(env_id, num_envs, autoreset_mode="SameStep", check=True, **options)
+    assert isinstance(env, EdgeVectorEnv)
+    assert isinstance(env.world, Checked)
+    rng = np.random.default_rng(0)
+    batches = -(-steps // num_envs)
+    measured = set(np.linspace(max(int(WARM_UP * batches), 1), batches, SAMPLES + 1).astype(int).tolist())
+    memory: list[float] = []
+    nan = episodes = done = 0
+    broken = ""
+    started = time.perf_counter()
+    try:
+        env.reset(seed=0)
+        for batch in tqdm(range(1, batches + 1), desc=env_id, unit_scale=num_envs, unit="step", mininterval=5.0):
+            observation, reward, terminated, truncated, info = env.step(random_actions(env, rng))
+            nan += count_nan(observation) + count_nan(reward) + count_nan(info)
+            episodes += int((terminated | truncated).sum())
+            done += num_envs
+            if batch in measured:
+                gc.collect()
+                memory.append(resident_mib())
+    except BrokenInvariant as error:
+        broken = str(error)
+        memory.append(resident_mib())
+    seconds = time.perf_counter() - started
+    env.close()
+    return Soak(env_id, options, done, episodes, seconds, env.world.verified, nan, broken, memory)
+
+
+def random_actions(env: EdgeVectorEnv, rng: np.random.Generator) -> NDArray[Any]:
+    """Evenly random actions of all worlds; a space's own sampling draws number by number."""
+    space = env.single_action_space
+    if isinstance(space, gym.spaces.MultiDiscrete):
+        return rng.integers(space.nvec, size=(env.num_envs, len(space.nvec)))
+    assert isinstance(space, gym.spaces.Box)
+    return rng.uniform(space.low, space.high, size=(env.num_envs, *space.shape)).astype(np.float32)
+
+
+def table(results: list[Soak]) -> Table:
+    """The results as printed."""
+    page = Table(title="Random actions, all invariants verified after every step", show_lines=True)
+    for column in (
+        "environment", "steps", "episodes", "steps/s", "memory MiB:\nstart, end, most", "growth", "NaN",
+        "invariants\nverified", "",
+    ):  # fmt: skip
+        page.add_column(column)
+    for each in results:
+        options = ", ".join(f"{key}={value}" for key, value in each.options.items())
+        start, end, most = each.memory_mib[0], each.memory_mib[-1], max(each.memory_mib)
+        page.add_row(
+            f"{each.env}\n[dim]{options}[/dim]" if options else each.env,
+            f"{each.steps:,}",
+            f"{each.episodes:,}",
+            f"{each.steps / each.seconds:,.0f}",
+            f"{start:.1f}, {end:.1f}, {most:.1f}",
+            f"{each.growth:+.2%}",
+            str(each.nan),
+            f"{each.invariants:,}",
+            "[green]passed[/green]" if each.passed else "[red]failed[/red]",
+        )
+    return page
+
+
+def check_arguments(arguments: Arguments) -> None:
+    """Refuse what cannot be run.
+
+    Raises:
+        ValueError: an unknown environment, too few steps or worlds, or a folder that is not there.
+    """
+    for env_id in arguments.env:
+        if env_id not in known_ids():
+            raise ValueError(f"env={env_id!r} does not exist; {nearest(env_id, known_ids())}")
+    if arguments.num_envs < 1:
+        raise ValueError(f"--num-envs {arguments.num_envs} must be at least 1")
+    if arguments.steps < arguments.num_envs:
+        raise ValueError(f"--steps {arguments.steps} must be at least --num-envs {arguments.num_envs}")
+    if arguments.json is not None and not arguments.json.parent.is_dir():
+        raise ValueError(f"--json {arguments.json}: there is no folder {arguments.json.parent}")
+
+
+def run(arguments: Arguments) -> int:
+    """Soak the environments one after the other; returns the exit status.
+
+    Raises:
+        ValueError: arguments that cannot be run.
+    """
+    check_arguments(arguments)
+    results = []
+    for env_id in arguments.env or known_ids():
+        results.append(soak(env_id, arguments.steps, arguments.num_envs))
+        if arguments.json is not None:
+            arguments.json.write_text(json.dumps([each.as_json() for each in results], indent=2) + "\n")
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    console.print(table(results))
+    for each in results:
+        if each.broken:
+            console.print(f"{each.env}: {each.broken}", soft_wrap=True, markup=False)
+    return 0 if all(each.passed for each in results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(lambda: run(parse_arguments(Arguments, __doc__)), "cannot write the results: {error}"))

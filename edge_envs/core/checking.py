@@ -1,0 +1,223 @@
+"""The checking mode of the shells (`check=True`): what must hold after every reset and step, whatever is decided."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+from gymnasium import spaces
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from edge_envs.core.snapshot import ANYTHING, arrays_of
+
+if TYPE_CHECKING:
+    from edge_envs.core.system import Outcome, System
+
+TOLERANCE = 1e-9
+"""Relative deviation that passes for rounding; chosen: a sum over a thousand members is good to 1e-12, a backlog kept
+through an episode to some 1e-11, and a mistake in the model or a solver is larger."""
+LARGEST = float(np.finfo(np.float64).max)
+COUNTED = ("devices", "users", "tasks", "requests")
+"""Units of the metrics that count: they are never negative."""
+MEMBERS = ("devices", "users")
+"""Those of them that count members: whole numbers, and no more than there are members."""
+
+
+class BrokenInvariant(RuntimeError):  # noqa: N818  (it says what happened)
+    """Something that must always hold does not; the message names it, the row, the step and the numbers."""
+
+
+class Invariant(NamedTuple):
+    """In every entry `value` relates to `limit` as said, up to rounding.
+
+    Both broadcast to (R, ...), an entry of the first axis per row checked; or to (1, ...) for the last row alone, where
+    scratch memory knows of no other. Rounding is relative to the limit or to `scale`, whichever is larger.
+    """
+
+    name: str
+    value: Any
+    relation: Literal["<=", ">=", "=="]
+    limit: Any
+    scale: Any = 0.0
+
+    def deviation(self) -> NDArray[Any]:
+        """By how much every entry breaks it in its own unit: not above zero where it holds."""
+        difference = np.asarray(self.value, dtype=np.float64) - self.limit
+        if self.relation == "==":
+            return np.abs(difference)  # type: ignore[no-any-return]
+        return -difference if self.relation == ">=" else difference
+
+    def size(self) -> NDArray[Any]:
+        """What rounding is relative to."""
+        return np.maximum(np.abs(self.limit), self.scale)  # type: ignore[no-any-return]
+
+    def holds(self) -> bool:
+        """Whether it holds in every entry; NaN never does."""
+        return bool((self.deviation() <= TOLERANCE * self.size()).all())
+
+
+def finite(name: str, value: NDArray[Any]) -> Iterator[Invariant]:
+    """Numbers all of which are finite."""
+    with np.errstate(over="ignore"):
+        total = value.sum()
+    # A sum is finite only if all terms are, and takes less time than a look at each.
+    yield Invariant(name, np.abs(total if np.isfinite(total) else value), "<=", LARGEST)
+
+
+def within(name: str, value: Any, low: Any, high: Any) -> Iterator[Invariant]:
+    """Numbers between two limits."""
+    yield Invariant(name, value, ">=", low)
+    yield Invariant(name, value, "<=", high)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step of R rows: what was decided, what came of it, and what the state was before."""
+
+    actions: NDArray[Any]  # (R, A)
+    reward: NDArray[Any]  # (R,)
+    member_reward: NDArray[Any]  # (R, M)
+    metrics: Mapping[str, NDArray[Any]]  # name -> (R,)
+    member: Mapping[str, NDArray[Any]]  # member metric -> (R, M)
+    before: Mapping[str, NDArray[Any]]  # field of `System.remembered` -> (R, ...)
+
+
+class Checked:
+    """`System.reset` and `System.step` of one batch, with all invariants verified after each.
+
+    Args:
+        system: the system.
+        batch: worlds of the batch.
+    """
+
+    def __init__(self, system: System[Any], batch: int) -> None:
+        self.verified = 0
+        """Invariants verified so far, each in all the rows of a step or reset at once."""
+        self._system = system
+        self._steps = np.zeros(batch, dtype=np.int64)
+
+    def reset(self, state: Any, rows: NDArray[np.int64], rngs: Sequence[Generator]) -> None:
+        """`System.reset`.
+
+        Raises:
+            BrokenInvariant: one of them does not hold.
+        """
+        system, at = self._system, self._selection(rows)
+        system.reset(state, rows, rngs)
+        self._steps[rows] = 0
+        self.verify(rows, observed(system, system.observe(state)[at]))
+        self.verify(rows, stored(system, selected(state, at, system.scratch), None))
+
+    def step(self, state: Any, rows: NDArray[np.int64], actions: NDArray[Any], rngs: Sequence[Generator]) -> Outcome:
+        """`System.step`.
+
+        Raises:
+            BrokenInvariant: one of them does not hold.
+        """
+        system, at = self._system, self._selection(rows)
+        before = {name: attrgetter(name)(state)[at].copy() for name in system.remembered}
+        outcome = system.step(state, rows, actions, rngs)
+        self._steps[rows] += 1
+        step = Step(
+            actions=actions[at],
+            reward=outcome.reward[at],
+            member_reward=outcome.member_reward[at],
+            metrics={metric.name: outcome.metrics[at, i] for i, metric in enumerate(system.metrics)},
+            member={name: values[at] for name, values in outcome.member_metrics.items()},
+            before=before,
+        )
+        self.verify(rows, observed(system, outcome.observation[at]))
+        self.verify(rows, reported(system, step))
+        self.verify(rows, stored(system, selected(state, at, system.scratch), step))
+        return outcome
+
+    def _selection(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | slice:
+        """Rows as an index that copies nothing where they are all there are."""
+        return slice(None) if len(rows) == len(self._steps) else rows
+
+    def verify(self, rows: NDArray[np.int64], invariants: Iterable[Invariant]) -> None:
+        """Raise where one of the invariants does not hold.
+
+        Raises:
+            BrokenInvariant: the first that does not.
+        """
+        with np.errstate(all="ignore"):  # of what is broken, anything may be worked out on the way to the complaint
+            for invariant in invariants:
+                self.verified += 1
+                if not invariant.holds():
+                    raise BrokenInvariant(self._complaint(rows, invariant))
+
+    def _complaint(self, rows: NDArray[np.int64], invariant: Invariant) -> str:
+        deviation = invariant.deviation()
+        excess = np.nan_to_num(deviation - TOLERANCE * invariant.size(), nan=np.inf)
+        worst = np.unravel_index(int(excess.argmax()), excess.shape)
+        row = int(rows[worst[0]] if len(excess) == len(rows) else rows[-1])
+        value, limit, size = (
+            float(np.broadcast_to(each, excess.shape)[worst])
+            for each in (invariant.value, invariant.limit, invariant.size())
+        )
+        entry = f", entry {', '.join(map(str, worst[1:]))}," if len(worst) > 1 else ""
+        when = f"at step {self._steps[row]} of its episode" if self._steps[row] else "after its reset"
+        off = float(deviation[worst])
+        relative = f", {off / size:.3g} of its scale" if size > 0.0 else ""
+        return (
+            f"invariant {invariant.name!r} is broken in row {row}{entry} {when}: {value!r} should be "
+            f"{invariant.relation} {limit!r} and misses it by {off:.3g}{relative}"
+        )
+
+
+def selected(state: Any, at: NDArray[np.int64] | slice, scratch: Sequence[str] = ()) -> Any:
+    """A state NamedTuple with the rows `at` of all its arrays, also of those nested in it; scratch as it is."""
+    fields = {
+        name: value if name in scratch else selected(value, at) if isinstance(value, tuple) else value[at]
+        for name, value in zip(state._fields, state, strict=True)
+    }
+    return type(state)(**fields)
+
+
+def observed(system: System[Any], observation: NDArray[Any]) -> Iterator[Invariant]:
+    """Observations (R, n) are finite and inside their space, and every member has a choice and a group."""
+    space = system.observation_space
+    assert isinstance(space, spaces.Box)
+    yield from within("observation_space", observation, space.low, space.high)
+    mask = system.action_mask(observation)
+    if mask is not None:
+        yield Invariant("open_choice", mask.any(axis=-1), "==", True)
+        yield Invariant("mask_entries", observation[:, system.mask_view], "==", mask, 1.0)
+    if system.group_view is not None:
+        yield Invariant("one_group", observation[:, system.group_view].sum(axis=-1), "==", 1.0)
+
+
+def reported(system: System[Any], step: Step) -> Iterator[Invariant]:
+    """Rewards and metrics are finite, members' rewards add up, and what counts is a count."""
+    yield from finite("reward_finite", step.reward)
+    yield from finite("member_reward_finite", step.member_reward)
+    total, size = step.member_reward.sum(axis=1), np.abs(step.member_reward).sum(axis=1)
+    yield Invariant("member_rewards_add_up", total, "==", step.reward, size)
+    for metric in system.metrics:
+        value = step.metrics[metric.name]
+        yield from finite(f"{metric.name}_finite", value)
+        if metric.unit in COUNTED:
+            yield Invariant(f"{metric.name}_counts", value, ">=", 0.0)
+        if metric.unit in MEMBERS:
+            yield Invariant(f"{metric.name}_counts", value, "<=", system.members)
+            yield Invariant(f"{metric.name}_counts", value, "==", np.round(value))
+    for name, values in step.member.items():
+        yield from finite(f"member_{name}_finite", values)
+
+
+def stored(system: System[Any], state: Any, step: Step | None) -> Iterator[Invariant]:
+    """The state is finite, and what the wing says of it and of the step holds."""
+    for name, array in arrays_of(state, system.scratch):
+        limits = system.limits.get(name)
+        if limits == ANYTHING:
+            continue
+        if array.dtype.kind == "f":
+            yield from finite(f"state_{name}_finite", array)
+        if limits is not None:
+            yield from within(f"state_{name}_limits", array, *limits)
+    yield from system.invariants(state, step)
