@@ -80,14 +80,6 @@ for _ in range(900):
 LARGE = 10**30
 
 
-def open_now(why: str) -> Any:
-    return pytest.mark.xfail(strict=True, reason=why)
-
-
-BOUNDS = "Settings has no upper bound here, and resuming would ask for that much memory"
-CHECKED = "the options and the preset of a run are not checked before it is scored"
-
-
 @pytest.mark.parametrize(
     ("place", "value"),
     [
@@ -101,7 +93,7 @@ CHECKED = "the options and the preset of a run are not checked before it is scor
         (("env_id",), ["LyaPPO-v0"]),
         (("__class__",), "os.system"), (("settings", "__reduce__"), ["os.system"]),
         *(
-            pytest.param(("settings", name), LARGE, marks=open_now(BOUNDS))
+            (("settings", name), LARGE)
             for name in ("steps", "n_steps", "batch_size", "n_epochs", "buffer_size", "learning_starts",
                          "gradient_steps", "imitation_rounds", "imitation_frames", "imitation_steps", "imitation_batch")
         ),
@@ -133,7 +125,7 @@ SHOWN: dict[str, tuple[bytes, str]] = {
     ("content", "words"),
     [
         *(pytest.param(*case, id=name) for name, case in CONFIGURATIONS.items()),
-        *(pytest.param(*case, id=name, marks=open_now("a key is shown as it stands")) for name, case in SHOWN.items()),
+        *(pytest.param(*case, id=name) for name, case in SHOWN.items()),
     ],
 )
 def test_a_configuration_that_is_none(run, content, words):
@@ -186,7 +178,6 @@ def test_environments_of_other_packages(run, monkeypatch, capsys, tmp_path, env_
     }.values(),
     ids=lambda case: str(case)[:40],
 )
-@open_now(CHECKED)
 def test_evaluation_checks_the_options_of_a_run(run, monkeypatch, capsys, place, value):
     rewrite(run, *place, value=value)
     evaluated(monkeypatch, capsys, run.path)
@@ -196,7 +187,7 @@ def test_evaluation_checks_the_options_of_a_run(run, monkeypatch, capsys, place,
     "value",
     [
         [1], {"a": 1}, None, 7, "\x1b[31m",
-        *(pytest.param(value, marks=open_now("the value is shown in full")) for value in ("x" * 2000, NESTED)),
+        "x" * 2000, NESTED,
     ],
     ids=lambda value: ascii(value)[:9],
 )  # fmt: skip
@@ -206,7 +197,6 @@ def test_evaluation_checks_the_decision_of_a_run(run, monkeypatch, capsys, value
     assert "decision" in evaluated(monkeypatch, capsys, run.path)
 
 
-@open_now("the id of a run is shown as it stands")
 def test_an_id_with_controls(run, monkeypatch, capsys):
     rewrite(run, "env_id", value="LyaPPO-v0\x1b[31m")
     evaluated(monkeypatch, capsys, run.path)
@@ -257,7 +247,6 @@ def test_a_network_that_is_none(run, system, monkeypatch, tmp_path, content):
     assert not Path("exploded").exists()
 
 
-@open_now("what safetensors quotes from the file is shown as it stands")
 def test_a_header_with_controls(run, system):
     (run.path / BEST).write_bytes(tensors_file({"a": entry([2], 0, 8, "F\n32\x1b[31m" + "x" * 1000)}, bytes(8)))
     told(lambda: run.load_policy(system))
@@ -290,7 +279,6 @@ def test_what_is_no_file_is_not_opened(run, system, tmp_path, name, kind):
     assert ("is not a run folder" if name == CONFIG else "does not exist") in message
 
 
-@open_now("the network is built before the file is compared with it")
 def test_a_small_file_does_not_make_a_large_network(run, system, monkeypatch):
     """Sixteen layers of 4096 units take minutes and gigabytes to build."""
     rewrite(run, "settings", "hidden", value=[4096] * 16)
