@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -168,13 +168,20 @@ class Checked:
         )
 
 
+def fields_of(state: Any) -> dict[str, Any]:
+    """Fields of a state, which is a NamedTuple or a dataclass."""
+    if isinstance(state, tuple):
+        return state._asdict()  # type: ignore[attr-defined, no-any-return]
+    return {field.name: getattr(state, field.name) for field in fields(state)}
+
+
 def selected(state: Any, at: NDArray[np.int64] | slice, scratch: Sequence[str] = ()) -> Any:
-    """A state NamedTuple with the rows `at` of all its arrays, also of those nested in it; scratch as it is."""
-    fields = {
+    """A state with the rows `at` of all its arrays, also of those in NamedTuples in it; scratch as it is."""
+    parts = {
         name: value if name in scratch else selected(value, at) if isinstance(value, tuple) else value[at]
-        for name, value in zip(state._fields, state, strict=True)
+        for name, value in fields_of(state).items()
     }
-    return type(state)(**fields)
+    return type(state)(**parts)
 
 
 def observed(system: System[Any], observation: NDArray[Any]) -> Iterator[Invariant]:
@@ -210,7 +217,7 @@ def reported(system: System[Any], step: Step) -> Iterator[Invariant]:
 
 def stored(system: System[Any], state: Any, step: Step | None) -> Iterator[Invariant]:
     """The state is finite, and what the wing says of it and of the step holds."""
-    for name, value in zip(state._fields, state, strict=True):
+    for name, value in fields_of(state).items():
         if name not in system.scratch:
             for part in value if isinstance(value, tuple) else (value,):
                 if part.dtype.kind == "f":
