@@ -12,7 +12,7 @@ from gymnasium import spaces
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from edge_envs.core.snapshot import ANYTHING, arrays_of
+from edge_envs.core.snapshot import ANYTHING, arrays_of, fields_of
 
 if TYPE_CHECKING:
     from edge_envs.core.system import Outcome, System
@@ -171,12 +171,12 @@ class Checked:
 
 
 def selected(state: Any, at: NDArray[np.int64] | slice, scratch: Sequence[str] = ()) -> Any:
-    """A state NamedTuple with the rows `at` of all its arrays, also of those nested in it; scratch as it is."""
-    fields = {
+    """A state with the rows `at` of all its arrays, also of those in NamedTuples in it; scratch as it is."""
+    parts = {
         name: value if name in scratch else selected(value, at) if isinstance(value, tuple) else value[at]
-        for name, value in zip(state._fields, state, strict=True)
+        for name, value in fields_of(state).items()
     }
-    return type(state)(**fields)
+    return type(state)(**parts)
 
 
 def observed(system: System[Any], observation: NDArray[Any]) -> Iterator[Invariant]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,16 @@ ANYTHING = (-np.inf, np.inf)
 WORD = 1 << 64
 
 
+def fields_of(state: Any) -> dict[str, Any]:
+    """Fields of a state, which is a NamedTuple or a dataclass."""
+    if isinstance(state, tuple):
+        return state._asdict()  # type: ignore[attr-defined, no-any-return]
+    return {field.name: getattr(state, field.name) for field in fields(state)}
+
+
 def arrays_of(state: Any, scratch: Sequence[str] = (), prefix: str = "") -> Iterator[tuple[str, NDArray[Any]]]:
     """The arrays of a state with their names, those of nested tuples as "outer.inner"; without the scratch fields."""
-    for name, value in zip(state._fields, state, strict=True):
+    for name, value in fields_of(state).items():
         if name in scratch:
             continue
         if isinstance(value, np.ndarray):

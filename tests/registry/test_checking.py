@@ -14,6 +14,9 @@ from gymnasium.vector import AutoresetMode
 
 from agents.score import make_worlds
 from edge_envs.core.checking import BrokenInvariant, Checked, Invariant, finite, selected
+from edge_envs.core.env import EdgeVectorEnv
+from tests.agents.crowd import CrowdSystem
+from tests.agents.toy import ToySystem
 from tests.helpers import assert_same, random_actions, rollout
 from tests.registry.cases import EPISODE, Case, all_cases, every_case, every_id
 
@@ -373,6 +376,21 @@ def test_rows_of_a_state():
     np.testing.assert_array_equal(part.queues.backlog, env.state.queues.backlog[[0, 2]])
     assert part.rate_max is env.state.rate_max
     assert selected(env.state, slice(None)).cut.base is env.state.cut
+
+
+@pytest.mark.parametrize("system", [ToySystem, CrowdSystem])
+def test_any_system_can_be_checked(system, monkeypatch):
+    """Also one that says nothing of invariants, and whose state is a dataclass."""
+    env = EdgeVectorEnv(system, ROWS, check=True, max_episode_steps=EPISODE)
+    env.reset(seed=0)
+    actions = random_actions(env.action_space, STEPS)
+    for action in actions:
+        env.step(action)
+    assert isinstance(env.world, Checked)
+    assert env.world.verified > STEPS
+    break_step(env, "outcome.member_reward", partial(change_entries, plus(1.0), None), monkeypatch)
+    with pytest.raises(BrokenInvariant, match="'member_rewards_add_up' is broken in row 2"):
+        env.step(actions[0])
 
 
 @every_id
