@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+Positive = Annotated[float, Field(ge=1e-30, le=1e30)]
+"""A positive number so bounded that products of a few neither overflow nor vanish."""
+NonNegative = Annotated[float, Field(ge=0, le=1e30)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Exponent = Annotated[float, Field(gt=0, le=10)]
+"""A path loss exponent."""
+EnergyCoefficient = Annotated[float, Field(ge=1e-40, le=1)]
+"""Energy of a processor's cycle over its squared speed."""
+MOST_GIB = 1.0
+"""Largest array of one world [GiB]."""
 
 
 def nearest(word: str, known: list[str]) -> str:
@@ -44,6 +55,17 @@ class WingConfig(BaseModel):
             return cls(**{**cls.presets[preset], **options})
         except ValidationError as error:
             raise ValueError(cls._explain(error)) from None
+
+    def limit_array(self, numbers: int, number_bytes: int, *fields: str) -> None:
+        """Refuse what would take an array of so many numbers, whose size goes by `fields`, if it is beyond measure.
+
+        Raises:
+            ValueError: it is larger than `MOST_GIB`.
+        """
+        size_gib = numbers * number_bytes / 2**30
+        if size_gib > MOST_GIB:
+            values = ", ".join(f"{name}={getattr(self, name)}" for name in fields)
+            raise ValueError(f"{values} take {size_gib:.1f} GiB of memory for one world; make one of them smaller")
 
     def replace(self, **changes: Any) -> Self:
         """The same configuration with some fields changed, validated (a plain copy would keep cached properties).

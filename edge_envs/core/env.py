@@ -42,6 +42,11 @@ def world_of(system: System[Any], batch: int, check: bool) -> System[Any] | Chec
     return Checked(system, batch) if check else system
 
 
+def whole(value: object) -> bool:
+    """Whether a value is an integer, of Python or numpy, and no truth value."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
 class EpisodeSummary:
     """Running summary of the metrics over the steps of each row's episode: mean, last or largest value."""
 
@@ -209,10 +214,12 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
     ) -> None:
         if render_mode is not None:
             raise ValueError(f"render_mode={render_mode!r} is not possible for a vector environment; use gym.make")
-        if num_envs < 1:
-            raise ValueError(f"num_envs={num_envs} must be at least 1")
-        if max_episode_steps is not None and max_episode_steps < 1:
-            raise ValueError(f"max_episode_steps={max_episode_steps} must be at least 1, or None for no limit")
+        if not whole(num_envs) or num_envs < 1:
+            raise ValueError(f"num_envs={num_envs!r} must be a whole number of at least 1")
+        if max_episode_steps is not None and (not whole(max_episode_steps) or max_episode_steps < 1):
+            raise ValueError(
+                f"max_episode_steps={max_episode_steps!r} must be a whole number of at least 1, or None for no limit"
+            )
         modes = [mode.value for mode in AutoresetMode]
         if not isinstance(autoreset_mode, AutoresetMode) and autoreset_mode not in modes:
             raise ValueError(f"autoreset_mode={autoreset_mode!r} does not exist; known: {', '.join(modes)}")

@@ -32,6 +32,8 @@ from numpy.typing import NDArray
 __all__ = ["NETWORKS", "Cuts", "Layer", "Network", "build_network", "parse_network"]
 
 InputSize: TypeAlias = int | tuple[int, int] | None
+LARGEST_SIDE = 65_536
+"""Largest input side [pixels]: numbers of layers stay within 64 bits."""
 _Kernel: TypeAlias = int | tuple[int, int]
 _Pad: TypeAlias = int | None
 """padding of both ends of an axis together; None is kernel - 1, for an output of ceil(size / stride)"""
@@ -272,6 +274,10 @@ class _Builder:
     def __call__(self, input_size: InputSize = None) -> Network:
         """Build the network; sizes and errors as in `build_network`."""
         height, width = self._height_width(input_size)
+        if max(height, width) > LARGEST_SIDE:
+            raise ValueError(
+                f"{self.name}: input size {height}x{width} is too large, at most {LARGEST_SIDE} a side are counted"
+            )
         layers = self._walk(height, width)
         if layers is None:
             low_h = next(n for n in count(1) if self._walk(n, self.native[1]))

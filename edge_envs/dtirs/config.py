@@ -10,14 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
-from edge_envs.core.config import WingConfig
+from edge_envs.core.config import Exponent, NonNegative, Positive, Probability, WingConfig
 from edge_envs.core.networks import Cuts, parse_network
 from edge_envs.dtirs.links import INDEPENDENT, UPLINKS
 from edge_envs.dtirs.phases import factor_rank
 
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Probability = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1, le=1024)]
 
 OPTIMAL, THRESHOLD, NO_TWIN = range(3)
@@ -148,9 +145,9 @@ class DTIRSConfig(WingConfig):
     """Distance of AP and IRS [m]; fitted to Fig. 5."""
     reference_gain_db: Annotated[float, Field(ge=-200, le=0)] = -30.0
     """Gain at 1 m C_0 [dB]; paper, Sec. VI."""
-    ap_irs_exponent: Positive = 2.2
+    ap_irs_exponent: Exponent = 2.2
     """Path loss exponent between AP and IRS [-]; paper, Sec. VI."""
-    irs_ud_exponent: Positive = 2.8
+    irs_ud_exponent: Exponent = 2.8
     """Path loss exponent between IRS and devices [-]; paper, Sec. VI."""
     fading_correlation: Probability = 0.0
     """Correlation of the complex fading from frame to frame, 1 for static channels [-]; paper: 0."""
@@ -160,7 +157,7 @@ class DTIRSConfig(WingConfig):
     """Whether links go over the IRS; otherwise over the blocked direct path."""
     direct_distance_m: Positive = 30.0
     """Length of the direct path [m]; chosen."""
-    direct_exponent: Positive = 2.8
+    direct_exponent: Exponent = 2.8
     """Path loss exponent of the direct path [-]; chosen."""
     direct_blockage_db: NonNegative = 35.3
     """Loss of the direct path by what blocks it [dB]; fitted to Fig. 5."""

@@ -10,15 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
-from edge_envs.core.config import WingConfig
+from edge_envs.core.config import Exponent, NonNegative, Positive, Probability, WingConfig
 from edge_envs.core.networks import Cuts, parse_network
 from edge_envs.core.units import db_to_linear, dbm_to_watt
 from edge_envs.eccnoma.bands import DOWNLINK, DOWNLINK_PRINTED, default_candidates
 from edge_envs.eccnoma.layout import cell_centres
 
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Probability = Annotated[float, Field(ge=0, le=1)]
 Speed = Annotated[float, Field(ge=1.0, le=1e18)]
 Bandwidth = Annotated[float, Field(ge=1.0, le=1e15)]
 Count = Annotated[int, Field(ge=1, le=4096)]
@@ -124,7 +121,7 @@ class ECCNOMAConfig(WingConfig):
     """Least distance of a user to an AP [m]; chosen."""
     placement: Literal["uniform", "balanced"] = "uniform"
     """Places of the users, drawn each episode: anywhere, or so that each AP is nearest to equally many; chosen."""
-    path_loss_exponent: Annotated[float, Field(gt=0, le=10)] = 5.0
+    path_loss_exponent: Exponent = 5.0
     """Path loss exponent [-]; paper, Sec. VI."""
     reference_gain_db: Decibel = 0.0
     """Gain at 1 m [dB]; paper: distance to the power of -5."""
@@ -250,6 +247,8 @@ class ECCNOMAConfig(WingConfig):
         ):
             if getattr(self, low) > getattr(self, high):
                 raise ValueError(f"{low}={getattr(self, low):g} is above {high}={getattr(self, high):g} [{unit}]; swap")
+        links = self.num_users * self.num_aps * self.num_subchannels
+        self.limit_array(4 * links, 8, "num_users", "num_aps", "num_subchannels")
         if self.placement == "balanced" and self.num_users % self.num_aps:
             raise ValueError(
                 f"placement='balanced' needs num_users={self.num_users} to be a multiple of num_aps={self.num_aps}; "

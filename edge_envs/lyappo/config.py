@@ -10,14 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
-from edge_envs.core.config import WingConfig
+from edge_envs.core.config import (
+    EnergyCoefficient,
+    Exponent,
+    NonNegative,
+    Positive,
+    Probability,
+    WingConfig,
+)
 from edge_envs.core.networks import Cuts, parse_network
+from edge_envs.core.randomness import BLOCK_STEPS
 from edge_envs.core.units import noise_density
-
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Probability = Annotated[float, Field(ge=0, le=1)]
-
 
 MAX_TASKS_PER_SLOT = 50.0
 """Above this mean the Poisson draw by inversion loses digits [tasks per slot and service]."""
@@ -93,7 +96,7 @@ class LyaPPOConfig(WingConfig):
     chosen: 0."""
     slot_s: Positive = 0.01
     """Slot tau [s]; paper, Table II."""
-    slots_per_period: Annotated[int, Field(ge=1)] = 10
+    slots_per_period: Annotated[int, Field(ge=1, le=10_000)] = 10
     """Slots between two decisions, G [slots]; paper, Table II."""
     arrival_rate: NonNegative = 0.2
     """Mean of the Poisson arrivals lambda of one service [tasks per `arrival_rate_per`]; paper, Table II."""
@@ -114,7 +117,7 @@ class LyaPPOConfig(WingConfig):
     """Antenna gain A_d [-]; paper, Sec. V."""
     carrier_hz: Positive = 915e6
     """Carrier frequency f_c [Hz]; paper, Sec. V."""
-    path_loss_exponent: Positive = 3.0
+    path_loss_exponent: Exponent = 3.0
     """Path loss exponent d_e [-]; paper, Sec. V."""
     placement: Literal["spread", "uniform", "mobile"] = "spread"
     """Devices at even distances, drawn anew each episode, or moving radially; chosen: evenly spread."""
@@ -128,9 +131,9 @@ class LyaPPOConfig(WingConfig):
     """Probability per period that a moving device turns round [-]; chosen."""
     blockage_loss_db: NonNegative = 0.0
     """Extra loss of a blocked link, 0 without blockage [dB]; chosen."""
-    blockage_clear_periods: Annotated[float, Field(ge=1)] = 40.0
+    blockage_clear_periods: Annotated[float, Field(ge=1, le=1e30)] = 40.0
     """Mean time until a clear link is blocked [periods]; chosen."""
-    blockage_blocked_periods: Annotated[float, Field(ge=1)] = 20.0
+    blockage_blocked_periods: Annotated[float, Field(ge=1, le=1e30)] = 20.0
     """Mean time until a blocked link is clear [periods]; chosen."""
     fading_correlation: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Correlation of the complex fading from slot to slot, 0 for independent slots [-]; paper: independent."""
@@ -140,7 +143,7 @@ class LyaPPOConfig(WingConfig):
     """Probability per period of a switch to one of the other levels [-]; chosen."""
     cycles_per_mac: Positive = 0.12
     """Processor cycles per multiply-accumulate rho [cycles/MAC]; paper, Table II."""
-    energy_coefficient: Positive = 1e-28
+    energy_coefficient: EnergyCoefficient = 1e-28
     """Energy coefficient delta of eq. (5) [W s^3]; paper, Table II."""
     weight_local: Positive = 3e17
     """Drift-plus-penalty weight U^l [cycles^2/J]; chosen: 0.3 of Table II, where learning works."""
@@ -198,6 +201,10 @@ class LyaPPOConfig(WingConfig):
             )
         if self.decision == "joint" and self.solver == "cvxpy":
             raise ValueError("solver='cvxpy' solves nothing with decision='joint'; use solver='exact'")
+        services = self.num_devices * self.num_services
+        self.limit_array(3 * services * self.queue_capacity, 1, "num_devices", "num_services", "queue_capacity")
+        draws = BLOCK_STEPS * self.slots_per_period * (services + 2 * self.num_devices)
+        self.limit_array(draws, 8, "num_devices", "num_services", "slots_per_period")
         for spec, cuts in zip(self.networks, self.service_cuts, strict=False):
             last = len(cuts.names) - 1
             if self.k_min > last:

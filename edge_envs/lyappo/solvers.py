@@ -78,6 +78,7 @@ def local_frequency(
     largest_first(backlog, row, stage, first, count, order)
     total = 0.0
     queue = 0.0
+    stopped = True
     for i in range(count):
         frequency[row, stage, order[i]] = 0.0
     for i in range(count):
@@ -93,9 +94,11 @@ def local_frequency(
             frequency[row, stage, order[i]] = target - total
             total = target
         break
+    else:
+        stopped = False
     price = scale * total * total
-    if total >= cap:
-        # At the cap the marginal queue sets the price; below it the marginal cost does.
+    if stopped or total >= cap:
+        # Where a queue is left it sets the price, at the cap or to the last digit; otherwise the marginal cost does.
         price = max(price, queue)
     return total, price, relative_gap(backlog, row, stage, first, count, slot_s, frequency, price)
 
@@ -147,6 +150,7 @@ def transmit_rate(
         return 0.0, 0.0, largest, 0.0
     total = 0.0
     queue = 0.0
+    stopped = True
     for i in range(count):
         queue = backlog[row, stage, order[i]]
         if queue <= first_bit:
@@ -161,9 +165,11 @@ def transmit_rate(
             break
         rate[row, stage, order[i]] = wanted
         total += wanted
+    else:
+        stopped = False
     growth = math.expm1(total / bandwidth * LN2)
     price = first_bit * (1.0 + growth)
-    if total >= rate_max:
+    if stopped or total >= rate_max:
         price = max(price, queue)
     power = bandwidth * noise / gain * growth
     return total, power, price, relative_gap(backlog, row, stage, first, count, slot_s, rate, price)

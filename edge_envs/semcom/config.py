@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from edge_envs.core.config import WingConfig
+from edge_envs.core.config import EnergyCoefficient, NonNegative, Positive, WingConfig
 from edge_envs.core.units import db_to_linear, dbm_to_watt, noise_density
 from edge_envs.semcom.psnr import PsnrLaw
 
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0)]
+Decibel = Annotated[float, Field(ge=-300, le=300)]
+Offset = Annotated[float, Field(ge=-1e30, le=1e30)]
 
 COMPRESSION, POWER_BANDWIDTH = range(2)
 """`Parameters.decision`: what the agent sets; everything with any other value."""
@@ -123,9 +123,9 @@ class SemComConfig(WingConfig):
     """Largest processor speed of a device f^max [cycles/s]; paper, Table II."""
     server_frequency_max_hz: Positive = 5e9
     """Largest processor speed the base station gives one device h^max [cycles/s]; paper, Table II."""
-    device_energy_coefficient: Positive = 1e-28
+    device_energy_coefficient: EnergyCoefficient = 1e-28
     """Energy coefficient kappa of a device, eq. (10) [J s^2/cycle^3]; paper, Table II."""
-    server_energy_coefficient: Positive = 1e-28
+    server_energy_coefficient: EnergyCoefficient = 1e-28
     """Energy coefficient kappa of the base station, eq. (13) [J s^2/cycle^3]; paper, Table II: the same."""
     samples: Annotated[int, Field(ge=1, le=1_000_000)] = 32
     """Images in a round's batch D_n [images]; paper, Table II."""
@@ -142,13 +142,13 @@ class SemComConfig(WingConfig):
     weight_time: Share = 0.5
     """Weight omega_1 of the time of a round; that of energy is 1 - omega_1 [1/s]; paper, Sec. VII."""
     psnr_law: (
-        Literal["printed", "offset", "stretch", "unscaled"] | tuple[Positive, Positive, float, Positive, Positive]
+        Literal["printed", "offset", "stretch", "unscaled"] | tuple[Positive, Positive, Offset, Positive, Positive]
     ) = "unscaled"
     """Law (57) of image quality: a name, or (a [dB], l, b, c_rho, c_s); chosen: (58) as printed makes every requirement
     void, and with a stretch of one it meets the paper's two measured values."""
     snr_unit: Literal["db", "linear"] = "db"
     """Unit of the SNR in the law of image quality; chosen: dB, which fits the codec better."""
-    snr_clip_db: tuple[float, float] | None = None
+    snr_clip_db: tuple[Decibel, Decibel] | None = None
     """Range beyond which the SNR makes no difference to image quality [dB]; chosen: none."""
     psnr_mode: Literal["long_term", "hard", "utility"] = "long_term"
     """How image quality counts: on average over rounds by virtual queues, in each round (the paper), or as a reward."""
@@ -200,6 +200,7 @@ class SemComConfig(WingConfig):
             raise ValueError(
                 f"compression_min={self.compression_min} is above compression_max={self.compression_max}; swap them"
             )
+        self.limit_array(self.num_devices * self.calibration_rounds, 8, "num_devices", "calibration_rounds")
         for name in ("device_cycles", "server_cycles", "snr_clip_db"):
             limits = getattr(self, name)
             if limits is not None and limits[0] > limits[1]:
