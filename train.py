@@ -13,7 +13,7 @@ from rich.console import Console
 
 from agents.cli import parse_arguments, parse_options, plain_id, tensorboard_command
 from agents.compare import Entry, baseline_names, compare, headline_of, rich_table, system_of, without_decision
-from agents.learn import CHECKPOINT_EVERY_S, train
+from agents.learn import CHECKPOINT_EVERY_S, left_over, train
 from agents.policies import blueprint, check_policy
 from agents.runs import BEST, LAST, Run, RunConfig, RunError
 from agents.settings import (
@@ -222,7 +222,7 @@ def imported(arguments: Arguments) -> Run:
     assert arguments.import_sb3 is not None
     asked = configure(arguments)
     config, network = import_sb3(arguments.import_sb3, asked, system_of(asked.env_id, asked.preset, asked.options))
-    run = Run.create(config, arguments.run)
+    run = Run.create(config.model_copy(update={"origin": "imported"}), arguments.run)
     for name in (BEST, LAST):
         run.save_network(network, name)
     run.finish({"imported": str(arguments.import_sb3)})
@@ -235,7 +235,7 @@ def trained(arguments: Arguments, console: Console) -> tuple[Run, bool]:
         return imported(arguments), False
     going_on = arguments.resume is not None
     run = resumed(arguments, console) if going_on else Run.create(configure(arguments), arguments.run)
-    if run.finished:
+    if going_on and left_over(run):
         console.print(f"{run.path} has come to its end already; nothing to train", soft_wrap=True)
         return run, False
     result = train(

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from agents.runs import RunError
-from edge_envs.core.files import write_atomically
+from edge_envs.core.files import sync_folder, write_atomically
 from edge_envs.core.snapshot import Arrays
 
 FORMAT = 1
@@ -56,19 +56,23 @@ def unpack(content: bytes) -> Checkpoint:
     """A checkpoint from the content of a file.
 
     Raises:
-        ValueError: content that is damaged, or of another format.
+        ValueError: content that is damaged.
+        RunError: content of another format.
     """
     try:
         arrays = load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
-        told, values, written = header["format"], header["values"], header["sha256"]
+        told, text, written = header["format"], header["values"], header["sha256"]
+        values = json.loads(text)
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"it is damaged ({type(error).__name__}: {error})") from error
-    if told != str(FORMAT):
-        raise ValueError(f"it has format {told}, and this version reads {FORMAT}")
-    if digest(arrays, values) != written:
+    if told != str(FORMAT) and str(told).isdecimal():
+        raise RunError(
+            f"it has format {told[:9]}, and this version reads {FORMAT}; go on with the version that wrote it"
+        )
+    if told != str(FORMAT) or digest(arrays, text) != written:
         raise ValueError("it is damaged (its contents do not match their digest)")
-    return Checkpoint(arrays, json.loads(values))
+    return Checkpoint(arrays, values)
 
 
 class Checkpoints:
@@ -95,8 +99,16 @@ class Checkpoints:
 
         Raises:
             OSError: it cannot be written; those before it are still there.
+            RunError: it is larger than what would be read again.
         """
-        self.folder.mkdir(exist_ok=True)
+        size = sum(array.nbytes for array in checkpoint.arrays.values())
+        if size > LARGEST_BYTES:
+            raise RunError(
+                f"a checkpoint would have {size} bytes, more than {LARGEST_BYTES}; give a smaller buffer_size"
+            )
+        if not self.folder.is_dir():
+            self.folder.mkdir()
+            sync_folder(self.folder.parent)
         files = self.files()
         last = NAME.fullmatch(files[-1].name) if files else None
         path = self.folder / f"checkpoint-{int(last[1]) + 1 if last else 1:06d}.safetensors"
@@ -111,18 +123,22 @@ class Checkpoints:
         """The newest whole checkpoint, None without any; `tell` is called with a line for each one that is not.
 
         Raises:
-            RunError: a file larger than this program reads.
+            RunError: a file that cannot be read, is larger than this program reads, or of another format.
         """
         for file in reversed(self.files()):
             try:
                 if not file.is_file():
                     raise ValueError("it is no file")
                 if file.stat().st_size > LARGEST_BYTES:
-                    raise RunError(f"{file} is larger than {LARGEST_BYTES} bytes and was not read; remove it")
+                    raise RunError(f"it is larger than {LARGEST_BYTES} bytes; remove it")
                 found = unpack(file.read_bytes())
-            except RunError:
-                raise
-            except (ValueError, OSError) as error:
+            except RunError as error:
+                raise RunError(f"{file} cannot be used: {error}") from None
+            except OSError as error:
+                raise RunError(
+                    f"{file} cannot be read ({error.strerror}); mend that, and go on with --resume"
+                ) from error
+            except ValueError as error:
                 tell(f"{file} cannot be used: {error}; trying the one before it")
                 continue
             self._whole = [file]

@@ -10,6 +10,8 @@ from typing import Any
 from stable_baselines3.common.logger import TensorBoardOutputFormat
 from torch.utils.tensorboard.summary import hparams
 
+from edge_envs.core.files import sync_folder
+
 PATTERN = "events.out.tfevents.*"
 SCORE = "validation/reward"
 """The curve that TensorBoard's table of hyper-parameters shows."""
@@ -25,8 +27,12 @@ class WorldStepWriter(TensorBoardOutputFormat):
     """
 
     def __init__(self, folder: str, rows_per_world: int, before: int = 0) -> None:
-        super().__init__(folder)
-        self.rows_per_world, self.before = rows_per_world, before
+        self.folder, self.rows_per_world, self.before = folder, rows_per_world, before
+        self._is_closed = True
+
+    def open(self) -> None:
+        """Begin a new file; before that nothing is touched."""
+        super().__init__(self.folder)
 
     def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
         """Write Stable-Baselines3's own curves."""
@@ -70,18 +76,24 @@ def event_files(folder: Path) -> list[Path]:
 def event_sizes(folder: Path) -> dict[str, int]:
     """Name -> size [byte] of each event file, once all is written and synced."""
     sizes = {}
+    sync_folder(folder)
     for file in event_files(folder):
-        with file.open("rb") as handle:
+        with file.open("rb+") as handle:
             os.fsync(handle.fileno())
             sizes[file.name] = os.fstat(handle.fileno()).st_size
     return sizes
 
 
-def cut_events(folder: Path, sizes: Mapping[str, int]) -> None:
-    """Cut the event files back to these sizes and remove those that came later, so that no step is there twice."""
+def cut_events(folder: Path, sizes: Mapping[str, int]) -> list[str]:
+    """Cut the event files back to these sizes and remove those that came later, so that no step is there twice.
+
+    Returns the names of files that are missing or shorter than that.
+    """
+    found = {file.name: file.stat().st_size for file in event_files(folder)}
     for file in event_files(folder):
         size = sizes.get(file.name)
         if size is None:
             file.unlink()
         elif size < file.stat().st_size:
             os.truncate(file, size)
+    return [name for name, size in sizes.items() if found.get(name, -1) < size]

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from stable_baselines3 import DDPG, PPO, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import Logger
@@ -22,7 +21,7 @@ from agents.member_ppo import MemberPPO
 from agents.policies import blueprint, build_network
 from agents.progress import Progress, Record
 from agents.resume import Saver, Values, values_of
-from agents.runs import BEST, CHECKPOINTS, LAST, Run, versions
+from agents.runs import BEST, CHECKPOINTS, LAST, Run, RunError, versions
 from agents.score import TRAINING_STREAM, make_worlds, stream_seeds
 from agents.settings import OFF_POLICY, AgentName, Settings
 from agents.vec import MemberVecEnv, WorldVecEnv
@@ -180,61 +179,102 @@ def train(
         ValueError: an agent and a policy that do not go together, or an expert that does not exist.
         RunError: the folder is in use, or what is in it cannot be gone on with.
     """
-    torch.set_num_threads(1)
     with run.locked():
+        if resume and run.finished:
+            raise RunError(f"{run.path} has come to its end meanwhile; there is nothing to train")
         kept = Checkpoints(run.path / CHECKPOINTS)
-        checkpoint = values = None
-        if resume:
-            checkpoint = kept.newest(tell)
-            values = None if checkpoint is None else values_of(checkpoint, run.path)
+        checkpoint = kept.newest(tell) if resume else None
+        return Training(run, kept, checkpoint, checkpoint_every_s, quiet).go(tell if resume else None)
+
+
+def left_over(run: Run) -> bool:
+    """Whether a training came to its end; what it left on its way goes.
+
+    Raises:
+        RunError: another process trains in the folder.
+    """
+    with run.locked():
+        if run.finished:
+            Checkpoints(run.path / CHECKPOINTS).clear()
             run.tidy()
-            cut_events(run.path, {} if values is None else values.events)
-            tell(f"going on after {values.record.steps_done} steps" if values else "no checkpoint: beginning again")
-        return _train(run, kept, checkpoint, values, checkpoint_every_s, quiet)
+        return run.finished
 
 
-def _train(
-    run: Run, kept: Checkpoints, checkpoint: Checkpoint | None, values: Values | None, every_s: float, quiet: bool
-) -> Trained:
-    config, settings = run.config, run.config.settings
-    stages = Stages(run, {**settings.training_options, **config.options})
-    episodes = make_worlds(config.env_id, 1, config.preset, config.options).system.evaluation_episodes
-    validation = make_worlds(config.env_id, episodes, config.preset, config.options)
-    writer = WorldStepWriter(str(run.path), stages.rows_per_world, settings.shown)
-    if stages.model is not None:
-        stages.model.set_logger(Logger(str(run.path), [writer]))
-    record = Record(run, writer, validation, stages.steps, quiet)
-    progress = None if stages.model is None else Progress(record)
-    record.saver = Saver(kept, record, stages.network, stages.model, stages.worlds, every_s)
-    interrupted = False
-    try:
-        warm_up(validation)
-        lessons = None
-        if checkpoint is not None and values is not None:
-            lessons = record.saver.restore(checkpoint, values, progress)
-        else:
-            describe(writer, run, validation)
-        record.start_clock()
-        stages.go(record, progress, values, lessons)
-    except KeyboardInterrupt:
-        interrupted = True
-    finally:
+class Training:
+    """A training in a locked run folder, from its beginning or from a checkpoint.
+
+    Args:
+        run: the run folder.
+        kept: its checkpoints.
+        checkpoint: the one to go on from, if any.
+        every_s: least time between two checkpoints [s].
+        quiet: show no progress bar.
+    """
+
+    def __init__(self, run: Run, kept: Checkpoints, checkpoint: Checkpoint | None, every_s: float, quiet: bool) -> None:
+        config, settings = run.config, run.config.settings
+        self.run, self._kept, self._checkpoint = run, kept, checkpoint
+        self._values = None if checkpoint is None else values_of(checkpoint, run.path)
+        self._stages = stages = Stages(run, {**settings.training_options, **config.options})
+        episodes = make_worlds(config.env_id, 1, config.preset, config.options).system.evaluation_episodes
+        self._validation = make_worlds(config.env_id, episodes, config.preset, config.options)
+        self._writer = WorldStepWriter(str(run.path), stages.rows_per_world, settings.shown)
+        if stages.model is not None:
+            stages.model.set_logger(Logger(str(run.path), [self._writer]))
+        self._record = Record(run, self._writer, self._validation, stages.steps, quiet)
+        self._progress = None if stages.model is None else Progress(self._record)
+        self._saver = Saver(kept, self._record, stages.network, stages.model, stages.worlds, every_s)
+        self._record.saver = self._saver
+
+    def go(self, tell: Callable[[str], None] | None) -> Trained:
+        """Train to the end, or until Ctrl-C; `tell` takes what is to be said of going on, where a training does."""
+        record, values, lessons = self._record, self._values, None
+        warm_up(self._validation)
+        if self._checkpoint is not None and values is not None:
+            lessons = self._saver.restore(self._checkpoint, values, self._progress)
+        # What was saved has been accepted, so from here on the folder may change.
+        if tell is not None:
+            self._go_on(tell)
+        self._writer.open()
+        interrupted = False
+        try:
+            if values is None:
+                describe(self._writer, self.run, self._validation)
+            else:
+                record.rewrite()
+            record.start_clock()
+            self._stages.go(record, self._progress, values, lessons)
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            trained = self._leave(interrupted)
+        if not interrupted:
+            self.run.finish(asdict(trained))
+            self._kept.clear()
+        return trained
+
+    def _go_on(self, tell: Callable[[str], None]) -> None:
+        values = self._values
+        tell("no checkpoint: beginning again" if values is None else f"going on after {values.record.steps_done} steps")
+        self.run.tidy()
+        for name in cut_events(self.run.path, {} if values is None else values.events):
+            tell(f"{name} has lost curves that were there at the checkpoint")
+
+    def _leave(self, interrupted: bool) -> Trained:
+        """Save the networks as they are, and close everything."""
+        record, run, network = self._record, self.run, self._stages.network
         seconds = record.seconds
         record.close()
-        run.save_network(stages.network, LAST)
+        run.save_network(network, LAST)
         if not (run.path / BEST).exists():
-            run.save_network(stages.network, BEST)
-        env_seconds = record.env_seconds + stages.close()
+            run.save_network(network, BEST)
+        env_seconds = record.env_seconds + self._stages.close()
         with suppress(OSError):
-            writer.scalars("time", {"env_share": env_seconds / seconds, "seconds": seconds}, record.steps_done)
-        writer.close()
-    trained = Trained(
-        record.steps_done, seconds, env_seconds, float(record.best_reward), interrupted, record.episodes, record.learned
-    )
-    if not interrupted:
-        run.finish(asdict(trained))
-        kept.clear()
-    return trained
+            shares = {"env_share": env_seconds / seconds, "seconds": seconds}
+            self._writer.scalars("time", shares, record.steps_done)
+        self._writer.close()
+        best = float(record.best_reward)
+        return Trained(record.steps_done, seconds, env_seconds, best, interrupted, record.episodes, record.learned)
 
 
 def describe(writer: WorldStepWriter, run: Run, worlds: EdgeVectorEnv) -> None:

@@ -17,6 +17,9 @@ from agents.settings import IMITATORS, OFF_POLICY, AgentName, PolicyName, Settin
 from edge_envs.core.system import IntArray, System
 from edge_envs.core.wrappers import continuous_space, to_index
 
+# Networks this small are fastest on one thread, and only then do sums not depend on the number of cores.
+torch.set_num_threads(1)
+
 
 class Blueprint(NamedTuple):
     """What a network is built from: its class, its spaces and the class's keyword arguments."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from stable_baselines3 import PPO
@@ -43,7 +43,8 @@ class Record:
     def __init__(self, run: Run, writer: WorldStepWriter, validation: EdgeVectorEnv, steps: int, quiet: bool) -> None:
         self.run, self.writer, self.steps = run, writer, steps
         self.validation = validation
-        self._bar = tqdm(total=steps, unit="step", disable=quiet, dynamic_ncols=True, desc=run.config.agent)
+        self._quiet = quiet
+        self._bar: tqdm[Any] | None = None
         self.rows: list[dict[str, float]] = []
         """Validations so far: step and metrics."""
         self.best: Arrays | None = None
@@ -64,6 +65,10 @@ class Record:
     def start_clock(self) -> None:
         """The training begins, or goes on, now."""
         self._started = time.perf_counter()
+        self._bar = tqdm(
+            total=self.steps, initial=min(self.steps_done, self.steps), unit="step", disable=self._quiet,
+            dynamic_ncols=True, desc=self.run.config.agent,
+        )  # fmt: skip
 
     @property
     def seconds(self) -> float:
@@ -73,7 +78,8 @@ class Record:
     def reached(self, steps: int) -> None:
         """So many steps of a world were taken so far."""
         self.steps_done = steps
-        self._bar.update(min(steps, self.steps) - self._bar.n)
+        if self._bar is not None:
+            self._bar.update(min(steps, self.steps) - self._bar.n)
 
     def ended(self, episodes: list[dict[str, float]]) -> None:
         """These training episodes came to their end."""
@@ -98,7 +104,8 @@ class Record:
             self.learned = learned
             self.best = {name: value.detach().cpu().numpy().copy() for name, value in network.state_dict().items()}
             self.run.save_tensors(self.best, BEST)
-        self._bar.set_postfix(reward=f"{means['reward']:.3g}", best=f"{self.best_reward:.3g}")
+        if self._bar is not None:
+            self._bar.set_postfix(reward=f"{means['reward']:.3g}", best=f"{self.best_reward:.3g}")
 
     def _write_table(self) -> None:
         table = io.StringIO()
@@ -109,7 +116,6 @@ class Record:
 
     def rewrite(self) -> None:
         """Write table and best network as they were when the present state was saved."""
-        self.reached(self.steps_done)
         if self.rows:
             self._write_table()
         if self.best is not None:
@@ -117,7 +123,8 @@ class Record:
 
     def close(self) -> None:
         """Finish the progress bar."""
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
 
 
 class Progress(BaseCallback):

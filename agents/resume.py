@@ -24,7 +24,7 @@ from agents.imitation import Lessons
 from agents.progress import Progress, Record
 from agents.runs import RunError
 from agents.vec import WorldVecEnv
-from edge_envs.core.snapshot import Arrays, check_alike, pack_generators, unpack_generators
+from edge_envs.core.snapshot import Arrays, check_alike, check_values, pack_generators, unpack_generators
 
 Count = Annotated[int, Field(ge=0, le=1 << 53)]
 BUFFER = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
@@ -97,6 +97,7 @@ def network_arrays(network: BasePolicy) -> Arrays:
 def load_network(network: BasePolicy, arrays: Arrays) -> None:
     """Put weights back."""
     check_alike(arrays, network_arrays(network))
+    check_values(arrays, {})
     network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
 
 
@@ -170,6 +171,8 @@ def learner_arrays(model: BaseAlgorithm, worlds: WorldVecEnv) -> Arrays:
 
 def load_learner(model: BaseAlgorithm, worlds: WorldVecEnv, arrays: Arrays, values: LearnerValues) -> None:
     """Put worlds, last observations, stored transitions and counters back."""
+    if not arrays["worlds.started"].all():
+        raise ValueError("it has worlds that never began")
     worlds.env.restore(part_of(arrays, "worlds"))
     rows: Arrays = {name: getattr(worlds, name) for name in WORLD_ROWS}
     check_alike(part_of(arrays, "rows"), rows)
@@ -288,7 +291,7 @@ class Saver:
         """
         try:
             return self._restore(checkpoint.arrays, values, progress)
-        except (ValueError, KeyError, RuntimeError, TypeError) as error:
+        except (ValueError, KeyError, RuntimeError, TypeError, OverflowError) as error:
             raise RunError(f"the checkpoint does not fit {self._record.run.path}: {error}; start a new run") from error
 
     def _restore(self, arrays: Arrays, values: Values, progress: Progress | None) -> Lessons | None:
@@ -297,6 +300,7 @@ class Saver:
         best = part_of(arrays, "best")
         if best:
             check_alike(best, network_arrays(self._network))
+            check_values(best, {})
         for name, optimizer in optimizers_of(self._network).items():
             load_optimizer(optimizer, part_of(arrays, f"optimizer.{name}"))
         lessons = None
@@ -307,6 +311,8 @@ class Saver:
         else:
             if model is None or self._worlds is None or values.learner is None or progress is None:
                 raise ValueError("it is of another agent")
+            if values.learner.num_timesteps >= record.run.config.settings.steps * self._worlds.rows_per_world:
+                raise ValueError(f"it has {values.learner.num_timesteps} steps, as many as the run or more")
             load_learner(model, self._worlds, arrays, values.learner)
             progress.next_validation = values.learner.next_validation
             for name, value in values.learner.logged.items():
@@ -317,7 +323,6 @@ class Saver:
         record.steps_done, record.episodes, record.learned = told.steps_done, told.episodes, told.learned
         record.env_seconds, record.seconds_before = told.env_seconds, told.seconds
         record.best = best or None
-        record.rewrite()
         set_generators(arrays, values)
         return lessons
 

@@ -24,7 +24,7 @@ from safetensors.torch import load, save
 from agents.archives import shown
 from agents.policies import LearnedPolicy, build_network
 from agents.settings import AgentName, PolicyName, Settings
-from edge_envs.core.files import write_atomically
+from edge_envs.core.files import sync_folder, write_atomically
 from edge_envs.core.system import System
 
 CONFIG, BEST, LAST, EVALUATION = "config.json", "model_best.safetensors", "model_last.safetensors", "evaluation.csv"
@@ -46,6 +46,8 @@ class RunConfig(BaseModel):
     hyperparameters: Literal["default", "paper"] = "default"
     settings: Settings = Settings()
     seed: int = Field(default=0, ge=0, lt=1 << 32)
+    origin: Literal["trained", "imported"] = "trained"
+    """Where its networks come from: `train.py`, or a file of Stable-Baselines3."""
 
 
 class RunError(ValueError):
@@ -68,12 +70,16 @@ def provenance() -> dict[str, Any]:
     return {
         "versions": versions(),
         "platform": platform.platform(),
-        "git": _git("rev-parse", "HEAD") or "not a git checkout",
+        "git": _revision(),
         "git_changes": _git("status", "--porcelain", "--untracked-files=no").splitlines(),
         "command": sys.argv,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "torch_threads": torch.get_num_threads(),
     }
+
+
+def _revision() -> str:
+    return _git("rev-parse", "HEAD") or "not a git checkout"
 
 
 def _git(*arguments: str) -> str:
@@ -84,6 +90,11 @@ def _git(*arguments: str) -> str:
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def half_written(file: Path) -> bool:
+    """Whether a file is what a killed process left of `write_atomically`."""
+    return file.name.startswith(".") and file.name.endswith(".tmp") and not file.is_dir()
 
 
 class Run:
@@ -107,12 +118,15 @@ class Run:
             path = next((root / free for free in names if not (root / free).exists()), root / name)
         made = False
         try:
-            if path.exists() and (not path.is_dir() or any(path.iterdir())):
-                raise RunError(f"run folder {path} exists already; name a new one with --run")
+            if path.exists() and (not path.is_dir() or any(not half_written(file) for file in path.iterdir())):
+                raise RunError(f"run folder {path} exists already; name a new one with --run, or go on with --resume")
             made = not path.exists()
             path.mkdir(parents=True, exist_ok=True)
             document = {"run": config.model_dump(mode="json"), "provenance": provenance()}
             write_atomically(path / CONFIG, json.dumps(document, indent=2).encode())
+            sync_folder(path.parent)
+            run = cls(path, config)
+            run.tidy()
         except OSError as error:
             if made:
                 with suppress(OSError):
@@ -120,7 +134,7 @@ class Run:
             raise RunError(
                 f"run folder {path} cannot be written ({error.strerror}); name another with --run"
             ) from error
-        return cls(path, config)
+        return run
 
     @classmethod
     def open(cls, path: Path) -> Run:
@@ -190,14 +204,15 @@ class Run:
             if file.is_symlink():
                 raise RunError(f"{file} is a link, which a training does not write through; put the file itself there")
         try:
-            told = json.loads((self.path / CONFIG).read_text())["provenance"]["versions"]
-            then = {name: str(told[name]) for name in ("python", *PACKAGES)}
+            told = json.loads((self.path / CONFIG).read_text())["provenance"]
+            then = {name: str(told["versions"][name]) for name in ("python", *PACKAGES)}
+            commit = str(told["git"])
         except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
             raise RunError(
                 f"{self.path / CONFIG} does not tell the versions of its training ({type(error).__name__}: {error}); "
                 "start a new run"
             ) from error
-        now = versions()
+        now, here = versions(), _revision()
         if then["edge-envs"] != now["edge-envs"]:
             raise RunError(
                 f"{self.path} was trained with edge-envs {then['edge-envs']}, and this is {now['edge-envs']}; "
@@ -207,12 +222,13 @@ class Run:
             f"the training began with {name} {then[name]}, and this is {now[name]}: the weights may differ a little"
             for name in then
             if then[name] != now[name]
-        ]
+        ] + ([f"the training began at {commit[:40]}, and this is {here}"] if commit != here else [])
 
     def tidy(self) -> None:
         """Remove what a killed process left half-written."""
-        for file in [*self.path.glob(".*.tmp"), *self.path.glob(f"{CHECKPOINTS}/.*.tmp")]:
-            file.unlink(missing_ok=True)
+        for file in [*self.path.iterdir(), *self.path.glob(f"{CHECKPOINTS}/.*")]:
+            if half_written(file):
+                file.unlink(missing_ok=True)
 
     def load_policy(self, system: System[Any], name: str = BEST) -> LearnedPolicy:
         """The trained network as a policy for `system`.

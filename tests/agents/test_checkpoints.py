@@ -81,7 +81,7 @@ def test_arrays_that_changed_their_names_are_found():
 
 def test_other_formats_are_refused():
     values = json.dumps(VALUES)
-    with pytest.raises(ValueError, match="it has format 7, and this version reads 1"):
+    with pytest.raises(RunError, match="it has format 7, and this version reads 1; go on with the version that wrote it"):
         unpack(save({}, {"format": "7", "values": values, "sha256": digest({}, values)}))
     with pytest.raises(ValueError, match="KeyError"):
         unpack(save({"a": np.zeros(2)}))
@@ -155,11 +155,43 @@ def test_other_files_are_left_alone(tmp_path):
     }  # fmt: skip
 
 
+def test_values_too_deep_to_read(tmp_path):
+    values = "[" * 100_000 + "]" * 100_000
+    with pytest.raises(ValueError, match="RecursionError"):
+        unpack(save({}, {"format": "1", "values": values, "sha256": digest({}, values)}))
+
+
+@pytest.mark.parametrize("kind", ["unreadable", "of another format"])
+def test_what_is_not_damaged_is_never_passed_over(tmp_path, monkeypatch, kind):
+    """A checkpoint that could be read some other day: going on from the one before would lose it."""
+    kept = Checkpoints(tmp_path)
+    for number in (1, 2):
+        kept.save(example(number))
+
+    def fail(*_: object) -> bytes:
+        raise OSError(13, "Permission denied")
+
+    if kind == "unreadable":
+        monkeypatch.setattr("pathlib.Path.read_bytes", fail)
+    else:
+        monkeypatch.setattr(checkpoints, "FORMAT", 2)
+    with pytest.raises(RunError, match="cannot be"):
+        Checkpoints(tmp_path).newest(pytest.fail)
+    assert len(kept.files()) == 2
+
+
+def test_what_could_not_be_read_again_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "LARGEST_BYTES", 100)
+    with pytest.raises(RunError, match="more than 100; give a smaller buffer_size"):
+        Checkpoints(tmp_path).save(example())
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_too_large_a_file_is_not_read(tmp_path, monkeypatch):
     kept = Checkpoints(tmp_path)
     kept.save(example())
     monkeypatch.setattr(checkpoints, "LARGEST_BYTES", 100)
-    with pytest.raises(RunError, match="is larger than 100 bytes and was not read; remove it"):
+    with pytest.raises(RunError, match="cannot be used: it is larger than 100 bytes; remove it"):
         Checkpoints(tmp_path).newest(pytest.fail)
 
 

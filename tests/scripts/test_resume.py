@@ -16,9 +16,9 @@ import pytest
 from filelock import FileLock
 
 import train
-from agents import progress
+from agents import learn, progress
 from agents.checkpoints import Checkpoint, Checkpoints, unpack
-from agents.runs import CHECKPOINTS, CONFIG, FINISHED, LAST, LOCK
+from agents.runs import CHECKPOINTS, CONFIG, FINISHED, LAST, LOCK, Run
 from tests.scripts.running import ENV, ROOT, call, environment
 from tests.scripts.test_kills import curves, hashes
 
@@ -111,6 +111,68 @@ def test_what_a_killed_process_left_half_written_goes(stopped, straight, monkeyp
     assert hashes(stopped) == hashes(straight)
 
 
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_an_interrupt_before_anything_is_restored_changes_nothing(stopped, straight, monkeypatch, capsys):
+    before = contents(stopped)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(learn, "warm_up", stop)
+        assert resume(patch) == 130
+    assert capsys.readouterr().out.endswith("interrupted\n")
+    assert contents(stopped) == before
+    assert resume(monkeypatch) == 0
+    assert hashes(stopped) == hashes(straight)
+
+
+@pytest.mark.parametrize("at", ["validation", "last", "finish", "clear"])
+def test_a_death_among_the_last_writes(tmp_path, straight, monkeypatch, at):
+    """Where the process is gone before one of the things that a training ends with."""
+    monkeypatch.chdir(tmp_path)
+
+    class Death(BaseException):
+        pass
+
+    def die(*_: object) -> None:
+        raise Death
+
+    plain = Run.save_tensors
+
+    def save(self: Run, tensors: Any, name: str) -> None:
+        if at == "last" and name == LAST:
+            raise Death
+        plain(self, tensors, name)
+
+    with monkeypatch.context() as patch:
+        if at == "finish":
+            patch.setattr(Run, "finish", die)
+        elif at == "clear":
+            patch.setattr(Checkpoints, "clear", die)
+        elif at == "last":
+            patch.setattr(Run, "save_tensors", save)
+        else:
+            patch.setattr(progress.Progress, "validate", die)
+        with pytest.raises(Death):
+            call(patch, train, *ENV, *SMALL, *COMMON, "--run", "run")
+    assert resume(monkeypatch) == 0
+    assert not (tmp_path / "run" / CHECKPOINTS).exists()
+    assert hashes(tmp_path / "run") == hashes(straight)
+    assert curves(tmp_path / "run") == curves(straight)
+
+
+def test_a_folder_that_died_before_its_configuration_is_free(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".config.json.7.tmp").write_text("{")
+    assert call(monkeypatch, train, *ENV, *SMALL, *COMMON, "--run", "run") == 0
+    assert not list((tmp_path / "run").glob(".*"))
+
+
 def rewritten(run: Path, change: Callable[[Checkpoint], None]) -> None:
     """Change the newest checkpoint, with a digest that is right: damage on purpose."""
     file = newest(run)
@@ -140,6 +202,20 @@ HOSTILE: dict[str, tuple[Callable[[Checkpoint], Any], str]] = {
         "num_timesteps: Input should be greater",
     ),
     "other stage": (lambda c: c.values.update(stage="imitation", rounds=1), "1 rounds of imitation, and the run 0"),
+    "endless step": (
+        lambda c: c.values["record"]["rows"][0].update(step=float("inf")),
+        "float infinity",
+    ),
+    "worlds not begun": (lambda c: c.arrays["worlds.started"].fill(False), "it has worlds that never began"),
+    "weights not finite": (
+        lambda c: c.arrays["network.action_net.bias"].fill(np.nan),
+        "'action_net.bias' holds",
+    ),
+    "best that is no number": (lambda c: c.arrays["best.action_net.bias"].fill(np.inf), "'action_net.bias' holds"),
+    "too many steps": (
+        lambda c: c.values["learner"].update(num_timesteps=1 << 40),
+        "as many as the run",
+    ),
     "no learner": (lambda c: c.values.update(learner=None), "it is of another agent"),
 }
 
@@ -148,9 +224,11 @@ HOSTILE: dict[str, tuple[Callable[[Checkpoint], Any], str]] = {
 def test_a_hostile_checkpoint_is_refused_in_one_line(stopped, monkeypatch, capsys, name):
     change, words = HOSTILE[name]
     rewritten(stopped, change)
+    before = contents(stopped)
     line = refusal(monkeypatch, capsys)
     assert words in line
     assert line.endswith("; start a new run")
+    assert contents(stopped) == before
 
 
 def test_events_of_other_folders_are_out_of_reach(stopped, monkeypatch):
@@ -224,10 +302,10 @@ def test_an_environment_that_is_gone(stopped, monkeypatch, capsys):
 
 
 def test_two_processes_on_one_folder(stopped, straight, monkeypatch, capsys):
-    before = {file: file.read_bytes() for file in stopped.rglob("*") if file.is_file()}
+    before = contents(stopped)
     with FileLock(stopped / LOCK):
         assert "run folder run is in use by another process; wait for it, or stop it" in refusal(monkeypatch, capsys)
-    assert {file: file.read_bytes() for file in stopped.rglob("*") if file.is_file()} == before
+    assert contents(stopped) == before
     assert resume(monkeypatch) == 0
     assert hashes(stopped) == hashes(straight)
 
