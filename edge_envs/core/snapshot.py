@@ -88,5 +88,8 @@ def check_values(arrays: Mapping[str, NDArray[Any]], limits: Mapping[str, tuple[
     """
     for name, array in arrays.items():
         low, high = limits.get(name, (-FINITE_MAX, FINITE_MAX))
-        if (low, high) != ANYTHING and array.size and not (array.min() >= low and array.max() <= high):
+        if (low, high) == ANYTHING or not array.size:
+            continue
+        # As floats of Python: a float32 would bring the limits to its own type, and with that to infinity.
+        if not (float(array.min()) >= low and float(array.max()) <= high):
             raise ValueError(f"{name!r} holds values that are not within {low:g} to {high:g}")

@@ -81,7 +81,7 @@ def test_any_valid_configuration_works(case):
     config = config_class(case)
     seen: Counter[str] = Counter()
 
-    @effort(100)
+    @effort(30)
     @given(strategies.configurations(config), st.integers(0, 2**32), st.data())
     def works(options: Options, seed: int, data: st.DataObject) -> None:
         try:
@@ -258,7 +258,7 @@ def test_any_invalid_action_is_named_and_leaves_no_trace(case, joint):
         env.reset(seed=5)
     low, high = batch.system._action_bounds
 
-    @effort(60)
+    @effort(30)
     @given(st.data())
     def refused(data: st.DataObject) -> None:
         good = data.draw(strategies.actions(batch.single_action_space, 2))
