@@ -7,28 +7,32 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import tyro
-from pydantic import ValidationError
-from rich.console import Console
+from edge_envs.core.command import fail, guarded
 
-from agents.cli import parse_arguments, parse_options, plain_id, tensorboard_command
-from agents.compare import Entry, baseline_names, compare, headline_of, rich_table, system_of, without_decision
-from agents.learn import CHECKPOINT_EVERY_S, left_over, train
-from agents.policies import blueprint, check_policy
-from agents.runs import BEST, LAST, Run, RunConfig, RunError
-from agents.settings import (
-    IMITATORS,
-    WARM_START,
-    AgentName,
-    PolicyName,
-    Settings,
-    default_agent,
-    default_policy,
-    settings_for,
-)
-from edge_envs.core.command import guarded
-from edge_envs.core.config import nearest
-from edge_envs.core.system import System
+try:
+    import tyro
+    from pydantic import ValidationError
+    from rich.console import Console
+
+    from agents.cli import parse_arguments, parse_options, plain_id, tensorboard_command
+    from agents.compare import Entry, baseline_names, compare, headline_of, rich_table, system_of, without_decision
+    from agents.learn import CHECKPOINT_EVERY_S, left_over, train
+    from agents.policies import blueprint, check_policy
+    from agents.runs import BEST, LAST, Run, RunConfig, RunError
+    from agents.settings import (
+        IMITATORS,
+        WARM_START,
+        AgentName,
+        PolicyName,
+        Settings,
+        default_agent,
+        default_policy,
+        settings_for,
+    )
+    from edge_envs.core.config import nearest
+    from edge_envs.core.system import System
+except ImportError as error:
+    fail(f"{error}; pip install -e '.[train]'")
 
 
 @dataclass(frozen=True)
