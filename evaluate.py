@@ -83,11 +83,12 @@ def score_and_show(arguments: Arguments, console: Console) -> int:
     notes: list[str] = []
     if arguments.all:
         evaluated = run_benchmark(arguments, console, notes)
+        notes += [note for each in evaluated for note in benchmark.above_bar(each)]
         document = document_of(evaluated, notes) | {"scores": benchmark.scores_of(evaluated)}
         ids = [each.setting.env_id for each in evaluated]
         console.print(benchmark.score_table(document["scores"], ids))
     else:
-        evaluated = [compare_and_show(arguments, console)]
+        evaluated = [compare_and_show(arguments, console, notes)]
         document = document_of(evaluated, notes) if arguments.files else {}
     for note in notes:
         console.print(f"note: {note}", soft_wrap=True)
@@ -126,23 +127,24 @@ def check_files(files: dict[str, Path]) -> None:
         ValueError: one cannot, or two are the same.
         ImportError: the report's package is missing.
     """
-    places = [file.resolve() for file in files.values()]
     for name, file in files.items():
-        if file.is_dir() or not file.parent.is_dir():
-            raise ValueError(f"{name} {file} cannot be written; name a file in a folder that exists")
-        if places.count(file.resolve()) > 1:
-            raise ValueError(f"{name} {file} is named twice; give every output a file of its own")
+        if not file.parent.is_dir() or (file.exists() and not file.is_file()):
+            raise ValueError(f"{name} {file} cannot be written; name a regular file in a folder that exists")
         try:
             with tempfile.TemporaryFile(dir=file.parent):
                 pass
         except OSError as error:
             raise ValueError(f"{name} {file} cannot be written ({error.strerror}); name another folder") from error
+    places = [file.parent.resolve() / file.name for file in files.values()]
+    for (name, file), place in zip(files.items(), places, strict=True):
+        if places.count(place) > 1:
+            raise ValueError(f"{name} {file} is named twice; give every output a file of its own")
     if "--report" in files:
         importlib.import_module("plotly")
 
 
-def compare_and_show(arguments: Arguments, console: Console) -> Evaluated:
-    """Score the policies named on one environment and print their table.
+def compare_and_show(arguments: Arguments, console: Console, notes: list[str]) -> Evaluated:
+    """Score the policies named on one environment and print their table; what to know of them is added to `notes`.
 
     Raises:
         ValueError: an environment, a policy or a run that cannot be.
@@ -155,7 +157,8 @@ def compare_and_show(arguments: Arguments, console: Console) -> Evaluated:
     setting = Setting(env_id, arguments.preset, options, arguments.seeds, episodes)
     for entry in entries:
         if entry.run is not None and not entry.trained_here(arguments.preset, options):
-            console.print(f"note: {entry.label} was trained on {entry.training}", soft_wrap=True)
+            notes.append(f"{entry.label} was trained on {entry.training}")
+        notes += [f"{run.path} is not finished" for run in entry.runs if not run.finished]
         if entry.scheme is not None:
             console.print(f"note: {entry.label} is {described(entry.scheme)}", soft_wrap=True)
     evaluated = with_status("", entries, setting)

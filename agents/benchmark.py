@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table as RichTable
 
 from agents.compare import LATENCY, spread, system_of
-from agents.entries import Entry, baseline_names
+from agents.entries import Entry, baseline_names, marked
 from agents.evaluation import RANKED, Evaluated
 from agents.outputs import ABSENT, SCALE, number
 from agents.runs import BEST, CONFIG, EVALUATION, Run, RunError
@@ -27,9 +27,10 @@ def contestants(env_id: str, learned: Sequence[Entry]) -> list[Entry]:
 
 
 def find_learned(folder: Path, env_ids: Sequence[str], notes: list[str]) -> dict[str, list[Entry]]:
-    """Agents trained on default presets, by environment; runs that differ in the seed alone are one entry.
+    """Agents trained on default presets, by environment.
 
-    What cannot be used is told in `notes`, a line per run folder.
+    Trainings that differ in the seed alone are one entry; an imported network is one by itself. What cannot be
+    used is told in `notes`, a line per run folder.
 
     Raises:
         RunError: no such folder, or no run in it that can be used.
@@ -44,8 +45,12 @@ def find_learned(folder: Path, env_ids: Sequence[str], notes: list[str]) -> dict
         except RunError as error:
             notes.append(f"skipped {path}: {error}")
             continue
+        except OSError as error:
+            notes.append(f"skipped {path}: it cannot be read ({error.strerror})")
+            continue
         if run is not None:
-            trained = groups.setdefault(run.config.model_dump_json(exclude={"seed"}), {})
+            alike = run.config.model_dump_json(exclude={"seed"}) if run.config.origin == "trained" else str(path)
+            trained = groups.setdefault(alike, {})
             earlier = trained.get(run.config.seed)
             if earlier is not None:
                 notes.append(f"skipped {earlier.path}: it has the configuration and the seed of {path}")
@@ -55,7 +60,7 @@ def find_learned(folder: Path, env_ids: Sequence[str], notes: list[str]) -> dict
     found: dict[str, list[Entry]] = {}
     for group in groups.values():
         first, *others = (group[seed] for seed in sorted(group))
-        label = f"{first.config.agent}-{first.config.policy}"
+        label = marked(f"{first.config.agent}-{first.config.policy}", first.config)
         found.setdefault(first.config.env_id, []).append(Entry(label, first, others=tuple(others)))
     return {env_id: told_apart(entries) for env_id, entries in found.items()}
 
@@ -95,6 +100,17 @@ def told_apart(entries: Sequence[Entry]) -> list[Entry]:
         if entry.run is not None and labels.count(entry.label) > 1
         else entry
         for entry in entries
+    ]
+
+
+def above_bar(evaluated: Evaluated) -> list[str]:
+    """A line for each baseline that is better than the upper bar, by more than its interval."""
+    setting, scaled = evaluated.setting, evaluated.normalised or {}
+    return [
+        f"{setting.env_id}: the baseline {label} is above the upper bar {setting.system.upper_bar}, with a score of "
+        f"{scaled[label].mean:.4g} [{scaled[label].low:.4g}, {scaled[label].high:.4g}]"
+        for label in (entry.label for entry in evaluated.entries if entry.kind == "baseline")
+        if label in scaled and scaled[label].low > 1.0
     ]
 
 

@@ -9,6 +9,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from agents.archives import read_capped, shown
 from agents.runs import EVALUATION, Run
 
 LARGEST_BYTES = 1 << 20
@@ -19,18 +20,17 @@ def curve_of(run: Run) -> dict[str, Any]:
     """A run's validations: `steps` of a world, and a list for each of `metrics`.
 
     Raises:
-        ValueError: a table that is missing, too large, or damaged; the message names the run's file.
+        ValueError: a table that is missing, no regular file, too large, or damaged; the message names the run's file.
     """
     file = run.path / EVALUATION
     try:
-        if file.stat().st_size > LARGEST_BYTES:
-            raise ValueError(f"it is larger than {LARGEST_BYTES} bytes")
-        names, *rows = csv.reader(io.StringIO(file.read_text("utf-8"), newline=""), strict=True)
+        text = read_capped(file, LARGEST_BYTES).decode()
+        names, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
         columns = _columns(names, rows)
     except OSError as error:
         raise ValueError(f"no curve of {file} ({error.strerror})") from error
     except (ValueError, csv.Error) as error:
-        raise ValueError(f"no curve of {file} ({error})") from error
+        raise ValueError(f"no curve of {file} ({shown(str(error))[1:-1]})") from error
     steps = columns.pop("step")
     return {"run": str(Path(run.path)), "steps": [int(step) for step in steps], "metrics": columns}
 

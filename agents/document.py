@@ -161,6 +161,8 @@ class Document(Part):
     provenance: dict[str, JsonValue]
     environments: list[Environment] = Field(min_length=1)
     scores: list[Score] | None = None
+    notes: list[str] = []
+    """What a reader should know: runs left out or not finished, curves that cannot be read, and the like."""
 
     @model_validator(mode="after")
     def _agrees(self) -> Document:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.own import OwnAgent, is_own
-from agents.runs import BEST, CONFIG, Run, RunError
+from agents.runs import BEST, CONFIG, Run, RunConfig, RunError
 from agents.score import PolicyFactory, make_worlds
 from edge_envs.core.config import nearest
 from edge_envs.core.env import EdgeVectorEnv
@@ -66,11 +66,12 @@ class Entry:
 
     @property
     def training(self) -> str:
-        """The preset and options of its training, in words."""
+        """The preset and options of its training, and whether it was imported, in words."""
         if self.run is None:
             return "nothing"
         config = self.run.config
-        return " ".join([f"preset {config.preset}", *(f"{key}={value}" for key, value in config.options.items())])
+        told = " ".join([f"preset {config.preset}", *(f"{key}={value}" for key, value in config.options.items())])
+        return marked(told, config)
 
     def factories(self) -> list[PolicyFactory]:
         """What builds its policy for an environment; one for each training run."""
@@ -82,6 +83,11 @@ class Entry:
         if self.own is not None:
             return self.own.build(env)
         return make_baseline(self.scheme.policy if self.scheme else self.baseline, env, BASELINE_SEED)
+
+
+def marked(label: str, config: RunConfig) -> str:
+    """A label that says so where a network was imported: its training is not the one that its configuration tells."""
+    return f"{label}, imported" if config.origin == "imported" else label
 
 
 def without_decision(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -218,7 +224,7 @@ def entry_of_runs(name: str, runs: Sequence[Run]) -> Entry:
     """Runs as one entry.
 
     Raises:
-        RunError: runs that differ in more than their seed, or share it.
+        RunError: runs that differ in more than their seed, or trainings that share it.
     """
     first, *others = runs
     for run in others:
@@ -231,13 +237,14 @@ def entry_of_runs(name: str, runs: Sequence[Run]) -> Entry:
             )
     seeds = [run.config.seed for run in runs]
     for run in runs:
-        if seeds.count(run.config.seed) > 1:
+        # The seed of an imported network's training is not known.
+        if run.config.origin == "trained" and seeds.count(run.config.seed) > 1:
             raise RunError(
                 f"policy={name!r} has two runs with seed {run.config.seed}, {run.path} one of them, which repeat each "
                 "other; give one of them"
             )
     label = first.path.name if not others else f"{first.config.agent}-{first.config.policy} x{len(runs)}"
-    return Entry(label, first, others=tuple(others))
+    return Entry(marked(label, first.config), first, others=tuple(others))
 
 
 def first_difference(one: Run, other: Run) -> tuple[str, Any, Any] | None:

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from agents.compare import RATIO, Entry, compare, headline_of, system_of
+from agents.compare import RATIO, compare, headline_of, system_of
 from agents.curves import curve_of
+from agents.entries import Entry
 from agents.one_world import Latency, episode, first_world, latency
 from agents.runs import provenance
 from agents.score import CONFIDENCE, LOG, Interval, Scores, make_worlds
@@ -101,12 +102,14 @@ def evaluate(entries: Sequence[Entry], setting: Setting, on_done: Callable[[str]
 
 def document_of(evaluated: Sequence[Evaluated], notes: list[str]) -> dict[str, Any]:
     """The whole evaluation, ready for JSON; complaints about files that were left out are added to `notes`."""
+    sections = [section(each, notes) for each in evaluated]
     return {
         "format": FORMAT,
         "confidence": CONFIDENCE,
         "resamples": RESAMPLES,
         "provenance": provenance() | {"processor": processor(), "cores": os.cpu_count()},
-        "environments": [section(each, notes) for each in evaluated],
+        "environments": sections,
+        "notes": list(notes),
     }
 
 

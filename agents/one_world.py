@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from agents.entries import Entry
+from agents.own import CheckedPolicy
 from agents.score import EVALUATION_STREAM, make_worlds, of_step, stream_seeds
 
 WARM_UP = 3
@@ -33,9 +34,14 @@ def first_world() -> list[int]:
 
 
 def latency(entry: Entry, env_id: str, preset: str, options: Mapping[str, Any]) -> Latency:
-    """Time of one `predict` in one world, after a warm-up; of several training runs that of the first."""
+    """Time of one `predict` in one world, after a warm-up; of several training runs that of the first.
+
+    Raises:
+        ValueError: an own agent that fails on the way; what checks its actions is not timed.
+    """
     env = make_worlds(env_id, 1, preset, entry.options(options))
     policy = entry.factories()[0](env)
+    decide = policy.ask if isinstance(policy, CheckedPolicy) else policy.predict
     observation, _ = env.reset(seed=first_world())
     state: Any = None
     start = np.ones(1, dtype=np.bool_)
@@ -43,8 +49,9 @@ def latency(entry: Entry, env_id: str, preset: str, options: Mapping[str, Any]) 
     ends = np.inf
     while len(taken) < WARM_UP + TIMED_STEPS and time.perf_counter() < ends:
         began = time.perf_counter()
-        actions, state = policy.predict(observation, state, start, deterministic=True)
+        answer = decide(observation, state, start, deterministic=True)
         taken.append(1000.0 * (time.perf_counter() - began))
+        actions, state = policy.checked(answer) if isinstance(policy, CheckedPolicy) else answer
         observation, _, terminated, truncated, _ = env.step(actions)
         start = terminated | truncated
         if len(taken) == WARM_UP:

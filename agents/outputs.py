@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,10 @@ STATISTICS = (
     "mean", "low", "high", "iqm", "iqm_low", "iqm_high", "difference", "difference_low", "difference_high",
 )  # fmt: skip
 ABSENT = "-"
+FIRST_RUN = (
+    "With one training run an interval holds the noise of episodes only and says nothing of another training; "
+    "of several runs, decision times are of the first."
+)
 SCALE = "Mean reward after settling, 0 for random actions and 1 for the environment's upper bar"
 
 Document = Mapping[str, Any]
@@ -70,8 +75,9 @@ def _csv_rows(environment: Document, policy: Document) -> Iterator[tuple[Any, ..
 
 
 def as_markdown(document: Document) -> str:
-    """A table per environment, and for a benchmark one over all."""
-    lines: list[str] = []
+    """What to note, a table per environment, and for a benchmark one over all."""
+    lines = [f"- Note: {html.escape(' '.join(note.split()), quote=False)}" for note in document["notes"]]
+    lines += [""] if lines else []
     if document.get("scores"):
         ids = [environment["env_id"] for environment in document["environments"]]
         lines += ["# Normalised scores", "", f"{SCALE}; the mean is over the environments that a policy plays on.", ""]
@@ -102,6 +108,7 @@ def _environment_lines(environment: Document, document: Document) -> list[str]:
         + f"resamples of episodes and of training runs); differences are paired, to {policies[0]['label']}. The "
         + f"score is the mean reward after settling, 0 for random actions, 1 for {environment['upper_bar']}; ranks "
         + "follow it."
+        + (f" {FIRST_RUN}" if any(policy["runs"] for policy in policies) else "")
     )
     others = [name for name in environment["headline"] if name != main]
     header = [

@@ -94,15 +94,30 @@ class CheckedPolicy:
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
     ) -> tuple[NDArray[Any], Any]:
-        """The agent's answer.
+        """The agent's answer, checked.
 
         Raises:
             ValueError: it fails, answers with anything but (actions, state), or with actions that cannot be.
         """
+        return self.checked(self.ask(observation, state, episode_start, deterministic=deterministic))
+
+    def ask(self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False) -> Any:
+        """The agent's answer as it is, for `checked`.
+
+        Raises:
+            ValueError: it fails.
+        """
         try:
-            answer = self._agent.predict(observation, state, episode_start, deterministic=deterministic)
+            return self._agent.predict(observation, state, episode_start, deterministic=deterministic)
         except Exception as error:
             _complain(self._name, "predict", error)
+
+    def checked(self, answer: Any) -> tuple[NDArray[Any], Any]:
+        """Actions and state of an answer.
+
+        Raises:
+            ValueError: it is anything but (actions, state), or its actions cannot be.
+        """
         if not isinstance(answer, tuple) or len(answer) != 2:
             raise ValueError(f"policy={self._name!r}: predict gave {type(answer).__name__}; return (actions, state)")
         actions, state = answer

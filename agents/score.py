@@ -23,7 +23,7 @@ CONFIDENCE = 0.95
 LOG, SMALLEST = "log_", 1e-12
 """What the name of a metric's logarithm begins with, and what it takes in place of anything smaller."""
 NOT_OPTIONS = {
-    "autoreset_mode", "check", "id", "num_envs", "preset", "render_mode", "system", "vector_kwargs",
+    "autoreset_mode", "check", "id", "num_envs", "preset", "render_mode", "self", "system", "vector_kwargs",
     "vectorization_mode", "wrappers",
 }  # fmt: skip
 """Arguments of `gym.make_vec` and of the shells that no option of an environment may reach."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,10 @@ from scipy import stats
 from agents.score import CONFIDENCE, Interval, Scores
 
 RESAMPLES = 2000
-TRIMMED = 0.25
-"""Part of the values left out on either side of an interquartile mean."""
+QUARTERS = 0.25, 0.75
+"""Between which parts of the sorted values an interquartile mean is taken."""
+GATHERED = 1 << 21
+"""Resampled scores in memory at a time."""
 EPISODE_DRAWS, RUN_DRAWS, REFERENCE_DRAWS = 1, 2, 3
 """Streams of the resamples: of episodes, common to all policies; of a policy's runs, and of a reference's."""
 
@@ -57,8 +59,14 @@ class Resampled:
     def by_seed(self) -> FloatArray:
         """Resampled means by run and evaluation seed, shape (RESAMPLES, runs x seeds)."""
         runs, seeds, episodes = self.values.shape
-        drawn = self.values.reshape(runs, -1)[self._runs, self._episodes]
-        return drawn.reshape(RESAMPLES, runs * seeds, episodes).mean(axis=2)
+        scores = self.values.reshape(runs, -1)
+        means = np.empty((RESAMPLES, runs * seeds))
+        size = max(1, GATHERED // scores.size)
+        for begin in range(0, RESAMPLES, size):
+            part = slice(begin, begin + size)
+            drawn = scores[self._runs[part], self._episodes[part]]
+            means[part] = drawn.reshape(-1, runs * seeds, episodes).mean(axis=2)
+        return means
 
     @cached_property
     def means(self) -> FloatArray:
@@ -72,17 +80,29 @@ class Resampled:
     def iqm(self) -> Interval:
         """Interquartile mean over the means by run and evaluation seed."""
         seeds = self.values.mean(axis=2).ravel()
-        return around(trimmed(seeds), stats.trim_mean(self.by_seed, TRIMMED, axis=1), self.shown)
+        return around(float(middle(seeds)), middle(self.by_seed), self.shown)
 
 
-def draws(stream: int, count: int, shape: tuple[int, ...]) -> NDArray[np.int64]:
-    """Indices below `count`, the same for every call with the same arguments."""
-    return np.random.default_rng([stream, count]).integers(count, size=shape)
+@lru_cache(maxsize=4)
+def draws(stream: int, count: int, shape: tuple[int, ...]) -> NDArray[np.int32]:
+    """Indices below `count`, the same for every call with the same arguments; not to be written to."""
+    indices = np.random.default_rng([stream, count]).integers(count, size=shape, dtype=np.int32)
+    indices.flags.writeable = False
+    return indices
 
 
-def trimmed(values: FloatArray) -> float:
-    """Interquartile mean of values (n,)."""
-    return float(stats.trim_mean(values, TRIMMED))
+def middle(values: FloatArray) -> FloatArray:
+    """Interquartile means of values (..., n): of n sorted values each stands for a part 1 / n, and those that a quarter
+    cuts through count with what is left of them, so that exactly the middle half counts.
+
+    Not finite where a value that counts is not, and NaN where any is.
+    """
+    ends = np.clip(np.arange(values.shape[-1] + 1) / values.shape[-1], *QUARTERS)
+    weights = np.diff(ends) / (QUARTERS[1] - QUARTERS[0])
+    counted = weights > 0.0
+    with np.errstate(invalid="ignore"):
+        means = np.sort(values, axis=-1)[..., counted] @ weights[counted]
+    return np.where(np.isnan(values).any(axis=-1), np.nan, means)
 
 
 def around(value: float, resampled: FloatArray, shown: bool = True) -> Interval:
@@ -119,17 +139,20 @@ def summarise(results: Mapping[str, Scores], name: str) -> dict[str, Summary]:
 def normalised(results: Mapping[str, Scores], name: str, floor: str, ceiling: str) -> dict[str, Interval] | None:
     """A metric of every policy, 0 where `floor` is and 1 where `ceiling` is, with all three resampled together.
 
-    None where `ceiling` is not better.
+    None where `ceiling` is not better; no interval where a resample of it is not.
     """
     bottom, top = (Resampled(results[label].episodes[name], REFERENCE_DRAWS) for label in (floor, ceiling))
     low, high = float(bottom.values.mean()), float(top.values.mean())
     if not high > low:
         return None
+    with np.errstate(invalid="ignore"):
+        scale = top.means - bottom.means
+    scale[~(scale > 0.0)] = np.nan
     found = {floor: Interval(0.0, 0.0, 0.0), ceiling: Interval(1.0, 1.0, 1.0)}
     for label in results.keys() - found.keys():
         own = Resampled(results[label].episodes[name])
-        with np.errstate(divide="ignore", invalid="ignore"):
-            resampled = (own.means - bottom.means) / (top.means - bottom.means)
+        with np.errstate(invalid="ignore"):
+            resampled = (own.means - bottom.means) / scale
         found[label] = around((float(own.values.mean()) - low) / (high - low), resampled, own.shown)
     return found
 

@@ -144,13 +144,21 @@
     const first = environment.policies[0].label;
     const { seeds, episodes, upper_bar: upperBar } = environment;
     const several = environment.policies.some(({ runs }) => runs.length > 1);
+    const learned = environment.policies.some(({ runs }) => runs.length);
     return [
       `Every policy played the same ${thousands(seeds * episodes)} episodes (common random numbers): ` +
         `${seeds} evaluation seeds of ${episodes} episodes each; ${leftOut(environment)}.`,
       `Intervals are ${percent} percentile bootstrap intervals from ${thousands(report.resamples)} resamples of the ` +
         `episodes${several ? ", and of the training runs together with them where an entry has several" : ""}.`,
+      ...(learned
+        ? [
+            "With one training run an interval holds the noise of episodes only and says nothing of another training; " +
+              "of several runs, decision times and the plotted episode are of the first.",
+          ]
+        : []),
       `Differences are to ${first}, paired: both policies are resampled on the same episodes.`,
-      "IQM is the interquartile mean (25 % cut off at either end) over the means by training run and evaluation seed.",
+      "IQM is the interquartile mean over the means by training run and evaluation seed: a quarter is cut off at " +
+        "either end, and means that the cut goes through count in part.",
       `The score is the mean reward on a scale where random is 0 and ${upperBar}, the upper bar, is 1; it can be ` +
         "below 0 or above 1. Schemes, which act in another system, have none, nor has any policy where one of the " +
         "two was not played.",
@@ -206,6 +214,8 @@
       ...Object.entries(versions || {}).map(([name, version]) => `${name} ${version}`),
     ];
     place("made").textContent = parts.filter(Boolean).join(" \u00b7 ");
+    place("notes").hidden = !report.notes.length;
+    place("notes").append(...report.notes.map((note) => element("li", {}, note)));
   }
 
   const cutGit = (revision) => (/^[0-9a-f]{40}$/.test(revision) ? revision.slice(0, 10) : revision);

@@ -60,7 +60,7 @@ def report_document() -> dict[str, Any]:
             "versions": {"python": "3.11.7", "edge-envs": "0.9.0", "torch": "2.13.0+cpu"}, "git": "fcdae9ef" * 5,
             "started": "2026-11-20T19:35:40+0000", "command": ["evaluate.py", "--all"], "torch_threads": 1,
         },
-        "environments": environments, "scores": scores,
+        "environments": environments, "scores": scores, "notes": [f"skipped runs/{HOSTILE}: damaged", "and another"],
     }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from agents import benchmark
-from agents.benchmark import contestants, find_learned, ranking_table, score_table, scores_of
+from agents.benchmark import above_bar, contestants, find_learned, ranking_table, score_table, scores_of
 from agents.entries import Entry
 from agents.evaluation import Evaluated, Setting
 from agents.one_world import Latency
@@ -92,6 +92,37 @@ def test_what_cannot_be_used_is_told():
         assert reason in told[name]
 
 
+def test_a_folder_that_cannot_be_read_is_told(monkeypatch):
+    toy_run(Path("runs/a"))
+    toy_run(Path("runs/locked"), seed=1)
+    is_file = Path.is_file
+
+    def refuse(self: Path) -> bool:
+        if self.parent.name == "locked":
+            raise PermissionError(13, "Permission denied", str(self))
+        return is_file(self)
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    notes: list[str] = []
+    assert found(notes) == {TOY: [("ppo-shared", ["a"])]}
+    assert notes == ["skipped runs/locked: it cannot be read (Permission denied)"]
+
+
+def test_an_imported_network_is_an_entry_of_its_own():
+    for name in ("a", "b"):
+        toy_run(Path("runs") / name, origin="imported")
+    toy_run(Path("runs/c"), seed=1)
+    toy_run(Path("runs/d"), policy="central", origin="imported")
+    notes: list[str] = []
+    assert found(notes) == {
+        TOY: [
+            ("ppo-shared, imported (a)", ["a"]), ("ppo-shared, imported (b)", ["b"]), ("ppo-shared", ["c"]),
+            ("ppo-central, imported", ["d"]),
+        ]
+    }  # fmt: skip
+    assert notes == []
+
+
 @pytest.mark.parametrize("folder", [None, "empty", "useless", "file"])
 def test_no_run_at_all(folder):
     if folder == "file":
@@ -131,6 +162,19 @@ def two():
         evaluated(TOY, {"wanted": 4.0, "random": 0.0, "ppo-shared": 3.0, "stay": 1.0}, run),
         evaluated(CROWD, {"best": -1.0, "random": -3.0, "stay": -5.0, "ppo-shared": -2.0, "ppo-pooled": -0.5}, run),
     ]
+
+
+def test_a_baseline_above_the_upper_bar_is_told(two):
+    """Not a learned agent, nor a baseline whose interval reaches down to the bar."""
+    assert above_bar(two[0]) == above_bar(two[1]) == []
+    rewards = {"best": -1.0, "random": -3.0, "stay": -0.5, "near": -1.0, "ppo-shared": -0.2}
+    found = evaluated(CROWD, rewards, two[1].entries[3].run)
+    found.results["near"].episodes["reward"][0, 0] = [-0.6, -1.2]
+    assert above_bar(found) == [
+        "Crowd-v0: the baseline stay is above the upper bar best, with a score of 1.25 [1.25, 1.25]"
+    ]
+    del rewards["random"]
+    assert above_bar(evaluated(CROWD, rewards, None)) == []
 
 
 def test_scores_over_environments(two):

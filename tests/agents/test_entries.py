@@ -63,6 +63,18 @@ def test_labels(place):
     assert find("a=b/run").label == "run"
 
 
+def test_imported_networks_say_so(place):
+    for name in ("one", "two"):
+        toy_run(Path("imported") / name, origin="imported")
+    assert find("imported/one").label == "one, imported"
+    assert find("imported/*").label == "ppo-shared x2, imported"  # of their seeds nothing is known
+    assert find("x=imported/one").label == "x"
+    assert find("x=imported/one").training == "preset default, imported"
+    assert find("runs/toy__0").training == "preset default"
+    with pytest.raises(ValueError, match="imported/one has origin='imported', runs/toy__1 has 'trained'"):
+        find("runs/toy__1,imported/one")
+
+
 def test_entries_of_the_same_label_are_told_apart(place):
     names = ["runs/toy__0,runs/toy__1", "runs/toy__[12]", "x=runs/toy__0", "wanted"]
     entries = find_entries(names, TOY, "default", {})

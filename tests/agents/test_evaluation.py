@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 
 from agents import evaluation, one_world, outputs
-from agents.compare import Entry, find_entries, headline_of
+from agents.compare import headline_of
 from agents.curves import LARGEST_BYTES, curve_of
 from agents.document import checked
+from agents.entries import Entry, find_entries
 from agents.evaluation import Evaluated, Setting, document_of, evaluate
 from agents.one_world import Latency
+from agents.own import OwnAgent
 from agents.runs import EVALUATION
 from agents.score import EVALUATION_STREAM, Interval, Scores, make_worlds, play, stream_seeds
 from agents.statistics import summarise
@@ -123,6 +125,26 @@ def test_one_episode_step_by_step(document):
         assert over == (step == steps - 1)
 
 
+def test_notes_are_told_everywhere(evaluated):
+    (evaluated.entries[2].run.path / EVALUATION).unlink()
+    document = document_of([evaluated], ["x & <b>\nis not finished"])
+    assert document["notes"] == [
+        "x & <b>\nis not finished",
+        "no curve of runs/a/evaluation.csv (No such file or directory)",
+    ]
+    assert checked(document).notes == document["notes"]
+    lines = outputs.as_markdown(document).split("\n")
+    assert lines[:3] == ["- Note: x &amp; &lt;b&gt; is not finished", f"- Note: {document['notes'][1]}", ""]
+    assert outputs.as_markdown(document | {"notes": []}).startswith("## Toy-v0")
+
+
+def test_only_runs_need_a_word_on_their_number(document):
+    text = outputs.as_markdown(document)
+    assert "With one training run an interval holds the noise of episodes only and says nothing of another" in text
+    del document["environments"][0]["policies"][2]
+    assert "training run an interval" not in outputs.as_markdown(document)
+
+
 def test_the_same_numbers_again(document, evaluated):
     again = document_of([evaluate(evaluated.entries, evaluated.setting)], [])
     for one, other in zip(document["environments"][0]["policies"], again["environments"][0]["policies"], strict=True):
@@ -155,6 +177,33 @@ def test_latency_is_that_of_predict_alone(monkeypatch, toy_id):
     found = one_world.latency(Entry("slow"), TOY, "default", {})
     assert found.steps == 20  # 2 s of 0.105 s each
     assert (found.mean, found.p99) == (pytest.approx(100.0), pytest.approx(100.0))
+
+
+def test_latency_of_an_own_agent_is_without_the_checks(monkeypatch, toy_id):
+    """A clock that moves in the checks, and less in predict."""
+    now = [0.0]
+    monkeypatch.setattr(one_world, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    check_actions, checks = ToySystem.check_actions, []
+
+    def slow_check(self: Any, *args: Any) -> Any:
+        now[0] += 7.0
+        checks.append(args)
+        return check_actions(self, *args)
+
+    class Quick:
+        def predict(self, observation: Any, *args: Any, **kwargs: Any) -> Any:
+            now[0] += 0.002
+            return np.zeros((1, 4), dtype=np.int64), None
+
+    monkeypatch.setattr(ToySystem, "check_actions", slow_check)
+    monkeypatch.setattr(one_world, "TIMED_SECONDS", np.inf)
+    own = OwnAgent("mine:make", lambda env: Quick())
+    found = one_world.latency(Entry("mine", own=own), TOY, "default", {})
+    assert (found.mean, found.steps) == (pytest.approx(2.0), 200)
+    assert len(checks) >= 203
+    monkeypatch.setattr(Quick, "predict", lambda *args, **kwargs: None)
+    with pytest.raises(ValueError, match="policy='mine:make': predict gave NoneType"):
+        one_world.latency(Entry("mine", own=own), TOY, "default", {})
 
 
 def evaluated_by_hand(rewards: dict[str, float], toy_id: str) -> Evaluated:
@@ -245,6 +294,7 @@ def test_a_curve(document, evaluated):
         ("step,reward\n" + "1,1\n" * LARGEST_BYTES, "is larger than"),
         ('step,reward\n1,"2\n', "unexpected end of data"),
         (b"\xff\xfe", "can't decode"),
+        ("step,\x1b[2J" + "x" * 999 + "\n1,nan\n", "\\x1b[2Jx"),
     ],
 )  # fmt: skip
 def test_a_damaged_curve_is_told_and_left_out(tmp_path, toy_id, content, complaint):
@@ -256,7 +306,8 @@ def test_a_damaged_curve_is_told_and_left_out(tmp_path, toy_id, content, complai
     with pytest.raises(ValueError, match="no curve of ") as caught:
         curve_of(run)
     assert complaint in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < len(str(file)) + 90
     notes: list[str] = []
     assert evaluation.curves([Entry("x", run)], notes) == []
     assert notes == [str(caught.value)]

@@ -95,9 +95,10 @@ def test_holds_the_documents_numbers_and_no_markup(outline: Outline) -> None:
 
 def test_more_than_the_schema_is_allowed_and_scores_may_be_missing(tmp_path: Path) -> None:
     document = report_document() | {"more": object()}
-    del document["scores"]
+    del document["scores"], document["notes"]
     document["environments"][0]["policies"][0]["more"] = 1
     assert checked(document).scores is None
+    assert checked(document).notes == []
     write_report(document, tmp_path / "report.html")
 
 
@@ -139,6 +140,7 @@ WRONG: dict[str, tuple[Change, str]] = {
     "same environment": (
         lambda d: d["environments"].append(d["environments"][0]), "environment 'LyaPPO-v0' stands in it twice"
     ),
+    "note": (lambda d: d["notes"].append(3), "notes.2: Input should be a valid string"),
     "score": (lambda d: d["scores"][0]["by_env"].update(other=1.0), "'best-fixed' name 'other', which is not among"),
 }  # fmt: skip
 

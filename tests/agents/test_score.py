@@ -247,7 +247,8 @@ def test_known_ids():
             (ID, "default", {key: value}, f"{key}={value!r} is not a parameter")
             for key, value in {
                 "preset": "hard", "num_envs": 3, "autoreset_mode": "NextStep", "system": "os:path", "id": "X",
-                "render_mode": "rgb_array", "vector_kwargs": {}, "vectorization_mode": "sync", "wrappers": [],
+                "render_mode": "rgb_array", "self": 1, "vector_kwargs": {}, "vectorization_mode": "sync",
+                "wrappers": [],
             }.items()
         ],
         *[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from scipy import stats
 
 from agents import statistics
 from agents.score import Interval, Scores
-from agents.statistics import Resampled, draws, normalised, ranks, summarise, trimmed
+from agents.statistics import Resampled, draws, middle, normalised, ranks, summarise
 
 
 def scores(values: Any, name: str = "cost") -> Scores:
@@ -61,11 +62,46 @@ def test_the_interquartile_mean_against_scipy():
 
 
 def test_the_interquartile_mean_by_hand():
-    assert trimmed(np.array([100.0, 1.0, 3.0, 2.0, -7.0])) == 2.0
-    # Means by seed: 1, 2, 3, 4, and 100 twice, of which one is left out on either side.
+    for few, expected in (
+        ([3.0], 3.0), ([1.0, 2.0], 1.5),
+        ([9.0, -30.0, 6.0], (-30.0 / 12 + 6 / 3 + 9.0 / 12) * 2),  # the cut goes through the outer two
+        ([100.0, 1.0, 3.0, 2.0, -7.0], (0.15 * 1 + 0.2 * 2 + 0.15 * 3) * 2), ([5.0, 1.0, 2.0, -9.0], 1.5),
+    ):  # fmt: skip
+        assert middle(np.array(few)) == pytest.approx(expected)
+    # Means by seed: 1, 2, 3, 4, and 100 twice; the second and the fifth count by half.
     values = np.array([[[0.0, 2.0], [1.0, 3.0], [100.0, 100.0]], [[3.0, 3.0], [4.0, 4.0], [99.0, 101.0]]])
-    assert summary(values)[0].iqm.mean == pytest.approx((2 + 3 + 4 + 100) / 4)
+    assert summary(values)[0].iqm.mean == pytest.approx((2 / 2 + 3 + 4 + 100 / 2) / 3)
     assert summary(values)[0].mean.mean == pytest.approx(values.mean())
+
+
+@pytest.mark.parametrize("count", range(1, 14))
+def test_the_interquartile_mean_is_of_the_middle_half(count):
+    """Each value four times over has no cut through a value; a whole quarter is scipy's."""
+    values = np.random.default_rng(count).normal(size=(3, count))
+    expected = stats.trim_mean(np.repeat(values, 4, axis=1), 0.25, axis=1)
+    np.testing.assert_allclose(middle(values), expected)
+
+
+def test_an_interquartile_mean_of_what_is_not_finite():
+    assert middle(np.array([-np.inf, 1.0, 2.0, np.inf])) == 1.5
+    assert middle(np.array([1.0, 2.0, np.inf])) == np.inf
+    assert np.isnan(middle(np.array([1.0, 2.0, 3.0, np.nan])))
+
+
+def test_memory_stays_small_and_pieces_change_nothing(monkeypatch):
+    values = np.random.default_rng(0).normal(size=(5, 20, 40))
+    Resampled(values)  # the draws are kept from here on
+    tracemalloc.start()
+    whole = Resampled(values).by_seed
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40e6  # all at once they are 64 MB
+    monkeypatch.setattr(statistics, "GATHERED", 37 * 4000)
+    np.testing.assert_array_equal(Resampled(values).by_seed, whole)
+    np.testing.assert_array_equal(whole[1234], values.reshape(5, -1)[
+        draws(statistics.RUN_DRAWS, 5, (statistics.RESAMPLES, 5, 1))[1234],
+        draws(statistics.EPISODE_DRAWS, 800, (statistics.RESAMPLES, 1, 800))[1234],
+    ].reshape(100, 40).mean(axis=1))  # fmt: skip
 
 
 def test_two_episodes_by_hand():
@@ -180,6 +216,18 @@ def test_normalised_by_hand():
     assert rough.mean == pytest.approx((results["rough"]["cost"].mean() - worlds.mean()) / 8.0)
     gap = stats.bootstrap((results["rough"].episodes["cost"].ravel() - worlds,), np.mean, method="percentile", rng=1)
     assert near(Interval(0.0, 8.0 * rough.low, 8.0 * rough.high), gap.confidence_interval, 0.1)
+
+
+def test_no_interval_of_a_score_where_the_bar_may_be_no_better():
+    """Of two worlds the upper bar is worse in one: a resample of it alone turns the scale."""
+    results = {"floor": scores([0.0, 0.0]), "top": scores([3.0, -1.0]), "middle": scores([0.5, 0.5])}
+    found = normalised(results, "cost", "floor", "top")
+    assert found is not None
+    assert found["middle"].mean == 0.5
+    assert np.isnan([found["middle"].low, found["middle"].high]).all()
+    level = normalised({**results, "top": scores([4.0, 0.0])}, "cost", "floor", "top")
+    assert level is not None
+    assert np.isnan(level["middle"].low)
 
 
 @pytest.mark.parametrize("top", [0.0, -1.0])

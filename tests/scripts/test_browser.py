@@ -296,11 +296,16 @@ def test_every_plot_is_painted_in_the_policys_colour(page: Any, document: dict[s
     assert page.locator("#curves .legend .traces").count() == 2
 
 
+def test_notes_are_shown(page: Any, document: dict[str, Any]) -> None:
+    assert page.locator("#notes").is_visible()
+    assert page.locator("#notes li").all_text_contents() == document["notes"]
+
+
 def test_hostile_label_is_only_text(page: Any) -> None:
     assert HOSTILE in [row["label"] for row in table_rows(page, "table")]
     ticks = page.locator("#bars .ytick").all_text_contents()
     assert any(re.match(r"</script><scr.*</b>", tick) for tick in ticks)
-    assert page.locator("b, main script").count() == 0
+    assert page.locator("b, header script, main script").count() == 0
 
 
 @pytest.mark.parametrize("width", [360, 800])
@@ -333,7 +338,7 @@ def test_details_tell_configuration_and_versions(page: Any, document: dict[str, 
     assert lines.count() == len(others)
     for line, policy in zip(lines.all(), others, strict=True):
         assert all(part in (line.text_content() or "") for part in (policy["label"], policy["kind"], *policy["runs"]))
-    for heading in ("2,000 resamples", "common random numbers", "first 25 %"):
+    for heading in ("2,000 resamples", "common random numbers", "first 25 %", "says nothing of another training"):
         assert heading in page.locator("#method").inner_text()
 
 
@@ -346,10 +351,11 @@ def test_missing_browser_fails_where_it_is_required(monkeypatch: pytest.MonkeyPa
 
 def test_report_of_one_environment_has_no_overview(browser: Any, document: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "one.html"
-    write_report({**document, "environments": document["environments"][1:], "scores": None}, path)
+    write_report({**document, "environments": document["environments"][1:], "scores": None, "notes": []}, path)
     page = browser.new_page()
     page.goto(path.as_uri())
     assert page.title() == f"Evaluation of {SECOND}"
     assert not page.locator("#overview").is_visible()
+    assert not page.locator("#notes").is_visible()
     assert not page.locator("#environments").is_visible()
     page.close()

@@ -14,7 +14,7 @@ import pytest
 import evaluate
 from agents import compare as comparing
 from agents.document import checked
-from agents.runs import BEST, Run, RunConfig
+from agents.runs import BEST, FINISHED, Run, RunConfig
 from agents.settings import Settings
 from tests.agents.crowd import CROWD
 from tests.agents.toy import TOY
@@ -110,6 +110,18 @@ def test_all_outputs_hold_the_same_numbers(place, monkeypatch, capsys, toy_id):
     assert f"| {mean:.4g} [" in row
 
 
+def test_what_to_know_of_runs_is_noted(place, monkeypatch, capsys, toy_id):
+    toy_run(Path("runs/a"))
+    (toy_run(Path("runs/b"), seed=1, options={"offset": 2.0}).path / FINISHED).unlink()
+    files = ("--json", "a.json", "--report", "a.html")
+    assert call(monkeypatch, evaluate, "--env", TOY, *BRIEF, "--policies", "runs/a", "runs/b", *files) == 0
+    notes = ["b was trained on preset default offset=2.0", "runs/b is not finished"]
+    out = capsys.readouterr().out
+    assert [line for line in out.split("\n") if line.startswith("note: ")] == [f"note: {note}" for note in notes]
+    assert json.loads(Path("a.json").read_text())["notes"] == notes
+    assert json.dumps(notes, separators=(",", ":")) in Path("a.html").read_text()
+
+
 @pytest.fixture
 def benchmark(place, monkeypatch, toy_id, crowd_id):
     """Two small environments in place of those of the package, and a run of each."""
@@ -141,6 +153,7 @@ def test_the_benchmark(benchmark, monkeypatch, capsys):
     assert "note: skipped runs/shifted: it was trained on preset default offset=2.0, which is not the default\n" in out
     document = json.loads(Path("a.json").read_text())
     checked(document)
+    assert document["notes"] == [line.removeprefix("note: ") for line in out.split("\n") if line.startswith("note: ")]
     assert [section["env_id"] for section in document["environments"]] == [TOY, CROWD]
     toy, crowd = ({policy["label"]: policy for policy in each["policies"]} for each in document["environments"])
     assert list(toy) == ["wanted", "random", "ppo-shared"]
@@ -195,7 +208,11 @@ def test_the_benchmarks_own_environments():
         (("--all", "--episodes", "0"), "--episodes 0", "at least 1"),
         (("--all", "--json", "no/where.json"), "--json no/where.json", "that exists"),
         ((*EVALUATE, "fixed", "--csv", "no/x.csv"), "--csv no/x.csv cannot be written", "that exists"),
-        ((*EVALUATE, "fixed", "--markdown", "empty"), "--markdown empty cannot be written", "name a file"),
+        ((*EVALUATE, "fixed", "--markdown", "empty"), "--markdown empty cannot be written", "name a regular file"),
+        ((*EVALUATE, "fixed", "--json", "/dev/null"), "--json /dev/null cannot be written", "name a regular file"),
+        ((*EVALUATE, "fixed", "--csv", "null"), "--csv null cannot be written", "name a regular file"),
+        ((*EVALUATE, "fixed", "--csv", "loop/x"), "--csv loop/x cannot be written", "that exists"),
+        ((*EVALUATE, "fixed", "--set", "self=1"), "self=1 is not a parameter", "another way"),
         ((*EVALUATE, "fixed", "--report", "file/x.html"), "--report file/x.html cannot be written", "that exists"),
         ((*EVALUATE, "fixed", "--csv", "x", "--json", "./x"), "--json x is named twice", "a file of its own"),
         ((*EVALUATE, "runs/*"), "policy='runs/*' fits no run folder", "another pattern"),
@@ -215,6 +232,8 @@ def test_the_benchmarks_own_environments():
 def test_bad_input(place, monkeypatch, capsys, arguments, names, mends):
     Path("file").write_text("")
     Path("empty").mkdir()
+    Path("null").symlink_to("/dev/null")
+    Path("loop").symlink_to("loop")
     if any("others" in each for each in arguments):
         for name, more in (("a", {}), ("a2", {}), ("c", {"policy": "central", "seed": 2}), ("hollow", {"seed": 3})):
             toy_run(Path("others") / name, ID, options={"num_devices": 2}, **more)
@@ -231,6 +250,14 @@ def test_a_report_without_plotly(place, monkeypatch, capsys):
     err = refused(monkeypatch, capsys, *EVALUATE, "fixed", "--report", "x.html")
     assert "plotly" in err
     assert "pip install 'edge-envs[train]'" in err
+
+
+def test_links_that_lead_nowhere_are_replaced(place, monkeypatch, toy_id):
+    for name, target in (("loop", "loop"), ("dangling", "nowhere")):
+        Path(name).symlink_to(target)
+    files = ("--csv", "loop", "--json", "dangling")
+    assert call(monkeypatch, evaluate, "--env", TOY, *BRIEF, "--policies", "wanted", *files) == 0
+    assert all(Path(name).is_file() and not Path(name).is_symlink() for name in ("loop", "dangling"))
 
 
 def test_a_folder_that_cannot_be_written(place, monkeypatch, capsys):
