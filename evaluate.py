@@ -10,18 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import tyro
-from rich.console import Console
-from rich.text import Text
+from edge_envs.core.command import fail, guarded
 
-from agents import benchmark, outputs
-from agents.cli import parse_arguments, parse_options, plain_id
-from agents.compare import headline_of, rich_table, system_of
-from agents.entries import Entry, find_entries
-from agents.evaluation import Evaluated, Setting, document_of, evaluate
-from agents.score import known_ids
-from edge_envs.core.command import guarded
-from edge_envs.core.policy import Scheme
+try:
+    import tyro
+    from rich.console import Console
+    from rich.text import Text
+
+    from agents import benchmark, outputs
+    from agents.cli import parse_arguments, parse_options, plain_id
+    from agents.compare import headline_of, rich_table, system_of
+    from agents.entries import Entry, find_entries
+    from agents.evaluation import Evaluated, Setting, document_of, evaluate
+    from agents.score import known_ids
+    from edge_envs.core.policy import Scheme
+except ImportError as error:
+    fail(f"{error}; pip install -e '.[train]'")
 
 RUNS = Path("runs")
 
