@@ -132,8 +132,10 @@ def check_files(files: dict[str, Path]) -> None:
         ImportError: the report's package is missing.
     """
     for name, file in files.items():
-        if not file.parent.is_dir() or (file.exists() and not file.is_file()):
-            raise ValueError(f"{name} {file} cannot be written; name a regular file in a folder that exists")
+        if file.is_dir() or not file.parent.is_dir():
+            raise ValueError(f"{name} {file} cannot be written; name a file in a folder that exists")
+        if file.exists() and not file.is_file():
+            raise ValueError(f"{name} {file} is not a regular file and would be replaced; name another")
         try:
             with tempfile.TemporaryFile(dir=file.parent):
                 pass

@@ -453,13 +453,23 @@ def test_an_interrupt_before_the_first_step(tmp_path, monkeypatch):
     def stop(*args: Any) -> Any:
         raise KeyboardInterrupt
 
-    for place in ((learn, "warm_up"), (WorldVecEnv, "reset")):
-        with monkeypatch.context() as patch:
-            patch.setattr(*place, stop)
-            run = run_in(tmp_path / place[1])
-            check_stopped(run, train(run, quiet=True), 0)
-            assert not (run.path / EVALUATION).exists()
-            assert same(weights(run, BEST), weights(run, LAST))
+    run = run_in(tmp_path / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr(WorldVecEnv, "reset", stop)
+        check_stopped(run, train(run, quiet=True), 0)
+    assert not (run.path / EVALUATION).exists()
+    assert same(weights(run, BEST), weights(run, LAST))
+
+
+def test_an_interrupt_while_everything_is_made_leaves_nothing_but_the_configuration(tmp_path, monkeypatch):
+    def stop(*args: Any) -> Any:
+        raise KeyboardInterrupt
+
+    run = run_in(tmp_path / "run")
+    monkeypatch.setattr(learn, "warm_up", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(run, quiet=True)
+    assert {file.name for file in run.path.iterdir()} == {CONFIG, LOCK}
 
 
 def test_an_error_leaves_the_last_network_too(tmp_path, monkeypatch):
