@@ -168,7 +168,7 @@ def show_comparison(run: Run, console: Console, seeds: int, episodes: int | None
     plain = without_decision(config.options)
     system = system_of(config.env_id, config.preset, plain)
     episodes = episodes or system.evaluation_episodes
-    label = f"{config.agent}-{config.policy} (trained)"
+    label = f"{config.agent}-{config.policy} ({config.origin})"
     names = baseline_names(config.env_id, config.preset, plain)
     bar = [name for name in names if name == system.bar]
     others = [Entry(name) for name in names if name not in bar]
