@@ -110,7 +110,7 @@ def main() -> None:
             own = ["--resume", name] if going_on else [*arguments, "--run", name]
             by_fault = rng.random() < 0.4
             process = forked([*own, *common], log, dies_writing(rng) if by_fault else None)
-            status = ended(process, PATIENCE_S if by_fault else rng.uniform(0.0, 0.5 * length_s))
+            status = ended(process, PATIENCE_S if by_fault else rng.uniform(0.0, length_s))
             if status is None:
                 os.kill(process, signal.SIGKILL)
                 status = ended(process, PATIENCE_S)
