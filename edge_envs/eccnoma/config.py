@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
-from edge_envs.core.config import Exponent, NonNegative, Positive, Probability, WingConfig
+from edge_envs.core.config import Exponent, Length, NonNegative, Positive, Probability, WingConfig
 from edge_envs.core.networks import Cuts, parse_network
 from edge_envs.core.units import db_to_linear, dbm_to_watt
 from edge_envs.eccnoma.bands import DOWNLINK, DOWNLINK_PRINTED, default_candidates
@@ -117,7 +117,7 @@ class ECCNOMAConfig(WingConfig):
     """Size of the result m_i [bit]; chosen: ten float32."""
     side_m: Positive = 400.0
     """Side of the square with all users and APs [m]; chosen."""
-    distance_min_m: Positive = 10.0
+    distance_min_m: Length = 10.0
     """Least distance of a user to an AP [m]; chosen."""
     placement: Literal["uniform", "balanced"] = "uniform"
     """Places of the users, drawn each episode: anywhere, or so that each AP is nearest to equally many; chosen."""
