@@ -14,6 +14,7 @@ NonNegative = Annotated[float, Field(ge=0, le=1e30)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Length = Annotated[float, Field(ge=1e-3, le=1e12)]
 """A distance [m] that has a finite gain at any path loss exponent."""
+Bandwidth = Annotated[float, Field(ge=1.0, le=1e15)]
 Exponent = Annotated[float, Field(gt=0, le=10)]
 """A path loss exponent."""
 EnergyCoefficient = Annotated[float, Field(ge=1e-40, le=1)]

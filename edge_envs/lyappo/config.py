@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
 from edge_envs.core.config import (
+    Bandwidth,
     EnergyCoefficient,
     Exponent,
     Length,
@@ -110,7 +111,7 @@ class LyaPPOConfig(WingConfig):
     """Processor speed of the server F^e [cycles/s]; paper, Table II."""
     power_max_w: Positive = 0.3
     """Largest transmit power of a device [W]; paper, Table II."""
-    bandwidth_hz: Positive = 1e6
+    bandwidth_hz: Bandwidth = 1e6
     """Uplink bandwidth B_w, shared evenly by the devices [Hz]; paper, Sec. V."""
     noise_dbm_per_hz: Annotated[float, Field(ge=-300, le=0)] = -174.0
     """Noise power spectral density N_0 [dBm/Hz]; paper, Sec. V."""
