@@ -12,6 +12,9 @@ Positive = Annotated[float, Field(ge=1e-30, le=1e30)]
 """A positive number so bounded that products of a few neither overflow nor vanish."""
 NonNegative = Annotated[float, Field(ge=0, le=1e30)]
 Probability = Annotated[float, Field(ge=0, le=1)]
+Length = Annotated[float, Field(ge=1e-3, le=1e12)]
+"""A distance [m] that has a finite gain at any path loss exponent."""
+Bandwidth = Annotated[float, Field(ge=1.0, le=1e15)]
 Exponent = Annotated[float, Field(gt=0, le=10)]
 """A path loss exponent."""
 EnergyCoefficient = Annotated[float, Field(ge=1e-40, le=1)]

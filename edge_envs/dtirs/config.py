@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
-from edge_envs.core.config import Exponent, NonNegative, Positive, Probability, WingConfig
+from edge_envs.core.config import Bandwidth, Exponent, Length, NonNegative, Positive, Probability, WingConfig
 from edge_envs.core.networks import Cuts, parse_network
 from edge_envs.dtirs.links import INDEPENDENT, UPLINKS
 from edge_envs.dtirs.phases import factor_rank
@@ -122,9 +122,9 @@ class DTIRSConfig(WingConfig):
     """Smallest speed of a device f_loc without other load [FLOP/s]; paper, Sec. VI, at one FLOP per cycle."""
     speed_max_flop_s: Positive = 12e9
     """Largest speed of a device f_loc without other load [FLOP/s]; paper, Sec. VI, at one FLOP per cycle."""
-    device_share_min: Annotated[float, Field(gt=0, le=1)] = 0.4
+    device_share_min: Annotated[float, Field(ge=1e-6, le=1)] = 0.4
     """Smallest part of its speed that other load leaves a device; 1 for no other load [-]; chosen."""
-    device_share_mean: Annotated[float, Field(gt=0, le=1)] = 0.7
+    device_share_mean: Annotated[float, Field(ge=1e-6, le=1)] = 0.7
     """Middle of that part [-]; chosen."""
     device_share_deviation: NonNegative = 0.25
     """Standard deviation of that part before it is clipped [-]; chosen."""
@@ -135,13 +135,13 @@ class DTIRSConfig(WingConfig):
     episode."""
     devices_seed: Annotated[int, Field(ge=0)] = 0
     """Seed of fixed devices [-]; chosen."""
-    distance_min_m: Positive = 3.0
+    distance_min_m: Length = 3.0
     """Smallest distance of a device to the IRS [m]; fitted to Fig. 5."""
-    distance_max_m: Positive = 13.0
+    distance_max_m: Length = 13.0
     """Largest distance of a device to the IRS [m]; fitted to Fig. 5."""
     speed_m_per_s: NonNegative = 1.0
     """Speed of a device on its way to its next random distance, 0 for standing still [m/s]; chosen."""
-    ap_irs_distance_m: Positive = 30.0
+    ap_irs_distance_m: Length = 30.0
     """Distance of AP and IRS [m]; fitted to Fig. 5."""
     reference_gain_db: Annotated[float, Field(ge=-200, le=0)] = -30.0
     """Gain at 1 m C_0 [dB]; paper, Sec. VI."""
@@ -155,7 +155,7 @@ class DTIRSConfig(WingConfig):
     """Uplink channel: the transpose of the downlink, G^H as printed, or its own; chosen: reciprocal."""
     irs: bool = True
     """Whether links go over the IRS; otherwise over the blocked direct path."""
-    direct_distance_m: Positive = 30.0
+    direct_distance_m: Length = 30.0
     """Length of the direct path [m]; chosen."""
     direct_exponent: Exponent = 2.8
     """Path loss exponent of the direct path [-]; chosen."""
@@ -163,7 +163,7 @@ class DTIRSConfig(WingConfig):
     """Loss of the direct path by what blocks it [dB]; fitted to Fig. 5."""
     offline: bool = False
     """With model="printed": whether devices exchange nothing with the AP, for Full Local."""
-    bandwidth_hz: Positive = 2e6
+    bandwidth_hz: Bandwidth = 2e6
     """Bandwidth B [Hz]; fitted to Fig. 5."""
     bandwidth_sharing: Literal["each", "shared"] = "each"
     """Whether B is each device's own, or one for all in equal parts; chosen: the paper's formula, not its text."""

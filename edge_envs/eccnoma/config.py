@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
-from edge_envs.core.config import Exponent, NonNegative, Positive, Probability, WingConfig
+from edge_envs.core.config import Bandwidth, Exponent, Length, NonNegative, Positive, Probability, WingConfig
 from edge_envs.core.networks import Cuts, parse_network
 from edge_envs.core.units import db_to_linear, dbm_to_watt
 from edge_envs.eccnoma.bands import DOWNLINK, DOWNLINK_PRINTED, default_candidates
 from edge_envs.eccnoma.layout import cell_centres
 
 Speed = Annotated[float, Field(ge=1.0, le=1e18)]
-Bandwidth = Annotated[float, Field(ge=1.0, le=1e15)]
 Count = Annotated[int, Field(ge=1, le=4096)]
 Part = Annotated[float, Field(ge=0, lt=1)]
 Decibel = Annotated[float, Field(ge=-300, le=300)]
@@ -117,7 +116,7 @@ class ECCNOMAConfig(WingConfig):
     """Size of the result m_i [bit]; chosen: ten float32."""
     side_m: Positive = 400.0
     """Side of the square with all users and APs [m]; chosen."""
-    distance_min_m: Positive = 10.0
+    distance_min_m: Length = 10.0
     """Least distance of a user to an AP [m]; chosen."""
     placement: Literal["uniform", "balanced"] = "uniform"
     """Places of the users, drawn each episode: anywhere, or so that each AP is nearest to equally many; chosen."""

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
 from edge_envs.core.config import (
+    Bandwidth,
     EnergyCoefficient,
     Exponent,
+    Length,
     NonNegative,
     Positive,
     Probability,
@@ -109,21 +111,21 @@ class LyaPPOConfig(WingConfig):
     """Processor speed of the server F^e [cycles/s]; paper, Table II."""
     power_max_w: Positive = 0.3
     """Largest transmit power of a device [W]; paper, Table II."""
-    bandwidth_hz: Positive = 1e6
+    bandwidth_hz: Bandwidth = 1e6
     """Uplink bandwidth B_w, shared evenly by the devices [Hz]; paper, Sec. V."""
     noise_dbm_per_hz: Annotated[float, Field(ge=-300, le=0)] = -174.0
     """Noise power spectral density N_0 [dBm/Hz]; paper, Sec. V."""
-    antenna_gain: Positive = 3.0
+    antenna_gain: Annotated[float, Field(ge=1e-6, le=1e6)] = 3.0
     """Antenna gain A_d [-]; paper, Sec. V."""
-    carrier_hz: Positive = 915e6
+    carrier_hz: Annotated[float, Field(ge=1e3, le=1e15)] = 915e6
     """Carrier frequency f_c [Hz]; paper, Sec. V."""
     path_loss_exponent: Exponent = 3.0
     """Path loss exponent d_e [-]; paper, Sec. V."""
     placement: Literal["spread", "uniform", "mobile"] = "spread"
     """Devices at even distances, drawn anew each episode, or moving radially; chosen: evenly spread."""
-    distance_min_m: Positive = 150.0
+    distance_min_m: Length = 150.0
     """Smallest distance to the server [m]; paper, Sec. V."""
-    distance_max_m: Positive = 250.0
+    distance_max_m: Length = 250.0
     """Largest distance to the server [m]; paper, Sec. V."""
     speed_m_per_s: NonNegative = 15.0
     """Radial speed with placement="mobile" [m/s]; chosen."""

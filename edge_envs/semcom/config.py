@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from edge_envs.core.config import EnergyCoefficient, NonNegative, Positive, WingConfig
+from edge_envs.core.config import Bandwidth, EnergyCoefficient, Length, NonNegative, Positive, WingConfig
 from edge_envs.core.units import db_to_linear, dbm_to_watt, noise_density
 from edge_envs.semcom.psnr import PsnrLaw
 
@@ -90,11 +90,11 @@ class SemComConfig(WingConfig):
 
     num_devices: Annotated[int, Field(ge=1, le=10_000)] = 10
     """Number of devices N [devices]; chosen: a fifth of Table II, at the same bandwidth per device."""
-    bandwidth_hz: Positive = 4e6
+    bandwidth_hz: Bandwidth = 4e6
     """Uplink bandwidth shared by the devices, B_total [Hz]; chosen: Table II's 20 MHz for 50 devices, scaled."""
     radius_m: Positive = 250.0
     """Radius of the cell, over whose area devices are spread evenly [m]; paper, Sec. VII-A: 500 m across."""
-    distance_min_m: Positive = 10.0
+    distance_min_m: Length = 10.0
     """Smallest distance to the base station [m]; chosen: the paper names none."""
     loss_at_1_km_db: Annotated[float, Field(ge=-300, le=300)] = 128.1
     """Path loss at one kilometre [dB]; paper, Table II."""

@@ -34,8 +34,6 @@ DECADES = 2.0
 LEVEL_DB = 30.0
 """Levels are drawn so far on both sides of the default [dB]."""
 LONGEST = 4
-WEAKEST_DB = 180.0
-"""Most path loss at a kilometre that is drawn; for more see `test_links_beyond_measure` [dB]."""
 LEFT_OUT = ("cvxpy",)
 """Values that take seconds a step."""
 NETWORKS = ("resnet18@40", "alexnet@64", "vgg12@32", "nin@32", "ds-cnn", "tiny-yolov2-cifar@32", "squeezenet1.1@32x48")
@@ -143,8 +141,6 @@ def numbers(bounds: Bounds, default: Any) -> st.SearchStrategy[float]:
 def ends(name: str, shape: Shape) -> st.SearchStrategy[Any]:
     """The least and the largest value of a number; sizes stay small."""
     low, high = shape.bounds.least, shape.bounds.most
-    if name == "loss_at_1_km_db":
-        high = min(high, WEAKEST_DB)
     if shape.kind is int:
         low = max(low, 0)
         high = min(high, LARGEST_DRAWN.get(name, SEED_DRAWN if name.endswith("seed") else COUNT_DRAWN))
