@@ -222,5 +222,5 @@ def stored(system: System[Any], state: Any, step: Step | None) -> Iterator[Invar
             low, high = limits
             # Large arrays of small numbers: their extremes cost less than a look at each as a float.
             kept = array.size == 0 or (float(array.min()) >= low and float(array.max()) <= high)
-            yield from within(f"state_{name}_limits", low if kept else array, low, high)
+            yield from within(f"state_{name}_limits", np.array([low]) if kept else array, low, high)
     yield from system.invariants(state, step)

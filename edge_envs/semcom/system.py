@@ -27,6 +27,8 @@ HEADLINES = {
     "utility": ("cost", "psnr_mean_db", "delay_s", "energy_j"),
 }
 """Columns of a table of results, by `psnr_mode`."""
+COST_MAX = 1e6
+"""Largest mean cost of a round at the smallest compression rates [-]; beyond ten times that, digits are lost."""
 
 
 class SemComSystem(System[State]):
@@ -88,16 +90,17 @@ class SemComSystem(System[State]):
         """Fading, virtual queues and, where it is random, the geometry drawn anew.
 
         Raises:
-            ValueError: parameters so far apart that a round has no finite cost.
+            ValueError: parameters so far apart that a round's mean cost is beyond `COST_MAX` or not finite.
         """
         scale, targets = (0.0, state.goal_db) if self.parameters.reset_geometry else _calibrated(self.config)
         for row in rows.tolist():
             draws = rngs[row].random((self.members, model.RESET_DRAWS))
             model.begin_episode(self.parameters, state, row, draws, scale, targets)
-            if not np.isfinite(state.cost_scale[row]):
+            if not state.cost_scale[row] <= COST_MAX:
                 raise ValueError(
-                    f"a round's cost is {state.cost_scale[row]} with these parameters: the links are too weak, or the "
-                    "bits, cycles or frequencies beyond all measure; bring them nearer to the defaults"
+                    f"a round's cost is {state.cost_scale[row]} with these parameters, and must be at most {COST_MAX}: "
+                    "the links are too weak, or the bits, cycles or frequencies beyond all measure; bring them nearer "
+                    "to the defaults"
                 )
             round.start_price(self.parameters, state, row)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from safetensors.torch import load
+from safetensors.torch import load, save
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.td3.policies import TD3Policy
 
@@ -174,6 +174,6 @@ def test_a_pooled_network_is_loaded_for_another_number_of_members_and_groups(tmp
 def test_a_network_for_a_system_that_it_cannot_act_in(tmp_path: Path, toy_id):
     """A configuration written by hand: refused as a run that does not fit."""
     run = Run.create(RunConfig(env_id=toy_id, agent="ppo", policy="pooled", settings=TINY), tmp_path / "run")
-    (run.path / BEST).write_bytes(b"")
+    (run.path / BEST).write_bytes(save({"weights": torch.zeros(sum(TINY.hidden) ** 2)}))
     with pytest.raises(RunError, match="does not fit Toy-v0 with this configuration: --policy pooled needs one index"):
         run.load_policy(ToySystem(ToyConfig()))

@@ -252,8 +252,11 @@ def test_reward_is_about_zero_for_the_best_common_cut():
 
 
 def test_impossible_links_are_refused_with_words():
+    """The far corner of what a configuration may hold."""
+    far = dict.fromkeys(("ap_irs_distance_m", "distance_min_m", "distance_max_m"), 1e12)
+    weak = {"reference_gain_db": -200.0, "noise_w": 1e30, "ap_irs_exponent": 10.0, "irs_ud_exponent": 10.0}
     with pytest.raises(ValueError, match=r"least delay is .* links are too weak"):
-        make(reference_gain_db=-200.0, ap_irs_exponent=200.0).reset(seed=0)
+        make(**far, **weak, bits_downlink=1e30, bits_uplink=1e30, bandwidth_hz=1.0).reset(seed=0)
 
 
 # Robustness and certificates
