@@ -1,4 +1,4 @@
-"""Trainings that are killed at random moments and resumed end as if they had never stopped."""
+"""Trainings that are killed at random moments and resumed end as if they had never stopped; -rP shows the hashes."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ TRAININGS: dict[str, tuple[str, ...]] = {
         "max_episode_steps=40",
     ),
     "imitation, then ppo": (
-        "--env", "ECCNOMA-v0", "--agent", "ppo", "--expert", "iterated-best-response", "--steps", "400", "--num-envs",
-        "4", "--set", "num_users=3", "num_aps=2", "num_subchannels=2", "max_episode_steps=20",
+        "--env", "LyaPPO-v0", "--expert", "best-fixed", "--steps", "512", "--num-envs", "4", "--set", "num_devices=2",
+        "max_episode_steps=50",
     ),
     "member-ppo": (
         "--env", "ECCNOMA-v0", "--agent", "member-ppo", "--steps", "1600", "--num-envs", "8", "--set", "num_users=3",
@@ -75,6 +75,7 @@ def test_a_killed_training_ends_as_one_that_never_stopped(tmp_path, name):
     straight = tmp_path / "straight"
     expected = curves(straight)
     assert len({tag for tag, _, _ in expected}) > 10
+    print(f"{name}: {told}, in all of them {hashes(straight)}")
     for number in range(told["victims"]):
         victim = tmp_path / f"victim{number}"
         assert hashes(victim) == hashes(straight)
@@ -114,6 +115,7 @@ def test_the_command_line_goes_on_after_kills(tmp_path):
     out, _ = victim.communicate(timeout=300)
     assert victim.returncode == 0, out
     assert killed == 3
+    print(f"command line: {killed} kills, in both {hashes(tmp_path / 'straight')}")
     assert "note: going on after " in out
     assert hashes(tmp_path / "victim") == hashes(tmp_path / "straight")
     assert curves(tmp_path / "victim") == curves(tmp_path / "straight")
