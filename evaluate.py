@@ -20,7 +20,7 @@ try:
     from agents import benchmark, outputs
     from agents.cli import parse_arguments, parse_options, plain_id
     from agents.compare import headline_of, rich_table, system_of
-    from agents.entries import Entry, find_entries
+    from agents.entries import Entry, find_entries, remarks
     from agents.evaluation import Evaluated, Setting, document_of, evaluate
     from agents.score import known_ids
     from edge_envs.core.policy import Scheme
@@ -163,10 +163,10 @@ def compare_and_show(arguments: Arguments, console: Console, notes: list[str]) -
     setting = Setting(env_id, arguments.preset, options, arguments.seeds, episodes)
     for entry in entries:
         if entry.run is not None and not entry.trained_here(arguments.preset, options):
-            notes.append(f"{entry.label} was trained on {entry.training}")
-        notes += [f"{run.path} is not finished" for run in entry.runs if not run.finished]
+            notes.append(f"{entry.label} was trained on {entry.training}; --preset and --set can score it there")
         if entry.scheme is not None:
             console.print(f"note: {entry.label} is {described(entry.scheme)}", soft_wrap=True)
+    notes += remarks(entries)
     evaluated = with_status("", entries, setting)
     latencies = {label: each.mean for label, each in evaluated.latencies.items()}
     columns = headline_of(system)

@@ -15,7 +15,8 @@ try:
     from rich.console import Console
 
     from agents.cli import parse_arguments, parse_options, plain_id, tensorboard_command
-    from agents.compare import Entry, baseline_names, compare, headline_of, rich_table, system_of, without_decision
+    from agents.compare import compare, headline_of, rich_table, system_of, title_of
+    from agents.entries import Entry, baseline_names, without_decision
     from agents.learn import CHECKPOINT_EVERY_S, left_over, train
     from agents.policies import blueprint, check_policy
     from agents.runs import BEST, LAST, Run, RunConfig, RunError
@@ -178,7 +179,7 @@ def show_comparison(run: Run, console: Console, seeds: int, episodes: int | None
             entries, config.env_id, config.preset, plain, seeds=seeds, episodes=episodes,
             on_done=lambda name: status.update(f"evaluated {name}"),
         )  # fmt: skip
-    title = f"{config.env_id}, preset {config.preset}: {seeds} seeds x {episodes} episodes"
+    title = title_of(config.env_id, config.preset, plain, seeds, episodes)
     console.print(rich_table(results, headline_of(system), title, console.width, system.settling))
     if system.caveat:
         console.print(f"note: {system.caveat}", soft_wrap=True)

@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table as RichTable
 
 from agents.compare import LATENCY, spread, system_of
-from agents.entries import Entry, baseline_names, marked
+from agents.entries import Entry, baseline_names, marked, remarks
 from agents.evaluation import RANKED, Evaluated
 from agents.outputs import ABSENT, SCALE, number
 from agents.runs import BEST, CONFIG, EVALUATION, Run, RunError
@@ -62,7 +62,9 @@ def find_learned(folder: Path, env_ids: Sequence[str], notes: list[str]) -> dict
         first, *others = (group[seed] for seed in sorted(group))
         label = marked(f"{first.config.agent}-{first.config.policy}", first.config)
         found.setdefault(first.config.env_id, []).append(Entry(label, first, others=tuple(others)))
-    return {env_id: told_apart(entries) for env_id, entries in found.items()}
+    found = {env_id: told_apart(entries) for env_id, entries in found.items()}
+    notes += remarks([entry for entries in found.values() for entry in entries])
+    return found
 
 
 def usable(path: Path, env_ids: Sequence[str]) -> Run | None:

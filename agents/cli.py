@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import tyro
 
 from edge_envs.core.command import fail
+from edge_envs.core.config import nearest
 
 T = TypeVar("T")
 
@@ -47,7 +48,34 @@ def unboxed(text: str) -> str:
     parts = [" ".join(part.split()) for part in re.split(r"[─-]{9,}", "\n".join(lines))]
     told = [part for part in parts if part and not part.startswith(("Argument helptext", "For full helptext"))]
     cause = [part.removeprefix("Error parsing ").partition(" Got errors:")[0].rstrip(" .") for part in told]
-    return "; ".join(cause)
+    if cause and cause[-1].startswith("Unrecognized options"):
+        cause.append("--help lists all")
+    return "; ".join(map(with_mend, cause))
+
+
+KINDS = {"INT": "a whole number", "FLOAT": "a number", "int": "a whole number", "float": "a number"}
+
+
+def with_mend(complaint: str) -> str:
+    """One of tyro's complaints in the words of all other errors: the value, and what to give in its place."""
+    text = complaint.replace("{None}|", "")
+    choice = re.fullmatch(r"invalid choice '(.*)' for argument '(.*)'\. Expected one of \((.*)\)", text)
+    if choice:
+        known = sorted(set(re.findall(r"'([^']*)'", choice[3])) - {"None"})
+        return f"{choice[2]} {choice[1]!r} does not exist; {nearest(choice[1], known)}"
+    for pattern in (
+        r"(?P<name>--\S+): no type matching (?P<kind>\w+) could be instantiated from \['(?P<value>.*)'\]",
+        r"(?P<name>--\S+): invalid literal for (?P<kind>int)\(\) with base 10: '(?P<value>.*)'",
+        r"(?P<name>--\S+): could not convert string to (?P<kind>float): '(?P<value>.*)'",
+    ):
+        number = re.fullmatch(pattern, text)
+        if number and number["kind"] in KINDS:
+            return f"{number['name']} {number['value']!r} is not possible; give {KINDS[number['kind']]}"
+    meant = re.fullmatch(r"Perhaps you meant: (--\S+) .*", text)
+    if meant:
+        return f"did you mean {meant[1]}?"
+    missing = re.fullmatch(r"Missing value for argument '(.*)'\. Expected .*", text)
+    return f"{missing[1]} is given without a value; give one" if missing else text
 
 
 def parse_options(pairs: Sequence[str]) -> dict[str, Any]:

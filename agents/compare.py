@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,15 +10,10 @@ import numpy as np
 from rich import box
 from rich.table import Table as RichTable
 
-from agents.entries import Entry, baseline_names, find_entries, find_entry, without_decision
+from agents.entries import Entry
 from agents.score import LOG, Interval, Scores, make_worlds, score
 from agents.statistics import RESAMPLES, Summary, summarise
 from edge_envs.core.system import System
-
-__all__ = [
-    "Entry", "baseline_names", "compare", "find_entries", "find_entry", "headline_of", "rich_table", "system_of",
-    "without_decision",
-]  # fmt: skip
 
 ROUNDING = 1e-9
 """A half width this small, relative to the mean, comes from rounding."""
@@ -59,6 +55,12 @@ def system_of(env_id: str, preset: str, options: Mapping[str, Any]) -> System[An
         ValueError: unknown id, preset or parameter, or an impossible value.
     """
     return make_worlds(env_id, 1, preset, options).system
+
+
+def title_of(env_id: str, preset: str, options: Mapping[str, Any], seeds: int, episodes: int) -> str:
+    """On what policies are scored, in words."""
+    told = ", ".join([f"{env_id}, preset {preset}", *(f"{key}={json.dumps(value)}" for key, value in options.items())])
+    return f"{told}: {seeds} seed{'s' * (seeds > 1)} x {episodes} episode{'s' * (episodes > 1)}"
 
 
 def headline_of(system: System[Any]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from agents.archives import shown
 from agents.own import OwnAgent, is_own
 from agents.runs import BEST, CONFIG, Run, RunConfig, RunError
 from agents.score import PolicyFactory, make_worlds
@@ -245,6 +246,36 @@ def entry_of_runs(name: str, runs: Sequence[Run]) -> Entry:
             )
     label = first.path.name if not others else f"{first.config.agent}-{first.config.policy} x{len(runs)}"
     return Entry(marked(label, first.config), first, others=tuple(others))
+
+
+def remarks(entries: Sequence[Entry]) -> list[str]:
+    """What a reader of the entries' scores should know of their runs, a line each."""
+    told = []
+    holders: dict[Path, str] = {}
+    for entry in entries:
+        told += [f"{run.path} is not finished" for run in entry.runs if not run.finished]
+        for run in entry.runs[1:]:
+            gap = first_mismatch(entry.runs[0], run)
+            if gap is not None:
+                told.append(f"{entry.label} pools trainings of different versions: {gap}")
+                break
+        for run in entry.runs:
+            other = holders.setdefault(run.path.resolve(), entry.label)
+            if other != entry.label:
+                told.append(f"{run.path} counts in both {other} and {entry.label}")
+    return told
+
+
+def first_mismatch(one: Run, other: Run) -> str | None:
+    """The first version in which two runs' trainings differ, in words."""
+    try:
+        (ours, our_commit), (theirs, their_commit) = one.made_with(), other.made_with()
+    except RunError:
+        return f"not known, as {one.path} or {other.path} does not tell its own"
+    for name, mine, yours in (*((name, ours[name], theirs[name]) for name in ours), ("git", our_commit, their_commit)):
+        if mine != yours:
+            return f"{name} {shown(mine)} in {one.path}, {shown(yours)} in {other.path}"
+    return None
 
 
 def first_difference(one: Run, other: Run) -> tuple[str, Any, Any] | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from agents.compare import RATIO, compare, headline_of, system_of
+from agents.compare import RATIO, compare, headline_of, system_of, title_of
 from agents.curves import curve_of
 from agents.entries import Entry
 from agents.one_world import Latency, episode, first_world, latency
@@ -49,7 +49,7 @@ class Setting:
     @property
     def title(self) -> str:
         """The setting in words."""
-        return f"{self.env_id}, preset {self.preset}: {self.seeds} seeds x {self.episodes} episodes"
+        return title_of(self.env_id, self.preset, self.options, self.seeds, self.episodes)
 
 
 @dataclass(frozen=True)

@@ -194,6 +194,21 @@ class Run:
         """Note that the training has come to its end, and what it came to."""
         write_atomically(self.path / FINISHED, json.dumps(told, indent=2).encode())
 
+    def made_with(self) -> tuple[dict[str, str], str]:
+        """Versions of Python and the packages that the training began with, and the project's git revision.
+
+        Raises:
+            RunError: the configuration does not tell them.
+        """
+        try:
+            told = json.loads((self.path / CONFIG).read_text())["provenance"]
+            return {name: str(told["versions"][name]) for name in ("python", *PACKAGES)}, str(told["git"])
+        except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
+            raise RunError(
+                f"{self.path / CONFIG} does not tell the versions of its training ({type(error).__name__}: {error}); "
+                "start a new run"
+            ) from error
+
     def check_resumable(self) -> list[str]:
         """Whether this program can go on with the training exactly; returns what may keep it from it, in words.
 
@@ -203,15 +218,7 @@ class Run:
         for file in [*self.path.iterdir(), *self.path.glob(f"{CHECKPOINTS}/*")]:
             if file.is_symlink():
                 raise RunError(f"{file} is a link, which a training does not write through; put the file itself there")
-        try:
-            told = json.loads((self.path / CONFIG).read_text())["provenance"]
-            then = {name: str(told["versions"][name]) for name in ("python", *PACKAGES)}
-            commit = str(told["git"])
-        except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
-            raise RunError(
-                f"{self.path / CONFIG} does not tell the versions of its training ({type(error).__name__}: {error}); "
-                "start a new run"
-            ) from error
+        then, commit = self.made_with()
         now, here = versions(), _revision()
         if then["edge-envs"] != now["edge-envs"]:
             raise RunError(

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from agents.compare import Entry, compare
+from agents.compare import compare
+from agents.entries import Entry
 from agents.learn import train
 from agents.runs import BEST, LAST, Run, RunConfig, provenance
 from agents.score import Interval, Table, interval

@@ -14,7 +14,8 @@ from typing import Any
 from rich.console import Console
 
 from agents.cli import parse_arguments
-from agents.compare import Entry, baseline_names, compare
+from agents.compare import compare
+from agents.entries import Entry, baseline_names
 from agents.runs import BEST, Run, RunConfig
 from agents.score import interval, paired_difference
 from agents.settings import AgentName, PolicyName, settings_for

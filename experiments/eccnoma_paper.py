@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from agents.cli import parse_arguments
-from agents.compare import Entry, find_entry
+from agents.entries import Entry, find_entry
 from agents.score import EVALUATION_STREAM, Interval, interval, make_worlds, of_step, stream_seeds
 from edge_envs.core.files import write_atomically
 from edge_envs.core.policy import make_baseline

@@ -14,7 +14,8 @@ from typing import Any
 import tyro
 from rich.console import Console
 
-from agents.compare import HEALTHY_RATIO, Entry, baseline_names, compare
+from agents.compare import HEALTHY_RATIO, compare
+from agents.entries import Entry, baseline_names
 from agents.runs import BEST, Run, RunConfig
 from agents.settings import AgentName, PolicyName, settings_for
 from experiments.common import by_training_seed, publish, summary, trained

@@ -14,7 +14,8 @@ from typing import Any, Literal
 from rich.console import Console
 
 from agents.cli import parse_arguments
-from agents.compare import Entry, baseline_names, compare
+from agents.compare import compare
+from agents.entries import Entry, baseline_names
 from agents.runs import BEST, Run, RunConfig
 from agents.settings import AgentName, PolicyName, settings_for
 from experiments.common import by_training_seed, publish, spread_text, summary, trained

@@ -197,7 +197,7 @@ def test_tables(two, capsys):
     console = Console(width=100, markup=False)
     console.print(ranking_table(two[1]))
     lines = capsys.readouterr().out.split("\n")
-    assert "Crowd-v0, preset default: 1 seeds x 2 episodes" in lines[0]
+    assert "Crowd-v0, preset default: 1 seed x 2 episodes" in lines[0]
     assert lines[1].split() == ["policy", "rank", "score", "reward", "cost", "ms/decision"]
     body = [re.sub(r" ± 0", "", line).split() for line in lines[3:8]]
     assert body == [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ import numpy as np
 import pytest
 
 from agents.compare import compare
-from agents.entries import Entry, find_entries, find_entry, flattened, run_folders
-from agents.runs import BEST
+from agents.entries import Entry, find_entries, find_entry, flattened, remarks, run_folders
+from agents.runs import BEST, CONFIG, FINISHED
 from agents.settings import Settings
 from tests.agents.toy import TOY
 from tests.agents.toy_runs import toy_run
@@ -82,6 +83,33 @@ def test_entries_of_the_same_label_are_told_apart(place):
     for names in (["x=runs/toy__0", "x=random"], ["wanted", "wanted=random"]):
         with pytest.raises(ValueError, match="two entries with the label"):
             find_entries(names, TOY, "default", {})
+
+
+def test_what_to_know_of_runs(place):
+    (Path("runs/other") / FINISHED).unlink()
+    names = ["runs/toy__0", "runs/toy__1,runs/toy__2", "runs/other", "random"]
+    assert remarks(find_entries(names, TOY, "default", {})) == ["runs/other is not finished"]
+    names = ["few=runs/toy__0,runs/toy__1", "many=runs/toy__*"]
+    assert remarks(find_entries(names, TOY, "default", {})) == [
+        "runs/toy__0 counts in both few and many", "runs/toy__1 counts in both few and many",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda told: told["versions"].update(torch="1.0"), "torch '1.0' in runs/toy__0, "),
+        (lambda told: told.update(git="abc\x1b"), "git 'abc\\x1b' in runs/toy__0, "),
+        (lambda told: told.clear(), "not known, as runs/toy__0 or runs/toy__1 does not tell its own"),
+    ],
+)
+def test_trainings_of_different_versions_are_told(place, change, told):
+    file = Path("runs/toy__0") / CONFIG
+    document = json.loads(file.read_text())
+    change(document["provenance"])
+    file.write_text(json.dumps(document))
+    (remark,) = remarks([find("runs/toy__*")])
+    assert remark.startswith(f"ppo-shared x3 pools trainings of different versions: {told}")
 
 
 def test_a_group_is_scored_run_by_run(place):

@@ -15,6 +15,7 @@ import pytest
 import evaluate
 import train
 from agents import compare as comparing
+from agents.entries import find_entries, find_entry
 from edge_envs.core.policy import Scheme, baselines_of, make_baseline, schemes_of
 from tests.agents import baselines as toy_baselines
 from tests.agents.toy import ToySystem
@@ -72,7 +73,7 @@ def test_an_entry_plays_the_baseline_with_the_schemes_options(toy_id, define):
     define(SCHEMES)
     options = {"max_episode_steps": 5}
     names = ["wanted", "random", "shifted", "longer"]
-    entries = comparing.find_entries(names, toy_id, "default", options)
+    entries = find_entries(names, toy_id, "default", options)
     assert [entry.label for entry in entries] == names
     assert [entry.scheme for entry in entries] == [None, None, SCHEMES["shifted"], SCHEMES["longer"]]
     assert entries[2].options(options) == {"max_episode_steps": 5, "offset": SHIFT}
@@ -94,12 +95,12 @@ def test_an_option_of_the_scheme_cannot_be_set_to_another_value(toy_id, define):
     define(SCHEMES)
     message = "policy='shifted' sets offset=10.0, against --set offset=3.0; leave out one of them"
     with pytest.raises(ValueError, match=re.escape(message)):
-        comparing.find_entry("shifted", toy_id, "default", {"offset": 3.0})
-    assert comparing.find_entry("shifted", toy_id, "default", {"offset": SHIFT}).scheme == SCHEMES["shifted"]
+        find_entry("shifted", toy_id, "default", {"offset": 3.0})
+    assert find_entry("shifted", toy_id, "default", {"offset": SHIFT}).scheme == SCHEMES["shifted"]
     both = {"offset": 3.0, "end_probability": 0.5}
     with pytest.raises(ValueError, match=r"'longer' sets end_probability=0\.0, against --set end_probability=0\.5"):
-        comparing.find_entry("longer", toy_id, "default", both)
-    assert comparing.find_entry("shifted", toy_id, "default", {"end_probability": 0.5}).label == "shifted"
+        find_entry("longer", toy_id, "default", both)
+    assert find_entry("shifted", toy_id, "default", {"end_probability": 0.5}).label == "shifted"
 
 
 def test_a_scheme_that_cannot_be_played_is_refused_at_once(toy_id, define):
@@ -116,18 +117,18 @@ def test_a_scheme_that_cannot_be_played_is_refused_at_once(toy_id, define):
         ("unknown", "policy='unknown' cannot be played here: 'ofset' is not a parameter"),
     ):
         with pytest.raises(ValueError, match=re.escape(message)):
-            comparing.find_entry(name, toy_id, "default", {})
+            find_entry(name, toy_id, "default", {})
 
 
 def test_unknown_policies_are_told_of_schemes(toy_id, define):
     with pytest.raises(ValueError, match=r"neither a baseline nor a run folder; known: random, wanted$"):
-        comparing.find_entry("shift", toy_id, "default", {})
+        find_entry("shift", toy_id, "default", {})
     define(SCHEMES)
     message = r"neither a baseline, a scheme nor a run folder; known: random, wanted, shifted, longer; .*'shifted'\?"
     with pytest.raises(ValueError, match=message):
-        comparing.find_entry("shift", toy_id, "default", {})
+        find_entry("shift", toy_id, "default", {})
     with pytest.raises(ValueError, match=r"neither a baseline nor a run folder; known: random$"):
-        comparing.find_entry("shifted", toy_id, "default", {"box": True})
+        find_entry("shifted", toy_id, "default", {"box": True})
 
 
 def test_evaluate_says_what_a_scheme_is(tmp_path, monkeypatch, capsys, toy_id, define):
@@ -182,7 +183,7 @@ def test_all_schemes_of_the_split_learning_system_can_be_played(preset):
     env = gym.make("DTIRS-v0", preset=preset, num_devices=2, num_elements=4, num_antennas=2)
     schemes = schemes_of(env)
     assert {"no-irs", "no-dt", "random-phase", "full-local"} <= schemes.keys()
-    entries = comparing.find_entries(["last-cut", *schemes], "DTIRS-v0", preset, SMALL)
+    entries = find_entries(["last-cut", *schemes], "DTIRS-v0", preset, SMALL)
     results = comparing.compare(entries, "DTIRS-v0", preset, SMALL, seeds=1, episodes=2)
     (metrics,) = {tuple(scores) for scores in results.values()}
     assert "delay_s" in metrics
@@ -199,4 +200,4 @@ def test_all_schemes_of_the_split_learning_system_can_be_played(preset):
         for key, value in entry.scheme.options.items():
             message = f"policy='{entry.label}' sets {key}={value!r}, against --set {key}={OTHERWISE[key]!r}"
             with pytest.raises(ValueError, match=re.escape(message)):
-                comparing.find_entry(entry.label, "DTIRS-v0", preset, {**SMALL, key: OTHERWISE[key]})
+                find_entry(entry.label, "DTIRS-v0", preset, {**SMALL, key: OTHERWISE[key]})

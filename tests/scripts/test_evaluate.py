@@ -115,7 +115,8 @@ def test_what_to_know_of_runs_is_noted(place, monkeypatch, capsys, toy_id):
     (toy_run(Path("runs/b"), seed=1, options={"offset": 2.0}).path / FINISHED).unlink()
     files = ("--json", "a.json", "--report", "a.html")
     assert call(monkeypatch, evaluate, "--env", TOY, *BRIEF, "--policies", "runs/a", "runs/b", *files) == 0
-    notes = ["b was trained on preset default offset=2.0", "runs/b is not finished"]
+    where = "b was trained on preset default offset=2.0; --preset and --set can score it there"
+    notes = [where, "runs/b is not finished"]
     out = capsys.readouterr().out
     assert [line for line in out.split("\n") if line.startswith("note: ")] == [f"note: {note}" for note in notes]
     assert json.loads(Path("a.json").read_text())["notes"] == notes
