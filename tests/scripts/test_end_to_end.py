@@ -271,7 +271,10 @@ def test_no_table_without_evaluation_seeds(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit) as caught:
         call(monkeypatch, train, *arguments)
     assert caught.value.code == 2
-    assert capsys.readouterr().err == "error: run folder run exists already; name a new one with --run\n"
+    assert (
+        capsys.readouterr().err
+        == "error: run folder run exists already; name a new one with --run, or go on with --resume\n"
+    )
     assert {file.name: file.read_bytes() for file in Path("run").iterdir()} == before
 
 
