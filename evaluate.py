@@ -17,17 +17,20 @@ try:
     from rich.console import Console
     from rich.text import Text
 
-    from agents import benchmark, outputs
+    from agents import benchmark, outputs, report
     from agents.cli import parse_arguments, parse_options, plain_id
-    from agents.compare import headline_of, rich_table, system_of
+    from agents.compare import headline_of, rich_table
     from agents.entries import Entry, find_entries, remarks
     from agents.evaluation import Evaluated, Setting, document_of, evaluate
-    from agents.score import known_ids
+    from agents.score import known_ids, system_of
     from edge_envs.core.policy import Scheme
 except ImportError as error:
     fail(f"{error}; pip install -e '.[train]'")
 
 RUNS = Path("runs")
+FORMATS = {
+    "--json": outputs.as_json, "--csv": outputs.as_csv, "--markdown": outputs.as_markdown, "--report": report.as_html,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -212,30 +215,12 @@ def write_files(arguments: Arguments, document: dict[str, Any], console: Console
     errors: list[ValueError] = []
     for name, file in arguments.files.items():
         try:
-            if name == "--report":
-                write_report(document, file)
-            else:
-                content = {"--json": outputs.as_json, "--csv": outputs.as_csv, "--markdown": outputs.as_markdown}[name]
-                outputs.write(file, content(document), name)
+            outputs.write(file, FORMATS[name](document), name)
             console.print(f"written: {file}", soft_wrap=True)
         except ValueError as error:
             errors.append(error)
     if errors:
         raise errors[0]
-
-
-def write_report(document: dict[str, Any], file: Path) -> None:
-    """Write the report; plotly is needed for nothing else.
-
-    Raises:
-        ValueError: it cannot be written.
-    """
-    from agents import report
-
-    try:
-        report.write_report(document, file)
-    except OSError as error:
-        raise ValueError(f"--report {file} cannot be written ({error.strerror})") from error
 
 
 def described(scheme: Scheme) -> str:

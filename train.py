@@ -15,11 +15,12 @@ try:
     from rich.console import Console
 
     from agents.cli import parse_arguments, parse_options, plain_id, tensorboard_command
-    from agents.compare import compare, headline_of, rich_table, system_of, title_of
+    from agents.compare import compare, headline_of, rich_table, title_of
     from agents.entries import Entry, baseline_names, without_decision
     from agents.learn import CHECKPOINT_EVERY_S, left_over, train
     from agents.policies import blueprint, check_policy
     from agents.runs import BEST, LAST, Run, RunConfig, RunError
+    from agents.score import system_of
     from agents.settings import (
         IMITATORS,
         WARM_START,
@@ -30,7 +31,7 @@ try:
         default_policy,
         settings_for,
     )
-    from edge_envs.core.config import nearest
+    from edge_envs.core.config import first_complaint, nearest
     from edge_envs.core.system import System
 except ImportError as error:
     fail(f"{error}; pip install -e '.[train]'")
@@ -141,7 +142,7 @@ def with_sizes(settings: Settings, agent: AgentName, arguments: Arguments) -> Se
         try:
             settings = Settings(**{**settings.model_dump(), own.get(name, name): number})
         except ValidationError as error:
-            message = error.errors(include_url=False)[0]["msg"]
+            message = first_complaint(error).partition(": ")[2]
             raise ValueError(f"--{name.replace('_', '-')} {value} is not possible: {message}") from None
     if own:
         settings = settings.model_copy(update={"steps": settings.shown, "num_envs": settings.imitation_worlds})
@@ -189,7 +190,8 @@ def main() -> int:
     """Run the script; returns its exit status."""
     arguments = parse_arguments(Arguments, __doc__)
     console = Console(markup=False, emoji=False)
-    mend = "the run folder cannot be written ({error}); mend that, and go on with --resume, or name another with --run"
+    going_on = "" if arguments.import_sb3 else "go on with --resume, or "
+    mend = f"the run folder cannot be written ({{error}}); mend that, and {going_on}name another with --run"
     return guarded(lambda: run_and_compare(arguments, console), mend)
 
 

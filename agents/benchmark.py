@@ -9,12 +9,12 @@ from typing import Any
 from rich import box
 from rich.table import Table as RichTable
 
-from agents.compare import LATENCY, spread, system_of
+from agents.compare import LATENCY, spread
 from agents.entries import Entry, baseline_names, marked, remarks
 from agents.evaluation import RANKED, Evaluated
 from agents.outputs import ABSENT, SCALE, number
 from agents.runs import BEST, CONFIG, EVALUATION, Run, RunError
-from agents.score import make_worlds
+from agents.score import make_worlds, system_of
 
 PRESET = "default"
 

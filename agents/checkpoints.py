@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from agents.archives import TooLargeError, read_capped
 from agents.runs import RunError
 from edge_envs.core.files import sync_folder, write_atomically
 from edge_envs.core.snapshot import Arrays
@@ -127,13 +128,10 @@ class Checkpoints:
         """
         for file in reversed(self.files()):
             try:
-                if not file.is_file():
-                    raise ValueError("it is no file")
-                if file.stat().st_size > LARGEST_BYTES:
-                    raise RunError(f"it is larger than {LARGEST_BYTES} bytes; remove it")
-                found = unpack(file.read_bytes())
-            except RunError as error:
-                raise RunError(f"{file} cannot be used: {error}") from None
+                found = unpack(read_capped(file, LARGEST_BYTES))
+            except (RunError, TooLargeError) as error:
+                mend = "; remove it" if isinstance(error, TooLargeError) else ""
+                raise RunError(f"{file} cannot be used: {error}{mend}") from None
             except OSError as error:
                 raise RunError(
                     f"{file} cannot be read ({error.strerror}); mend that, and go on with --resume"

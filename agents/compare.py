@@ -11,7 +11,7 @@ from rich import box
 from rich.table import Table as RichTable
 
 from agents.entries import Entry
-from agents.score import LOG, Interval, Scores, make_worlds, score
+from agents.score import LOG, RATIO, Interval, Scores, counts_tasks, score
 from agents.statistics import RESAMPLES, Summary, summarise
 from edge_envs.core.system import System
 
@@ -19,7 +19,6 @@ ROUNDING = 1e-9
 """A half width this small, relative to the mean, comes from rounding."""
 HEALTHY_RATIO = 0.98
 """Below this part of finished tasks an energy means little: work was left undone."""
-RATIO = "finished_over_arrived"
 LATENCY = "ms/decision"
 HEADERS = {RATIO: "finished/arrived"}
 """Column titles that differ from the metric's name."""
@@ -48,15 +47,6 @@ def compare(
     return results
 
 
-def system_of(env_id: str, preset: str, options: Mapping[str, Any]) -> System[Any]:
-    """The system behind an environment's configuration.
-
-    Raises:
-        ValueError: unknown id, preset or parameter, or an impossible value.
-    """
-    return make_worlds(env_id, 1, preset, options).system
-
-
 def title_of(env_id: str, preset: str, options: Mapping[str, Any], seeds: int, episodes: int) -> str:
     """On what policies are scored, in words."""
     told = ", ".join([f"{env_id}, preset {preset}", *(f"{key}={json.dumps(value)}" for key, value in options.items())])
@@ -65,9 +55,8 @@ def title_of(env_id: str, preset: str, options: Mapping[str, Any], seeds: int, e
 
 def headline_of(system: System[Any]) -> tuple[str, ...]:
     """Columns of the results table: headline metrics and logarithms, reward, and finished over arrived tasks."""
-    counted = {"tasks_arrived", "tasks_finished"} <= {metric.name for metric in system.metrics}
     logs = [LOG + name for name in system.logged if name in system.headline]
-    return (system.headline[0], *logs, *system.headline[1:], "reward", *((RATIO,) if counted else ()))
+    return (system.headline[0], *logs, *system.headline[1:], "reward", *((RATIO,) if counts_tasks(system) else ()))
 
 
 def spread(value: Interval) -> str:

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_serializer, model_validator
 
+from edge_envs.core.config import first_complaint
+
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Values = list[Number | None]
 """Numbers; null where there is none or it is not finite."""
@@ -185,6 +187,4 @@ def checked(document: Mapping[str, Any]) -> Document:
     try:
         return Document.model_validate(document)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the whole"
-        raise ValueError(f"the evaluation document is not valid: {where}: {first['msg']}; make it anew") from error
+        raise ValueError(f"the evaluation document is not valid: {first_complaint(error)}; make it anew") from error

@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from agents.archives import shown
 from agents.own import OwnAgent, is_own
 from agents.runs import BEST, CONFIG, Run, RunConfig, RunError
-from agents.score import PolicyFactory, make_worlds
+from agents.score import PolicyFactory, make_worlds, system_of
 from edge_envs.core.config import nearest
 from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.core.policy import Policy, Scheme, baselines_of, make_baseline, schemes_of
@@ -157,7 +156,7 @@ def find_entry(name: str, env_id: str, preset: str, options: Mapping[str, Any]) 
         raise ValueError(f"policy={name!r} is {kinds}; {nearest(name, [*known, *schemes])}")
     entry = entry_of_runs(name, [open_run(path, env_id) for path in run_folders(name)])
     for run in entry.runs:
-        run.load_policy(make_worlds(env_id, 1, preset, entry.options(options)).system)
+        run.load_policy(system_of(env_id, preset, entry.options(options)))
     return entry
 
 
@@ -254,11 +253,9 @@ def remarks(entries: Sequence[Entry]) -> list[str]:
     holders: dict[Path, str] = {}
     for entry in entries:
         told += [f"{run.path} is not finished" for run in entry.runs if not run.finished]
-        for run in entry.runs[1:]:
-            gap = first_mismatch(entry.runs[0], run)
-            if gap is not None:
-                told.append(f"{entry.label} pools trainings of different versions: {gap}")
-                break
+        gap = first_mismatch(entry.runs)
+        if gap is not None:
+            told.append(f"{entry.label} was not trained with the same versions throughout: {gap}")
         for run in entry.runs:
             other = holders.setdefault(run.path.resolve(), entry.label)
             if other != entry.label:
@@ -266,15 +263,16 @@ def remarks(entries: Sequence[Entry]) -> list[str]:
     return told
 
 
-def first_mismatch(one: Run, other: Run) -> str | None:
-    """The first version in which two runs' trainings differ, in words."""
+def first_mismatch(runs: Sequence[Run]) -> str | None:
+    """The first version in which parts of trainings differ, in words."""
     try:
-        (ours, our_commit), (theirs, their_commit) = one.made_with(), other.made_with()
-    except RunError:
-        return f"not known, as {one.path} or {other.path} does not tell its own"
-    for name, mine, yours in (*((name, ours[name], theirs[name]) for name in ours), ("git", our_commit, their_commit)):
-        if mine != yours:
-            return f"{name} {shown(mine)} in {one.path}, {shown(yours)} in {other.path}"
+        parts = [(run, part) for run in runs for part in run.made_with()]
+    except RunError as error:
+        return str(error).partition(";")[0]
+    for run, part in parts[1:]:
+        for name, value in parts[0][1].items():
+            if part[name] != value:
+                return f"{name} {value} in {parts[0][0].path}, {part[name]} in {run.path}"
     return None
 
 

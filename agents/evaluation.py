@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from agents.compare import RATIO, compare, headline_of, system_of, title_of
+from agents.compare import compare, headline_of, title_of
 from agents.curves import curve_of
 from agents.entries import Entry
 from agents.one_world import Latency, episode, first_world, latency
 from agents.runs import provenance
-from agents.score import CONFIDENCE, LOG, Interval, Scores, make_worlds
+from agents.score import CONFIDENCE, LOG, RATIO, Interval, Scores, make_worlds, system_of
 from agents.statistics import RESAMPLES, Summary, normalised, ranks, summarise
 from edge_envs.core.policy import Scheme
 from edge_envs.core.system import System

@@ -20,11 +20,15 @@ from agents.policies import blueprint, build_network
 from agents.runs import RunConfig, RunError
 from agents.settings import OFF_POLICY, AgentName, Settings
 from agents.weights import POLICY_MAX_BYTES, Tensor, announced_tensors, read_tensors
+from edge_envs.core.config import first_complaint
 from edge_envs.core.system import System
 
 FILE_MAX_BYTES = 1 << 29
 DATA_MAX_BYTES = 1 << 23
 SERIALIZED = ":serialized:"
+PICKLES_MAX = 1000
+KEYS_MAX = 200
+"""Characters of all keys that lead to a value, together."""
 ACTIVATIONS = re.compile(r"torch\.nn\.modules\.activation\.(\w+)")
 HARMLESS = re.compile(
     r"stable_baselines3\.(common\.(policies|buffers|noise|utils|type_aliases|torch_layers)|\w+\.policies)\.[A-Z]\w*"
@@ -73,9 +77,11 @@ def import_sb3(file: Path, config: RunConfig, system: System[Any]) -> tuple[RunC
         inner = Archive(archive.read("policy.pth", POLICY_MAX_BYTES), " of policy.pth", compressed=False)
         folder, announced = announced_tensors(inner)
         settings = settings_of(announced, config)
+        # Before a network of that size is built: what is announced must be there.
+        tensors = read_tensors(inner, folder, announced)
         network = build_network(config.agent, config.policy, settings, system)
         check_fit(announced, network.state_dict(), config)
-        network.load_state_dict(read_tensors(inner, folder, announced))
+        network.load_state_dict(tensors)
     except OSError as error:
         raise RunError(f"{file} cannot be imported ({error.strerror}); name another file with --import-sb3") from error
     except MisfitError as error:
@@ -121,7 +127,9 @@ def check_data(content: bytes) -> dict[str, Inert]:
     if not isinstance(document, _Pairs):
         raise ValueError("member 'data' is no JSON object")
     found: dict[str, Inert] = {}
-    for key, text in _serialized(document):
+    for count, (key, text) in enumerate(_serialized(document)):
+        if count >= PICKLES_MAX:
+            raise ValueError(f"member 'data' holds more than {PICKLES_MAX} pickles")
         told = f"key {shown(key)} of member 'data'"
         if key in found:
             raise ValueError(f"{told} is there twice")
@@ -142,15 +150,23 @@ class _Pairs(list[tuple[str, Any]]):
 
 
 def _serialized(document: _Pairs) -> Iterator[tuple[str, Any]]:
-    """Every pickle at any depth, with the keys that lead to it."""
+    """Every pickle at any depth, with the keys that lead to it.
+
+    Raises:
+        ValueError: a key, or all those together that lead to a value, too long to be honest.
+    """
     waiting: list[tuple[str, Any]] = [("", document)]
     while waiting:
         path, value = waiting.pop()
         if isinstance(value, _Pairs):
             for key, inner in value:
+                if len(path) + len(key) > KEYS_MAX:
+                    raise ValueError(f"member 'data' has keys of more than {KEYS_MAX} characters")
                 if key == SERIALIZED:
                     yield path, inner
-                waiting.append((f"{path}.{key}" if path else key, inner))
+                # Only what can hold a pickle, so that names of other values take no memory.
+                if isinstance(inner, list):
+                    waiting.append((f"{path}.{key}" if path else key, inner))
         elif isinstance(value, list):
             waiting.extend((path, inner) for inner in value)
 
@@ -191,9 +207,8 @@ def settings_of(announced: dict[str, Tensor], config: RunConfig) -> Settings:
     try:
         return Settings(**{**config.settings.model_dump(), "hidden": hidden})
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
         raise MisfitError(
-            f"its hidden layers are not possible here: {first['msg']}; train a smaller network"
+            f"its hidden layers are not possible here ({first_complaint(error)}); train a smaller network"
         ) from error
 
 

@@ -15,14 +15,15 @@ from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.utils import set_random_seed
 
 from agents.checkpoints import Checkpoint, Checkpoints
+from agents.curves import curve_of
 from agents.events import WorldStepWriter, cut_events
 from agents.imitation import Lessons, imitate
 from agents.member_ppo import MemberPPO
 from agents.policies import blueprint, build_network
 from agents.progress import Progress, Record
 from agents.resume import Saver, Values, values_of
-from agents.runs import BEST, CHECKPOINTS, LAST, Run, RunError, versions
-from agents.score import TRAINING_STREAM, make_worlds, stream_seeds
+from agents.runs import BEST, CHECKPOINTS, EVALUATION, LAST, Run, RunError, versions
+from agents.score import TRAINING_STREAM, make_worlds, stream_seeds, system_of
 from agents.settings import OFF_POLICY, AgentName, Settings
 from agents.vec import MemberVecEnv, WorldVecEnv
 from edge_envs.core.env import EdgeVectorEnv
@@ -112,7 +113,7 @@ class Stages:
         self.steps = settings.shown
         """Steps of a world that the training will take."""
         if config.agent not in ALGORITHMS:
-            system = make_worlds(config.env_id, 1, config.preset, options).system
+            system = system_of(config.env_id, config.preset, options)
             set_random_seed(config.seed)
             self.network: Any = build_network(config.agent, config.policy, settings, system)
             return
@@ -184,6 +185,8 @@ def train(
             raise RunError(f"{run.path} has come to its end meanwhile; there is nothing to train")
         kept = Checkpoints(run.path / CHECKPOINTS)
         checkpoint = kept.newest(tell) if resume else None
+        if resume and checkpoint is None:
+            check_replaceable(run)
         return Training(run, kept, checkpoint, checkpoint_every_s, quiet).go(tell if resume else None)
 
 
@@ -200,6 +203,28 @@ def left_over(run: Run) -> bool:
         return run.finished
 
 
+def check_replaceable(run: Run) -> None:
+    """Whether a training without a whole checkpoint can begin again: what is there must come out the same.
+
+    Raises:
+        RunError: validations that other versions made, or that go to the training's end.
+    """
+    if not (run.path / EVALUATION).exists():
+        return
+    settings = run.config.settings
+    whole = settings.shown + (settings.steps if run.config.agent in ALGORITHMS else 0)
+    try:
+        done = curve_of(run)["steps"][-1]
+        why = "its validations go to the end" if done >= whole else "; ".join(run.check_resumable()[:1])
+    except ValueError as error:
+        why = str(error)
+    if why:
+        raise RunError(
+            f"{run.path} has no whole checkpoint, and beginning again could replace its networks and curves by others "
+            f"({why}); evaluate it as it is, or start a new run"
+        )
+
+
 class Training:
     """A training in a locked run folder, from its beginning or from a checkpoint.
 
@@ -214,9 +239,9 @@ class Training:
     def __init__(self, run: Run, kept: Checkpoints, checkpoint: Checkpoint | None, every_s: float, quiet: bool) -> None:
         config, settings = run.config, run.config.settings
         self.run, self._kept, self._checkpoint = run, kept, checkpoint
-        self._values = None if checkpoint is None else values_of(checkpoint, run.path)
+        self._values = None if checkpoint is None else values_of(checkpoint, run)
         self._stages = stages = Stages(run, {**settings.training_options, **config.options})
-        episodes = make_worlds(config.env_id, 1, config.preset, config.options).system.evaluation_episodes
+        episodes = system_of(config.env_id, config.preset, config.options).evaluation_episodes
         self._validation = make_worlds(config.env_id, episodes, config.preset, config.options)
         self._writer = WorldStepWriter(str(run.path), stages.rows_per_world, settings.shown)
         if stages.model is not None:
@@ -257,6 +282,7 @@ class Training:
         values = self._values
         tell("no checkpoint: beginning again" if values is None else f"going on after {values.record.steps_done} steps")
         self.run.tidy()
+        self.run.note_resumed()
         for name in cut_events(self.run.path, {} if values is None else values.events):
             tell(f"{name} has lost curves that were there at the checkpoint")
 

@@ -57,7 +57,7 @@ def latency(entry: Entry, env_id: str, preset: str, options: Mapping[str, Any]) 
         if len(taken) == WARM_UP:
             ends = time.perf_counter() + TIMED_SECONDS
     env.close()
-    timed = taken[WARM_UP:] or taken[-1:]
+    timed = taken[WARM_UP:]
     return Latency(float(np.mean(timed)), float(np.percentile(timed, 99)), len(timed))
 
 

@@ -19,6 +19,9 @@ from edge_envs.core.policy import Policy
 
 NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 
+FAILURES = (Exception, SystemExit)
+"""What ends in one line; an agent that calls `exit` would end the evaluation without a word."""
+
 
 def is_own(name: str) -> bool:
     """Whether a policy's name has the form module:factory."""
@@ -45,7 +48,7 @@ class OwnAgent:
             sys.path.insert(0, here)
         try:
             module = importlib.import_module(module_name)
-        except Exception as error:
+        except FAILURES as error:
             if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
                 raise ValueError(
                     f"policy={name!r}: there is no module {error.name!r}; give one that can be imported from {here}"
@@ -66,7 +69,7 @@ class OwnAgent:
         """
         try:
             agent = self.factory(env)
-        except Exception as error:
+        except FAILURES as error:
             _complain(self.name, "the factory", error)
         if not callable(getattr(agent, "predict", None)):
             raise ValueError(
@@ -109,7 +112,7 @@ class CheckedPolicy:
         """
         try:
             return self._agent.predict(observation, state, episode_start, deterministic=deterministic)
-        except Exception as error:
+        except FAILURES as error:
             _complain(self._name, "predict", error)
 
     def checked(self, answer: Any) -> tuple[NDArray[Any], Any]:
@@ -127,7 +130,7 @@ class CheckedPolicy:
             raise ValueError(f"policy={self._name!r}: {error}") from error
 
 
-def _complain(name: str, what: str, error: Exception) -> NoReturn:
+def _complain(name: str, what: str, error: BaseException) -> NoReturn:
     """One line with the place in the user's code where it failed."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     raise ValueError(

@@ -11,6 +11,7 @@ from agents.archives import shown
 
 PICKLE_MAX_BYTES = 1 << 22
 OPCODES_MAX = 200_000
+NAME_MAX = 300
 CODE = "cloudpickle.cloudpickle._builtin_type"
 CONTAINERS = {"EMPTY_LIST": "list", "EMPTY_DICT": "dict", "EMPTY_SET": "set"}
 MARKED = {"LIST": "list", "DICT": "dict", "FROZENSET": "frozenset"}
@@ -202,6 +203,8 @@ class _Machine:
     def _look_up(self, module: Any, name: Any) -> None:
         if not (isinstance(module, str) and isinstance(name, str)):
             raise ValueError("it hides what it would call")
+        if len(module) + len(name) > NAME_MAX:
+            raise ValueError(f"it looks up a name of more than {NAME_MAX} characters")
         self.read.names.append(f"{module}.{name}")
         self.stack.append(Name(self.read.names[-1]))
 

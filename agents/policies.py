@@ -14,6 +14,7 @@ from stable_baselines3.td3.policies import TD3Policy
 from agents.choices import ChoicePolicy
 from agents.pooled import PooledPolicy
 from agents.settings import IMITATORS, OFF_POLICY, AgentName, PolicyName, Settings
+from edge_envs.core.snapshot import Arrays, check_alike, check_values
 from edge_envs.core.system import IntArray, System
 from edge_envs.core.wrappers import continuous_space, to_index
 
@@ -119,6 +120,32 @@ def build_network(agent: AgentName, policy: PolicyName, settings: Settings, syst
     make: Any = plan.policy
     network: BasePolicy = make(plan.observation_space, plan.action_space, lambda _: 0.0, **plan.arguments)
     return network
+
+
+def network_arrays(network: BasePolicy) -> Arrays:
+    """Weights of a network."""
+    return {name: value.detach().cpu().numpy() for name, value in network.state_dict().items()}
+
+
+def check_size(settings: Settings, arrays: Arrays) -> None:
+    """Whether there are weights enough for the hidden layers; wide ones take long to build.
+
+    Raises:
+        ValueError: there are not.
+    """
+    if settings.least_weights > sum(array.size for array in arrays.values()):
+        raise ValueError("it is too small for its layers")
+
+
+def load_network(network: BasePolicy, arrays: Arrays) -> None:
+    """Give a network weights, if they fit and are finite.
+
+    Raises:
+        ValueError: they are not; the message names the first tensor.
+    """
+    check_alike(arrays, network_arrays(network))
+    check_values(arrays, {})
+    network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
 
 
 class LearnedPolicy:

@@ -14,7 +14,7 @@ from stable_baselines3.common.policies import BasePolicy
 from tqdm import tqdm
 
 from agents.events import WorldStepWriter
-from agents.policies import LearnedPolicy
+from agents.policies import LearnedPolicy, network_arrays
 from agents.runs import BEST, EVALUATION, Run
 from agents.score import VALIDATION_STREAM, play, stream_seeds
 from agents.vec import WorldVecEnv
@@ -102,7 +102,7 @@ class Record:
         if means["reward"] > self.best_reward:
             self.best_reward = means["reward"]
             self.learned = learned
-            self.best = {name: value.detach().cpu().numpy().copy() for name, value in network.state_dict().items()}
+            self.best = {name: value.copy() for name, value in network_arrays(network).items()}
             self.run.save_tensors(self.best, BEST)
         if self._bar is not None:
             self._bar.set_postfix(reward=f"{means['reward']:.3g}", best=f"{self.best_reward:.3g}")

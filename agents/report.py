@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agents.document import Document, checked
-from edge_envs.core.files import write_atomically
+from agents.document import checked
 
 PARTS = Path(__file__).with_name("report_page")
 """Folder of what the page is made of; `page.html` says what goes where."""
@@ -19,27 +18,20 @@ SCRIPTS = ("figures", "plots", "tables", "page")
 """The page's own scripts, in their order."""
 
 
-def write_report(document: Mapping[str, Any], path: Path) -> None:
-    """Write an evaluation document (see `agents.document`) as a self-contained page, about 5 MB of it plotly.js.
+def as_html(document: Mapping[str, Any]) -> str:
+    """An evaluation document (see `agents.document`) as a self-contained page, about 5 MB of it plotly.js.
+
+    Its content security policy lets no other script run and nothing be loaded.
 
     Raises:
         ValueError: a part of the document is missing or wrong.
-        ImportError: plotly is not installed.
-        OSError: the file cannot be written.
-    """
-    write_atomically(path, page(checked(document)).encode())
-
-
-def page(document: Document) -> str:
-    """The page as HTML. Its content security policy lets no other script run and nothing be loaded.
-
-    Raises:
         ImportError: plotly is not installed.
     """
     scripts = {"plotly": _plotly(), **{name: _part(f"{name}.js") for name in SCRIPTS}}
     allowed = " ".join(map(_fingerprint, scripts.values()))
     # Non-ASCII is escaped by default; without "<" no text can end the script element.
-    text = json.dumps(document.model_dump(mode="json"), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    told = checked(document).model_dump(mode="json")
+    text = json.dumps(told, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     parts = {
         "policy": f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:",
         "style": _part("page.css"),

@@ -10,21 +10,23 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from filelock import FileLock, Timeout
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.numpy import load, save
+from stable_baselines3.common.policies import BasePolicy
 
-from agents.archives import shown
-from agents.policies import LearnedPolicy, build_network
+from agents.archives import TooLargeError, read_capped, shown
+from agents.policies import LearnedPolicy, build_network, check_size, load_network, network_arrays
 from agents.settings import AgentName, PolicyName, Settings
+from edge_envs.core.config import first_complaint
 from edge_envs.core.files import sync_folder, write_atomically
+from edge_envs.core.snapshot import Arrays
 from edge_envs.core.system import System
 
 CONFIG, BEST, LAST, EVALUATION = "config.json", "model_best.safetensors", "model_last.safetensors", "evaluation.csv"
@@ -116,25 +118,39 @@ class Run:
             name = f"{config.env_id}__{config.agent}__{config.seed}__{stamp}"
             names = (name, *(f"{name}-{copy}" for copy in range(2, 100)))
             path = next((root / free for free in names if not (root / free).exists()), root / name)
-        made = False
+        run, made = cls(path, config), False
         try:
-            if path.exists() and (not path.is_dir() or any(not half_written(file) for file in path.iterdir())):
-                raise RunError(f"run folder {path} exists already; name a new one with --run, or go on with --resume")
+            run._check_new()
             made = not path.exists()
             path.mkdir(parents=True, exist_ok=True)
-            document = {"run": config.model_dump(mode="json"), "provenance": provenance()}
-            write_atomically(path / CONFIG, json.dumps(document, indent=2).encode())
-            sync_folder(path.parent)
-            run = cls(path, config)
-            run.tidy()
+            with run.locked():
+                # Again, for another process may have made it meanwhile.
+                run._check_new()
+                document = {"run": config.model_dump(mode="json"), "provenance": provenance()}
+                write_atomically(path / CONFIG, json.dumps(document, indent=2).encode())
+                sync_folder(path.parent)
+                run.tidy()
         except OSError as error:
             if made:
                 with suppress(OSError):
+                    (path / LOCK).unlink(missing_ok=True)
                     path.rmdir()
             raise RunError(
                 f"run folder {path} cannot be written ({error.strerror}); name another with --run"
             ) from error
         return run
+
+    def _check_new(self) -> None:
+        """Whether the folder is not there, or holds nothing of a run.
+
+        Raises:
+            RunError: it does.
+        """
+        path = self.path
+        if path.exists() and (
+            not path.is_dir() or any(not half_written(file) and file.name != LOCK for file in path.iterdir())
+        ):
+            raise RunError(f"run folder {path} exists already; name a new one with --run, or go on with --resume")
 
     @classmethod
     def open(cls, path: Path) -> Run:
@@ -147,26 +163,21 @@ class Run:
         if not file.is_file():
             raise RunError(f"{path} is not a run folder: it has no {CONFIG}")
         try:
-            if file.stat().st_size > LARGEST_CONFIG_BYTES:
-                raise RunError(f"{file} is larger than {LARGEST_CONFIG_BYTES} bytes and was not read")
-            return cls(path, RunConfig.model_validate(json.loads(file.read_text())["run"]))
-        except RunError:
-            raise
+            document = json.loads(read_capped(file, LARGEST_CONFIG_BYTES).decode())
+            return cls(path, RunConfig.model_validate(document["run"]))
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = shown(".".join(map(str, ("run", *first["loc"]))))[1:-1]
-            raise RunError(f"{file} is not valid: {where}: {first['msg']}; use another run") from error
+            raise RunError(f"{file} is not valid: run.{first_complaint(error)}; use another run") from error
         except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
             raise RunError(f"{file} is damaged ({type(error).__name__}: {error}); use another run") from error
 
-    def save_network(self, network: torch.nn.Module, name: str) -> None:
+    def save_network(self, network: BasePolicy, name: str) -> None:
         """Write a network's tensors, atomically."""
-        self.save_tensors({key: value.detach().cpu().numpy() for key, value in network.state_dict().items()}, name)
+        self.save_tensors(network_arrays(network), name)
 
-    def save_tensors(self, tensors: Mapping[str, NDArray[Any]], name: str) -> None:
+    def save_tensors(self, tensors: Arrays, name: str) -> None:
         """Write tensors, atomically."""
-        contiguous = {key: torch.from_numpy(value).contiguous() for key, value in tensors.items()}
-        write_atomically(self.path / name, save(contiguous))
+        # safetensors writes the memory as it lies.
+        write_atomically(self.path / name, save({key: np.asarray(value, order="C") for key, value in tensors.items()}))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -194,42 +205,57 @@ class Run:
         """Note that the training has come to its end, and what it came to."""
         write_atomically(self.path / FINISHED, json.dumps(told, indent=2).encode())
 
-    def made_with(self) -> tuple[dict[str, str], str]:
-        """Versions of Python and the packages that the training began with, and the project's git revision.
+    def made_with(self) -> list[dict[str, str]]:
+        """Versions of Python, the packages and the project (git) for every part of the training, the first one first.
 
         Raises:
             RunError: the configuration does not tell them.
         """
         try:
-            told = json.loads((self.path / CONFIG).read_text())["provenance"]
-            return {name: str(told["versions"][name]) for name in ("python", *PACKAGES)}, str(told["git"])
+            document = json.loads(read_capped(self.path / CONFIG, LARGEST_CONFIG_BYTES).decode())
+            parts = [document["provenance"], *document.get("resumed", [])]
+            names = ("python", *PACKAGES)
+            told = [{**{name: part["versions"][name] for name in names}, "git": part["git"]} for part in parts]
         except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
             raise RunError(
-                f"{self.path / CONFIG} does not tell the versions of its training ({type(error).__name__}: {error}); "
-                "start a new run"
+                f"{self.path / CONFIG} does not tell the versions of its training "
+                f"({type(error).__name__}: {shown(str(error))[1:-1]}); start a new run"
             ) from error
+        return [{name: shown(str(value))[1:-1] for name, value in part.items()} for part in told]
+
+    def note_resumed(self) -> None:
+        """Add this process's provenance to the configuration, if it is not that of the part before."""
+        if self.made_with()[-1] == {**versions(), "git": _revision()}:
+            return
+        document = json.loads(read_capped(self.path / CONFIG, LARGEST_CONFIG_BYTES).decode())
+        document["resumed"] = [*document.get("resumed", []), provenance()]
+        write_atomically(self.path / CONFIG, json.dumps(document, indent=2).encode())
 
     def check_resumable(self) -> list[str]:
         """Whether this program can go on with the training exactly; returns what may keep it from it, in words.
 
         Raises:
-            RunError: a run of another version of edge-envs, links in the folder, or a configuration that is damaged.
+            RunError: an imported network, a run of another version of edge-envs, links in the folder, or a
+                configuration that is damaged.
         """
+        if self.config.origin == "imported":
+            raise RunError(
+                f"{self.path} holds an imported network, which has no training to go on with; start a new run"
+            )
         for file in [*self.path.iterdir(), *self.path.glob(f"{CHECKPOINTS}/*")]:
             if file.is_symlink():
                 raise RunError(f"{file} is a link, which a training does not write through; put the file itself there")
-        then, commit = self.made_with()
-        now, here = versions(), _revision()
+        then, now = self.made_with()[-1], {**versions(), "git": _revision()}
         if then["edge-envs"] != now["edge-envs"]:
             raise RunError(
                 f"{self.path} was trained with edge-envs {then['edge-envs']}, and this is {now['edge-envs']}; "
                 "go on with that version, or start a new run"
             )
         return [
-            f"the training began with {name} {then[name]}, and this is {now[name]}: the weights may differ a little"
+            f"the training was made with {name} {then[name]}, and this is {now[name]}: the weights may differ a little"
             for name in then
             if then[name] != now[name]
-        ] + ([f"the training began at {commit[:40]}, and this is {here}"] if commit != here else [])
+        ]
 
     def tidy(self) -> None:
         """Remove what a killed process left half-written."""
@@ -243,34 +269,22 @@ class Run:
         Raises:
             RunError: a model file that is missing, too large, damaged, of other shapes, or with values not finite.
         """
-        file = self.path / name
-        config = self.config
+        file, config = self.path / name, self.config
+        misfit = f"{file} does not fit {config.env_id} with this configuration"
         if not file.is_file():
             raise RunError(f"{file} does not exist: the run saved no model yet")
-        if file.stat().st_size > LARGEST_MODEL_BYTES:
-            raise RunError(f"{file} is larger than {LARGEST_MODEL_BYTES} bytes and was not read")
         try:
-            tensors = load(file.read_bytes())
-        except (SafetensorError, OSError) as error:
+            tensors = load(read_capped(file, LARGEST_MODEL_BYTES))
+        except TooLargeError as error:
+            raise RunError(f"{file} was not read, for {error}; use another run") from error
+        except (SafetensorError, OSError, ValueError) as error:
             raise RunError(f"{file} is damaged ({shown(str(error))[1:-1]}); use another model of the run") from error
-        # Before a network is built: one of sixteen wide layers takes minutes and gigabytes.
-        least = sum(wide * following for wide, following in pairwise(config.settings.hidden))
-        if least > sum(value.numel() for value in tensors.values()):
-            raise RunError(
-                f"{file} does not fit {config.env_id} with this configuration: it is too small for its layers"
-            )
+        except KeyError as error:
+            raise RunError(f"{misfit}: it has tensors of type {shown(str(error.args[0]))}; use another run") from error
         try:
+            check_size(config.settings, tensors)
             network = build_network(config.agent, config.policy, config.settings, system)
+            load_network(network, tensors)
         except ValueError as error:
-            raise RunError(f"{file} does not fit {config.env_id} with this configuration: {error}") from error
-        expected = network.state_dict()
-        shapes = {key: (tuple(value.shape), value.dtype) for key, value in tensors.items()}
-        if shapes != {key: (tuple(value.shape), value.dtype) for key, value in expected.items()}:
-            raise RunError(
-                f"{file} does not fit {config.env_id} with this configuration: its tensors have other names, shapes "
-                "or types; give the preset and parameters of the training"
-            )
-        if not all(torch.isfinite(value).all() for value in tensors.values()):
-            raise RunError(f"{file} holds values that are not finite")
-        network.load_state_dict(tensors)
+            raise RunError(f"{misfit}: {error}; give the preset and parameters of the training") from error
         return LearnedPolicy(network, config.agent, config.policy, system)

@@ -17,11 +17,13 @@ import edge_envs
 from edge_envs.core.config import nearest
 from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.core.policy import Policy
+from edge_envs.core.system import System
 
 EVALUATION_STREAM, VALIDATION_STREAM, TRAINING_STREAM, IMITATION_STREAM = 1, 2, 3, 4
 CONFIDENCE = 0.95
 LOG, SMALLEST = "log_", 1e-12
 """What the name of a metric's logarithm begins with, and what it takes in place of anything smaller."""
+RATIO = "finished_over_arrived"
 NOT_OPTIONS = {
     "autoreset_mode", "check", "id", "num_envs", "preset", "render_mode", "self", "system", "vector_kwargs",
     "vectorization_mode", "wrappers",
@@ -80,6 +82,15 @@ def make_worlds(env_id: str, num_envs: int, preset: str, options: Mapping[str, A
     env = gym.make_vec(env_id, num_envs, preset=preset, autoreset_mode=AutoresetMode.SAME_STEP, **options)
     assert isinstance(env, EdgeVectorEnv)
     return env
+
+
+def system_of(env_id: str, preset: str, options: Mapping[str, Any]) -> System[Any]:
+    """The system behind an environment's configuration.
+
+    Raises:
+        ValueError: unknown id, preset or parameter, or an impossible value.
+    """
+    return make_worlds(env_id, 1, preset, options).system
 
 
 def stream_seeds(stream: int, seed: int, count: int) -> list[int]:
@@ -149,9 +160,21 @@ def play(env: EdgeVectorEnv, policy: Policy, seeds: list[int], *, deterministic:
     result = {"return": total, "reward": settled / counted, **sums}
     for name in env.system.logged:
         result[LOG + name] = np.log(np.maximum(sums[name], SMALLEST))
-    if {"tasks_arrived", "tasks_finished"} <= sums.keys():
-        result["finished_over_arrived"] = sums["tasks_finished"] / np.maximum(sums["tasks_arrived"], 1e-12)
+    if counts_tasks(env.system):
+        result[RATIO] = sums["tasks_finished"] / np.maximum(sums["tasks_arrived"], 1e-12)
     return result
+
+
+def score_names(system: System[Any]) -> list[str]:
+    """Names of what `play` measures."""
+    names = [metric.name for metric in system.metrics]
+    logs = [LOG + name for name in system.logged]
+    return ["return", "reward", *names, *logs, *([RATIO] if counts_tasks(system) else [])]
+
+
+def counts_tasks(system: System[Any]) -> bool:
+    """Whether the system counts the tasks that arrive and those that finish."""
+    return {"tasks_arrived", "tasks_finished"} <= {metric.name for metric in system.metrics}
 
 
 def score(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -14,6 +15,7 @@ PolicyName = Literal["shared", "central", "pooled"]
 Credit = Literal["group", "team", "own"]
 """Whose advantages a member's action is rewarded with: those of its group, of all, or its own alone."""
 Width = Annotated[int, Field(ge=1, le=4096)]
+WEIGHTS_MAX = 1 << 25
 
 
 OFF_POLICY: tuple[AgentName, ...] = ("ddpg", "td3")
@@ -91,6 +93,17 @@ class Settings(BaseModel):
     def shown(self) -> int:
         """Steps of a world that imitation takes, all worlds and rounds together."""
         return self.imitation_rounds * self.imitation_worlds * self.imitation_frames
+
+    @property
+    def least_weights(self) -> int:
+        """Weights between the hidden layers, of which every network has at least so many."""
+        return sum(width * following for width, following in pairwise(self.hidden))
+
+    @model_validator(mode="after")
+    def _can_be_built(self) -> Self:
+        if self.least_weights > WEIGHTS_MAX:
+            raise ValueError(f"hidden has {self.least_weights} weights between its layers, more than {WEIGHTS_MAX}")
+        return self
 
     @model_validator(mode="after")
     def _one_row_is_no_update(self) -> Self:

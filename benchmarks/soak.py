@@ -28,6 +28,7 @@ from edge_envs.core.checking import BrokenInvariant, Checked
 from edge_envs.core.command import guarded
 from edge_envs.core.config import nearest
 from edge_envs.core.env import EdgeVectorEnv
+from edge_envs.core.files import write_atomically
 
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "DTIRS-v0": {"num_devices": 4, "num_elements": 8, "num_antennas": 8},
@@ -197,7 +198,8 @@ def run(arguments: Arguments) -> int:
     for env_id in arguments.env or known_ids():
         results.append(soak(env_id, arguments.steps, arguments.num_envs))
         if arguments.json is not None:
-            arguments.json.write_text(json.dumps([each.as_json() for each in results], indent=2) + "\n")
+            told = json.dumps([each.as_json() for each in results], indent=2) + "\n"
+            write_atomically(arguments.json, told.encode())
     console = Console(width=None if sys.stdout.isatty() else 140)
     console.print(table(results))
     for each in results:

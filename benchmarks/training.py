@@ -23,8 +23,8 @@ MOST_REPETITIONS = 3
 
 def usual_run(env_id: str, seed: int) -> RunConfig:
     """What `train.py --env env_id` would train, but for the number of steps."""
-    from agents.compare import system_of
     from agents.runs import RunConfig
+    from agents.score import system_of
     from agents.settings import default_policy, settings_for
 
     policy = default_policy(env_id, "ppo")

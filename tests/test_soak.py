@@ -114,7 +114,21 @@ def test_bad_input(arguments: Arguments, message: str) -> None:
 
 
 def test_every_environment_is_soaked() -> None:
-    """And the smaller ones have options that exist and phases that are solved."""
+    """The smaller ones in their own sizes, with phases that are solved."""
     assert soak.OPTIONS.keys() <= set(known_ids())
-    for env_id, options in soak.OPTIONS.items():
-        assert options.keys().isdisjoint({"phase", "irs", "preset"}), env_id
+    for env_id in known_ids():
+        found = soak.soak(env_id, 4, 2)
+        assert (found.env, found.steps, found.broken, found.nan) == (env_id, 4, "", 0)
+        assert found.options.keys().isdisjoint({"phase", "irs", "preset"}), env_id
+
+
+def test_all_are_visited_without_a_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, int, int]] = []
+
+    def visit(env_id: str, steps: int, num_envs: int) -> Soak:
+        seen.append((env_id, steps, num_envs))
+        return result(env=env_id)
+
+    monkeypatch.setattr(soak, "soak", visit)
+    assert soak.run(Arguments()) == 0
+    assert seen == [(env_id, 10_000_000, 256) for env_id in known_ids()]

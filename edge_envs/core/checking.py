@@ -68,6 +68,11 @@ def finite(name: str, value: NDArray[Any]) -> Iterator[Invariant]:
     yield Invariant(name, np.abs(total if np.isfinite(total) else value), "<=", LARGEST)
 
 
+def over(amount: NDArray[Any], rate: NDArray[Any], where: NDArray[np.bool_]) -> NDArray[Any]:
+    """Time that an amount takes at a rate, 0 elsewhere; `where` broadcasts to the rates."""
+    return np.divide(amount, rate, out=np.zeros(rate.shape), where=np.broadcast_to(where, rate.shape))
+
+
 def within(name: str, value: Any, low: Any, high: Any) -> Iterator[Invariant]:
     """Numbers between two limits."""
     yield Invariant(name, value, ">=", low)

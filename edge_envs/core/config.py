@@ -30,6 +30,13 @@ def nearest(word: str, known: list[str]) -> str:
     return f"known: {', '.join(known)}{hint}"
 
 
+def first_complaint(error: ValidationError) -> str:
+    """Where the first value stands that pydantic refuses, and why, in printable characters."""
+    first = error.errors(include_url=False)[0]
+    where = ascii(".".join(map(str, first["loc"])))[1:-1][:60]
+    return f"{where or 'the whole'}: {first['msg'].removeprefix('Value error, ')}"
+
+
 class WingConfig(BaseModel):
     """Base of every wing's configuration.
 

@@ -92,4 +92,6 @@ def check_values(arrays: Mapping[str, NDArray[Any]], limits: Mapping[str, tuple[
             continue
         # As floats of Python: a float32 would bring the limits to its own type, and with that to infinity.
         if not (float(array.min()) >= low and float(array.max()) <= high):
+            if (low, high) == (-FINITE_MAX, FINITE_MAX):
+                raise ValueError(f"{name!r} holds values that are not finite")
             raise ValueError(f"{name!r} holds values that are not within {low:g} to {high:g}")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.checking import Invariant, Step, within
+from edge_envs.core.checking import Invariant, Step, over, within
 from edge_envs.dtirs.config import NO_TWIN, THRESHOLD, Parameters
 from edge_envs.dtirs.links import INDEPENDENT, RECIPROCAL
 from edge_envs.dtirs.model import State
@@ -90,10 +90,10 @@ def delays(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:
     up_bit_s = nats_s * np.log1p(p.power_uplink_w * of["gain_uplink"] / p.noise_w)
     waits = (back > 0.0) | twin
     parts = {
-        "downlink": ratio(p.bits_down[c], down_bit_s),
+        "downlink": over(p.bits_down[c], down_bit_s, p.bits_down[c] > 0.0),
         "uplink": p.bits_up[c] / up_bit_s,
         "compute": front / (before["speed_flop_s"] + of["boost_flop_s"]),
-        "back_end": ratio(back, of["back_end_flop_s"]) + np.where(waits, wait[:, None], 0.0),
+        "back_end": over(back, of["back_end_flop_s"], back > 0.0) + np.where(waits, wait[:, None], 0.0),
         "sync": np.where(twin, p.sync_bits[c] / up_bit_s, 0.0),
     }
     for name, part in parts.items():
@@ -116,11 +116,6 @@ def delays(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:
         left = before["backlog_flop"] + served.sum(axis=1) - before["capacity_flop_s"] * p.frame_s
         size = before["capacity_flop_s"] * p.frame_s
         yield Invariant("backlog", s.backlog_flop, "==", np.maximum(left, 0.0), size)
-
-
-def ratio(amount: NDArray[Any], speed: NDArray[Any]) -> NDArray[Any]:
-    """Amount over speed, 0 where there is no amount."""
-    return np.divide(amount, speed, out=np.zeros(speed.shape), where=np.broadcast_to(amount > 0.0, speed.shape))
 
 
 def accounts(p: Parameters, s: State, step: Step, reference_s: float) -> Iterator[Invariant]:

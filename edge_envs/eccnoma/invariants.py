@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.checking import Invariant, Step, within
+from edge_envs.core.checking import Invariant, Step, over, within
 from edge_envs.eccnoma.bands import DOWNLINK_PRINTED, Radio
 from edge_envs.eccnoma.config import FDMA, MOST, TDMA, Parameters
 from edge_envs.eccnoma.model import State
@@ -177,11 +177,6 @@ def times(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:
         energy = device_flop * p.device_j_per_flop + work * p.server_coefficient * speed**2
         energy += of["power_uplink_w"] * parts["uplink"] + of["power_downlink_w"] * parts["downlink"]
         yield Invariant("energy_adds_up", of["energy_j"], "==", energy)
-
-
-def over(amount: NDArray[Any], speed: NDArray[Any], where: NDArray[np.bool_]) -> NDArray[Any]:
-    """Amount over speed, 0 elsewhere."""
-    return np.divide(amount, speed, out=np.zeros(speed.shape), where=where)
 
 
 def tasks(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:

@@ -153,7 +153,7 @@ def with_inner(members: Members, *more: Entry, drop: str = "", changed: Members 
     inner = {
         name: (changed or {}).get(name.rpartition("/")[2], content)
         for name, content in members_of(members[POLICY]).items()
-        if not drop or not name.endswith(drop)
+        if not drop or drop not in name
     }
     return stored({**members, POLICY: stored(inner, *more)})
 
@@ -235,6 +235,7 @@ def documents(members: Members) -> dict[str, tuple[bytes, str]]:
         return base64.b64encode(content).decode()
 
     call = pickle.dumps(Calls(os.system, "true"))
+    long = b"\x80\x04X" + struct.pack("<I", 1 << 20) + b"a" * (1 << 20) + b"\x940"  # remembered as number 0
     plain = json.dumps({SERIALIZED: encoded(pickle.dumps(1))})
     return {
         "data cut": (said(members[DATA][:-5]), "no JSON"),
@@ -253,6 +254,13 @@ def documents(members: Members) -> dict[str, tuple[bytes, str]]:
         "a long text": (key(encoded(b"X\xff\xff\xff\x7fabc")), "no pickle that can be read"),
         "many opcodes": (key(encoded(b"N0" * 150_000 + b"N.")), "more than 200000 opcodes"),
         "a long pickle": (key("A" * ((1 << 22) + 4)), "no text of at most"),
+        "a name without end": (key(encoded(long + b"h\0h\0\x930" * 20_000 + b"N.")), "more than 300 characters"),
+        "keys without end": (
+            said(json.dumps({"A" * 4_000_000: {f"k{i}": [] for i in range(100_000)}})), "keys of more than",
+        ),
+        "pickles without end": (
+            said(json.dumps({f"k{i}": {SERIALIZED: encoded(b"N.")} for i in range(1001)})), "more than 1000 pickles",
+        ),
         "an extension": (key(encoded(b"\x82\x01.")), "hides what it would call"),
         "a name that is a number": (key(encoded(b"\x80\x04K\x01K\x02\x93.")), "hides what it would call"),
         "a key twice": (
@@ -373,6 +381,10 @@ def networks(members: Members, marker: Path) -> dict[str, tuple[bytes, str]]:
         "a layer without columns": (
             with_state(members, lambda t: t.update({"mlp_extractor.policy_net.0.weight": torch.zeros(8)})),
             "fits no layer before",
+        ),
+        "wide layers that are not there": (
+            with_inner(members_of(layers("policy", "value", _2=(4096, 8), _4=(4096, 4096))), drop="/data/"),
+            "no member 'archive/data/",
         ),
         "other widths of the values": (layers("value", _2=(5, 8)), "widths (8, 8) and (8, 5)"),
         "one layer more": (layers("policy", "value", _4=(8, 8)), "does not fit LyaPPO-v0"),

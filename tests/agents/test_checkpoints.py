@@ -172,7 +172,7 @@ def test_what_is_not_damaged_is_never_passed_over(tmp_path, monkeypatch, kind):
         raise OSError(13, "Permission denied")
 
     if kind == "unreadable":
-        monkeypatch.setattr("pathlib.Path.read_bytes", fail)
+        monkeypatch.setattr(checkpoints, "read_capped", fail)
     else:
         monkeypatch.setattr(checkpoints, "FORMAT", 2)
     with pytest.raises(RunError, match="cannot be"):

@@ -81,11 +81,11 @@ def test_a_command_line_that_can_be_parsed(monkeypatch, capsys):
     ("words", "told"),
     [
         ((), ("Missing from script.py", "--env")),
-        (("--env", "x", "--steps", "abc"), ("--steps: ", "['abc']")),
-        (("--env", "x", "--agent", "dqn"), ("'dqn'", "'--agent'", "('ppo', 'ddpg')")),
-        (("--env", "x", "--stes", "4"), ("--stes", "Perhaps you meant", "--steps")),
-        (("--env",), ("'--env'", "Expected 1 value")),
-        (("--nothing-like-it", "4"), ("--nothing-like-it",)),
+        (("--env", "x", "--steps", "abc"), ("--steps 'abc' is not possible", "give a whole number")),
+        (("--env", "x", "--agent", "dqn"), ("--agent 'dqn' does not exist", "known: ddpg, ppo")),
+        (("--env", "x", "--stes", "4"), ("--stes", "did you mean --steps?")),
+        (("--env",), ("--env is given without a value", "give one")),
+        (("--nothing-like-it", "4"), ("--nothing-like-it", "--help lists all")),
     ],
 )
 def test_a_command_line_that_cannot_takes_one_line(monkeypatch, capsys, words, told, colour):

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from agents import compare as comparing
-from agents.score import Scores
+from agents.score import Scores, system_of
 from edge_envs.core.system import System
 from tests.agents.toy import ToySystem
 
@@ -110,10 +110,10 @@ def test_a_difference_to_nothing_has_no_percentage(capsys):
 
 
 def test_the_headline_is_the_systems_own(toy_id):
-    assert comparing.headline_of(comparing.system_of(toy_id, "default", {})) == ("hits", "reward")
-    lyappo: System[Any] = comparing.system_of("LyaPPO-v0", "default", {})
+    assert comparing.headline_of(system_of(toy_id, "default", {})) == ("hits", "reward")
+    lyappo: System[Any] = system_of("LyaPPO-v0", "default", {})
     assert comparing.headline_of(lyappo) == (*lyappo.headline, "reward", "finished_over_arrived")
-    assert isinstance(comparing.system_of(toy_id, "default", {"box": True}), ToySystem)
+    assert isinstance(system_of(toy_id, "default", {"box": True}), ToySystem)
 
 
 def test_a_column_for_the_time_of_a_decision_where_it_fits(capsys):

@@ -98,9 +98,9 @@ def test_what_to_know_of_runs(place):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda told: told["versions"].update(torch="1.0"), "torch '1.0' in runs/toy__0, "),
-        (lambda told: told.update(git="abc\x1b"), "git 'abc\\x1b' in runs/toy__0, "),
-        (lambda told: told.clear(), "not known, as runs/toy__0 or runs/toy__1 does not tell its own"),
+        (lambda told: told["versions"].update(torch="1.0"), "torch 1.0 in runs/toy__0, "),
+        (lambda told: told.update(git="abc\x1b"), "git abc\\x1b in runs/toy__0, "),
+        (lambda told: told.clear(), "runs/toy__0/config.json does not tell the versions"),
     ],
 )
 def test_trainings_of_different_versions_are_told(place, change, told):
@@ -109,7 +109,7 @@ def test_trainings_of_different_versions_are_told(place, change, told):
     change(document["provenance"])
     file.write_text(json.dumps(document))
     (remark,) = remarks([find("runs/toy__*")])
-    assert remark.startswith(f"ppo-shared x3 pools trainings of different versions: {told}")
+    assert remark.startswith(f"ppo-shared x3 was not trained with the same versions throughout: {told}")
 
 
 def test_a_group_is_scored_run_by_run(place):

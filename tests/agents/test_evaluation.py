@@ -72,7 +72,9 @@ def test_the_document_is_valid_and_whole(document, evaluated):
     assert scheme["scheme"] == {"policy": "wanted", "options": {"offset": 10.0}, "meaning": "metrics | are larger"}
     assert (wanted["rank"], {random["rank"], learned["rank"]}, scheme["rank"]) == (1, {2, 3}, None)
     assert (random["normalised"]["mean"], wanted["normalised"]["mean"], scheme["normalised"]) == (0.0, 1.0, None)
-    assert 0.0 < learned["normalised"]["mean"] < 1.0 or learned["rank"] == 3
+    floor, ceiling, mean = (np.mean(policy["metrics"]["reward"]["by_episode"]) for policy in (random, wanted, learned))
+    assert learned["normalised"]["mean"] == pytest.approx((mean - floor) / (ceiling - floor))
+    assert learned["rank"] == (2 if mean > floor else 3)
 
 
 def test_numbers_are_those_of_the_episodes(document, evaluated):

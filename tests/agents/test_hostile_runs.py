@@ -285,10 +285,12 @@ def test_what_is_no_file_is_not_opened(run, system, tmp_path, name, kind):
 
 
 def test_a_small_file_does_not_make_a_large_network(run, system, monkeypatch):
-    """Sixteen layers of 4096 units take minutes and gigabytes to build."""
-    rewrite(run, "settings", "hidden", value=[4096] * 16)
+    """Wide layers take long to build, and more of them than what is possible are refused at once."""
+    rewrite(run, "settings", "hidden", value=[4096] * 3)
     monkeypatch.setattr(runs, "build_network", lambda *_: pytest.fail("built"))
     assert "does not fit" in told(lambda: Run.open(run.path).load_policy(system))
+    rewrite(run, "settings", "hidden", value=[4096] * 4)
+    assert "settings: hidden has 50331648 weights between its layers" in told(lambda: Run.open(run.path))
 
 
 def test_a_file_that_only_seems_large_is_not_read(run, system):

@@ -46,6 +46,7 @@ floats = lambda env: Bad(lambda seen: (np.zeros((len(seen), 4)), None))
 bare = lambda env: Bad(lambda seen: np.tile(ACTION, (len(seen), 1)))
 nothing = lambda env: Bad(lambda seen: None)
 raising = lambda env: Bad(lambda seen: 1 / 0)
+leaving = lambda env: Bad(lambda seen: exit(0))
 """
 
 
@@ -96,12 +97,15 @@ def test_a_label_and_a_package():
         (f"{MODULE}:raising", ["predict failed at", f"{MODULE}.py:", "ZeroDivisionError: division by zero"]),
         (f"{MODULE}_broken:make", [f"importing {MODULE}_broken failed at", "broken.py:2 (NameError: name 'undefined'"]),
         (f"{MODULE}_needy:make", ["(ModuleNotFoundError: No module named 'no_such_package')"]),
+        (f"{MODULE}:leaving", ["predict failed at", "SystemExit: 0"]),
+        (f"{MODULE}_gone:make", [f"importing {MODULE}_gone failed at", "gone.py:2 (SystemExit: bye"]),
         (f"{MODULE}_torn:make", [f"importing {MODULE}_torn failed", "SyntaxError"]),
     ],
 )  # fmt: skip
 def test_what_cannot_be_takes_one_line(name, messages):
     Path(f"{MODULE}_broken.py").write_text("import numpy\nundefined\n")
     Path(f"{MODULE}_needy.py").write_text("import no_such_package\n")
+    Path(f"{MODULE}_gone.py").write_text("import sys\nsys.exit('bye')\n")
     Path(f"{MODULE}_torn.py").write_text("def make(env:\n")
     with pytest.raises(ValueError, match=re.escape(f"policy={name!r}: ")) as caught:
         find_entry(name, TOY, "default", {})

@@ -15,7 +15,7 @@ import pytest
 
 from agents import report
 from agents.document import checked
-from agents.report import write_report
+from agents.report import as_html
 from tests.agents.report_sample import HOSTILE, report_document
 
 LOADING = {"src", "href", "srcset", "action", "data", "poster", "formaction"}
@@ -55,7 +55,7 @@ class Outline(HTMLParser):
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("report") / "report.html"
-    write_report(report_document(), path)
+    path.write_text(as_html(report_document()))
     return path.read_bytes().decode()
 
 
@@ -99,7 +99,7 @@ def test_more_than_the_schema_is_allowed_and_scores_may_be_missing(tmp_path: Pat
     document["environments"][0]["policies"][0]["more"] = 1
     assert checked(document).scores is None
     assert checked(document).notes == []
-    write_report(document, tmp_path / "report.html")
+    (tmp_path / "report.html").write_text(as_html(document))
 
 
 Change = Callable[[dict[str, Any]], Any]
@@ -151,7 +151,7 @@ def test_wrong_document_is_named_and_leaves_the_old_page(change: str, tmp_path: 
     path.write_text("old")
     WRONG[change][0](document)
     with pytest.raises(ValueError, match="the evaluation document is not valid: ") as caught:
-        write_report(document, path)
+        path.write_text(as_html(document))
     assert WRONG[change][1] in str(caught.value)
     assert "\n" not in str(caught.value)
     assert path.read_text() == "old"
@@ -166,5 +166,5 @@ def test_not_a_document() -> None:
 def test_without_plotly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "plotly.offline", None)
     with pytest.raises(ImportError, match=r"pip install 'edge-envs\[train\]'"):
-        write_report(report_document(), tmp_path / "report.html")
+        (tmp_path / "report.html").write_text(as_html(report_document()))
     assert list(tmp_path.iterdir()) == []

@@ -17,7 +17,7 @@ from safetensors.torch import load, save
 
 from agents import runs
 from agents.policies import LearnedPolicy, build_network
-from agents.runs import BEST, CONFIG, LAST, Run, RunConfig, RunError, provenance, write_atomically
+from agents.runs import BEST, CONFIG, LAST, LOCK, Run, RunConfig, RunError, provenance, write_atomically
 from agents.score import make_worlds
 from agents.settings import Settings
 
@@ -137,7 +137,7 @@ def test_everything_about_the_training_is_written(tmp_path):
     assert document["run"]["settings"]["hidden"] == [8, 8]
     assert {"versions", "platform", "git", "git_changes", "command", "started"} <= document["provenance"].keys()
     assert document["provenance"]["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
-    assert sorted(file.name for file in run.path.iterdir()) == [CONFIG]
+    assert sorted(file.name for file in run.path.iterdir()) == [CONFIG, LOCK]
 
 
 def test_the_default_folder_names_the_run(tmp_path, monkeypatch):
@@ -273,6 +273,26 @@ def test_a_configuration_with_something_else_in_it(run, where, key, value):
 def test_unknown_keys_are_refused_in_python_too():
     with pytest.raises(ValidationError, match="surprise"):
         RunConfig(env_id=ID, surprise=1)  # type: ignore[call-arg]
+
+
+def test_of_two_processes_one_gets_the_folder(tmp_path, monkeypatch):
+    path, config = tmp_path / "run", RunConfig(env_id=ID, seed=1)
+    plain, refused = runs.provenance, []
+
+    def meanwhile() -> dict[str, Any]:
+        # Another process comes while the first one asks git what it is.
+        monkeypatch.setattr(runs, "provenance", plain)
+        with pytest.raises(RunError) as caught:
+            Run.create(config.model_copy(update={"seed": 2}), path)
+        refused.append(str(caught.value))
+        return plain()
+
+    monkeypatch.setattr(runs, "provenance", meanwhile)
+    Run.create(config, path)
+    assert Run.open(path).config.seed == 1
+    assert refused == [f"run folder {path} is in use by another process; wait for it, or stop it"]
+    with pytest.raises(RunError, match="exists already"):
+        Run.create(config, path)
 
 
 def test_no_run_folder(tmp_path):

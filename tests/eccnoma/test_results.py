@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents.compare import headline_of, system_of
-from agents.score import EVALUATION_STREAM, make_worlds, play, score, stream_seeds
+from agents.compare import headline_of
+from agents.score import EVALUATION_STREAM, make_worlds, play, score, stream_seeds, system_of
 from edge_envs.core.policy import make_baseline
 
 ENV = "ECCNOMA-v0"

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Any, Union, cast
 
@@ -49,7 +50,8 @@ def worlds(case: Case, options: Options) -> tuple[EdgeVectorEnv, list[gym.Env[An
 def complains(error: ValueError, config: Any) -> bool:
     """Whether a refusal is one line that names a field, or says that its parameters are beyond measure."""
     text = str(error)
-    return "\n" not in text and (any(name in text for name in config.model_fields) or "with these parameters" in text)
+    named = any(re.search(rf"\b{name}\b['=\[]", text) for name in config.model_fields)
+    return "\n" not in text and (named or "with these parameters" in text)
 
 
 def follow(batch: EdgeVectorEnv, singles: list[gym.Env[Any, Any]], data: st.DataObject) -> None:

@@ -1,5 +1,7 @@
 """A program that kills trainings: one that is never stopped, then the same again and again under SIGKILL and resumed.
 
+Only kills that leave a checkpoint count.
+
 Usage: python kill_training.py FOLDER SEED KILLS ARGUMENT ... (those of train.py). Prints what came of it as JSON.
 Processes are forked from this one, which has everything loaded, so that most of a victim's life is training.
 """
@@ -118,14 +120,16 @@ def main() -> None:
                 break
             if status != -signal.SIGKILL:
                 raise SystemExit(f"a victim ended with status {status}: {log.read_text()}")
-            done += 1
-            writing += by_fault
+            kept = any((Path(name) / "checkpoints").glob("checkpoint-*"))
+            done += kept
+            writing += kept and by_fault
             going_on = (Path(name) / "config.json").exists()
             if not going_on and Path(name).exists():
                 for file in Path(name).iterdir():
                     file.unlink()
                 Path(name).rmdir()
-    print(json.dumps({"kills": done, "while_writing": writing, "victims": victims, "straight_s": round(length_s, 2)}))
+    gone_on = log.read_text().count("note: going on after ")
+    print(json.dumps({"kills": done, "while_writing": writing, "gone_on": gone_on, "victims": victims}))
 
 
 if __name__ == "__main__":

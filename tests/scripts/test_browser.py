@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from agents.report import write_report
+from agents.report import as_html
 from tests.agents.report_sample import HOSTILE, report_document
 
 REQUIRED = os.environ.get("EDGE_ENVS_NEEDS_BROWSER") == "1"
@@ -57,7 +57,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def address(document: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("report") / "report.html"
-    write_report(document, path)
+    path.write_text(as_html(document))
     return path.as_uri()
 
 
@@ -351,7 +351,7 @@ def test_missing_browser_fails_where_it_is_required(monkeypatch: pytest.MonkeyPa
 
 def test_report_of_one_environment_has_no_overview(browser: Any, document: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "one.html"
-    write_report({**document, "environments": document["environments"][1:], "scores": None, "notes": []}, path)
+    path.write_text(as_html({**document, "environments": document["environments"][1:], "scores": None, "notes": []}))
     page = browser.new_page()
     page.goto(path.as_uri())
     assert page.title() == f"Evaluation of {SECOND}"

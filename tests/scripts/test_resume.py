@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,7 +19,8 @@ from filelock import FileLock
 import train
 from agents import learn, progress
 from agents.checkpoints import Checkpoint, Checkpoints, unpack
-from agents.runs import CHECKPOINTS, CONFIG, FINISHED, LAST, LOCK, Run
+from agents.entries import Entry, remarks
+from agents.runs import CHECKPOINTS, CONFIG, EVALUATION, FINISHED, LAST, LOCK, Run, versions
 from tests.scripts.running import ENV, ROOT, call, environment
 from tests.scripts.test_kills import curves, hashes
 
@@ -191,7 +193,27 @@ HOSTILE: dict[str, tuple[Callable[[Checkpoint], Any], str]] = {
     "other network": (lambda c: c.arrays.pop("network.action_net.bias"), "'action_net.bias' is missing"),
     "unknown weight": (lambda c: c.arrays.update({"network.more": np.zeros(3)}), "'more' is unknown"),
     "other moments": (lambda c: c.arrays.update({"optimizer.policy.0.exp_avg": np.zeros(3)}), "'0.exp_avg' has shape"),
-    "moments of nothing": (lambda c: c.arrays.update({"optimizer.policy.999.step": np.zeros(())}), "no '999.step'"),
+    "moments missing": (lambda c: c.arrays.pop("optimizer.policy.0.exp_avg"), "'0.exp_avg' is missing"),
+    "moments of one number": (
+        lambda c: c.arrays.update({"optimizer.policy.0.exp_avg": np.zeros((), np.float32)}),
+        "'0.exp_avg' has shape ()",
+    ),
+    "moments below zero": (lambda c: c.arrays["optimizer.policy.0.exp_avg_sq"].fill(-1.0), "'0.exp_avg_sq' holds"),
+    "moments not finite": (
+        lambda c: c.arrays["optimizer.policy.0.exp_avg"].fill(np.nan),
+        "holds values that are not finite",
+    ),
+    "observation not finite": (lambda c: c.arrays["last.observation"].fill(np.nan), "'last.observation' holds"),
+    "other columns": (lambda c: c.values["record"]["rows"][-1].update(more=1.0), "validations do not have the columns"),
+    "a column missing": (lambda c: c.values["record"]["rows"][0].pop("reward"), "validations do not have the columns"),
+    "best reward that is none": (lambda c: c.values["record"].update(best_reward=float("nan")), "record.best_reward: "),
+    "endless best reward": (lambda c: c.values["record"].update(best_reward=float("inf")), "record.best_reward: "),
+    "time that is none": (lambda c: c.values["record"].update(seconds=float("nan")), "record.seconds: "),
+    "time that went back": (lambda c: c.values["record"].update(env_seconds=-1e9), "record.env_seconds: "),
+    "moments of nothing": (
+        lambda c: c.arrays.update({"optimizer.policy.999.step": np.zeros(())}),
+        "'999.step' is unknown",
+    ),
     "short torch generator": (lambda c: c.arrays.update({"random.torch": np.zeros(9, np.uint8)}), "'torch' has shape"),
     "bad torch generator": (lambda c: c.arrays["random.torch"].fill(255), "does not fit"),
     "bad python generator": (lambda c: c.arrays["random.python"].fill(1 << 31), "does not fit"),
@@ -204,7 +226,7 @@ HOSTILE: dict[str, tuple[Callable[[Checkpoint], Any], str]] = {
     "other stage": (lambda c: c.values.update(stage="imitation", rounds=1), "1 rounds of imitation, and the run 0"),
     "endless step": (
         lambda c: c.values["record"]["rows"][0].update(step=float("inf")),
-        "float infinity",
+        "validations do not have the columns",
     ),
     "worlds not begun": (lambda c: c.arrays["worlds.started"].fill(False), "it has worlds that never began"),
     "weights not finite": (
@@ -229,6 +251,71 @@ def test_a_hostile_checkpoint_is_refused_in_one_line(stopped, monkeypatch, capsy
     assert words in line
     assert line.endswith("; start a new run")
     assert contents(stopped) == before
+
+
+def test_no_network_is_built_for_a_checkpoint_that_is_too_small(stopped, monkeypatch, capsys):
+    document = json.loads((stopped / CONFIG).read_text())
+    document["run"]["settings"]["hidden"] = [4096] * 3
+    (stopped / CONFIG).write_text(json.dumps(document))
+    monkeypatch.setattr(learn, "Stages", lambda *_: pytest.fail("built"))
+    before = contents(stopped)
+    assert "the checkpoint of run does not fit: it is too small for its layers" in refusal(monkeypatch, capsys)
+    assert contents(stopped) == before
+
+
+def trained_by(run: Path, **changed: str) -> None:
+    document = json.loads((run / CONFIG).read_text())
+    document["provenance"]["versions"].update(changed)
+    (run / CONFIG).write_text(json.dumps(document))
+
+
+def without_checkpoints(run: Path) -> None:
+    for file in Checkpoints(run / CHECKPOINTS).files():
+        file.unlink()
+
+
+def test_a_training_of_other_versions_is_not_begun_again(stopped, monkeypatch, capsys):
+    """It would come to other networks, and those that are there would be gone."""
+    without_checkpoints(stopped)
+    trained_by(stopped, torch="1.0.0")
+    before = contents(stopped)
+    line = refusal(monkeypatch, capsys)
+    assert "run has no whole checkpoint, and beginning again could replace its networks and curves by others" in line
+    assert "(the training was made with torch 1.0.0, and this is " in line
+    assert contents(stopped) == before
+
+
+def test_a_training_that_ended_is_not_begun_again(tmp_path, straight, monkeypatch, capsys):
+    """As those of the time before `finished.json`."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(straight, "run")
+    (tmp_path / "run" / FINISHED).unlink()
+    before = contents(tmp_path / "run")
+    assert "(its validations go to the end); evaluate it as it is, or start a new run" in refusal(monkeypatch, capsys)
+    (tmp_path / "run" / EVALUATION).write_text("step,reward\n7,\n")
+    assert "no curve of run/evaluation.csv" in refusal(monkeypatch, capsys)
+    (tmp_path / "run" / EVALUATION).write_bytes(before[tmp_path / "run" / EVALUATION])
+    assert contents(tmp_path / "run") == before
+
+
+def test_an_imported_network_is_not_trained(stopped, monkeypatch, capsys):
+    document = json.loads((stopped / CONFIG).read_text())
+    document["run"]["origin"] = "imported"
+    (stopped / CONFIG).write_text(json.dumps(document))
+    before = contents(stopped)
+    assert "run holds an imported network, which has no training to go on with" in refusal(monkeypatch, capsys)
+    assert contents(stopped) == before
+
+
+def test_the_versions_of_every_part_are_kept(stopped, monkeypatch, capsys):
+    trained_by(stopped, torch="1.0.0\x1b[2J")
+    assert resume(monkeypatch) == 0
+    assert "note: the training was made with torch 1.0.0\\x1b[2J, and this is " in capsys.readouterr().out
+    first, second = Run.open(stopped).made_with()
+    assert first["torch"] == "1.0.0\\x1b[2J"
+    assert second == {**versions(), "git": second["git"]}
+    (remark,) = remarks([Entry("ours", Run.open(stopped))])
+    assert remark.startswith("ours was not trained with the same versions throughout: torch 1.0.0")
 
 
 def test_events_of_other_folders_are_out_of_reach(stopped, monkeypatch):
@@ -282,7 +369,7 @@ def test_a_run_of_another_version(stopped, monkeypatch, capsys):
     document["provenance"]["versions"]["torch"] = "1.0.0"
     (stopped / CONFIG).write_text(json.dumps(document))
     assert resume(monkeypatch) == 0
-    assert "note: the training began with torch 1.0.0, and this is " in capsys.readouterr().out
+    assert "note: the training was made with torch 1.0.0, and this is " in capsys.readouterr().out
     (stopped / FINISHED).unlink()
     document["provenance"]["versions"]["edge-envs"] = "9.0.0"
     (stopped / CONFIG).write_text(json.dumps(document))
