@@ -13,10 +13,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import tyro
 from rich.console import Console
 from rich.table import Table
 
+from agents.cli import parse_arguments
 from agents.runs import provenance
 from benchmarks import (
     dtirs,
@@ -31,6 +31,8 @@ from benchmarks import (
     training,
 )
 from benchmarks.timing import Number, Result, Side, Skipped
+from edge_envs.core.command import guarded
+from edge_envs.core.files import write_atomically
 
 Benchmark = Callable[[int], Sequence[Result]]
 
@@ -155,19 +157,28 @@ def table(rows: Sequence[Result]) -> Table:
 
 def run(threads: Mapping[str, str]) -> int:
     """Run the command line; returns its exit status. `threads` are the settings to put on record."""
-    arguments = tyro.cli(Arguments, prog="python -m benchmarks")
+    arguments = parse_arguments(Arguments, Arguments.__doc__)
+    return guarded(
+        lambda: run_chosen(arguments, threads), "the results cannot be written ({error}); name another --json"
+    )
+
+
+def run_chosen(arguments: Arguments, threads: Mapping[str, str]) -> int:
+    """Run the benchmarks that were asked for; returns the exit status.
+
+    Raises:
+        ValueError: arguments that cannot be.
+    """
     repetitions = QUICK_REPETITIONS if arguments.quick else REPETITIONS
     if arguments.repetitions is not None:
         repetitions = arguments.repetitions
-    try:
-        chosen = select(arguments.only)
-        if repetitions < 1:
-            raise ValueError(f"--repetitions {repetitions} must be at least 1")
-        if arguments.json is not None and not arguments.json.parent.is_dir():
-            raise ValueError(f"--json {arguments.json}: there is no folder {arguments.json.parent}")
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    chosen = select(arguments.only)
+    if repetitions < 1:
+        raise ValueError(f"--repetitions {repetitions} must be at least 1")
+    if arguments.json is not None and not arguments.json.parent.is_dir():
+        raise ValueError(
+            f"--json {arguments.json}: there is no folder {arguments.json.parent}; make it, or name another"
+        )
     console = Console(width=None if sys.stdout.isatty() else PAGE_WIDTH)
     record: dict[str, Any] = {**provenance(), "machine": machine(), "threads": dict(threads)}
     record["versions"] |= versions()
@@ -189,6 +200,6 @@ def run(threads: Mapping[str, str]) -> int:
     if arguments.json is not None:
         found = [{"benchmark": name, **row.as_json()} for name, several in rows.items() for row in several]
         document = {**record, "rows": found, "skipped": skipped}
-        arguments.json.write_text(json.dumps(document, indent=2) + "\n")
+        write_atomically(arguments.json, (json.dumps(document, indent=2) + "\n").encode())
         console.print(f"written to {arguments.json}", soft_wrap=True)
     return 0

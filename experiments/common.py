@@ -3,27 +3,66 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from agents.cli import parse_arguments
 from agents.compare import compare
 from agents.entries import Entry
 from agents.learn import train
-from agents.runs import BEST, LAST, Run, RunConfig, provenance
+from agents.runs import BEST, CONFIG, LAST, Run, RunConfig, provenance
 from agents.score import Interval, Table, interval
+from edge_envs.core.command import guarded
 from edge_envs.core.files import write_atomically
+
+T = TypeVar("T")
+
+
+def command(kind: type[T], description: str | None, job: Callable[[T], None]) -> int:
+    """Run an experiment with the arguments of the command line; returns the exit status.
+
+    Bad input ends in one line before any work: numbers below 1, presets that do not exist, a folder that cannot be.
+    """
+    arguments = parse_arguments(kind, description)
+
+    def checked() -> int:
+        check(vars(arguments))
+        job(arguments)
+        return 0
+
+    return guarded(checked, "the results cannot be written ({error}); name another folder with --out")
+
+
+def check(arguments: Mapping[str, Any]) -> None:
+    """Whether an experiment can be made.
+
+    Raises:
+        ValueError: a number that cannot be, or a folder that cannot be written.
+        OSError: the folder for the results cannot be made.
+    """
+    for name, value in arguments.items():
+        if type(value) is int and value < 1:
+            raise ValueError(f"--{name.replace('_', '-')} {value} is not possible; give at least 1")
+    out: Path = arguments["out"]
+    out.mkdir(parents=True, exist_ok=True)
+    if not os.access(out, os.W_OK):
+        raise ValueError(f"--out {out} cannot be written; name another folder")
 
 
 def trained(config: RunConfig, path: Path) -> Run:
-    """The run in a folder, trained now unless it is there already."""
-    if (path / LAST).exists():
-        return Run.open(path)
-    run = Run.create(config, path)
-    result = train(run, quiet=True)
+    """The run in a folder, trained to its end now where it is not yet."""
+    going_on = (path / CONFIG).exists()
+    run = Run.open(path) if going_on else Run.create(config, path)
+    if run.config != config:
+        raise ValueError(f"{path} is a run with another configuration; remove it, or name another folder with --runs")
+    if run.finished:
+        return run
+    result = train(run, resume=going_on, quiet=True)
     share = result.env_seconds / result.seconds
     print(f"{path.name}: {result.steps} steps, {result.seconds:.0f} s, {share:.1%} in the environment", flush=True)
     return run

@@ -13,13 +13,12 @@ from typing import Any
 
 from rich.console import Console
 
-from agents.cli import parse_arguments
 from agents.compare import compare
 from agents.entries import Entry, baseline_names
 from agents.runs import BEST, Run, RunConfig
 from agents.score import interval, paired_difference
 from agents.settings import AgentName, PolicyName, settings_for
-from experiments.common import by_training_seed, publish, spread_text, summary, trained
+from experiments.common import by_training_seed, command, publish, spread_text, summary, trained
 
 ENV = "DTIRS-v0"
 METRICS = ("delay_s", "reward", "mean_cut", "local_share", "twin_share", "certificate")
@@ -143,14 +142,13 @@ def changing_table(arguments: Arguments) -> tuple[list[str], dict[str, Any]]:
     return [*lines, ""], document
 
 
-def main() -> int:
-    """Run the experiment; returns the exit status."""
-    arguments = parse_arguments(Arguments, __doc__)
+def main(arguments: Arguments) -> None:
+    """Run the experiment."""
     if arguments.train_only:
         for agent in AGENTS:
             for seed in range(1, arguments.training_seeds + 1):
                 run_of(agent, seed, arguments)
-        return 0
+        return
     rows = learned_rows(arguments)
     changing, changes = changing_table(arguments)
     text = [
@@ -179,8 +177,7 @@ def main() -> int:
     ]
     publish(arguments.out, "dtirs", text, {"default": rows, "changing": changes}, "experiments.dtirs")
     Console().print("\n".join(text), markup=False, soft_wrap=True)
-    return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(command(Arguments, __doc__, main))

@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from scipy.optimize import brentq
 
-from agents.cli import parse_arguments
 from agents.score import EVALUATION_STREAM, Interval, interval, stream_seeds
 from edge_envs.core.files import write_atomically
 from edge_envs.dtirs import model, search
 from edge_envs.dtirs.alternating import Trace, algorithm_5
 from edge_envs.dtirs.solvers import allocate_power
 from edge_envs.dtirs.system import DTIRSSystem
-from experiments.common import publish, spread_text
+from experiments.common import command, publish, spread_text
 
 PRESET = "paper"
 ITERATIONS = 12
@@ -298,9 +297,8 @@ def rows(points: Sequence[Mapping[str, Frames]], values: Sequence[float], label:
     return [*lines, ""]
 
 
-def main() -> int:
-    """Run the experiment; returns the exit status."""
-    arguments = parse_arguments(Arguments, __doc__)
+def main(arguments: Arguments) -> None:
+    """Run the experiment."""
     draws = arguments.draws
     five = {name: run(solve, options, draws) for name, (solve, options) in SCHEMES.items()}
     crowd = sweep("num_devices", CROWDS, draws, THREE)
@@ -348,8 +346,7 @@ def main() -> int:
     publish(arguments.out, "dtirs_paper", lines, document, "experiments.dtirs_paper")
     write_atomically(arguments.out / "dtirs_paper.png", draw(five, crowd, elements))
     Console().print("\n".join(lines), markup=False, soft_wrap=True)
-    return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(command(Arguments, __doc__, main))

@@ -15,12 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from agents.cli import parse_arguments
 from agents.runs import BEST, LAST, Run, RunConfig
 from agents.score import EVALUATION_STREAM, Interval, Table, interval, make_worlds, play, stream_seeds
 from agents.settings import AgentName, PolicyName, settings_for
 from edge_envs.core.policy import Policy, make_baseline
-from experiments.common import publish, trained
+from experiments.common import command, publish, trained
 
 ENV = "ECCNOMA-v0"
 REFERENCE = "iterated-best-response"
@@ -188,14 +187,13 @@ def as_document(rows: Mapping[str, Row]) -> dict[str, Any]:
     }
 
 
-def main() -> int:
-    """Run the experiment; returns the exit status."""
-    arguments = parse_arguments(Arguments, __doc__)
+def main(arguments: Arguments) -> None:
+    """Run the experiment."""
     if arguments.train_only:
         for agent in AGENTS:
             for seed in range(1, arguments.training_seeds + 1):
                 run_of(agent, seed, arguments)
-        return 0
+        return
     rows = rows_of("default", AGENTS, BASELINES, arguments)
     pooled = [agent for agent in AGENTS if agent.policy == "pooled"]
     large = rows_of("large", pooled, ("edge-only", "best-response", *BASELINES[-6:]), arguments)
@@ -229,8 +227,7 @@ def main() -> int:
     document = {"default": as_document(rows), "large": as_document(large)}
     publish(arguments.out, "eccnoma", text, document, "experiments.eccnoma")
     Console().print("\n".join(text), markup=False, soft_wrap=True)
-    return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(command(Arguments, __doc__, main))

@@ -15,12 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from agents.cli import parse_arguments
 from agents.entries import Entry, find_entry
 from agents.score import EVALUATION_STREAM, Interval, interval, make_worlds, of_step, stream_seeds
 from edge_envs.core.files import write_atomically
 from edge_envs.core.policy import make_baseline
-from experiments.common import publish, spread_text
+from experiments.common import command, publish, spread_text
 
 ENV, PRESET = "ECCNOMA-v0", "paper"
 NETWORKS = {"NiN": "nin@32", "YOLOv2": "tiny-yolov2-cifar@32", "VGG16": "vgg16-cifar@32"}
@@ -301,9 +300,8 @@ def as_document(points: Mapping[str, Mapping[str, Outcome]]) -> dict[str, Any]:
     }
 
 
-def main() -> int:
-    """Run the experiment; returns the exit status."""
-    arguments = parse_arguments(Arguments, __doc__)
+def main(arguments: Arguments) -> None:
+    """Run the experiment."""
     played = networks_played(arguments)
     crowd = swept(arguments, [crowd_options(users) for users in CROWDS], SWEPT)
     channels = swept(arguments, [subchannel_options(m) for m in SUBCHANNELS], SWEPT)
@@ -352,8 +350,7 @@ def main() -> int:
     publish(arguments.out, "eccnoma_paper", text, document, "experiments.eccnoma_paper")
     write_atomically(arguments.out / "eccnoma_paper.png", draw(played, crowd, channels))
     Console().print("\n".join(text), markup=False, soft_wrap=True)
-    return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(command(Arguments, __doc__, main))

@@ -9,16 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
-import tyro
 from rich.console import Console
 
 from agents.compare import HEALTHY_RATIO, compare
 from agents.entries import Entry, baseline_names
 from agents.runs import BEST, Run, RunConfig
 from agents.settings import AgentName, PolicyName, settings_for
-from experiments.common import by_training_seed, publish, summary, trained
+from experiments.common import by_training_seed, command, publish, summary, trained
 
 ENV = "LyaPPO-v0"
 METRICS = (
@@ -43,7 +42,8 @@ class Agent:
     decision: str = "partition"
 
 
-AGENTS: Mapping[str, tuple[Agent, ...]] = {
+Preset = Literal["default", "dynamic", "dynamic-full"]
+AGENTS: Mapping[Preset, tuple[Agent, ...]] = {
     "default": (
         Agent("LyaPPO, shared"),
         Agent("LyaPPO, central", policy="central"),
@@ -61,7 +61,7 @@ AGENTS: Mapping[str, tuple[Agent, ...]] = {
 class Arguments:
     """Train, evaluate and tabulate."""
 
-    presets: tuple[str, ...] = tuple(AGENTS)
+    presets: tuple[Preset, ...] = get_args(Preset)
     """Presets to do."""
     training_seeds: int = 5
     """Trainings per agent, seeds 1, 2, ..."""
@@ -90,7 +90,7 @@ def run_of(agent: Agent, preset: str, seed: int, arguments: Arguments) -> Run:
     return trained(config, arguments.runs / f"{preset}__{agent.agent}-{agent.policy}-{agent.decision}__{seed}")
 
 
-def rows_of(preset: str, arguments: Arguments) -> dict[str, dict[str, Any]]:
+def rows_of(preset: Preset, arguments: Arguments) -> dict[str, dict[str, Any]]:
     """Table of one preset: for each policy the metrics, and for learned ones the values by training seed."""
     common: dict[str, Any] = {"seeds": arguments.seeds, "episodes": arguments.episodes}
     baselines = [Entry(name) for name in baseline_names(ENV, preset, {})]
@@ -126,9 +126,8 @@ def markdown(preset: str, rows: Mapping[str, Mapping[str, Any]], arguments: Argu
     return "\n".join(lines) + "\n"
 
 
-def main() -> int:
-    """Run the experiment; returns the exit status."""
-    arguments = tyro.cli(Arguments, description=__doc__)
+def main(arguments: Arguments) -> None:
+    """Run the experiment."""
     console = Console()
     tables = {preset: rows_of(preset, arguments) for preset in arguments.presets}
     text = [
@@ -146,8 +145,7 @@ def main() -> int:
     ]
     publish(arguments.out, "lyappo", text, {"tables": tables}, "experiments.lyappo")
     console.print("\n".join(text), markup=False, soft_wrap=True)
-    return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(command(Arguments, __doc__, main))

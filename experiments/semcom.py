@@ -13,12 +13,11 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from agents.cli import parse_arguments
 from agents.compare import compare
 from agents.entries import Entry, baseline_names
 from agents.runs import BEST, Run, RunConfig
 from agents.settings import AgentName, PolicyName, settings_for
-from experiments.common import by_training_seed, publish, spread_text, summary, trained
+from experiments.common import by_training_seed, command, publish, spread_text, summary, trained
 
 ENV = "SemCom-v0"
 METRICS = ("cost", "shortfall_db", "targets_met", "queue_db", "reward", "psnr_mean_db", "delay_s", "energy_j")
@@ -126,15 +125,14 @@ def _bars(rows: Mapping[str, Any]) -> list[str]:
     return [name for name in (BAR, UPPER, POLISHED) if name in rows]
 
 
-def main() -> int:
-    """Run the experiment; returns the exit status."""
-    arguments = parse_arguments(Arguments, __doc__)
+def main(arguments: Arguments) -> None:
+    """Run the experiment."""
     if arguments.train_only:
         for preset in arguments.presets:
             for agent in AGENTS[preset]:
                 for seed in range(1, arguments.training_seeds + 1):
                     run_of(agent, preset, seed, arguments)
-        return 0
+        return
     tables = {preset: rows_of(preset, arguments) for preset in arguments.presets}
     text = [
         "# SemCom-v0: learned agents",
@@ -153,8 +151,7 @@ def main() -> int:
     ]
     publish(arguments.out, "semcom", text, {"tables": tables}, "experiments.semcom")
     Console().print("\n".join(text), markup=False, soft_wrap=True)
-    return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(command(Arguments, __doc__, main))

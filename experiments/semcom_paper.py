@@ -15,11 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from agents.cli import parse_arguments
 from agents.score import EVALUATION_STREAM, Table, interval, make_worlds, play, stream_seeds
 from edge_envs.core.files import write_atomically
 from edge_envs.core.policy import make_baseline
-from experiments.common import publish, spread_text
+from experiments.common import command, publish, spread_text
 
 ENV, PRESET = "SemCom-v0", "paper"
 PAPERS_OWN = ("random", "average", "pb-only", "fh-rho-only", "alg3")
@@ -221,9 +220,8 @@ def draw(results: Mapping[str, Sequence[Mapping[str, Table]]]) -> bytes:
     return target.getvalue()
 
 
-def main() -> int:
-    """Run the experiment; returns the exit status."""
-    arguments = parse_arguments(Arguments, __doc__)
+def main(arguments: Arguments) -> None:
+    """Run the experiment."""
     results = {sweep.figure: run_sweep(sweep, arguments.draws) for sweep in SWEEPS}
     verdicts = claims(results)
     lines = [
@@ -263,8 +261,7 @@ def main() -> int:
     publish(arguments.out, "semcom_paper", lines, document, "experiments.semcom_paper")
     write_atomically(arguments.out / "semcom_paper.png", draw(results))
     Console().print("\n".join(lines), markup=False, soft_wrap=True)
-    return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(command(Arguments, __doc__, main))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import train
 from agents import compare as comparing
 from agents import outputs
 from agents.runs import BEST, CONFIG, Run
+from experiments.common import command
 from tests.scripts.running import ENV, EVALUATE, QUICK, SMALL, call, execute, make_run, table_rows
 
 BAD_TRAINING = {
@@ -244,3 +247,32 @@ def test_a_run_folder_that_goes_away(tmp_path, monkeypatch, capsys):
     assert caught.value.code == 2
     assert "Traceback" not in err
     assert err.rstrip().split("\n")[-1].startswith("error: the run folder cannot be written ([Errno 28] No space left")
+
+
+EXPERIMENTS = ("dtirs", "dtirs_paper", "eccnoma", "eccnoma_paper", "lyappo", "semcom", "semcom_paper")
+BAD_EXPERIMENTS: dict[str, tuple[tuple[str, ...], str]] = {
+    "count": (("--seeds", "-1"), "--seeds -1 is not possible; give at least 1"),
+    "draws": (("--draws", "0"), "--draws 0 is not possible; give at least 1"),
+    "word": (("--seeds", "few"), "--seeds 'few' is not possible; give a whole number"),
+    "folder": (("--out", "file/results"), "the results cannot be written"),
+    "option": (("--otu", "x"), "Unrecognized options: --otu, x; did you mean --out?"),
+}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("what", BAD_EXPERIMENTS)
+def test_experiments(tmp_path, monkeypatch, capsys, name, what):
+    words, told = BAD_EXPERIMENTS[what]
+    module = importlib.import_module(f"experiments.{name}")
+    known = {field.name for field in dataclasses.fields(module.Arguments)}
+    if what not in ("folder", "option") and words[0].removeprefix("--") not in known:
+        pytest.skip("it has no such option")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("sys.argv", [name, *words])
+    with pytest.raises(SystemExit) as caught:
+        command(module.Arguments, module.__doc__, lambda _: pytest.fail("it ran"))
+    assert caught.value.code == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: {told}")
+    assert err.count("\n") == 1
