@@ -50,7 +50,10 @@ def worlds(case: Case, options: Options) -> tuple[EdgeVectorEnv, list[gym.Env[An
 def complains(error: ValueError, config: Any) -> bool:
     """Whether a refusal is one line that names a field, or says that its parameters are beyond measure."""
     text = str(error)
-    named = any(re.search(rf"\b{name}\b['=\[]", text) for name in config.model_fields)
+    # A name of one word could be any word.
+    named = any(
+        re.search(rf"\b{name}\b" if "_" in name else rf"\b{name}\b['=\[]", text) for name in config.model_fields
+    )
     return "\n" not in text and (named or "with these parameters" in text)
 
 

@@ -104,7 +104,7 @@ def test_snapshots_of_other_environments_are_refused(case: Case):
     taken = env.snapshot()
     name = next(key for key, array in taken.items() if key.startswith("state.") and array.dtype.kind == "f")
     taken[name].flat[0] = np.nan
-    with pytest.raises(ValueError, match="not within"):
+    with pytest.raises(ValueError, match="holds values that are not"):
         env.restore(taken)
 
 
