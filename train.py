@@ -190,8 +190,7 @@ def main() -> int:
     """Run the script; returns its exit status."""
     arguments = parse_arguments(Arguments, __doc__)
     console = Console(markup=False, emoji=False)
-    going_on = "" if arguments.import_sb3 else "go on with --resume, or "
-    mend = f"the run folder cannot be written ({{error}}); mend that, and {going_on}name another with --run"
+    mend = "the run folder cannot be written ({error}); mend that, or name another with --run"
     return guarded(lambda: run_and_compare(arguments, console), mend)
 
 
@@ -245,10 +244,16 @@ def trained(arguments: Arguments, console: Console) -> tuple[Run, bool]:
     if going_on and left_over(run):
         console.print(f"{run.path} has come to its end already; nothing to train", soft_wrap=True)
         return run, False
-    result = train(
-        run, resume=going_on, checkpoint_every_s=arguments.checkpoint_every,
-        tell=lambda line: console.print(f"note: {line}", soft_wrap=True),
-    )  # fmt: skip
+    try:
+        result = train(
+            run, resume=going_on, checkpoint_every_s=arguments.checkpoint_every,
+            tell=lambda line: console.print(f"note: {line}", soft_wrap=True),
+        )  # fmt: skip
+    except OSError as error:
+        raise RunError(
+            f"run folder {run.path} cannot be written ({error}); mend that, and go on with --resume {run.path}, or "
+            "name another with --run"
+        ) from error
     share = 100.0 * result.env_seconds / result.seconds
     console.print(
         f"{result.steps} steps in {result.seconds:.0f} s, {share:.1f} % of it in the environment"

@@ -9,7 +9,7 @@ from typing import Any
 from rich import box
 from rich.table import Table as RichTable
 
-from agents.compare import LATENCY, spread
+from agents.compare import LATENCY, WEAK, spread, unhealthy
 from agents.entries import Entry, baseline_names, marked, remarks
 from agents.evaluation import RANKED, Evaluated
 from agents.outputs import ABSENT, SCALE, number
@@ -141,10 +141,11 @@ def scores_of(evaluated: Sequence[Evaluated]) -> list[dict[str, Any]]:
 def ranking_table(evaluated: Evaluated) -> RichTable:
     """One environment: its policies from the best mean reward to the worst."""
     main = evaluated.setting.system.headline[0]
+    weak = unhealthy(evaluated.results)
     table = RichTable(
         title=evaluated.setting.title, box=box.SIMPLE_HEAD, padding=(0, 0), show_edge=False,
         caption=f"\nscore: {SCALE[0].lower()}{SCALE[1:]} ({evaluated.setting.system.upper_bar}); ± half of the 95 % "
-        "bootstrap interval",
+        f"bootstrap interval{WEAK if weak else ''}",
     )  # fmt: skip
     table.add_column("policy", overflow="fold")
     for name in ("rank", "score", RANKED, main, LATENCY):
@@ -155,7 +156,8 @@ def ranking_table(evaluated: Evaluated) -> RichTable:
     for label in sorted(kinds, key=lambda label: ranks.get(label, len(kinds) + 1)):
         table.add_row(
             label, str(ranks.get(label, ABSENT)), spread(scaled[label]) if label in scaled else ABSENT,
-            spread(means[RANKED][label]), spread(means[main][label]), f"{evaluated.latencies[label].mean:.3g}",
+            spread(means[RANKED][label]), spread(means[main][label]) + " *" * (label in weak),
+            f"{evaluated.latencies[label].mean:.3g}",
             style="bold" if kinds[label] == "learned" else None,
         )  # fmt: skip
     return table

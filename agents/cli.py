@@ -88,7 +88,7 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
     for pair in pairs:
         key, separator, text = pair.partition("=")
         if not separator or not key:
-            raise ValueError(f"--set {pair!r} is not of the form key=value")
+            raise ValueError(f"--set {pair!r} is not of the form key=value, as in num_devices=3")
         if key in options:
             raise ValueError(f"--set names {key!r} twice; give it once")
         try:

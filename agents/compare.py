@@ -19,6 +19,7 @@ ROUNDING = 1e-9
 """A half width this small, relative to the mean, comes from rounding."""
 HEALTHY_RATIO = 0.98
 """Below this part of finished tasks an energy means little: work was left undone."""
+WEAK = f"; * less than {HEALTHY_RATIO} of the tasks finished, so the energy means little"
 LATENCY = "ms/decision"
 HEADERS = {RATIO: "finished/arrived"}
 """Column titles that differ from the metric's name."""
@@ -70,6 +71,11 @@ def spread(value: Interval) -> str:
     return f"{value.mean:.{digits}f} ± {half:.{digits}f}"
 
 
+def unhealthy(results: Mapping[str, Scores]) -> set[str]:
+    """The policies that leave work undone."""
+    return {label for label, scores in results.items() if RATIO in scores and scores[RATIO].mean() < HEALTHY_RATIO}
+
+
 def _differences(summaries: Mapping[str, Summary]) -> dict[str, str]:
     """Each policy's paired difference to the first policy: in percent of its mean, unless that is zero."""
     first = next(iter(summaries))
@@ -99,8 +105,7 @@ def _caption(main: str, first: str, settling: float, marked: bool) -> str:
     left_out = f"without the first {100 * settling:g} % of each episode" if settling else "over whole episodes"
     return (
         f"\nmean ± half of the 95 % bootstrap interval ({RESAMPLES} resamples of episodes and of training runs), "
-        f"{left_out}; difference in {main} to {first}, paired"
-        + (f"; * less than {HEALTHY_RATIO} of the tasks finished, so the energy means little" if marked else "")
+        f"{left_out}; difference in {main} to {first}, paired" + (WEAK if marked else "")
     )
 
 
@@ -127,7 +132,7 @@ def rich_table(
     """
     first, main = next(iter(results)), columns[0]
     summaries = {name: summarise(results, name) for name in columns}
-    weak = {label for label, scores in results.items() if RATIO in scores and scores[RATIO].mean() < HEALTHY_RATIO}
+    weak = unhealthy(results)
     cells = {name: {label: spread(each.mean) for label, each in summaries[name].items()} for name in columns}
     if latency_ms is not None:
         columns = (*columns, LATENCY)

@@ -212,7 +212,7 @@ def open_run(path: Path, env_id: str) -> Run:
         raise RunError(f"policy={str(path)!r} is not a run folder: it has no {CONFIG}")
     run = Run.open(path)
     if run.config.env_id != env_id:
-        raise RunError(f"policy={str(path)!r} was trained on {run.config.env_id}, not on {env_id}")
+        raise RunError(f"policy={str(path)!r} was trained on {run.config.env_id}, not on {env_id}; give a run of that")
     try:
         make_worlds(env_id, 1, run.config.preset, run.config.options)
     except ValueError as error:

@@ -184,7 +184,7 @@ def check_arguments(arguments: Arguments) -> None:
     if arguments.steps < arguments.num_envs:
         raise ValueError(f"--steps {arguments.steps} must be at least --num-envs {arguments.num_envs}")
     if arguments.json is not None and not arguments.json.parent.is_dir():
-        raise ValueError(f"--json {arguments.json}: there is no folder {arguments.json.parent}")
+        raise ValueError(f"--json {arguments.json}: there is no folder {arguments.json.parent}; name another")
 
 
 def run(arguments: Arguments) -> int:

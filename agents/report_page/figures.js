@@ -20,7 +20,14 @@ const figures = (() => {
   const DASHES = ["solid", "dash", "dot"];
   const KINDS = ["learned", "own", "upper bar", "scheme", "baseline"];
   const NARROW = window.matchMedia("(max-width: 720px)");
-  const CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
+  // Plotly would offer to send a chart to its makers' server.
+  const CONFIG = {
+    responsive: true,
+    displaylogo: false,
+    showSendToCloud: false,
+    plotlyServerURL: "",
+    modeBarButtonsToRemove: ["lasso2d", "select2d"],
+  };
 
   // Plotly reads a little HTML in its texts; labels are not HTML.
   const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from agents.entries import Entry
 from agents.evaluation import Evaluated, Setting
 from agents.one_world import Latency
 from agents.runs import BEST, CONFIG, FINISHED
-from agents.score import Scores
+from agents.score import RATIO, Scores
 from agents.settings import Settings
 from tests.agents.crowd import CROWD
 from tests.agents.toy import TOY
@@ -205,6 +206,12 @@ def test_tables(two, capsys):
         ["ppo-shared", "3", "0.5", "-2", "-2", "1.5"], ["random", "4", "0", "-3", "-3", "1.5"],
         ["stay", "5", "-1", "-5", "-5", "1.5"],
     ]  # fmt: skip
+    lazy = two[1].results["stay"].episodes
+    left = Scores({**lazy, RATIO: np.full_like(lazy["cost"], 0.5)})
+    console.print(ranking_table(replace(two[1], results={**two[1].results, "stay": left})))
+    lines = capsys.readouterr().out.split("\n")
+    assert [" * " in line for line in lines[3:8]] == [False, False, False, False, True]
+    assert "* less than 0.98 of the tasks finished" in " ".join(" ".join(lines).split())
     console.print(score_table(scores_of(two), IDS))
     lines = capsys.readouterr().out.split("\n")
     assert lines[1].split() == ["policy", TOY, CROWD, "mean"]

@@ -246,7 +246,7 @@ def test_a_run_folder_that_goes_away(tmp_path, monkeypatch, capsys):
     err = capsys.readouterr().err
     assert caught.value.code == 2
     assert "Traceback" not in err
-    assert err.rstrip().split("\n")[-1].startswith("error: the run folder cannot be written ([Errno 28] No space left")
+    assert err.rstrip().split("\n")[-1].startswith("error: run folder run cannot be written ([Errno 28] No space left")
 
 
 EXPERIMENTS = ("dtirs", "dtirs_paper", "eccnoma", "eccnoma_paper", "lyappo", "semcom", "semcom_paper")

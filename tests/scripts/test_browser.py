@@ -92,6 +92,14 @@ def show(page: Any, env_id: str) -> None:
     page.wait_for_function("id => document.getElementById('environment').textContent === id", arg=env_id)
 
 
+def test_nothing_is_offered_to_be_sent_away(page: Any) -> None:
+    """Plotly has a button that uploads a chart."""
+    page.wait_for_selector(".modebar-btn", state="attached")
+    titles = page.eval_on_selector_all(".modebar-btn", "buttons => buttons.map((each) => each.dataset.title || '')")
+    assert any("Download" in title for title in titles)
+    assert not any(word in title for title in titles for word in ("Share", "loud", "Edit in"))
+
+
 def section(document: dict[str, Any], env_id: str) -> dict[str, Any]:
     return next(each for each in document["environments"] if each["env_id"] == env_id)
 

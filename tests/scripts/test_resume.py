@@ -415,8 +415,8 @@ def test_a_disk_without_room(stopped, straight, monkeypatch):
     size = newest(stopped).stat().st_size // 2
     done = run_limited(stopped.parent, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)))
     line = last_line(done)
-    assert line.startswith("error: the run folder cannot be written (")
-    assert line.endswith("; mend that, and go on with --resume, or name another with --run")
+    assert line.startswith("error: run folder run cannot be written (")
+    assert line.endswith("; mend that, and go on with --resume run, or name another with --run")
     assert not list(stopped.rglob("*.tmp"))
     assert resume(monkeypatch) == 0
     assert hashes(stopped) == hashes(straight)
