@@ -253,22 +253,27 @@ def remarks(entries: Sequence[Entry]) -> list[str]:
     holders: dict[Path, str] = {}
     for entry in entries:
         told += [f"{run.path} is not finished" for run in entry.runs if not run.finished]
-        gap = first_mismatch(entry.runs)
-        if gap is not None:
-            told.append(f"{entry.label} was not trained with the same versions throughout: {gap}")
         for run in entry.runs:
             other = holders.setdefault(run.path.resolve(), entry.label)
             if other != entry.label:
                 told.append(f"{run.path} counts in both {other} and {entry.label}")
+        try:
+            gap = first_mismatch(entry.runs)
+        except RunError as error:
+            told.append(str(error).partition(";")[0])
+            gap = None
+        if gap is not None:
+            told.append(f"{entry.label} was not trained with the same versions throughout: {gap}")
     return told
 
 
 def first_mismatch(runs: Sequence[Run]) -> str | None:
-    """The first version in which parts of trainings differ, in words."""
-    try:
-        parts = [(run, part) for run in runs for part in run.made_with()]
-    except RunError as error:
-        return str(error).partition(";")[0]
+    """The first version in which parts of trainings differ, in words.
+
+    Raises:
+        RunError: a run does not tell its versions.
+    """
+    parts = [(run, part) for run in runs for part in run.made_with()]
     for run, part in parts[1:]:
         for name, value in parts[0][1].items():
             if part[name] != value:

@@ -99,6 +99,11 @@ def half_written(file: Path) -> bool:
     return file.name.startswith(".") and file.name.endswith(".tmp") and not file.is_dir()
 
 
+def of_no_run(file: Path) -> bool:
+    """Whether a file may lie in the folder of a run that has not begun; a lock is not written through a link."""
+    return half_written(file) or (file.name == LOCK and not file.is_symlink())
+
+
 class Run:
     """A run folder that exists, with a validated configuration."""
 
@@ -147,9 +152,7 @@ class Run:
             RunError: it does.
         """
         path = self.path
-        if path.exists() and (
-            not path.is_dir() or any(not half_written(file) and file.name != LOCK for file in path.iterdir())
-        ):
+        if path.exists() and not (path.is_dir() and all(of_no_run(file) for file in path.iterdir())):
             raise RunError(f"run folder {path} exists already; name a new one with --run, or go on with --resume")
 
     @classmethod

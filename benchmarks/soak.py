@@ -39,6 +39,8 @@ WARM_UP, SAMPLES = 0.01, 100
 """Part of the steps before memory is first measured, and how often it is measured from then on."""
 LARGEST_GROWTH = 0.05
 """Growth of the memory from which on it counts as a leak."""
+STATM = Path("/proc/self/statm")
+"""Where Linux tells a process how much memory it has."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class Soak:
 
 def resident_mib() -> float:
     """Resident memory of this process [MiB]."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    pages = int(STATM.read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
@@ -176,6 +178,8 @@ def check_arguments(arguments: Arguments) -> None:
     Raises:
         ValueError: an unknown environment, too few steps or worlds, or a folder that is not there.
     """
+    if not STATM.exists():
+        raise ValueError(f"there is no {STATM} here, by which memory is measured; run the soak on Linux")
     for env_id in arguments.env:
         if env_id not in known_ids():
             raise ValueError(f"env={env_id!r} does not exist; {nearest(env_id, known_ids())}")

@@ -62,6 +62,8 @@ def trained(config: RunConfig, path: Path) -> Run:
         raise ValueError(f"{path} is a run with another configuration; remove it, or name another folder with --runs")
     if run.finished:
         return run
+    for note in run.check_resumable() if going_on else ():
+        print(f"{path.name}: {note}", flush=True)
     result = train(run, resume=going_on, quiet=True)
     share = result.env_seconds / result.seconds
     print(f"{path.name}: {result.steps} steps, {result.seconds:.0f} s, {share:.1%} in the environment", flush=True)

@@ -113,6 +113,12 @@ def test_bad_input(arguments: Arguments, message: str) -> None:
         soak.run(arguments)
 
 
+def test_memory_is_measured_on_linux(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(soak, "STATM", Path("nowhere/statm"))
+    with pytest.raises(ValueError, match=r"there is no nowhere/statm here, .* run the soak on Linux"):
+        soak.run(Arguments())
+
+
 def test_every_environment_is_soaked() -> None:
     """The smaller ones in their own sizes, with phases that are solved."""
     assert soak.OPTIONS.keys() <= set(known_ids())

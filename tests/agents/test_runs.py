@@ -275,6 +275,15 @@ def test_unknown_keys_are_refused_in_python_too():
         RunConfig(env_id=ID, surprise=1)  # type: ignore[call-arg]
 
 
+def test_a_lock_that_is_a_link_is_not_opened(tmp_path):
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / LOCK).symlink_to(tmp_path / "precious")
+    with pytest.raises(RunError, match="exists already"):
+        Run.create(RunConfig(env_id=ID), tmp_path / "run")
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
 def test_of_two_processes_one_gets_the_folder(tmp_path, monkeypatch):
     path, config = tmp_path / "run", RunConfig(env_id=ID, seed=1)
     plain, refused = runs.provenance, []

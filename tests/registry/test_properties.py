@@ -15,6 +15,7 @@ import pytest
 from hypothesis import event, given, note
 from hypothesis import strategies as st
 
+from edge_envs.core.checking import Checked
 from edge_envs.core.env import EdgeEnv, EdgeVectorEnv
 from tests.helpers import assert_same, row_of
 from tests.registry import strategies
@@ -124,6 +125,8 @@ def test_what_once_broke_works(env_id, options):
     env.action_space.seed(0)
     for _ in range(4):
         env.step(env.action_space.sample())
+    assert isinstance(env.world, Checked)
+    assert env.world.verified > 4
 
 
 @pytest.mark.parametrize(
