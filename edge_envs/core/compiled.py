@@ -74,7 +74,9 @@ class FastCall:
 
     def __call__(self, *arguments: Any) -> Any:
         """Call the kernel; the first call compiles it for the types at hand, or loads it from the cache."""
-        if self._entry is None:
+        if self._entry is None and numba.config.DISABLE_JIT:
+            self._entry = self._function
+        elif self._entry is None:
             types = tuple(numba.typeof(argument) for argument in arguments)
             self._function.compile(types)
             self._entry = self._function.overloads[types].entry_point
