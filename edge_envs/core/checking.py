@@ -205,6 +205,9 @@ def reported(system: System[Any], step: Step) -> Iterator[Invariant]:
     yield Invariant("member_rewards_add_up", total, "==", step.reward, size)
     for metric in system.metrics:
         value = step.metrics[metric.name]
+        if metric.certifies:
+            yield Invariant(f"{metric.name}_certifies", np.where(np.isnan(value), 0.0, value), ">=", 0.0)
+            value = value[~np.isnan(value)]
         yield from finite(f"{metric.name}_finite", value)
         if metric.unit in COUNTED:
             yield Invariant(f"{metric.name}_counts", value, ">=", 0.0)

@@ -82,7 +82,8 @@ def accumulate(
                 totals[row, column] += value
                 summary[row, column] = totals[row, column] / steps[row]
             else:
-                if kinds[column] == 1 or steps[row] == 1 or value > totals[row, column]:
+                # NaN, which stands for "not certified", is larger than any number here, and stays.
+                if kinds[column] == 1 or steps[row] == 1 or value > totals[row, column] or value != value:
                     totals[row, column] = value
                 summary[row, column] = totals[row, column]
 

@@ -32,13 +32,15 @@ class Metric:
     """One number a step reports for each world.
 
     `over_episode` says how the steps of an episode are summed up: their mean, the last value (for quantities that
-    already count from the start of the episode) or the largest.
+    already count from the start of the episode) or the largest. A metric that `certifies` is NaN where nothing was
+    certified, and at least 0 elsewhere; a NaN in one step makes the episode's summary NaN.
     """
 
     name: str
     unit: str
     meaning: str
     over_episode: Literal["mean", "last", "max"] = "mean"
+    certifies: bool = False
 
 
 @dataclass(slots=True)
