@@ -1,50 +1,34 @@
 """The one way kernels are compiled."""
 
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
+import numpy as np
+
+from edge_envs.core.kernel_cache import add_cache
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def forget_stale_kernels(package: Path) -> None:
-    """Delete the package's cached kernels if any of its sources changed since they were compiled.
-
-    Numba's cache watches a kernel's own file only, so a kernel would go on using the old version of a function that it
-    takes from another file. A folder that cannot be written to is left alone: an installed package changes as a whole.
-    Caches elsewhere (NUMBA_CACHE_DIR) are not looked at.
-    """
-    sources = sorted(package.rglob("*.py"))
-    stamp = "\n".join(
-        f"{path.relative_to(package)} {path.stat().st_mtime_ns} {path.stat().st_size}" for path in sources
-    )
-    with suppress(OSError):
-        note = package / "__pycache__" / "kernels.stamp"
-        if note.is_file() and note.read_text() == stamp:
-            return
-        for kernel in (*package.rglob("__pycache__/*.nbi"), *package.rglob("__pycache__/*.nbc")):
-            kernel.unlink(missing_ok=True)
-        note.parent.mkdir(exist_ok=True)
-        note.write_text(stamp)
+_IN_PLACE = {"_nrt": False}
 
 
-forget_stale_kernels(Path(__file__).parents[1])
-
-
-_njit = cast(Any, numba.njit)
-_IN_PLACE = {"cache": True, "error_model": "numpy", "_nrt": False}
+def _njit(function: Function, **options: Any) -> Function:
+    """`numba.njit` with a cache that follows all sources; the plain function where NUMBA_DISABLE_JIT is set."""
+    dispatcher = cast(Any, numba.njit)(error_model="numpy", **options)(function)
+    if dispatcher is not function:
+        add_cache(dispatcher)
+    return cast(Function, dispatcher)
 
 
 def compiled(function: Function) -> Function:
-    """`numba.njit(cache=True)`, typed as the function it compiles (numba itself loses type variables).
+    """Compile a function, and keep what was compiled; typed as the function (numba itself loses type variables).
 
     Division by zero gives inf or NaN, as in numpy: left open, numba would take the rule of whichever kernel compiled
     the function first. No fastmath: a row must come out the same bits whatever the batch around it.
     """
-    return cast(Function, _njit(cache=True, error_model="numpy")(function))
+    return _njit(function)
 
 
 def kernel(function: Function) -> Function:
@@ -53,12 +37,12 @@ def kernel(function: Function) -> Function:
     Without allocation numba's reference counts can be left out; they would cost ten times the arithmetic where a
     helper takes a tuple of arrays. Allocating in such a function is a compile-time error, not a leak.
     """
-    return cast(Function, _njit(**_IN_PLACE)(function))
+    return _njit(function, **_IN_PLACE)
 
 
 def kernel_part(function: Function) -> Function:
     """A piece of a `kernel`, merged into it: a call would copy the whole state's array headers each time."""
-    return cast(Function, _njit(**_IN_PLACE, inline="always")(function))
+    return _njit(function, **_IN_PLACE, inline="always")
 
 
 class FastCall:
@@ -75,7 +59,8 @@ class FastCall:
     def __call__(self, *arguments: Any) -> Any:
         """Call the kernel; the first call compiles it for the types at hand, or loads it from the cache."""
         if self._entry is None and numba.config.DISABLE_JIT:
-            self._entry = self._function
+            # numpy's scalars warn where machine code divides by zero in silence.
+            self._entry = np.errstate(all="ignore")(self._function)
         elif self._entry is None:
             types = tuple(numba.typeof(argument) for argument in arguments)
             self._function.compile(types)

@@ -45,7 +45,7 @@ METRICS = (
     Metric("tasks_finished", "tasks", "tasks completed in the step"),
     Metric("finished_ratio", "-", "tasks completed over tasks born, since the reset (1 before the first)", "last"),
     Metric("mean_cut", "index", "mean cut in force"),
-    Metric("certificate", "-", "largest relative duality gap of the step's Problems 3, 4 and 5", "max"),
+    Metric("certificate", "-", "largest relative duality gap of the step's Problems 3, 4, 5; NaN: joint", "max", True),
     Metric("tasks_dropped", "tasks", "tasks that found a full queue"),
     Metric("requests_projected", "requests", "sums of requested resources above C.4, C.6 or C.7, scaled down (joint)"),
 )
@@ -260,7 +260,7 @@ def report(p: Parameters, s: State, row: int, member: NDArray[np.float64], metri
         arrived_all += arrived
     metrics[row, POWER_MW] = metrics[row, ENERGY_J] * to_mw / p.num_devices
     metrics[row, FINISHED_RATIO] = finished_all / arrived_all if arrived_all > 0 else 1.0
-    metrics[row, CERTIFICATE] = s.certificate[row]
+    metrics[row, CERTIFICATE] = np.nan if p.joint else s.certificate[row]
     metrics[row, PROJECTED] = s.projected[row]
     return reward
 

@@ -1,9 +1,8 @@
 """Exact solutions of the paper's Problems 3, 4 and 5, each with a certificate.
 
 For a given total, all three problems are linear in the split, so the largest backlog is served first; what remains is
-one concave, piecewise linear gain against one convex cost in the total. A price of the total certifies the result: with
-the price `mu`, `sum_i (Q_i - mu)^+ (Q_i/tau - x_i) + (mu - Q_i)^+ x_i` is the gap between the primal and the dual
-objective (both divided by tau). It is returned relative to `sum_i Q_i x_i`.
+one concave, piecewise linear gain against one convex cost in the total. A price of the total certifies the result: see
+`edge_envs.lyappo.certificates`.
 
 The kernels work on the `count` queues from [row, stage, first] on, of arrays with shape (B, 3, J); `solve_local`,
 `solve_transmit` and `solve_edge` wrap them for Python.
@@ -18,9 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edge_envs.core.compiled import kernel_part
-
-LN2 = math.log(2.0)
-TINY = 1e-300
+from edge_envs.lyappo.certificates import LN2, edge_gap, local_gap, transmit_gap
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -36,24 +33,6 @@ def largest_first(backlog: Floats, row: int, stage: int, first: int, count: int,
             order[j] = order[j - 1]
             j -= 1
         order[j] = candidate
-
-
-@kernel_part
-def relative_gap(
-    backlog: Floats, row: int, stage: int, first: int, count: int, slot_s: float, served: Floats, price: float
-) -> float:
-    """Duality gap of the split `served` at `price`, relative to the drift that it removes (huge where a gap is left
-    though nothing is served)."""
-    twice_gap = 0.0
-    gain = 0.0
-    for i in range(first, first + count):
-        queue = backlog[row, stage, i]
-        work = served[row, stage, i] * slot_s
-        excess = queue - price
-        # |x| + x is twice the positive part, without a branch that the processor would mispredict.
-        twice_gap += (abs(excess) + excess) * abs(queue - work) + (abs(excess) - excess) * work
-        gain += queue * work
-    return 0.5 * twice_gap / max(gain, TINY)
 
 
 @kernel_part
@@ -100,7 +79,8 @@ def local_frequency(
     if stopped or total >= cap:
         # Where a queue is left it sets the price, at the cap or to the last digit; otherwise the marginal cost does.
         price = max(price, queue)
-    return total, price, relative_gap(backlog, row, stage, first, count, slot_s, frequency, price)
+    gap = local_gap(backlog, row, stage, first, count, slot_s, weight, coefficient, cap, frequency, price)
+    return total, price, gap
 
 
 @kernel_part
@@ -117,6 +97,47 @@ def power_for_rate(rate: float, gain: float, bandwidth: float, noise: float) -> 
     if rate <= 0.0:
         return 0.0
     return bandwidth * noise / gain * math.expm1(rate / bandwidth * LN2)
+
+
+@kernel_part
+def split_rate(
+    backlog: Floats,
+    row: int,
+    stage: int,
+    first: int,
+    count: int,
+    slot_s: float,
+    first_bit: float,
+    rate_max: float,
+    bandwidth: float,
+    order: Indices,
+    rate: Floats,
+) -> tuple[float, float]:
+    """Rates of Problem 4 where the first bit/s costs `first_bit`; fills `rate`.
+
+    Returns the sum of the rates, and the backlog at which service ends: 0 if all queues are emptied below `rate_max`.
+    """
+    largest_first(backlog, row, stage, first, count, order)
+    for i in range(count):
+        rate[row, stage, order[i]] = 0.0
+    total = 0.0
+    queue = backlog[row, stage, order[0]]
+    if queue <= first_bit or rate_max <= 0.0:
+        return 0.0, queue
+    for i in range(count):
+        queue = backlog[row, stage, order[i]]
+        if queue <= first_bit:
+            return total, queue
+        target = min(rate_max, bandwidth * math.log(queue / first_bit) / LN2)
+        if target <= total:
+            return total, queue
+        wanted = queue / slot_s
+        if total + wanted > target:
+            rate[row, stage, order[i]] = target - total
+            return target, queue
+        rate[row, stage, order[i]] = wanted
+        total += wanted
+    return total, queue if total >= rate_max else 0.0
 
 
 @kernel_part
@@ -140,39 +161,15 @@ def transmit_rate(
     Fills `rate[row, stage, first : first + count]` and returns (sum of r, power, price, relative duality gap). The
     power is that of the sum, `power_for_rate`; its marginal cost is U^t N_0 ln 2 / h * 2^(sum r / b).
     """
-    largest_first(backlog, row, stage, first, count, order)
-    for i in range(count):
-        rate[row, stage, order[i]] = 0.0
-    largest = backlog[row, stage, order[0]]
     first_bit = weight * noise * LN2 / gain
-    # Not worth a bit; settled here, as a dead channel's price of infinity would make a NaN of the certificate.
-    if largest <= first_bit or rate_max <= 0.0:
-        return 0.0, 0.0, largest, 0.0
-    total = 0.0
-    queue = 0.0
-    stopped = True
-    for i in range(count):
-        queue = backlog[row, stage, order[i]]
-        if queue <= first_bit:
-            break
-        target = min(rate_max, bandwidth * math.log(queue / first_bit) / LN2)
-        if target <= total:
-            break
-        wanted = queue / slot_s
-        if total + wanted > target:
-            rate[row, stage, order[i]] = target - total
-            total = target
-            break
-        rate[row, stage, order[i]] = wanted
-        total += wanted
-    else:
-        stopped = False
-    growth = math.expm1(total / bandwidth * LN2)
-    price = first_bit * (1.0 + growth)
-    if stopped or total >= rate_max:
-        price = max(price, queue)
-    power = bandwidth * noise / gain * growth
-    return total, power, price, relative_gap(backlog, row, stage, first, count, slot_s, rate, price)
+    total, last = split_rate(backlog, row, stage, first, count, slot_s, first_bit, rate_max, bandwidth, order, rate)
+    power = power_for_rate(total, gain, bandwidth, noise)
+    # A queue that is left sets the price, at full power or to the last digit; otherwise the marginal cost does.
+    price = max(last, first_bit + weight * power * LN2 / bandwidth) if total > 0.0 else last
+    gap = transmit_gap(
+        backlog, row, stage, first, count, slot_s, weight, gain, rate_max, bandwidth, noise, rate, total, power, price
+    )
+    return total, power, price, gap
 
 
 @kernel_part
@@ -195,21 +192,20 @@ def edge_frequency(
     for i in range(first, first + count):
         frequency[row, stage, i] = backlog[row, stage, i] / slot_s
         total += frequency[row, stage, i]
-    if total <= cap:
-        return total, 0.0, 0.0
-    largest_first(backlog, row, stage, first, count, order)
-    total = 0.0
     price = 0.0
-    for i in range(count):
-        queue = order[i]
-        if frequency[row, stage, queue] < cap - total:
-            total += frequency[row, stage, queue]
-            continue
-        if price == 0.0:
-            price = backlog[row, stage, queue]
-        frequency[row, stage, queue] = cap - total
-        total = cap
-    return total, price, relative_gap(backlog, row, stage, first, count, slot_s, frequency, price)
+    if total > cap:
+        largest_first(backlog, row, stage, first, count, order)
+        total = 0.0
+        for i in range(count):
+            queue = order[i]
+            if frequency[row, stage, queue] < cap - total:
+                total += frequency[row, stage, queue]
+                continue
+            if price == 0.0:
+                price = backlog[row, stage, queue]
+            frequency[row, stage, queue] = cap - total
+            total = cap
+    return total, price, edge_gap(backlog, row, stage, first, count, slot_s, cap, frequency, price)
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +266,8 @@ def solve_transmit(
     """
     queues, order, share = as_queues(backlog_bits)
     rate_max = full_power_rate(gain, power_max_w, bandwidth_hz, noise_w_per_hz)
-    channel = (slot_s, weight, gain, rate_max, bandwidth_hz, noise_w_per_hz)
+    # numpy's division by a gain of 0 gives infinity, also where kernels run as plain Python.
+    channel = (slot_s, weight, np.float64(gain), rate_max, bandwidth_hz, noise_w_per_hz)
     total, power, price, gap = transmit_rate(queues, 0, 0, 0, queues.size, *channel, order, share)
     return Split(share.ravel(), total, price, gap, min(power_max_w, power))
 

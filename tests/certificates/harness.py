@@ -137,7 +137,7 @@ def _row(solver: Solver, mutation: Mutation, best: Sequence[float]) -> Row:
         certificates.append(certificate)
     loss, shown = np.array(losses), np.array(certificates)
     counted = loss > WORTH_NOTICING
-    share = np.where(counted, shown / np.where(counted, loss, 1.0), np.inf)
+    share = np.where(counted & ~np.isposinf(shown), shown / np.where(counted, loss, 1.0), np.inf)
     noticed = counted & (share >= SHARE)  # a certificate of NaN notices nothing
     worst = int(np.nanargmax(loss))
     return Row(

@@ -41,4 +41,4 @@ def test_every_mutation_loses_something(rows):
 def test_the_certificate_shows_at_least_half_of_every_loss(rows):
     unnoticed = [row for row in rows if row["missed"] > 0]
     assert not unnoticed
-    assert all(math.isfinite(row["loss"]) for row in rows)
+    assert not any(math.isnan(row["loss"]) for row in rows)

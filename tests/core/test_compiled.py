@@ -1,12 +1,12 @@
-"""Cached kernels that no longer match their sources, and the quick way to call a kernel."""
+"""Kernels: compiled, called quickly, or run as plain Python."""
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numba
@@ -14,138 +14,7 @@ import numpy as np
 import pytest
 from numba.core.errors import NumbaError
 
-from edge_envs.core.compiled import FastCall, compiled, forget_stale_kernels, kernel, kernel_part
-
-# Stale kernels
-
-
-@pytest.fixture
-def package(tmp_path: Path) -> Path:
-    """A package with a nested wing, and what numba would have cached for both."""
-    root = tmp_path / "package"
-    for folder in (root, root / "wing"):
-        (folder / "__pycache__").mkdir(parents=True)
-        (folder / "module.py").write_text("x = 1\n")
-        for name in ("module.f-1.py311.nbi", "module.f-1.py311.1.nbc", "module.cpython-311.pyc"):
-            (folder / "__pycache__" / name).write_bytes(b"cached")
-    return root
-
-
-def cached(package: Path) -> list[str]:
-    return sorted(path.name for path in package.rglob("*.nb[ic]"))
-
-
-def refill(package: Path) -> None:
-    for folder in (package, package / "wing"):
-        (folder / "__pycache__" / "module.f-1.py311.nbi").write_bytes(b"new")
-
-
-def test_kernels_of_unknown_age_are_deleted_and_nothing_else(package):
-    forget_stale_kernels(package)
-    assert cached(package) == []
-    assert len(list(package.rglob("*.pyc"))) == 2
-    assert len(list(package.rglob("*.py"))) == 2
-    assert (package / "__pycache__" / "kernels.stamp").is_file()
-
-
-def test_kernels_stay_while_the_sources_do(package):
-    forget_stale_kernels(package)
-    refill(package)
-    forget_stale_kernels(package)
-    (package / "notes.txt").write_text("not a source")
-    (package / "__pycache__" / "other.pyc").write_bytes(b"not a source")
-    forget_stale_kernels(package)
-    assert len(cached(package)) == 2
-
-
-def touch(package: Path) -> None:
-    source = package / "wing" / "module.py"
-    stat = source.stat()
-    os.utime(source, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
-
-
-def rewrite_keeping_the_time(package: Path) -> None:
-    source = package / "module.py"
-    stat = source.stat()
-    source.write_text("x = 1234\n")
-    os.utime(source, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        touch,
-        rewrite_keeping_the_time,
-        lambda package: (package / "wing" / "other.py").write_text(""),
-        lambda package: (package / "wing" / "module.py").unlink(),
-        lambda package: (package / "module.py").rename(package / "renamed.py"),
-        lambda package: (package / "__pycache__" / "kernels.stamp").unlink(),
-        lambda package: (package / "__pycache__" / "kernels.stamp").write_text(""),
-    ],
-    ids=["touched", "rewritten", "added", "removed", "renamed", "no stamp", "empty stamp"],
-)
-def test_any_change_of_a_source_deletes_all_kernels(package, change):
-    forget_stale_kernels(package)
-    refill(package)
-    change(package)
-    forget_stale_kernels(package)
-    assert cached(package) == []
-    refill(package)
-    forget_stale_kernels(package)
-    assert len(cached(package)) == 2, "once is enough"
-
-
-def test_a_package_without_a_cache_folder(tmp_path):
-    (tmp_path / "module.py").write_text("")
-    forget_stale_kernels(tmp_path)
-    forget_stale_kernels(tmp_path)
-    assert (tmp_path / "__pycache__" / "kernels.stamp").is_file()
-
-
-def test_a_folder_that_cannot_be_written_is_left_alone(package, monkeypatch):
-    def refuse(*args: Any, **kwargs: Any) -> None:
-        raise PermissionError
-
-    with monkeypatch.context() as patch:
-        for name in ("unlink", "write_text", "mkdir"):
-            patch.setattr(Path, name, refuse)
-        forget_stale_kernels(package)
-    assert len(cached(package)) == 4
-
-
-SOURCES = {
-    "helper.py": "import numba\n@numba.njit(cache=True)\ndef number(): return {number}\n",
-    "user.py": (
-        "import numba\nfrom package.helper import number\n@numba.njit(cache=True)\ndef twice(): return 2 * number()\n"
-    ),
-}
-
-
-def test_a_kernel_follows_a_change_in_another_file(tmp_path):
-    """What numba's own cache misses, in processes of their own; the middle run shows that it does."""
-    package = tmp_path / "package"
-    package.mkdir()
-
-    def run(number: int, forget: bool) -> int:
-        for name, text in SOURCES.items():
-            if "{number}" in text or not (package / name).exists():
-                (package / name).write_text(text.replace("{number}", str(number)))
-        lines = ["from pathlib import Path", "from package.user import twice", "print(twice())"]
-        if forget:
-            lines.insert(1, "from edge_envs.core.compiled import forget_stale_kernels")
-            lines.insert(2, f"forget_stale_kernels(Path({str(package)!r}))")
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
-        environment.pop("NUMBA_CACHE_DIR", None)
-        done = subprocess.run([sys.executable, "-c", "\n".join(lines)], env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return int(done.stdout)
-
-    assert run(1, forget=True) == 2
-    assert run(20, forget=False) == 2
-    assert run(300, forget=True) == 600
-
-
-# Kernels
+from edge_envs.core.compiled import FastCall, compiled, kernel, kernel_part
 
 
 class Pair(NamedTuple):
@@ -241,3 +110,52 @@ def test_functions_of_the_package_can_be_pickled():
     from edge_envs.core import channel
 
     assert pickle.loads(pickle.dumps(channel.exponential))(0.0) == 0.0
+
+
+# Without compilation
+
+TRAJECTORIES = """
+import json, sys
+import gymnasium as gym
+import edge_envs
+import numpy as np
+found = {}
+for name, options in json.loads(sys.argv[1]):
+    env = gym.make(name, **options)
+    env.action_space.seed(3)
+    found[name] = [env.reset(seed=3)[0].tolist()]
+    for _ in range(3):
+        observation, reward, _, _, info = env.step(env.action_space.sample())
+        numbers = {key: np.asarray(value).tolist() for key, value in info.items() if not isinstance(value, dict)}
+        found[name] += [observation.tolist(), reward, numbers]
+print(json.dumps(found))
+"""
+WORLDS = [
+    ("LyaPPO-v0", {}),
+    ("SemCom-v0", {"num_devices": 3}),
+    ("DTIRS-v0", {"num_devices": 3, "num_elements": 6}),
+    ("ECCNOMA-v0", {}),
+]
+
+
+def trajectories(**environment: str) -> tuple[dict[str, Any], str]:
+    """Three steps of small worlds in a process of its own, and what it wrote to stderr."""
+    command = [sys.executable, "-W", "error", "-c", TRAJECTORIES, json.dumps(WORLDS)]
+    ran = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout), ran.stderr
+
+
+def test_everything_runs_without_compilation():
+    """Transcendental functions may differ in the last digit, so the same trajectory is that of 1e-9."""
+    compiled_run, _ = trajectories(NUMBA_DISABLE_JIT="0")
+    plain, said = trajectories(NUMBA_DISABLE_JIT="1")
+    assert not said
+    for name, steps in compiled_run.items():
+        for one, other in zip(steps, plain[name], strict=True):
+            if isinstance(one, dict):
+                assert one.keys() == other.keys()
+                for key in one:
+                    np.testing.assert_allclose(one[key], other[key], rtol=1e-9, atol=1e-12, err_msg=f"{name} {key}")
+            else:
+                np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12, err_msg=name)

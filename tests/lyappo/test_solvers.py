@@ -14,7 +14,7 @@ from problems import SLOT_S, Floats, Options, Problem, every_problem
 
 import edge_envs  # noqa: F401  (registers the environments)
 from edge_envs.core.env import EdgeEnv
-from edge_envs.lyappo import reference, solvers
+from edge_envs.lyappo import certificates, reference, solvers
 from edge_envs.lyappo.solvers import Split
 
 
@@ -96,27 +96,54 @@ def test_certificate_is_the_duality_gap(problem):
         assert value - bound <= (split.gap + 1e-11) * removed + rounding
 
 
+def certificate(problem: Problem, backlog: Floats, options: Options, share: Floats, price: float) -> float:
+    """The certificate of any shares at any price, with the total and the power that these shares need."""
+    where = (backlog.reshape(1, 1, -1), 0, 0, 0, len(backlog), SLOT_S)
+    shares, total = share.reshape(1, 1, -1), float(share.sum())
+    if problem.name == "local":
+        cost = (options["weight"], options["energy_coefficient"], options["frequency_max_hz"])
+        return certificates.local_gap(*where, *cost, shares, price)
+    if problem.name == "edge":
+        return certificates.edge_gap(*where, options["frequency_max_hz"], shares, price)
+    radio = (options["bandwidth_hz"], options["noise_w_per_hz"])
+    power_w = solvers.power_for_rate(total, options["gain"], *radio)
+    channel = (options["weight"], options["gain"], problem.cap(options), *radio)
+    return certificates.transmit_gap(*where, *channel, shares, total, power_w, price)
+
+
 @every_problem
-def test_certificate_tells_a_wrong_split(problem):
-    """A hundredth of the total moved from the largest to the smallest queue shows in `relative_gap` as it must."""
-    tested = 0
-    for backlog, options in problem.instances(100, seed=4):
-        split = problem.exact(backlog, options)
-        largest, smallest = int(backlog.argmax()), int(backlog.argmin())
-        moved = 0.01 * split.total
-        room = backlog[smallest] / SLOT_S - split.share[smallest]
-        if moved == 0.0 or moved > min(room, split.share[largest]) or backlog[smallest] > 0.9 * backlog[largest]:
+def test_certificate_of_any_shares_at_any_price_is_the_duality_gap(problem):
+    """Feasible shares that solve nothing, at prices that belong to nothing, or next to the marginal cost."""
+    rng = np.random.default_rng(4)
+    for backlog, options in problem.instances(60, seed=4):
+        share = backlog / SLOT_S * rng.uniform(size=len(backlog))
+        share *= min(1.0, problem.cap(options) * rng.choice([1e-3, 0.3, 1.0]) / max(share.sum(), 1e-300))
+        total, removed = float(share.sum()), float(backlog @ share)
+        if removed == 0.0:
             continue
-        share = split.share.copy()
-        share[largest] -= moved
-        share[smallest] += moved
-        queues, shares = backlog.reshape(1, 1, -1), share.reshape(1, 1, -1)
-        gap = solvers.relative_gap(queues, 0, 0, 0, len(backlog), SLOT_S, shares, split.price)
-        # Each unit moved loses the difference of the two backlogs, and no unit removes more than the largest one.
-        assert gap >= 0.0099 * (1 - backlog[smallest] / backlog[largest])
-        assert gap > 1e6 * split.gap
+        step = 1e-4 * total
+        marginal = (problem.cost(total + step, options) - problem.cost(total - step, options)) / (2.0 * step)
+        split = Split(share, total, 0.0, 0.0)
+        value = problem.cost(total, options) - removed
+        for price in (0.0, marginal, float(backlog.max()), float(backlog.max()) * 10.0 ** rng.uniform(-3, 1)):
+            expected = value - problem.dual(backlog, price, options)
+            size = removed + abs(value) + price * (total + problem.cap(options)) + float(backlog @ backlog) / SLOT_S
+            assert certificate(problem, backlog, options, share, price) * removed == pytest.approx(
+                expected, rel=1e-5, abs=1e-12 * size
+            ), (split, price)
+
+
+@every_problem
+def test_certificate_counts_what_exceeds_a_limit(problem):
+    """Twice the capacity is no solution, however little it seems to cost."""
+    tested = 0
+    for backlog, options in problem.instances(60, seed=5):
+        split = problem.exact(backlog, options)
+        if split.total < problem.cap(options) * (1.0 - 1e-12):
+            continue
+        assert certificate(problem, backlog, options, 2.0 * split.share, split.price) > 1e-3
         tested += 1
-    assert tested >= 50
+    assert tested >= 20
 
 
 def lazy_reference(problem: Problem, backlog: Floats, options: Options, share: Floats) -> tuple[Split, float]:
