@@ -15,10 +15,14 @@ _IN_PLACE = {"_nrt": False}
 
 
 def _njit(function: Function, **options: Any) -> Function:
-    """`numba.njit` with a cache that follows all sources; the plain function where NUMBA_DISABLE_JIT is set."""
+    """`numba.njit` with a cache that follows all sources; the plain function where NUMBA_DISABLE_JIT is set.
+
+    The plain function then runs under `numpy.errstate(all="ignore")`, as machine code divides by zero in silence.
+    """
+    if numba.config.DISABLE_JIT:
+        return cast(Function, np.errstate(all="ignore")(function))
     dispatcher = cast(Any, numba.njit)(error_model="numpy", **options)(function)
-    if dispatcher is not function:
-        add_cache(dispatcher)
+    add_cache(dispatcher)
     return cast(Function, dispatcher)
 
 
@@ -59,8 +63,7 @@ class FastCall:
     def __call__(self, *arguments: Any) -> Any:
         """Call the kernel; the first call compiles it for the types at hand, or loads it from the cache."""
         if self._entry is None and numba.config.DISABLE_JIT:
-            # numpy's scalars warn where machine code divides by zero in silence.
-            self._entry = np.errstate(all="ignore")(self._function)
+            self._entry = self._function
         elif self._entry is None:
             types = tuple(numba.typeof(argument) for argument in arguments)
             self._function.compile(types)

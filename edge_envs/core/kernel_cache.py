@@ -100,6 +100,8 @@ class KernelCache(FunctionCache):
             return super().load_overload(signature, target_context)
         except Exception as error:  # whatever a damaged file makes of unpickling and of LLVM
             note_once(f"a compiled kernel in {self.cache_path} cannot be read ({error}); it is compiled anew")
+            with suppress(OSError):
+                self.flush()
             return None
 
     def save_overload(self, signature: Any, data: Any) -> None:

@@ -137,5 +137,14 @@ def edge_gap(
     price: float,
 ) -> float:
     """Certificate of Problem 5, where the total costs nothing up to the server's speed F^e."""
-    gap, total, gain = split_gap(backlog, row, stage, first, count, slot_s, share, price)
-    return (gap + slot_s * price * abs(cap - total)) / max(gain, TINY)
+    if price > 0.0:
+        gap, total, gain = split_gap(backlog, row, stage, first, count, slot_s, share, price)
+        return (gap + slot_s * price * abs(cap - total)) / max(gain, TINY)
+    gap = 0.0
+    gain = 0.0
+    for i in range(first, first + count):
+        queue = backlog[row, stage, i]
+        work = share[row, stage, i] * slot_s
+        gap += queue * abs(queue - work)
+        gain += queue * work
+    return gap / max(gain, TINY)

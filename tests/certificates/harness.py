@@ -97,7 +97,7 @@ def mutated_code(mutation: Mutation) -> CodeType:
         raise ValueError(f"{function.__name__}: {mutation.old!r} stands {found} times in its source, expected once")
     namespace = dict(function.__globals__)
     exec(compile(source.replace(mutation.old, mutation.new), f"<{mutation.name}>", "exec"), namespace)
-    mutant = namespace[function.__name__]
+    mutant = inspect.unwrap(namespace[function.__name__])
     assert isinstance(mutant, FunctionType)
     return mutant.__code__
 
@@ -110,7 +110,7 @@ def applied(mutation: Mutation) -> Iterator[None]:
         TypeError: the function is compiled; set NUMBA_DISABLE_JIT=1 before numba is imported.
         ValueError: as `mutated_code`.
     """
-    function = mutation.function
+    function = inspect.unwrap(mutation.function)
     if not isinstance(function, FunctionType):
         raise TypeError(f"{function!r} is compiled; run with NUMBA_DISABLE_JIT=1")
     original = function.__code__
