@@ -21,7 +21,8 @@ from edge_envs.core.config import first_complaint
 FILE_MAX_BYTES = 1 << 24
 PREFIX = "normalization."
 """What the names of these tensors begin with in a model file."""
-FLOAT32_MAX = torch.finfo(torch.float32).max
+CLIP_MAX = 1e30
+"""Still finite as float32."""
 
 
 class Statistics(BaseModel):
@@ -35,7 +36,7 @@ class Statistics(BaseModel):
     """Variance of each entry, length n."""
     epsilon: Annotated[float, Field(ge=0)] = 1e-8
     """Added to the variance."""
-    clip_obs: Annotated[float, Field(gt=0, le=FLOAT32_MAX)] = 10.0
+    clip_obs: Annotated[float, Field(gt=0, le=CLIP_MAX)] = 10.0
     """Largest absolute value of a normalised entry."""
 
     @classmethod

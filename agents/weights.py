@@ -41,13 +41,15 @@ def read_state(content: bytes) -> dict[str, torch.Tensor]:
             copy.writestr(name, member)
     judged.seek(0)
     try:
-        state: Any = torch.load(judged, weights_only=True, map_location="cpu")
+        loaded: Any = torch.load(judged, weights_only=True, map_location="cpu")
     except (
         pickle.UnpicklingError, RuntimeError, LookupError, TypeError, AttributeError, AssertionError, ArithmeticError,
         EOFError,
     ) as error:  # fmt: skip
         raise ValueError(f"torch.load refuses member 'policy.pth' ({type(error).__name__})") from error
-    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
+    # An OrderedDict can have attributes from the file, in place of its methods.
+    state: dict[str, Any] = dict(dict.items(loaded)) if isinstance(loaded, dict) else {}
+    if not isinstance(loaded, dict) or not all(isinstance(name, str) for name in state):
         raise ValueError("member 'policy.pth' is not a dictionary of tensors with names")
     for name, tensor in state.items():
         if problem := _layout_problem(tensor):
@@ -59,7 +61,7 @@ def read_state(content: bytes) -> dict[str, torch.Tensor]:
     for name, tensor in state.items():
         if not torch.isfinite(tensor).all():
             raise ValueError(f"tensor {shown(name)} of policy.pth holds values that are not finite")
-    return dict(state)
+    return state
 
 
 def _check_pickle(members: dict[str, bytes]) -> None:

@@ -237,7 +237,7 @@ def documents(members: Members) -> dict[str, tuple[bytes, str]]:
 
 
 def networks(members: Members, marker: Path) -> dict[str, tuple[bytes, str]]:
-    """Zip files with something wrong in `policy.pth`."""
+    """Zip files with something wrong in `policy.pth`, and the words that they must be refused with, if they must."""
     name = "action_net.weight"
 
     def tensor(make: Callable[[torch.Tensor], Any]) -> bytes:
@@ -276,6 +276,7 @@ def networks(members: Members, marker: Path) -> dict[str, tuple[bytes, str]]:
         for part, content in inner.items()
     ]
     payloads = touching(marker)
+    attributes = b"}(X\x05\0\0\0itemsK\x03X\x04\0\0\0keysK\x03ub."
     state = torch.load(io.BytesIO(members[POLICY]), weights_only=True)
     return {
         **{
@@ -305,6 +306,9 @@ def networks(members: Members, marker: Path) -> dict[str, tuple[bytes, str]]:
         "a list": (with_state(members, lambda _: [torch.zeros(2)]), "not a dictionary of tensors"),
         "a tensor alone": (with_state(members, lambda _: torch.zeros(2)), "not a dictionary of tensors"),
         "nothing": (with_state(members, lambda _: {}), "does not hold a network of PPO"),
+        "attributes in place of methods": (
+            with_inner(members, changed={"data.pkl": inner["archive/data.pkl"][:-1] + attributes}), "imported",
+        ),
         "names that are numbers": (with_state(members, lambda _: {1: torch.zeros(2)}), "not a dictionary of tensors"),
         "other values": (more(3), "'more' of policy.pth is not a plain tensor"),
         "a storage alone": (more(torch.zeros(2).untyped_storage()), "member 'policy.pth'"),
