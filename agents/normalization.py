@@ -75,7 +75,7 @@ class Normalization(torch.nn.Module):
 
     def forward(self, observation: torch.Tensor) -> torch.Tensor:
         """Normalise observations (B, n)."""
-        scaled = (observation.double() - self.mean) / torch.sqrt(self.variance + self.epsilon)
+        scaled = (observation - self.mean) / torch.sqrt(self.variance + self.epsilon)
         return scaled.clamp(-self.clip_obs, self.clip_obs).float()
 
     def before(self, module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
