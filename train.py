@@ -23,6 +23,7 @@ try:
     from agents.score import system_of
     from agents.settings import (
         IMITATORS,
+        OFF_POLICY,
         WARM_START,
         AgentName,
         PolicyName,
@@ -70,8 +71,11 @@ class Arguments:
     """Run folder to go on with, after the training was stopped or killed; ends with the same weights as without that.
     Its configuration stays, so that only --seeds, --episodes and --checkpoint-every go with it."""
     import_sb3: Path | None = None
-    """Zip file of Stable-Baselines3 (ppo, ddpg or td3) whose network makes the run, without training; only tensors are
-    read from it."""
+    """Zip file of Stable-Baselines3 (ppo, ddpg or td3) whose network makes the run, without training; plain JSON and
+    tensors are read from it, and no code in it runs."""
+    normalization: Path | None = None
+    """With --import-sb3: JSON or .safetensors file with mean and variance of the VecNormalize that the model was
+    trained in, or none for a model that saw raw observations there."""
     checkpoint_every: float = CHECKPOINT_EVERY_S
     """Least time between two checkpoints, in seconds; 0 for one before every rollout."""
     seeds: int = 5
@@ -120,6 +124,8 @@ def check_numbers(arguments: Arguments) -> None:
     """
     if arguments.seeds < 0:
         raise ValueError(f"--seeds {arguments.seeds} is not possible; give seeds >= 0")
+    if arguments.normalization is not None and arguments.import_sb3 is None and arguments.resume is None:
+        raise ValueError(f"--normalization {arguments.normalization} goes with --import-sb3 only; leave it out")
     if arguments.episodes is not None and arguments.episodes < 1:
         raise ValueError(f"--episodes {arguments.episodes} is not possible; give episodes >= 1")
     if not 0.0 <= arguments.checkpoint_every < math.inf:
@@ -217,28 +223,31 @@ def resumed(arguments: Arguments, console: Console) -> Run:
     return run
 
 
-def imported(arguments: Arguments) -> Run:
+def imported(arguments: Arguments, console: Console) -> Run:
     """A run folder with the network of a Stable-Baselines3 zip.
 
     Raises:
         ValueError: a configuration that cannot be, or a file that cannot be read safely into such a network.
     """
-    from agents.foreign import import_sb3
+    from agents.foreign import NO_TRACE, import_sb3
 
     assert arguments.import_sb3 is not None
     asked = configure(arguments)
-    config, network = import_sb3(arguments.import_sb3, asked, system_of(asked.env_id, asked.preset, asked.options))
+    system = system_of(asked.env_id, asked.preset, asked.options)
+    config, network = import_sb3(arguments.import_sb3, asked, system, arguments.normalization)
+    if asked.agent in OFF_POLICY and arguments.normalization is None:
+        console.print(f"note: {NO_TRACE.format(asked.agent)}", soft_wrap=True)
     run = Run.create(config.model_copy(update={"origin": "imported"}), arguments.run)
     for name in (BEST, LAST):
         run.save_network(network, name)
-    run.finish({"imported": str(arguments.import_sb3)})
+    run.finish({"imported": str(arguments.import_sb3), "normalization": str(arguments.normalization or "none")})
     return run
 
 
 def trained(arguments: Arguments, console: Console) -> tuple[Run, bool]:
     """A run with its training done, and whether that was interrupted."""
     if arguments.import_sb3 is not None and arguments.resume is None:
-        return imported(arguments), False
+        return imported(arguments, console), False
     going_on = arguments.resume is not None
     run = resumed(arguments, console) if going_on else Run.create(configure(arguments), arguments.run)
     if going_on and left_over(run):

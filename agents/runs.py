@@ -22,6 +22,7 @@ from safetensors.numpy import load, save
 from stable_baselines3.common.policies import BasePolicy
 
 from agents.archives import TooLargeError, read_capped, shown
+from agents.normalization import normalize_by_arrays
 from agents.policies import LearnedPolicy, build_network, check_size, load_network, network_arrays
 from agents.settings import AgentName, PolicyName, Settings
 from edge_envs.core.config import first_complaint
@@ -287,6 +288,7 @@ class Run:
         try:
             check_size(config.settings, tensors)
             network = build_network(config.agent, config.policy, config.settings, system)
+            normalize_by_arrays(network, tensors)
             load_network(network, tensors)
         except ValueError as error:
             raise RunError(f"{misfit}: {error}; give the preset and parameters of the training") from error

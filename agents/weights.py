@@ -1,131 +1,103 @@
-"""Tensors from files of `torch.save`: judged before torch reads them, for torch makes whatever a file announces."""
+"""Tensors from a `policy.pth` of `torch.save`, read by `torch.load(weights_only=True)` alone."""
 
 from __future__ import annotations
 
 import io
 import pickle
-import re
+import pickletools
 import zipfile
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from agents.archives import Archive, shown
-from agents.pickles import PICKLE_MAX_BYTES, Made, Name, Stored, check_names, read_inert
 
 POLICY_MAX_BYTES = 1 << 27
-TABLES = ("dict", "collections.OrderedDict")
-STATE_DICT = re.compile(r"dict|collections\.OrderedDict|torch\._utils\._rebuild_tensor_v2|torch\.\w+Storage", re.ASCII)
+PICKLE_MAX_BYTES = 1 << 20
+GLOBALS = {"collections OrderedDict", "torch._utils _rebuild_tensor_v2", "torch FloatStorage"}
+"""All that `torch.save` names for a state_dict of float32 tensors on any device."""
 
 
-class Tensor(NamedTuple):
-    """A tensor as policy.pth announces it."""
+def read_state(content: bytes) -> dict[str, torch.Tensor]:
+    """The tensors of a state_dict, by their names.
 
-    shape: tuple[int, ...]
-    member: str
-    """The number of its storage, which is the name of a member below data/."""
+    Torch's weights-only reader runs no code, but it does call `bytearray` and `torch.Tensor` with any size that a
+    file asks for. Therefore only the names in `GLOBALS` may occur, and sizes are compared before values are read.
 
-
-def announced_tensors(archive: Archive) -> tuple[str, dict[str, Tensor]]:
-    """The folder within policy.pth, and the tensors that it announces, by their names.
-
-    Every tensor must be a whole contiguous storage of float32, so that no shape takes more room than the file has.
+    Args:
+        content: the file, at most `POLICY_MAX_BYTES`.
 
     Raises:
-        ValueError: anything else than a state_dict as `torch.save` writes one today.
+        ValueError: if it is anything but a dictionary of finite, contiguous float32 tensors with at most two
+            dimensions and a storage each.
     """
-    pickles = [name for name in archive.names if name.endswith("/data.pkl") and name.count("/") == 1]
-    if len(pickles) != 1:
-        raise ValueError("member 'policy.pth' is no file of torch.save: it needs one data.pkl")
-    folder = pickles[0].partition("/")[0]
-    if f"{folder}/byteorder" in archive.names and archive.read(f"{folder}/byteorder", 16) != b"little":
-        raise ValueError("member 'policy.pth' has another byte order than little")
-    told = "member 'policy.pth'"
-    try:
-        read = read_inert(archive.read(pickles[0], PICKLE_MAX_BYTES))
-    except ValueError as error:
-        raise ValueError(f"{told} {error}") from error
-    check_names(read, STATE_DICT, told)
-    rebuilt = [made for made in read.made if made.function not in TABLES]
-    table = read.value
-    if not isinstance(table, Made) or table.function not in TABLES or table.arguments != () or len(table.content) % 2:
-        raise ValueError(f"{told} is no table of tensors")
-    names, values = table.content[::2], table.content[1::2]
-    if not all(isinstance(name, str) for name in names) or len(set(names)) != len(names):
-        raise ValueError(f"{told} has names that are no text, or a name twice")
-    # What is called and then dropped would be called all the same.
-    if {id(made) for made in rebuilt} != {id(value) for value in values} or len(rebuilt) != len(values):
-        raise ValueError(f"{told} makes other things than the tensors of its table, each once")
-    announced = {name: _announced(name, value) for name, value in zip(names, values, strict=True)}
-    if len({tensor.member for tensor in announced.values()}) != len(announced):
-        raise ValueError(f"{told} has tensors that share their storage")
-    return folder, announced
-
-
-def _announced(name: str, made: Made) -> Tensor:
-    """A tensor from the arguments of torch's `_rebuild_tensor_v2`.
-
-    Raises:
-        ValueError: not the whole of a contiguous storage of float32.
-    """
-    told = f"tensor {shown(name)} of policy.pth"
-    match made:
-        case Made(
-            arguments=(
-                Stored(("storage", Name(kind), str(member), str(place), int(count))),
-                0, tuple(shape), tuple(strides), False, Made("collections.OrderedDict", (), [], []),
-            ), content=[], states=[],
-        ):  # fmt: skip
-            pass
-        case _:
-            raise ValueError(f"{told} is not stored as torch.save stores one")
-    if kind != "torch.FloatStorage":
-        raise ValueError(f"{told} is of {kind.removeprefix('torch.').removesuffix('Storage')}, not of float32")
-    if not re.fullmatch(r"(cpu|cuda|mps|xpu)(:\d{1,3})?", place, re.ASCII):
-        raise ValueError(f"{told} lies on {shown(place)}, not on the CPU")
-    if not all(type(size) is int and 0 < size <= POLICY_MAX_BYTES for size in (*shape, *strides)) or len(shape) > 2:
-        raise ValueError(f"{told} has no shape or strides that a layer could have")
-    expected: list[int] = []
-    length = 1
-    for size in reversed(shape):
-        expected.insert(0, length)
-        length *= size
-    if list(strides) != expected or length != count:
-        raise ValueError(f"{told} has shape {shape} and strides {strides} over {count} values, and is not contiguous")
-    return Tensor(shape, member)
-
-
-def read_tensors(archive: Archive, folder: str, announced: dict[str, Tensor]) -> dict[str, torch.Tensor]:
-    """The announced tensors, by torch's own reader of weights.
-
-    Torch gets an archive of only those members that were judged here, for it reads zip files in its own way.
-
-    Raises:
-        ValueError: tensors that are not what was announced, or values that are not finite.
-    """
-    members = {"data.pkl": archive.read(f"{folder}/data.pkl", PICKLE_MAX_BYTES), "version": b"3\n"}
-    for name, tensor in announced.items():
-        content = archive.read(f"{folder}/data/{tensor.member}", POLICY_MAX_BYTES)
-        if len(content) != 4 * torch.Size(tensor.shape).numel():
-            raise ValueError(f"tensor {shown(name)} of policy.pth has {len(content)} bytes for shape {tensor.shape}")
-        members[f"data/{tensor.member}"] = content
+    archive = Archive(content, " of policy.pth", compressed=False)
+    members = {name: archive.read(name, POLICY_MAX_BYTES) for name in archive.names}
+    _check_pickle(members)
+    # A new archive, because torch finds the members of a zip file in its own way.
     judged = io.BytesIO()
-    with zipfile.ZipFile(judged, "w") as copied:
-        for name, content in members.items():
-            copied.writestr(f"archive/{name}", content)
+    with zipfile.ZipFile(judged, "w") as copy:
+        for name, member in members.items():
+            copy.writestr(name, member)
     judged.seek(0)
     try:
-        tensors: dict[str, Any] = torch.load(judged, weights_only=True, map_location="cpu")
+        loaded: Any = torch.load(judged, weights_only=True, map_location="cpu")
     except (
         pickle.UnpicklingError, RuntimeError, LookupError, TypeError, AttributeError, AssertionError, ArithmeticError,
         EOFError,
     ) as error:  # fmt: skip
-        raise ValueError(f"member 'policy.pth' is refused by torch ({type(error).__name__})") from error
-    for name, tensor in announced.items():
-        value = tensors[name]
-        kind = (type(value), value.layout, value.device.type, value.dtype, tuple(value.shape))
-        if kind != (torch.Tensor, torch.strided, "cpu", torch.float32, tensor.shape):
-            raise ValueError(f"tensor {shown(name)} of policy.pth is not what it announces")
-        if not torch.isfinite(value).all():
+        raise ValueError(f"torch.load refuses member 'policy.pth' ({type(error).__name__})") from error
+    # An OrderedDict can have attributes from the file, in place of its methods.
+    state: dict[str, Any] = dict(dict.items(loaded)) if isinstance(loaded, dict) else {}
+    if not isinstance(loaded, dict) or not all(isinstance(name, str) for name in state):
+        raise ValueError("member 'policy.pth' is not a dictionary of tensors with names")
+    for name, tensor in state.items():
+        if problem := _layout_problem(tensor):
+            raise ValueError(f"tensor {shown(name)} of policy.pth {problem}")
+    sizes = sorted(len(member) for name, member in members.items() if "/data/" in name)
+    # Older versions of torch believe the size that the pickle gives.
+    if sorted(tensor.untyped_storage().nbytes() for tensor in state.values()) != sizes:
+        raise ValueError("the tensors of policy.pth do not have the sizes of its members")
+    for name, tensor in state.items():
+        if not torch.isfinite(tensor).all():
             raise ValueError(f"tensor {shown(name)} of policy.pth holds values that are not finite")
-    return {name: tensors[name] for name in announced}
+    return state
+
+
+def _check_pickle(members: dict[str, bytes]) -> None:
+    """Check the names in data.pkl and the byte order.
+
+    Raises:
+        ValueError: if there is not one data.pkl, it is too large or damaged, of another protocol than 2, or names
+            anything else than `GLOBALS`, or if values are not little-endian.
+    """
+    pickles = [name for name in members if name.endswith("/data.pkl") and name.count("/") == 1]
+    if len(pickles) != 1:
+        raise ValueError("member 'policy.pth' is not a file of torch.save: it needs one data.pkl")
+    content = members[pickles[0]]
+    if len(content) > PICKLE_MAX_BYTES:
+        raise ValueError(f"data.pkl of policy.pth has {len(content)} bytes, more than {PICKLE_MAX_BYTES}")
+    if members.get(pickles[0].replace("data.pkl", "byteorder"), b"little") != b"little":
+        raise ValueError("member 'policy.pth' is not little-endian")
+    try:
+        opcodes = {(opcode.name, str(argument)) for opcode, argument, _ in pickletools.genops(content)}
+    except ValueError as error:
+        raise ValueError("data.pkl of policy.pth is damaged") from error
+    for opcode, argument in sorted(opcodes):
+        if opcode == "GLOBAL" and argument not in GLOBALS:
+            raise ValueError(f"member 'policy.pth' holds {shown(argument)}, not only tensors of float32")
+        if opcode == "PROTO" and argument != "2":
+            raise ValueError(f"data.pkl of policy.pth has protocol {argument}, not 2 as torch.save writes it")
+
+
+def _layout_problem(tensor: Any) -> str:
+    """What is wrong with an entry of a state_dict, apart from its values; empty if nothing."""
+    if type(tensor) is not torch.Tensor or tensor.layout != torch.strided or tensor.device.type != "cpu":
+        return "is not a plain tensor"
+    if tensor.dtype != torch.float32 or tensor.requires_grad:
+        return f"has type {tensor.dtype} or a gradient; float32 without one is read"
+    # Strides can make a large tensor of a small storage.
+    whole = tensor.is_contiguous() and tensor.untyped_storage().nbytes() == 4 * tensor.numel()
+    if not whole or not 0 <= tensor.dim() <= 2:
+        return f"has shape {tuple(tensor.shape)} and is not the whole of a contiguous storage, or has over 2 dimensions"
+    return ""

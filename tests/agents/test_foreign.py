@@ -14,6 +14,7 @@ import pytest
 import torch
 from stable_baselines3 import DDPG, PPO, TD3
 from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise
+from stable_baselines3.common.torch_layers import FlattenExtractor
 
 import edge_envs  # noqa: F401  (registers the environments)
 from agents import foreign
@@ -226,9 +227,27 @@ def test_other_activation_functions_are_refused_where_the_file_names_them(tmp_pa
             KINDS[agent]("MlpPolicy", env, policy_kwargs=arch).save(tmp_path / "model")
             if function is theirs:
                 message = told(tmp_path / "model.zip", config(agent))
-                assert f"activation function {theirs.__name__}; train one with {ours}" in message
+                expected = f"torch.nn.modules.activation.{ours}, as --agent {agent} has it"
+                assert (
+                    f"activation_fn 'torch.nn.modules.activation.{theirs.__name__}'; train one with {expected}"
+                    in message
+                )
             else:
                 import_sb3(tmp_path / "model.zip", config(agent), make_worlds(ID, 1, "default", OPTIONS).system)
+
+
+def test_a_features_extractor_of_somebody_else(tmp_path):
+    class Doubled(FlattenExtractor):
+        def forward(self, observations: torch.Tensor) -> torch.Tensor:
+            return 2.0 * super().forward(observations)
+
+    for extractor in (FlattenExtractor, Doubled):
+        arguments = {"net_arch": [8], "features_extractor_class": extractor}
+        PPO("MlpPolicy", gym.make(ID, **OPTIONS), policy_kwargs=arguments).save(tmp_path / "model")
+        if extractor is Doubled:
+            assert "its network has features_extractor_class" in told(tmp_path / "model.zip", config())
+        else:
+            import_sb3(tmp_path / "model.zip", config(), make_worlds(ID, 1, "default", OPTIONS).system)
 
 
 def test_a_policy_class_of_somebody_else(tmp_path):
@@ -237,7 +256,15 @@ def test_a_policy_class_of_somebody_else(tmp_path):
 
     PPO(OwnPolicy, gym.make(ID, **OPTIONS)).save(tmp_path / "model")
     message = told(tmp_path / "model.zip", config())
-    assert "key 'policy_class' of member 'data' would call cloudpickle.cloudpickle._make_skeleton_class" in message
+    assert f"its policy class is from module {__name__!r}; train one with MlpPolicy" in message
+
+
+def test_zips_may_name_our_policy_by_its_first_path(tmp_path, zips):
+    """Wherever the class lies today."""
+    document = json.loads(zips["ppo"][DATA])
+    document["policy_class"]["__module__"] = "agents.choices"
+    (tmp_path / "model.zip").write_bytes(hostile.stored({**zips["ppo"], DATA: json.dumps(document).encode()}))
+    import_sb3(tmp_path / "model.zip", config(), make_worlds(ID, 1, "default", OPTIONS).system)
 
 
 # Files that are none
@@ -271,13 +298,11 @@ def test_no_file(tmp_path, monkeypatch, kind):
 
 @pytest.fixture(scope="module")
 def crafted(tmp_path_factory, zips) -> tuple[Path, dict[str, str]]:
-    """A folder of crafted files, and the words that each must be refused with."""
+    """A folder of crafted files, and the words that each must be refused with; "imported" where it is harmless."""
     folder = tmp_path_factory.mktemp("crafted") / "below" / "below"
     folder.mkdir(parents=True)
     marker, honest = folder / "marker", zips["ppo"]
     cases = {**hostile.containers(honest), **hostile.documents(honest), **hostile.networks(honest, marker)}
-    for what, payload in hostile.touching(marker).items():
-        cases[f"policy_class, {what}"] = (hostile.with_payload(honest, "policy_class", payload), "key 'policy_class'")
     words = {}
     for number, (what, (content, expected)) in enumerate(cases.items()):
         file = f"ppo-{number:03}.zip"
@@ -286,10 +311,10 @@ def crafted(tmp_path_factory, zips) -> tuple[Path, dict[str, str]]:
         words[f"{file}, which is"] = what
     for agent, members in zips.items():
         (folder / f"{agent}-genuine.zip").write_bytes(hostile.stored(members))
-        for key in hostile.serialized_keys(members):
-            shell = hostile.touching(folder / "marker")["os.system"]
-            (folder / f"{agent}-key-{key}.zip").write_bytes(hostile.with_payload(members, key, shell))
-            words[f"{agent}-key-{key}.zip"] = f"key '{key}' of member 'data' would call posix.system"
+        words[f"{agent}-genuine.zip"] = "imported"
+        for number, payload in enumerate(hostile.touching(marker).values()):
+            (folder / f"{agent}-data-{number}.zip").write_bytes(hostile.with_payloads(members, payload))
+            words[f"{agent}-data-{number}.zip"] = "imported"
     return folder, words
 
 
@@ -305,10 +330,10 @@ def test_crafted_files_are_refused_and_nothing_runs(crafted):
     assert seen["events"] == []
     assert listing(folder) == before  # and so there is no marker
     assert not any(path.exists() for path in escaped)
-    assert len(seen["outcomes"]) > 180
+    assert len(seen["outcomes"]) > 130
     for file, message in seen["outcomes"].items():
-        if file.endswith("-genuine.zip"):
-            assert message == "imported"
+        if words[file] == "imported":
+            assert message == "imported", file
             continue
         assert words[file] in message, (file, words.get(f"{file}, which is"), message)
         assert message.startswith(f"{folder / file} cannot be imported: ")
@@ -362,20 +387,6 @@ def test_what_is_not_read_is_not_refused(tmp_path, zips):
     assert not marker.exists()
 
 
-def test_code_by_value_is_not_run(tmp_path, zips):
-    """Schedules that are functions stand in honest files too."""
-    marker = tmp_path / "marker"
-    source = f"lambda progress: (__import__('os').system('touch {marker}'), 1e-3)[1]"
-    model = PPO("MlpPolicy", gym.make(ID, **OPTIONS), learning_rate=eval(source))
-    assert marker.exists()  # Stable-Baselines3 calls it at once
-    model.save(tmp_path / "model")
-    marker.unlink()
-    import_sb3(tmp_path / "model.zip", config(), make_worlds(ID, 1, "default", OPTIONS).system)
-    assert not marker.exists()
-    PPO.load(tmp_path / "model.zip")
-    assert marker.exists()
-
-
 # The tests themselves
 
 
@@ -384,23 +395,18 @@ def test_stable_baselines3_itself_runs_the_payloads_and_the_recorder_sees_it(tmp
     markers.mkdir()
     wanted = set()
     for agent, members in zips.items():
-        for key in hostile.serialized_keys(members):
-            name = f"{agent}-key-{key}"
-            payload = hostile.touching(markers / name)["os.system"]
-            (tmp_path / f"{name}.zip").write_bytes(hostile.with_payload(members, key, payload))
+        for number, payload in enumerate(hostile.touching(markers)):
+            name = f"{agent}-{number}"
+            content = hostile.with_payloads(members, hostile.touching(markers / name)[payload])
+            (tmp_path / f"{name}.zip").write_bytes(content)
             wanted.add(name)
-    for number, what in enumerate(hostile.touching(markers)):
-        payload = hostile.touching(markers / f"ppo-{number}")[what]
-        (tmp_path / f"ppo-{number}.zip").write_bytes(hostile.with_payload(zips["ppo"], "policy_class", payload))
-        wanted.add(f"ppo-{number}")
     seen = hostile.observe(tmp_path, "naive")
     assert {file.name for file in markers.iterdir()} == wanted
-    assert len(wanted) > 40
-    for event in ("pickle.find_class", "os.system", "exec", "compile", "code.__new__", f"open {markers}"):
+    for event in ("pickle.find_class", "os.system", "exec", "compile", f"open {markers}"):
         assert any(told.startswith(event) for told in seen["events"]), event
 
 
-def test_the_payloads_of_torch_files_work(tmp_path, zips):
+def test_the_payloads_of_torch_files_work(tmp_path):
     marker = tmp_path / "marker"
     torch.load(hostile.io.BytesIO(hostile.saved(hostile.Calls(os.system, f"touch '{marker}'"))), weights_only=False)
     assert marker.exists()
@@ -409,14 +415,3 @@ def test_the_payloads_of_torch_files_work(tmp_path, zips):
         pickle.loads(payload)
         assert marker.exists()
         marker.unlink()
-
-
-def test_every_serialised_key_is_attacked(zips):
-    """The keys that Stable-Baselines3 writes are those of its documents, whatever its version."""
-    for members in zips.values():
-        document = json.loads(members[DATA])
-        keys = hostile.serialized_keys(members)
-        assert {"policy_class", "observation_space", "action_space", "lr_schedule", "ep_info_buffer", "_last_obs"} <= {
-            *keys
-        }
-        assert sum(json.dumps(value).count(hostile.SERIALIZED) for value in document.values()) == len(keys)
