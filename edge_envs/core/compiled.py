@@ -12,6 +12,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 _IN_PLACE = {"_nrt": False}
+PLAIN = bool(cast(Any, numba.config).DISABLE_JIT)
+"""True if NUMBA_DISABLE_JIT was set when numba was imported: kernels run as Python, for a debugger."""
 
 
 def _njit(function: Function, **options: Any) -> Function:
@@ -19,8 +21,8 @@ def _njit(function: Function, **options: Any) -> Function:
 
     The plain function then runs under `numpy.errstate(all="ignore")`, as machine code divides by zero in silence.
     """
-    if numba.config.DISABLE_JIT:
-        return cast(Function, np.errstate(all="ignore")(function))
+    if PLAIN:
+        return np.errstate(all="ignore")(function)
     dispatcher = cast(Any, numba.njit)(error_model="numpy", **options)(function)
     add_cache(dispatcher)
     return cast(Function, dispatcher)
@@ -62,7 +64,7 @@ class FastCall:
 
     def __call__(self, *arguments: Any) -> Any:
         """Call the kernel; the first call compiles it for the types at hand, or loads it from the cache."""
-        if self._entry is None and numba.config.DISABLE_JIT:
+        if self._entry is None and PLAIN:
             self._entry = self._function
         elif self._entry is None:
             types = tuple(numba.typeof(argument) for argument in arguments)
