@@ -178,10 +178,14 @@ def twin_cost(problem: TwinProblem, chosen: Chosen) -> float:
 
 
 def choose_twins(problem: TwinProblem) -> tuple[Chosen, float]:
-    """Twins with their shares, and the part of their delay that better ones could save."""
+    """Twins with their shares, and the larger of the part of their delay that better ones could save and a residual.
+
+    The residual is that of the shares: only there does it show if these add up to more than the pool.
+    """
     found = solvers.choose_twins(*problem)
     shares = Shares(found.shares.twin_boost_flop_s, found.shares.back_end_flop_s)
-    return Chosen(found.twin, shares), certificates.relative_gap(found.bound_s, found.delay_s)
+    gap = certificates.relative_gap(found.bound_s, found.delay_s)
+    return Chosen(found.twin, shares), max(gap, found.shares.residual)
 
 
 TWINS = Solver(
