@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.semcom_kernels import uncached
-from edge_envs.dtirs import allocation, model, pool, power
+from edge_envs.dtirs import allocation, certificates, model, pool, power
 from edge_envs.dtirs.config import Parameters
 from edge_envs.dtirs.model import State
 
@@ -59,7 +59,7 @@ def repeat_power(
     residual = 0.0
     for _ in range(times):
         price = power.allocate_power(gain_per_w, nat_seconds, total_w, most_w, power_w)
-        residual = max(residual, power.power_residual(gain_per_w, nat_seconds, total_w, most_w, power_w, price))
+        residual = max(residual, certificates.power_residual(gain_per_w, nat_seconds, total_w, most_w, power_w, price))
     return residual
 
 
@@ -72,7 +72,7 @@ def repeat_pool(
     residual = 0.0
     for _ in range(times):
         s = pool.share_pool(front_flop, back_flop, speed_flop_s, twin, capacity_flop_s, boost_flop_s, back_end_flop_s)
-        worst = pool.pool_residual(
+        worst = certificates.pool_residual(
             front_flop, back_flop, speed_flop_s, twin, capacity_flop_s, boost_flop_s, back_end_flop_s, s
         )
         residual = max(residual, worst)

@@ -8,7 +8,7 @@ from edge_envs.core.compiled import kernel_part
 from edge_envs.dtirs import pool, power
 from edge_envs.dtirs.config import NO_TWIN, OPTIMAL, Parameters
 from edge_envs.dtirs.model import State, solve_phases
-from edge_envs.dtirs.work import COMPUTE_BOUND, OBJECTIVE, POOL, PRICE
+from edge_envs.dtirs.work import BOUND_PRICE, OBJECTIVE, POOL, PRICE
 
 LEAST_FALL = 1e-9
 """Relative fall of the delay below which other phases are not taken over."""
@@ -52,11 +52,11 @@ def solve_power(p: Parameters, s: State) -> None:
 
 @kernel_part
 def choose(p: Parameters, s: State, row: int) -> None:
-    """Who computes on a twin, by the configured rule, and a lower bound of the computing delay where it is optimal."""
+    """Who computes on a twin, by the configured rule, and where it is optimal the price of a bound."""
     w = s.work
-    w.solution[COMPUTE_BOUND] = math.nan
+    w.solution[BOUND_PRICE] = math.nan
     if p.twins == OPTIMAL:
-        w.solution[COMPUTE_BOUND] = pool.choose_twins(
+        w.solution[BOUND_PRICE] = pool.choose_twins(
             w.front_flop, w.back_flop, w.speed_flop_s, w.twin_cost_s, s.capacity_flop_s[row], w.threshold, w.order,
             w.twin,
         )  # fmt: skip

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from edge_envs.core.compiled import kernel, kernel_part
 from edge_envs.core.system import Metric
-from edge_envs.dtirs import allocation, pool, power
-from edge_envs.dtirs.config import OPTIMAL, SDR, Parameters
+from edge_envs.dtirs import allocation, certificates, pool, power
+from edge_envs.dtirs.config import NO_TWIN, OPTIMAL, SDR, Parameters
 from edge_envs.dtirs.links import RECIPROCAL
 from edge_envs.dtirs.model import State, advance
-from edge_envs.dtirs.work import COMPUTE_BOUND, OBJECTIVE, POOL, PRICE, Work
+from edge_envs.dtirs.work import BOUND_PRICE, OBJECTIVE, POOL, PRICE, Work
 
 METRICS = (
     Metric("objective_s", "s", "objective (18): the sum of all delays, the price of leakage and the weighted loss"),
@@ -33,14 +33,21 @@ METRICS = (
     Metric("pool_level", "-", "speed of the AP's processor over its nominal one"),
     Metric("backlog_s", "s", "time that the AP needs for what earlier frames left"),
     Metric("energy_j", "J", "computing energy kappa f^2 C of the devices that compute, and all uplink energy"),
-    Metric("phase_gap", "-", "part by which the phases' gain may be below the best one, by the relaxation; 0 without"),
-    Metric("twin_gap", "-", "part by which the computing delay may be above the best, by duality; 0 by other rules"),
+    Metric(
+        "phase_gap", "-", "part of the relaxation's bound that the gain of the phases misses; NaN unless phase is sdr",
+        certifies=True,
+    ),
+    Metric(
+        "twin_gap", "-", "part of the computing delay that better twins could save, by duality; NaN unless optimal",
+        certifies=True,
+    ),
     Metric("rate_violations", "devices", "devices with an uplink below rate_min_bit_s, (25)"),
     Metric("deadline_violations", "devices", "devices that compute longer than T_max, (26)"),
     Metric(
-        "certificate", "-", "largest of: proven gap of the relaxation, KKT residuals of powers and of the pool", "max"
+        "certificate", "-", "largest of: proven gap of the relaxation, KKT residuals of powers and of the pool", "max",
+        certifies=True,
     ),
-)
+)  # fmt: skip
 (
     OBJECTIVE_OF, DELAY, DOWNLINK, UPLINK, COMPUTE, BACK_END, SYNC, LEAKAGE, DELAY_MAX, MEAN_CUT, LOCAL_SHARE,
     TWIN_SHARE, POWER, POWER_MAX, LEVEL, BACKLOG, ENERGY, PHASE_GAP, TWIN_GAP, RATE_MISSED, DEADLINE_MISSED,
@@ -189,29 +196,46 @@ def report_member(
     member[13, row, k] = s.gain_up[row, k]
 
 
+@kernel
+def solves_nothing(p: Parameters) -> bool:
+    """Whether a configuration leaves nothing that `certificate` could be about: no pool, no powers, no relaxation."""
+    return not p.extended and p.twins == NO_TWIN and p.equal_power and not (p.irs and p.phase == SDR)
+
+
 @kernel_part
 def certify(p: Parameters, s: State, row: int, metrics: NDArray[np.float64]) -> None:
-    """The frame's certificates: gap of the relaxation, KKT residuals, and how far phases and twins may be from best."""
+    """The frame's certificates, from its allocation and multipliers; NaN where nothing is certified.
+
+    `certificate` is the largest of the pool's KKT residual, that of the powers unless these are equal, and the proven
+    gap of the relaxation where there is one. `phase_gap` compares the gains at the row's phases, with the weights that
+    these were last solved for, with the relaxation's bound; `twin_gap` all computing delay with the dual bound over
+    all choices of twins.
+    """
     w = s.work
-    worst = pool.pool_residual(
+    worst = certificates.pool_residual(
         w.front_flop, w.back_flop, w.speed_flop_s, w.twin, s.capacity_flop_s[row], w.boost_flop_s, w.back_end_flop_s,
         w.solution[POOL],
     )  # fmt: skip
     if not p.equal_power:
-        residual = power.power_residual(
+        residual = certificates.power_residual(
             w.gain_per_w, w.nat_seconds, p.power_total_w, p.power_max_w, w.power_w, w.solution[PRICE]
         )
         worst = max(worst, residual)
+    metrics[row, PHASE_GAP] = metrics[row, TWIN_GAP] = math.nan
     if p.irs and p.phase == SDR:
         worst = max(worst, s.relaxation[row, 1])
         bound = s.relaxation[row, 0] * (1.0 + s.relaxation[row, 1])
-        metrics[row, PHASE_GAP] = max(1.0 - s.phase_value[row] / bound, 0.0) if bound > 0.0 else 0.0
+        gap = certificates.relative_gap(s.phase_value[row], bound)
+        metrics[row, PHASE_GAP] = gap + certificates.off_circle(s.phase, row)
     if p.twins == OPTIMAL:
         delay = pool.pool_delay(w.front_flop, w.back_flop, w.speed_flop_s, w.twin, w.boost_flop_s, w.back_end_flop_s)
         for k in range(p.num_devices):
             delay += w.twin_cost_s[k] if w.twin[k] else w.front_flop[k] / w.speed_flop_s[k]
-        metrics[row, TWIN_GAP] = max(1.0 - w.solution[COMPUTE_BOUND] / delay, 0.0) if delay > 0.0 else 0.0
-    metrics[row, CERTIFICATE] = worst
+        bound = certificates.computing_bound(
+            w.front_flop, w.back_flop, w.speed_flop_s, w.twin_cost_s, s.capacity_flop_s[row], w.solution[BOUND_PRICE]
+        )
+        metrics[row, TWIN_GAP] = certificates.relative_gap(bound, delay)
+    metrics[row, CERTIFICATE] = math.nan if solves_nothing(p) else worst
 
 
 @kernel

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.checking import Invariant, Step, over, within
-from edge_envs.dtirs.config import NO_TWIN, THRESHOLD, Parameters
+from edge_envs.dtirs.config import NO_TWIN, OPTIMAL, SDR, THRESHOLD, Parameters
 from edge_envs.dtirs.links import INDEPENDENT, RECIPROCAL
 from edge_envs.dtirs.model import State
 
@@ -125,7 +125,15 @@ def accounts(p: Parameters, s: State, step: Step, reference_s: float) -> Iterato
     yield Invariant("objective", total["objective_s"], "==", objective)
     saved = 1.0 - objective / reference_s
     yield Invariant("reward", step.reward, "==", saved, 1.0 + objective / reference_s)
-    for name in ("phase_gap", "twin_gap", "local_share", "twin_share"):
+    for name in ("local_share", "twin_share"):
         yield from within(name, total[name], 0.0, 1.0)
-    worst = max(RESIDUAL_LIMIT, p.phase_gap)
-    yield from within("certificate", total["certificate"], 0.0, worst)
+    relaxed = p.irs and p.phase == SDR
+    shared = p.extended or p.twins != NO_TWIN
+    gaps = {
+        "phase_gap": (relaxed, 1.0),
+        "twin_gap": (p.twins == OPTIMAL, 1.0),
+        "certificate": (relaxed or shared or not p.equal_power, max(RESIDUAL_LIMIT, p.phase_gap)),
+    }
+    for name, (certified, worst) in gaps.items():
+        yield Invariant(f"{name}_known", ~np.isnan(total[name]), "==", certified)
+        yield from within(name, np.where(certified, total[name], 0.0), 0.0, worst)

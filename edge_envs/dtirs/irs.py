@@ -159,12 +159,12 @@ def optimise_phases(
     if method == "sdr":
         factor, found = _relax(q, rank, normals, gap, reference)
         rank = factor.shape[2]
-        value = phases.randomise(q, factor, normals, 0, 2 * rank * elements, samples, v, np.zeros_like(v), y)
+        phases.randomise(q, factor, normals, 0, 2 * rank * elements, samples, v, np.zeros_like(v), y)
     else:
         phases.random_phases(v, normals, 0, 0)
-        value = phases.apply(q, v, y)
     if method == "ca" or (method == "sdr" and polish):
-        value = phases.polish(q, v, y)
+        phases.polish(q, v, y)
+    value = phases.apply(q, v, y)
     relaxed, proven = float(found[0]), float(found[1])
     return Phases(
         phase=v[0] + 1j * v[1], value=float(value), relaxed=relaxed, bound=relaxed * (1.0 + proven), gap=proven,
@@ -190,5 +190,4 @@ def _relax(
     full /= np.linalg.norm(full, axis=1, keepdims=True)
     keep = full[:, -rank:] / np.linalg.norm(full[:, -rank:], axis=1, keepdims=True)
     x = np.ascontiguousarray(np.stack([keep.real, keep.imag]))
-    value = phases.multipliers(q, x, z, y)
-    return x, np.array([value, phases.certified_gap(q, y, value, gap, 1.0, s, column), 0.0])
+    return x, np.array([*phases.certify(q, x, y, gap, 1.0, s, column), 0.0])

@@ -51,7 +51,7 @@ class State(NamedTuple):
     gain_down: NDArray[np.float64]  # (B, K) effective power gain
     gain_up: NDArray[np.float64]  # (B, K)
     relaxation: NDArray[np.float64]  # (B, 3) of the phases: relaxed value, proven gap, sweeps
-    phase_value: NDArray[np.float64]  # (B,) v^H Q v
+    phase_value: NDArray[np.float64]  # (B,) v^H Q v, from the gains
     choice: NDArray[np.int64]  # (B, K) cut of the frame just over, as an index
     work: Work  # scratch: the frame in hand
     normals: NDArray[np.float64]  # (B, draws) of the frame
@@ -193,36 +193,39 @@ def renew_channels(p: Parameters, s: State, row: int, first: bool) -> None:
 def solve_phases(p: Parameters, s: State, row: int) -> None:
     """Phases for the gains weighted by `work.weight_down` and `weight_up`, and the gains that they give.
 
-    The form is scaled by its trace, so that the solver's numbers are near one.
+    The form is scaled by its trace, so that the solver's numbers are near one. The value of the phases is the weighted
+    sum of the gains, and not what the solver made of the form.
     """
     w = s.work
     links.quadratic_form(s.gram_down, s.gram_up, s.channel, p.uplink, w.weight_down, w.weight_up, w.spread, w.q, row)
     trace = 0.0
     for n in range(p.num_elements):
         trace += w.q[0, n, n]
-    if trace > 0.0:
-        for n in range(p.num_elements):
-            for m in range(p.num_elements):
-                w.q[0, n, m] *= p.num_elements / trace
-                w.q[1, n, m] *= p.num_elements / trace
+    scale = p.num_elements / trace if trace > 0.0 else 1.0
+    for n in range(p.num_elements):
+        for m in range(p.num_elements):
+            w.q[0, n, m] *= scale
+            w.q[1, n, m] *= scale
     start = s.normals.shape[1] - 2 * p.phase_rank * (p.num_elements + p.phase_samples)
-    w.report[0], w.report[1], w.report[2] = math.nan, 0.0, 0.0
+    w.report[0], w.report[1], w.report[2] = math.nan, math.nan, 0.0
     if p.phase == SDR:
         phases.start_factor(w.factor, s.normals, row, start)
         phases.relax(w.q, w.factor, w.z, w.dual, w.spread, w.column, p.phase_gap, w.report)
         samples = start + 2 * p.phase_rank * p.num_elements
-        value = phases.randomise(w.q, w.factor, s.normals, row, samples, p.phase_samples, w.v, w.trial, w.y)
+        phases.randomise(w.q, w.factor, s.normals, row, samples, p.phase_samples, w.v, w.trial, w.y)
     else:
         phases.random_phases(w.v, s.normals, row, start)
-        value = phases.apply(w.q, w.v, w.y)
     if p.phase == ASCENT or (p.phase != RANDOM and p.phase_polish):
-        value = phases.polish(w.q, w.v, w.y)
-    s.phase_value[row] = value
+        phases.polish(w.q, w.v, w.y)
     for i in range(3):
         s.relaxation[row, i] = w.report[i]
     for n in range(p.num_elements):
         s.phase[row, 0, n], s.phase[row, 1, n] = w.v[0, n], w.v[1, n]
     links.link_gains(s.gram_down, s.gram_up, s.channel, p.uplink, s.phase, w.trial, w.y, s.gain_down, s.gain_up, row)
+    s.phase_value[row] = 0.0
+    for k in range(p.num_devices):
+        value = w.weight_down[k] * s.gain_down[row, k] + w.weight_up[k] * s.gain_up[row, k]
+        s.phase_value[row] += scale * value
 
 
 @kernel_part
@@ -233,8 +236,8 @@ def use_direct_path(p: Parameters, s: State, row: int) -> None:
         for a in range(p.num_antennas):
             gain += s.direct[row, 0, k, a] ** 2 + s.direct[row, 1, k, a] ** 2
         s.gain_down[row, k] = s.gain_up[row, k] = p.direct_gain * gain
-    s.relaxation[row, 0] = math.nan
-    s.relaxation[row, 1] = s.relaxation[row, 2] = s.phase_value[row] = 0.0
+    s.relaxation[row, 0] = s.relaxation[row, 1] = math.nan
+    s.relaxation[row, 2] = s.phase_value[row] = 0.0
 
 
 @kernel_part

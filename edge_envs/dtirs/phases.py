@@ -17,6 +17,8 @@ from edge_envs.core.compiled import kernel
 MOST_SWEEPS = 20_000
 SETTLED = 1e-10
 """Relative gain of a sweep below which phases count as settled."""
+ROUNDING = 1e-12
+"""Deviation of a row's squared length from one that passes for rounding."""
 
 
 def factor_rank(elements: int) -> int:
@@ -61,25 +63,41 @@ def sweep_factor(q: NDArray[np.float64], x: NDArray[np.float64], z: NDArray[np.f
 
 
 @kernel
-def multipliers(
-    q: NDArray[np.float64], x: NDArray[np.float64], z: NDArray[np.float64], y: NDArray[np.float64]
-) -> float:
-    """Fill the dual variables y_i = Re (Q X X^H)_ii (N,); returns their sum, which is the value tr(Q X X^H)."""
+def multipliers(q: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """Fill the dual variables y_i = Re (Q X X^H)_ii (N,); returns their sum, which is the value tr(Q X X^H).
+
+    They are worked out from the factor alone, without the solver's product, so that a fault there shows.
+    """
     value = 0.0
     for i in range(x.shape[1]):
-        row_product(q, x, i, z)
         y[i] = q[0, i, i]
-        for c in range(x.shape[2]):
-            y[i] += z[0, c] * x[0, i, c] + z[1, c] * x[1, i, c]
+        for j in range(i):
+            re, im = 0.0, 0.0
+            for c in range(x.shape[2]):
+                re += x[0, j, c] * x[0, i, c] + x[1, j, c] * x[1, i, c]
+                im += x[1, j, c] * x[0, i, c] - x[0, j, c] * x[1, i, c]
+            both = q[0, i, j] * re - q[1, i, j] * im
+            y[i] += both
+            y[j] += both
+    for i in range(x.shape[1]):
         value += y[i]
     return value
+
+
+@kernel
+def largest_below(s: NDArray[np.float64], k: int) -> float:
+    """Largest real or imaginary part below the diagonal in column k of a matrix (2, N, N)."""
+    largest = 0.0
+    for i in range(k + 1, s.shape[1]):
+        largest = max(largest, abs(s[0, i, k]), abs(s[1, i, k]))
+    return largest
 
 
 @kernel
 def is_positive(
     q: NDArray[np.float64], y: NDArray[np.float64], shift: float, s: NDArray[np.float64], column: NDArray[np.float64]
 ) -> bool:
-    """Whether diag(y + shift) - Q is positive definite, by Cholesky's factorisation in `s` (2, N, N)."""
+    """Whether diag(y + shift) - Q is positive semidefinite, by Cholesky's factorisation in `s` (2, N, N)."""
     elements = len(y)
     for i in range(elements):
         for j in range(i + 1):
@@ -88,6 +106,8 @@ def is_positive(
         s[0, i, i] += y[i] + shift
     for k in range(elements):
         pivot = s[0, k, k]
+        if pivot == 0.0 and largest_below(s, k) == 0.0:
+            continue
         if not pivot > 0.0:
             return False
         scale = 1.0 / math.sqrt(pivot)
@@ -109,8 +129,8 @@ def certified_gap(
 ) -> float:  # fmt: skip
     """A relative gap, proven: value (1 + gap) bounds the relaxation. The first of goal, 4 goal, ... that can be proven.
 
-    Any y with diag(y) >= Q bounds it by sum y, so a shift of y that makes the difference positive definite does. Beyond
-    `most` the search ends with inf.
+    Any y with diag(y) >= Q bounds it by sum y, so a shift of y, whose sum is `value`, that makes the difference
+    positive semidefinite does. Beyond `most` the search ends with inf.
     """
     gap = goal
     while gap <= most:
@@ -121,6 +141,27 @@ def certified_gap(
 
 
 @kernel
+def certify(
+    q: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64], goal: float, most: float,
+    s: NDArray[np.float64], column: NDArray[np.float64],
+) -> tuple[float, float]:  # fmt: skip
+    """Value tr(Q X X^H) of a factor (2, N, R), and a proven gap as `certified_gap` has it; y receives the multipliers.
+
+    Rows that are not of unit length, for which the value is none of the relaxation's, add their deviation to the gap.
+    """
+    value, off = multipliers(q, x, y), 0.0
+    for i in range(x.shape[1]):
+        square = 0.0
+        for c in range(x.shape[2]):
+            square += x[0, i, c] * x[0, i, c] + x[1, i, c] * x[1, i, c]
+        if not square < math.inf:
+            return value, math.inf
+        off = max(off, abs(square - 1.0))
+    gap = certified_gap(q, y, value, goal, most, s, column)
+    return value, gap if off <= ROUNDING else gap + off
+
+
+@kernel
 def relax(
     q: NDArray[np.float64], x: NDArray[np.float64], z: NDArray[np.float64], y: NDArray[np.float64],
     s: NDArray[np.float64], column: NDArray[np.float64], goal: float, report: NDArray[np.float64],
@@ -128,18 +169,14 @@ def relax(
     """Solve the relaxation from the start in X until a relative gap of `goal` is proven.
 
     `report` becomes (value tr(Q V), proven gap, sweeps). Sweeps go on until the last gained little, then as long as the
-    proof fails; at MOST_SWEEPS the best provable gap is reported. A Q of zeros has gap 0.
+    proof fails; at MOST_SWEEPS the best provable gap is reported.
     """
     spent, due, enough = 0, 10, 0.3 * goal
     while True:
         gain, total = sweep_factor(q, x, z)
         spent += 1
-        if total == 0.0:
-            report[0], report[1], report[2] = multipliers(q, x, z, y), 0.0, float(spent)
-            return
         if (spent >= due and gain <= enough * total) or spent >= MOST_SWEEPS:
-            value = multipliers(q, x, z, y)
-            proven = certified_gap(q, y, value, goal, goal if spent < MOST_SWEEPS else 1.0, s, column)
+            value, proven = certify(q, x, y, goal, goal if spent < MOST_SWEEPS else 1.0, s, column)
             if proven < math.inf or spent >= MOST_SWEEPS:
                 report[0], report[1], report[2] = value, proven, float(spent)
                 return

@@ -51,26 +51,6 @@ def share_pool(
 
 
 @kernel
-def pool_residual(
-    front_flop: NDArray[np.float64], back_flop: NDArray[np.float64], speed_flop_s: NDArray[np.float64],
-    twin: NDArray[np.bool_], capacity_flop_s: float, boost_flop_s: NDArray[np.float64],
-    back_end_flop_s: NDArray[np.float64], s: float,
-) -> float:  # fmt: skip
-    """Largest relative violation of the pool's KKT conditions (34): marginal delays equal to the price, budget used."""
-    if s == 0.0:
-        return 0.0
-    worst, used = 0.0, 0.0
-    for k in range(len(front_flop)):
-        used += boost_flop_s[k] + back_end_flop_s[k]
-        if back_flop[k] > 0.0:
-            worst = max(worst, abs(back_flop[k] * (s / back_end_flop_s[k]) ** 2 - 1.0))
-        if twin[k] and front_flop[k] > 0.0:
-            above = front_flop[k] * (s / (speed_flop_s[k] + boost_flop_s[k])) ** 2 - 1.0
-            worst = max(worst, abs(above) if boost_flop_s[k] > 0.0 else above)
-    return max(worst, abs(used / capacity_flop_s - 1.0))
-
-
-@kernel
 def pool_delay(
     front_flop: NDArray[np.float64], back_flop: NDArray[np.float64], speed_flop_s: NDArray[np.float64],
     twin: NDArray[np.bool_], boost_flop_s: NDArray[np.float64], back_end_flop_s: NDArray[np.float64],
@@ -113,12 +93,12 @@ def choose_twins(
     sync_s: NDArray[np.float64], capacity_flop_s: float, threshold: NDArray[np.float64], order: NDArray[np.int64],
     twin: NDArray[np.bool_],
 ) -> float:  # fmt: skip
-    """Choose who computes on a twin; fills `twin` (K,) and returns a lower bound of the least delay [s].
+    """Choose who computes on a twin; fills `twin` (K,) and returns the root of the price that bounds the delay best.
 
     At a price the users with a threshold below s take a twin, so the sets to try are the beginnings of the order of
     thresholds. All of them are valued in one pass, as sqrt sums: with every boost positive the pool's delay is
-    A^2 / (F + sum f) for A = sum sqrt(Cb) + sum_twin sqrt(Cf). Single changes to the best one follow. The bound is the
-    Lagrangian dual at its maximum; the price lies between two thresholds (no gap), or at one (that user is in doubt).
+    A^2 / (F + sum f) for A = sum sqrt(Cb) + sum_twin sqrt(Cf). Single changes to the best one follow. The price is
+    that of the Lagrangian dual's maximum; it lies between two thresholds (no gap), or at one (that user is in doubt).
     """
     users = len(front_flop)
     constant, root, supply = 0.0, 0.0, capacity_flop_s
@@ -128,22 +108,19 @@ def choose_twins(
         constant += front_flop[k] / speed_flop_s[k]
         root += math.sqrt(back_flop[k])
     count = order_by_threshold(threshold, order)
-    best, best_count, bound = constant + root * root / supply, 0, -math.inf
-    low = 0.0
+    best, best_count = constant + root * root / supply, 0
+    bound, root_price, low = -math.inf, 0.0, 0.0
     for taken in range(count + 1):
         high = threshold[order[taken]] if taken < count else math.inf
-        if root > 0.0:
-            s = supply / root
-            if s > low:
-                value = constant + root * root / supply
-                if value < best:
-                    best, best_count = value, taken
-            s = min(max(s, low), high)
-            bound = max(bound, constant + (2.0 * root - supply / s) / s if s > 0.0 else -math.inf)
-        elif taken < count:
-            bound = max(bound, constant - supply / high / high)
-        else:
-            bound = max(bound, constant)
+        s = supply / root if root > 0.0 else math.inf
+        value = constant + root * root / supply
+        if s > low and value < best:
+            best, best_count = value, taken
+        s = min(max(s, low), high)
+        if s > 0.0:
+            dual = constant + (2.0 * root - supply / s) / s
+            if dual > bound:
+                bound, root_price = dual, 1.0 / s
         if taken < count:
             k = order[taken]
             constant += sync_s[k] - front_flop[k] / speed_flop_s[k]
@@ -153,7 +130,7 @@ def choose_twins(
     for taken in range(best_count):
         twin[order[taken]] = True
     change_one_by_one(front_flop, back_flop, speed_flop_s, sync_s, capacity_flop_s, twin)
-    return bound
+    return root_price
 
 
 @kernel

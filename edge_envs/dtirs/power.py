@@ -162,27 +162,6 @@ def allocate_power(
 
 
 @kernel
-def power_residual(
-    gain_per_w: NDArray[np.float64], nat_seconds: NDArray[np.float64], total_w: float, most_w: float,
-    power_w: NDArray[np.float64], log_price: float,
-) -> float:  # fmt: skip
-    """Largest relative violation of the conditions (51) by the powers at a price: stationarity, bounds, budget."""
-    worst, spent = 0.0, 0.0
-    for k in range(len(power_w)):
-        spent += power_w[k]
-        if nat_seconds[k] > 0.0:
-            worst = max(worst, power_w[k] / most_w - 1.0)
-            if log_price == -math.inf:
-                worst = max(worst, 1.0 - power_w[k] / most_w)
-                continue
-            above = log_marginal(gain_per_w[k], nat_seconds[k], power_w[k]) - log_price
-            # powers at their limit may have been scaled by a rounding error, to keep to the budget
-            worst = max(worst, -above if power_w[k] >= most_w * (1.0 - 1e-12) else abs(above))
-    over = spent / total_w - 1.0
-    return max(worst, over if log_price == -math.inf else abs(over))
-
-
-@kernel
 def transmit_delay(gain_per_w: float, nat_seconds: float, power_w: float) -> float:
     """Delay c / ln(1 + a P) of (46) [s]; none where there is nothing to send."""
     return nat_seconds / math.log1p(gain_per_w * power_w) if nat_seconds > 0.0 else 0.0

@@ -1,4 +1,7 @@
-"""The paper's optimisers for use from Python, each with its certificate; the environment calls the kernels behind them.
+"""The paper's optimisers for use from Python; the environment calls the kernels behind them.
+
+Powers, shares, twins and relaxed phases come with a certificate. Algorithms 1 and 2 (`search_cuts`, `threshold_twins`)
+are rules that optimise nothing but a device's own delay, and certify nothing.
 
 Units are SI; K users, N elements of the IRS, A antennas of the AP, M layers.
 """
@@ -11,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edge_envs.dtirs import pool, power
+from edge_envs.dtirs import certificates, pool, power
 from edge_envs.dtirs.checks import FloatArray, numbers, positive
 from edge_envs.dtirs.irs import Phases, link_gains, optimise_phases, phase_quadratic
 
@@ -92,7 +95,7 @@ def allocate_power(
         if inner.any():
             log_price = float(np.mean([power.log_marginal(gain[k], nats[k], watts[k]) for k in np.flatnonzero(inner)]))
     delay = sum(power.transmit_delay(gain[k], nats[k], watts[k]) for k in range(len(nats)))
-    residual = power.power_residual(gain, nats, total, most, watts, log_price)
+    residual = certificates.power_residual(gain, nats, total, most, watts, log_price)
     return PowerAllocation(watts, float(delay), math.exp(log_price), float(residual))
 
 
@@ -145,8 +148,15 @@ def _share(
         from edge_envs.dtirs.reference import pool as solve
 
         boost, back_end = solve(front, speed, twins, capacity, back)
+    return _certified(front, speed, twins, capacity, back, boost, back_end, s)
+
+
+def _certified(
+    front: FloatArray, speed: FloatArray, twins: NDArray[np.bool_], capacity: float, back: FloatArray,
+    boost: FloatArray, back_end: FloatArray, s: float,
+) -> PoolShares:  # fmt: skip
     delay = pool.pool_delay(front, back, speed, twins, boost, back_end)
-    residual = pool.pool_residual(front, back, speed, twins, capacity, boost, back_end, s)
+    residual = certificates.pool_residual(front, back, speed, twins, capacity, boost, back_end, s)
     return PoolShares(boost, back_end, float(delay), 1.0 / s**2 if s > 0.0 else 0.0, float(residual))
 
 
@@ -166,7 +176,8 @@ def choose_twins(
     sync = numbers("sync_s", sync_s, 0.0, len(front))
     twin = np.zeros(len(front), dtype=np.bool_)
     scratch, order = np.zeros(len(front)), np.zeros(len(front), dtype=np.int64)
-    bound = pool.choose_twins(front, back, speed, sync, capacity, scratch, order, twin)
+    root_price = pool.choose_twins(front, back, speed, sync, capacity, scratch, order, twin)
+    bound = certificates.computing_bound(front, back, speed, sync, capacity, root_price)
     shares = _share(front, speed, twin, capacity, back, reference=False)
     delay = shares.delay_s + float((front / speed)[~twin].sum() + sync[twin].sum())
     return TwinChoice(twin, shares, delay, float(bound))
@@ -190,8 +201,8 @@ def threshold_twins(
 
 def bisect_frequency(
     front_flop: ArrayLike, speed_flop_s: ArrayLike, twin: ArrayLike, capacity_flop_s: float, tolerance: float = 1e-9
-) -> FloatArray:
-    """Algorithm 3: boosts (K,) [FLOP/s] by bisection of the price, in a bracket and with a relative tolerance.
+) -> PoolShares:
+    """Algorithm 3: the twins' boosts by bisection of the price, in a bracket and with a relative tolerance.
 
     As printed it has no bracket and never ends where nobody has a twin; `share_pool` is exact and faster.
 
@@ -200,9 +211,10 @@ def bisect_frequency(
     """
     front, speed, capacity, _ = _pool_arguments(front_flop, speed_flop_s, capacity_flop_s, None)
     positive("tolerance", tolerance)
-    boosted = _twins(twin, len(front)) & (front > 0.0)
+    twins, none = _twins(twin, len(front)), np.zeros(len(front))
+    boosted = twins & (front > 0.0)
     if not boosted.any():
-        return np.zeros(len(front))
+        return _certified(front, speed, twins, capacity, none, none.copy(), none.copy(), 0.0)
 
     def boost(price: float) -> FloatArray:
         return np.where(boosted, np.maximum(np.sqrt(front / price) - speed, 0.0), 0.0)
@@ -217,7 +229,8 @@ def bisect_frequency(
         if abs(used - capacity) <= tolerance * capacity:
             break
         low, high = (price, high) if used > capacity else (low, price)
-    return boost(math.sqrt(low * high))
+    price = math.sqrt(low * high)
+    return _certified(front, speed, twins, capacity, none, boost(price), none.copy(), 1.0 / math.sqrt(price))
 
 
 def search_cuts(

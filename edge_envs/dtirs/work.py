@@ -25,7 +25,7 @@ class Work(NamedTuple):
     boost_flop_s: NDArray[np.float64]  # (K,) Delta f_k
     back_end_flop_s: NDArray[np.float64]  # (K,) x_k
     power_w: NDArray[np.float64]  # (K,) P_k
-    solution: NDArray[np.float64]  # (4,) log price of power, s of the pool, bound of computing, objective
+    solution: NDArray[np.float64]  # (4,) log price of power, s of the pool, root of the bound's price, objective
     threshold: NDArray[np.float64]  # (K,)
     order: NDArray[np.int64]  # (K,)
     weight_down: NDArray[np.float64]  # (K,)
@@ -46,7 +46,7 @@ class Work(NamedTuple):
     kept_report: NDArray[np.float64]  # (4,) relaxation and value of those phases
 
 
-PRICE, POOL, COMPUTE_BOUND, OBJECTIVE = range(4)
+PRICE, POOL, BOUND_PRICE, OBJECTIVE = range(4)
 """Entries of `Work.solution`."""
 
 

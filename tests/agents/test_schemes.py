@@ -191,8 +191,8 @@ def test_all_schemes_of_the_split_learning_system_can_be_played(preset):
         assert results[name]["twin_share"] == 0.0
     assert results["full-local"]["local_share"] == 1.0
     assert results["full-local"]["delay_uplink_s"] == results["full-local"]["delay_downlink_s"] == 0.0
-    assert results["no-irs"]["phase_gap"] == 0.0
-    assert results["random-phase"]["phase_gap"] == 0.0
+    assert np.isnan(results["no-irs"]["phase_gap"]).all()
+    assert np.isnan(results["random-phase"]["phase_gap"]).all()
     values = [float(scores["delay_s"][0]) for scores in results.values()]
     assert len(set(values)) > len(values) // 2
     for entry in entries[1:]:

@@ -218,14 +218,43 @@ def test_a_refused_pass_leaves_no_trace():
 
 
 def test_reported_gap_belongs_to_what_it_says():
-    """Random phases, ascent, and no IRS know no relaxation; nobody on a twin has no choice to be wrong about."""
+    """Random phases, ascent, and no IRS know no relaxation; rules other than "optimal" know no bound: NaN."""
     for name in ("random-phases", "ascent", "no-irs", "no-twins", "threshold"):
         env = make(name)
         env.reset(seed=0)
         info = env.step(env.action_space.nvec // 2)[4]
         gap = "twin_gap" if name in ("no-twins", "threshold") else "phase_gap"
-        assert info[gap] == 0.0
+        other = "phase_gap" if gap == "twin_gap" else "twin_gap"
+        assert np.isnan(info[gap])
+        assert 0.0 <= info[other] <= 1.0
         assert 0.0 <= info["certificate"] <= 1e-6
+
+
+def test_nothing_solved_is_nothing_certified():
+    """No pool, equal powers and phases by ascent: no gap and no residual of anything."""
+    nothing = {**PRINTED, "twins": "none", "power": "equal", "phase": "ca"}
+    for changed, known in (
+        ({}, set()),
+        ({"power": "optimal"}, {"certificate"}),
+        ({"twins": "optimal"}, {"certificate", "twin_gap"}),
+        ({"phase": "sdr"}, {"certificate", "phase_gap"}),
+        ({"phase": "sdr", "irs": False}, set()),
+    ):
+        env = make("small", **{**nothing, **changed}, check=True)
+        env.reset(seed=0)
+        info = env.step(env.action_space.nvec // 2)[4]
+        names = [metric.name for metric in env.system.metrics if metric.certifies]
+        assert names == ["phase_gap", "twin_gap", "certificate"]
+        assert {name for name in names if not np.isnan(info[name])} == known, changed
+
+
+def test_gap_of_phases_is_that_of_the_gains_reported():
+    """With passes, too, where they serve weighted gains: the gap is between 0 and what random phases would lose."""
+    env = make("small", num_elements=16, phase_passes=3)
+    for seed in range(10):
+        env.reset(seed=seed)
+        info = env.step(np.random.default_rng(seed).integers(0, env.action_space.nvec))[4]
+        assert 0.0 <= info["phase_gap"] <= 0.05
 
 
 # The first cut in the printed model

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_envs.dtirs import reference, solvers
+from edge_envs.dtirs import certificates, reference, solvers
 from tests.dtirs import reference_phases, reference_pool, reference_power
 from tests.dtirs.problems import (
     PoolProblem,
@@ -145,8 +145,10 @@ class TestNothingToDo:
 
     def test_bisection_ends_without_twins(self):
         """The printed loop would not: no price spends the budget."""
-        assert solvers.bisect_frequency([1e9, 2e9], [1e9, 1e9], [False, False], 1e10).tolist() == [0.0, 0.0]
-        assert solvers.bisect_frequency([0.0, 0.0], [1e9, 1e9], [True, True], 1e10).tolist() == [0.0, 0.0]
+        for front, twin in (([1e9, 2e9], [False, False]), ([0.0, 0.0], [True, True])):
+            found = solvers.bisect_frequency(front, [1e9, 1e9], twin, 1e10)
+            assert found.twin_boost_flop_s.tolist() == found.back_end_flop_s.tolist() == [0.0, 0.0]
+            assert found.delay_s == found.price == found.residual == 0.0
 
     def test_no_channel(self):
         """A form of zeros: any phases do, and the certificate does not divide by zero."""
@@ -342,6 +344,63 @@ class TestCertificates:
         for wrong in ([2.0, 1.0], [1.0, 1.0], [2.5, 2.0], [2.5, 2.5]):
             monkeypatch.setattr(reference, "power", lambda *_, answer=wrong: np.array(answer))
             assert solvers.allocate_power(*arguments, reference=True).residual > 0.2, wrong
+
+    @pytest.mark.parametrize(("watts", "least"), [
+        ([0.0, 0.0, 0.0], math.inf), ([NAN, 1.0, 0.0], math.inf), ([-1.0, 2.0, 0.0], math.inf),
+        ([1e-200, 2.0, 0.0], 1e100), ([0.5, 0.6, 1.0], 0.4),
+    ])  # fmt: skip
+    def test_power_for_nobody_or_for_those_without_data(self, watts, least):
+        """Nothing for a user who waits, no number at all, and a part of the budget for a user who receives nothing."""
+        gain, nats = np.array([3.0, 70.0, 5.0]), np.array([1.0, 2.0, 0.0])
+        log_price = math.log(solvers.allocate_power(gain, nats, 2.0).price_s_per_w)
+        for price in (log_price, -INF):
+            assert certificates.power_residual(gain, nats, 2.0, INF, np.array(watts), price) >= least
+        for price in (NAN, INF):
+            assert certificates.power_residual(gain, nats, 2.0, INF, np.array(watts), price) == INF
+
+    @pytest.mark.parametrize(("boost", "back_end", "s", "least"), [
+        ([0.0, 0.0], [0.0, 0.0], 0.0, math.inf), ([0.0, 0.0], [0.0, 0.0], 1e5, math.inf),
+        ([4e9, 0.0], [6e9, 0.0], 0.0, math.inf), ([4e9, 0.0], [6e9, 0.0], NAN, math.inf),
+        ([4e9, NAN], [6e9, 0.0], 1e5, math.inf), ([4e9, -1e9], [7e9, 0.0], 1e5, math.inf),
+        ([4e9, 2e9], [4e9, 0.0], 9e4, 0.2), ([4e9, 0.0], [4e9, 2e9], 9e4, 0.2),
+    ])  # fmt: skip
+    def test_pool_for_nobody_or_for_those_without_work(self, boost, back_end, s, least):
+        """The first user has a twin and a back end, the other one neither."""
+        front, back, speed = np.array([4e9, 4e9]), np.array([2e9, 0.0]), np.array([2e9, 2e9])
+        residual = certificates.pool_residual(
+            front, back, speed, np.array([True, False]), 1e10, np.array(boost), np.array(back_end), s
+        )
+        assert residual >= least
+
+    def test_pool_shares_that_nobody_asks_for(self):
+        none = np.zeros(2)
+        for boost, expected in (([0.0, 0.0], 0.0), ([0.0, 5e9], 0.5)):
+            residual = certificates.pool_residual(
+                np.array([4e9, 4e9]), none, np.array([2e9, 2e9]), np.array([False, False]), 1e10, np.array(boost),
+                none, 0.0,
+            )  # fmt: skip
+            assert residual == expected
+
+    def test_bound_of_computing_holds_at_every_price(self):
+        """And is the best one at the price that the solver returns."""
+        for seed in range(40):
+            problem = random_twins(seed, 6)
+            best = reference_pool.best_choice(problem)[1]
+            found = solvers.choose_twins(*problem)
+            front, speed, sync, capacity, back = problem
+            for root_price in (0.0, *10.0 ** np.linspace(-12.0, 0.0, 49)):
+                bound = certificates.computing_bound(front, back, speed, sync, capacity, root_price)
+                assert 0.0 <= bound <= best * (1.0 + 1e-12)
+                assert bound <= found.bound_s * (1.0 + 1e-12)
+            for root_price in (NAN, INF, -1.0):
+                assert certificates.computing_bound(front, back, speed, sync, capacity, root_price) == 0.0
+
+    @pytest.mark.parametrize(("lower", "upper", "gap"), [
+        (1.0, 2.0, 0.5), (2.0, 2.0, 0.0), (3.0, 2.0, 0.5), (0.0, 0.0, 0.0), (0.0, 2.0, 1.0), (1.0, INF, 1.0),
+        (1.0, 0.0, INF), (-1.0, -2.0, INF), (NAN, 1.0, INF), (1.0, NAN, INF), (NAN, NAN, INF), (INF, INF, INF),
+    ])  # fmt: skip
+    def test_relative_gap(self, lower, upper, gap):
+        assert certificates.relative_gap(lower, upper) == gap
 
     @pytest.mark.parametrize("shift", [
         [1e-4, 0.0, 0.0, 0.0], [-1e-4, 0.0, 0.0, 0.0], [0.0, 0.0, 1e-3, 0.0], [0.0, 0.0, 0.0, -1e-3],

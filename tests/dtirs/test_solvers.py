@@ -327,8 +327,9 @@ class TestPrinted:
     def test_frequency_by_bisection(self, tolerance):
         for seed in range(INSTANCES):
             problem = random_pool(seed)
-            found = solvers.bisect_frequency(*problem[:4], tolerance)
-            exact = solvers.share_pool(*problem[:4]).twin_boost_flop_s
+            shares = solvers.bisect_frequency(*problem[:4], tolerance)
+            assert 0.0 <= shares.residual <= 1.01 * tolerance, seed
+            found, exact = shares.twin_boost_flop_s, solvers.share_pool(*problem[:4]).twin_boost_flop_s
             scale = problem.capacity_flop_s
             np.testing.assert_allclose(found / scale, exact / scale, rtol=0.0, atol=tolerance, err_msg=str(seed))
             assert (found >= 0.0).all()
@@ -337,9 +338,11 @@ class TestPrinted:
 
     def test_frequency_is_exact_by_default(self):
         problem = random_pool(9)
-        np.testing.assert_allclose(
-            solvers.bisect_frequency(*problem[:4]), solvers.share_pool(*problem[:4]).twin_boost_flop_s, rtol=1e-6
-        )
+        found, exact = solvers.bisect_frequency(*problem[:4]), solvers.share_pool(*problem[:4])
+        np.testing.assert_allclose(found.twin_boost_flop_s, exact.twin_boost_flop_s, rtol=1e-6)
+        assert not found.back_end_flop_s.any()
+        assert found.delay_s == pytest.approx(exact.delay_s, rel=1e-9)
+        assert found.price == pytest.approx(exact.price, rel=1e-6)
 
     def test_cuts_by_search(self):
         """Algorithm 1 user by user; work that does not grow with the cut shows that it is searched."""
