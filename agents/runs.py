@@ -84,12 +84,17 @@ def provenance() -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def stamp() -> str:
-    """Version and git revision of this program, as they stand under tables; read once, for the code is loaded once."""
-    told = f"edge-envs {versions()['edge-envs']}"
-    revision = _revision()
+    """Version and git revision of this program; read once, for the code is loaded once."""
+    return stamp_of({"versions": versions(), "git": _revision(), "git_changes": _changes()})
+
+
+def stamp_of(origin: Mapping[str, Any]) -> str:
+    """Version and git revision of a `provenance`, as they stand under tables; without a checkout the version alone."""
+    told = f"edge-envs {origin['versions'].get('edge-envs', 'of an unknown version')}"
+    revision = str(origin.get("git", NO_REVISION))
     if revision == NO_REVISION:
         return told
-    return f"{told}, commit {revision[:10]}" + (" + changes" if _changes() else "")
+    return f"{told}, commit {revision[:10]}" + (" + changes" if origin.get("git_changes") else "")
 
 
 def _revision() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from agents.learn import train
 from agents.runs import BEST, CONFIG, LAST, Run, RunConfig, provenance, stamp
 from agents.score import ABSENT, Interval, Scores, plus_minus
 from agents.statistics import Resampled, difference
-from edge_envs.core.command import guarded
+from edge_envs.core.command import Stopped, guarded
 from edge_envs.core.files import write_atomically
 
 T = TypeVar("T")
@@ -66,7 +67,7 @@ def trained(config: RunConfig, path: Path) -> Run:
         print(f"{path.name}: {note}", flush=True)
     result = train(run, resume=going_on, quiet=True)
     if result.interrupted:
-        raise KeyboardInterrupt
+        raise Stopped(result.signal or signal.SIGINT)
     share = result.env_seconds / result.seconds
     print(f"{path.name}: {result.steps} steps, {result.seconds:.0f} s, {share:.1%} in the environment", flush=True)
     return run
