@@ -26,7 +26,7 @@ from agents.archives import TooLargeError, read_capped, shown
 from agents.policies import LearnedPolicy, build_network, check_size, load_network, network_arrays
 from agents.settings import AgentName, PolicyName, Settings
 from edge_envs.core.config import first_complaint
-from edge_envs.core.files import sync_folder, write_atomically
+from edge_envs.core.files import sync_folder, write_atomically, write_json
 from edge_envs.core.snapshot import Arrays
 from edge_envs.core.system import System
 
@@ -228,7 +228,7 @@ class Run:
 
     def finish(self, told: Mapping[str, Any]) -> None:
         """Note that the training has come to its end, and what it came to."""
-        write_atomically(self.path / FINISHED, json.dumps(told, indent=2).encode())
+        write_json(self.path / FINISHED, told)
 
     def made_with(self) -> list[dict[str, str]]:
         """Versions of Python, the packages and the project (git) for every part of the training, the first one first.

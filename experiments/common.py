@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import signal
@@ -19,7 +18,7 @@ from agents.runs import BEST, CONFIG, LAST, Run, RunConfig, provenance, stamp
 from agents.score import ABSENT, Interval, Scores, plus_minus
 from agents.statistics import Resampled, difference
 from edge_envs.core.command import Stopped, guarded
-from edge_envs.core.files import write_atomically
+from edge_envs.core.files import write_atomically, write_json
 
 T = TypeVar("T")
 
@@ -141,14 +140,4 @@ def publish(folder: Path, name: str, lines: Sequence[str], document: Mapping[str
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / f"{name}.md", ("\n".join(lines).rstrip() + "\n").encode())
     origin = provenance() | {"command": ["python", "-m", module, *sys.argv[1:]]}
-    content = json.dumps(plain({**document, "provenance": origin}), indent=1, allow_nan=False)
-    write_atomically(folder / f"{name}.json", content.encode())
-
-
-def plain(found: Any) -> Any:
-    """A document as JSON takes it: None in place of numbers that are not finite."""
-    if isinstance(found, Mapping):
-        return {key: plain(value) for key, value in found.items()}
-    if isinstance(found, (list, tuple)):
-        return [plain(value) for value in found]
-    return None if isinstance(found, float) and not math.isfinite(found) else found
+    write_json(folder / f"{name}.json", {**document, "provenance": origin})
