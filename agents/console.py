@@ -25,7 +25,8 @@ class Activity:
         return self
 
     def __exit__(self, *raised: type[BaseException] | BaseException | TracebackType | None) -> None:
-        self._shown.stop()
+        if self._console.is_interactive:
+            self._shown.stop()
 
     def __call__(self, text: str) -> None:
         """Say what begins now."""

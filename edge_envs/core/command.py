@@ -134,7 +134,7 @@ def print_anything() -> None:
     """
     codecs.register_error("edge_envs.plain", _plain)
     for stream in (sys.stdout, sys.stderr):
-        lenient = ("strict",) if encodes(stream, "±") else ("strict", "surrogateescape", "backslashreplace")
+        lenient = ("strict",) if encodes(stream, "±─") else ("strict", "surrogateescape", "backslashreplace")
         if hasattr(stream, "reconfigure") and stream.errors in lenient:
             stream.reconfigure(errors="edge_envs.plain")
 
