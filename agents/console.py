@@ -16,7 +16,8 @@ class Activity:
     def __init__(self) -> None:
         self._console = Console(stderr=True, markup=False, emoji=False, highlight=False)
         columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
-        self._shown = Progress(*columns, console=self._console, transient=True)
+        # Seldom, for it runs beside decisions that are timed.
+        self._shown = Progress(*columns, console=self._console, transient=True, refresh_per_second=2)
         self._task = self._shown.add_task("starting", total=None)
 
     def __enter__(self) -> Activity:

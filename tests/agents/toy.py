@@ -123,7 +123,7 @@ class UncertainToy(ToySystem):
     """The toy, with a certificate in place of its noise: never defined."""
 
     metrics = (*ToySystem.metrics[:2], replace(ToySystem.metrics[2], name="certificate", certifies=True))
-    headline = ("hits", "certificate")
+    headline = ("hits", "certificate")  # type: ignore[assignment]
 
     def step(self, *arguments: Any) -> Outcome:
         found = super().step(*arguments)
