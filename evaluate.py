@@ -8,24 +8,25 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from edge_envs.core.command import fail, guarded
+from edge_envs.core.command import fail, guarded, importing
 
-try:
-    import tyro
-    from rich.console import Console
-    from rich.text import Text
+with importing():
+    try:
+        import tyro
+        from rich.console import Console
 
-    from agents import benchmark, outputs, report
-    from agents.cli import parse_arguments, parse_options, plain_id
-    from agents.compare import headline_of, rich_table
-    from agents.entries import Entry, find_entries, remarks
-    from agents.evaluation import Evaluated, Setting, document_of, evaluate
-    from agents.score import known_ids, system_of
-    from edge_envs.core.policy import Scheme
-except ImportError as error:
-    fail(f"{error}; pip install -e '.[train]'")
+        from agents import benchmark, outputs, report
+        from agents.cli import parse_arguments, parse_options, plain_id
+        from agents.compare import headline_of, rich_table, trainings_of
+        from agents.console import Activity, sign_of
+        from agents.entries import find_entries, remarks
+        from agents.evaluation import Evaluated, Setting, document_of, evaluate
+        from agents.score import known_ids, system_of
+        from edge_envs.core.policy import Scheme
+    except ImportError as error:
+        fail(f"{error}; pip install -e '.[train]'")
 
 RUNS = Path("runs")
 FORMATS = {
@@ -80,7 +81,7 @@ def main() -> int:
 
 
 def score_and_show(arguments: Arguments, console: Console) -> int:
-    """Score the policies, print the tables, write the files; returns the exit status.
+    """Score the policies, write the files, print the tables; returns the exit status.
 
     Raises:
         ValueError: arguments that cannot be, or a file that cannot be written.
@@ -88,19 +89,44 @@ def score_and_show(arguments: Arguments, console: Console) -> int:
     """
     check(arguments)
     notes: list[str] = []
+    written: list[Path] = []
+    with Activity() as tell:
+        evaluated = run_benchmark(arguments, tell, notes) if arguments.all else [compare_named(arguments, tell, notes)]
+    try:
+        with Activity() as tell:
+            write_files(arguments, evaluated, notes, written, tell)
+    finally:
+        # After the files, so that no console can cost them, and also where one cannot be written.
+        show(arguments, evaluated, notes, console)
+        for file in written:
+            console.print(f"written: {file}", soft_wrap=True)
+    return 0
+
+
+def show(arguments: Arguments, evaluated: Sequence[Evaluated], notes: Sequence[str], console: Console) -> None:
+    """Print the tables, and what to know of them."""
+    for each in evaluated:
+        system = each.setting.system
+        if arguments.all:
+            console.print(benchmark.ranking_table(each, sign_of(console)))
+        else:
+            for entry in each.entries:
+                if entry.scheme is not None:
+                    console.print(f"note: {entry.label} is {described(entry.scheme)}", soft_wrap=True)
+            console.print(
+                rich_table(
+                    each.results, headline_of(system), each.setting.title, console.width, system.settling,
+                    {label: found.mean for label, found in each.latencies.items()}, trainings_of(each.entries),
+                    sign_of(console),
+                )
+            )  # fmt: skip
+        if system.caveat:
+            console.print(f"note: {system.caveat}", soft_wrap=True)
     if arguments.all:
-        evaluated = run_benchmark(arguments, console, notes)
-        notes += [note for each in evaluated for note in benchmark.above_bar(each)]
-        document = document_of(evaluated, notes) | {"scores": benchmark.scores_of(evaluated)}
         ids = [each.setting.env_id for each in evaluated]
-        console.print(benchmark.score_table(document["scores"], ids))
-    else:
-        evaluated = [compare_and_show(arguments, console, notes)]
-        document = document_of(evaluated, notes) if arguments.files else {}
+        console.print(benchmark.score_table(benchmark.scores_of(evaluated), ids))
     for note in notes:
         console.print(f"note: {note}", soft_wrap=True)
-    write_files(arguments, document, console)
-    return 0
 
 
 def check(arguments: Arguments) -> None:
@@ -152,8 +178,8 @@ def check_files(files: dict[str, Path]) -> None:
         importlib.import_module("plotly")
 
 
-def compare_and_show(arguments: Arguments, console: Console, notes: list[str]) -> Evaluated:
-    """Score the policies named on one environment and print their table; what to know of them is added to `notes`.
+def compare_named(arguments: Arguments, tell: Activity, notes: list[str]) -> Evaluated:
+    """Score the policies named on one environment; what to know of them is added to `notes`.
 
     Raises:
         ValueError: an environment, a policy or a run that cannot be.
@@ -161,26 +187,16 @@ def compare_and_show(arguments: Arguments, console: Console, notes: list[str]) -
     options = parse_options(arguments.set)
     env_id = plain_id(arguments.env or "")
     entries = find_entries(arguments.policies, env_id, arguments.preset, options)
-    system = system_of(env_id, arguments.preset, options)
-    episodes = arguments.episodes or system.evaluation_episodes
-    setting = Setting(env_id, arguments.preset, options, arguments.seeds, episodes)
+    episodes = arguments.episodes or system_of(env_id, arguments.preset, options).evaluation_episodes
     for entry in entries:
         if entry.run is not None and not entry.trained_here(arguments.preset, options):
             notes.append(f"{entry.label} was trained on {entry.training}; --preset and --set can score it there")
-        if entry.scheme is not None:
-            console.print(f"note: {entry.label} is {described(entry.scheme)}", soft_wrap=True)
     notes += remarks(entries)
-    evaluated = with_status("", entries, setting)
-    latencies = {label: each.mean for label, each in evaluated.latencies.items()}
-    columns = headline_of(system)
-    console.print(rich_table(evaluated.results, columns, setting.title, console.width, system.settling, latencies))
-    if system.caveat:
-        console.print(f"note: {system.caveat}", soft_wrap=True)
-    return evaluated
+    return evaluate(entries, Setting(env_id, arguments.preset, options, arguments.seeds, episodes), tell)
 
 
-def run_benchmark(arguments: Arguments, console: Console, notes: list[str]) -> list[Evaluated]:
-    """Score all baselines and the agents found on all environments, and print a table for each.
+def run_benchmark(arguments: Arguments, tell: Activity, notes: list[str]) -> list[Evaluated]:
+    """Score all baselines and the agents found on all environments.
 
     Raises:
         ValueError: no run that can be used.
@@ -192,31 +208,29 @@ def run_benchmark(arguments: Arguments, console: Console, notes: list[str]) -> l
         episodes = arguments.episodes or system_of(env_id, benchmark.PRESET, {}).evaluation_episodes
         setting = Setting(env_id, benchmark.PRESET, {}, arguments.seeds, episodes)
         entries = benchmark.contestants(env_id, learned.get(env_id, ()))
-        evaluated = with_status(f"{env_id}: ", entries, setting)
-        console.print(benchmark.ranking_table(evaluated))
-        if setting.system.caveat:
-            console.print(f"note: {setting.system.caveat}", soft_wrap=True)
-        found.append(evaluated)
+        found.append(evaluate(entries, setting, lambda text, env_id=env_id: tell(f"{env_id}: {text}")))  # type: ignore[misc]
+    notes += [note for each in found for note in benchmark.above_bar(each)]
     return found
 
 
-def with_status(prefix: str, entries: Sequence[Entry], setting: Setting) -> Evaluated:
-    """The evaluation, with a line on standard error meanwhile that says which policy was scored last."""
-    with Console(stderr=True, markup=False, emoji=False).status(f"{prefix}evaluating") as status:
-        return evaluate(entries, setting, lambda label: status.update(Text(f"{prefix}evaluated {label}")))
-
-
-def write_files(arguments: Arguments, document: dict[str, Any], console: Console) -> None:
-    """Write every file that was asked for, also after one that fails.
+def write_files(
+    arguments: Arguments, evaluated: Sequence[Evaluated], notes: list[str], written: list[Path], tell: Activity
+) -> None:
+    """Write every file that was asked for, also after one that fails; those written are added to `written`.
 
     Raises:
         ValueError: the first that cannot be written.
     """
+    if not (arguments.files or arguments.all):
+        return
+    document = document_of(evaluated, notes, tell)
+    if arguments.all:
+        document["scores"] = benchmark.scores_of(evaluated)
     errors: list[ValueError] = []
     for name, file in arguments.files.items():
         try:
             outputs.write(file, FORMATS[name](document), name)
-            console.print(f"written: {file}", soft_wrap=True)
+            written.append(file)
         except ValueError as error:
             errors.append(error)
     if errors:

@@ -3,39 +3,43 @@
 from __future__ import annotations
 
 import math
+import signal
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from edge_envs.core.command import fail, guarded
+from edge_envs.core.command import Stopped, fail, guarded, importing, name_of, status_of
 
-try:
-    import tyro
-    from pydantic import ValidationError
-    from rich.console import Console
+with importing():
+    try:
+        import tyro
+        from pydantic import ValidationError
+        from rich.console import Console
 
-    from agents.cli import parse_arguments, parse_options, plain_id, tensorboard_command
-    from agents.compare import compare, headline_of, rich_table, title_of
-    from agents.entries import Entry, baseline_names, without_decision
-    from agents.learn import CHECKPOINT_EVERY_S, left_over, train
-    from agents.policies import blueprint, check_policy
-    from agents.runs import BEST, LAST, Run, RunConfig, RunError
-    from agents.score import system_of
-    from agents.settings import (
-        IMITATORS,
-        OFF_POLICY,
-        WARM_START,
-        AgentName,
-        PolicyName,
-        Settings,
-        default_agent,
-        default_policy,
-        settings_for,
-    )
-    from edge_envs.core.config import first_complaint, nearest
-    from edge_envs.core.system import System
-except ImportError as error:
-    fail(f"{error}; pip install -e '.[train]'")
+        from agents.checkpoints import Checkpoints
+        from agents.cli import parse_arguments, parse_options, plain_id, tensorboard_command
+        from agents.compare import compare, headline_of, rich_table, title_of, trainings_of
+        from agents.console import Activity, sign_of
+        from agents.entries import Entry, baseline_names, without_decision
+        from agents.learn import CHECKPOINT_EVERY_S, left_over, train
+        from agents.policies import blueprint, check_policy
+        from agents.runs import BEST, CHECKPOINTS, LAST, Run, RunConfig, RunError
+        from agents.score import system_of
+        from agents.settings import (
+            IMITATORS,
+            OFF_POLICY,
+            WARM_START,
+            AgentName,
+            PolicyName,
+            Settings,
+            default_agent,
+            default_policy,
+            settings_for,
+        )
+        from edge_envs.core.config import first_complaint, nearest
+        from edge_envs.core.system import System
+    except ImportError as error:
+        fail(f"{error}; pip install -e '.[train]'")
 
 
 @dataclass(frozen=True)
@@ -181,13 +185,15 @@ def show_comparison(run: Run, console: Console, seeds: int, episodes: int | None
     bar = [name for name in names if name == system.bar]
     others = [Entry(name) for name in names if name not in bar]
     entries = [*map(Entry, bar), Entry(label, run), *others]
-    with console.status("evaluating") as status:
-        results = compare(
-            entries, config.env_id, config.preset, plain, seeds=seeds, episodes=episodes,
-            on_done=lambda name: status.update(f"evaluated {name}"),
-        )  # fmt: skip
+    with Activity() as tell:
+        results = compare(entries, config.env_id, config.preset, plain, seeds=seeds, episodes=episodes, tell=tell)
     title = title_of(config.env_id, config.preset, plain, seeds, episodes)
-    console.print(rich_table(results, headline_of(system), title, console.width, system.settling))
+    console.print(
+        rich_table(
+            results, headline_of(system), title, console.width, system.settling, trainings=trainings_of(entries),
+            sign=sign_of(console),
+        )
+    )  # fmt: skip
     if system.caveat:
         console.print(f"note: {system.caveat}", soft_wrap=True)
 
@@ -244,15 +250,13 @@ def imported(arguments: Arguments, console: Console) -> Run:
     return run
 
 
-def trained(arguments: Arguments, console: Console) -> tuple[Run, bool]:
-    """A run with its training done, and whether that was interrupted."""
-    if arguments.import_sb3 is not None and arguments.resume is None:
-        return imported(arguments, console), False
-    going_on = arguments.resume is not None
-    run = resumed(arguments, console) if going_on else Run.create(configure(arguments), arguments.run)
-    if going_on and left_over(run):
-        console.print(f"{run.path} has come to its end already; nothing to train", soft_wrap=True)
-        return run, False
+def trained(run: Run, going_on: bool, arguments: Arguments, console: Console) -> None:
+    """Train to the end.
+
+    Raises:
+        RunError: the run folder can no longer be written.
+        Stopped: a signal came meanwhile.
+    """
     try:
         result = train(
             run, resume=going_on, checkpoint_every_s=arguments.checkpoint_every,
@@ -263,17 +267,28 @@ def trained(arguments: Arguments, console: Console) -> tuple[Run, bool]:
             f"run folder {run.path} cannot be written ({error}); mend that, and go on with --resume {run.path}, or "
             "name another with --run"
         ) from error
+    if result.interrupted:
+        raise Stopped(result.signal or signal.SIGINT)
     share = 100.0 * result.env_seconds / result.seconds
-    console.print(
-        f"{result.steps} steps in {result.seconds:.0f} s, {share:.1f} % of it in the environment"
-        + (f" (interrupted; the model is saved; go on with --resume {run.path})" if result.interrupted else ""),
-        soft_wrap=True,
-    )
+    told = f"{result.steps} steps in {result.seconds:.0f} s, {share:.1f} % of it in the environment"
+    console.print(told, soft_wrap=True)
     if not result.episodes and run.config.agent != "dagger":
         console.print("no training episode came to its end, so there are validation curves only; give more --steps")
-    if arguments.seeds and not (result.interrupted or result.learned):
+    if arguments.seeds and not result.learned:
         console.print("note: no validation beat that of the untrained network, so the table shows that one")
-    return run, result.interrupted
+    if result.signal:
+        raise Stopped(result.signal)
+
+
+def how_to_go_on(run: Run | None) -> str:
+    """What a training that was stopped leaves, and how to go on, in words."""
+    if run is None:
+        return "before anything was written; start again"
+    if run.finished:
+        return f"after the training's end; its networks are saved in {run.path}"
+    if Checkpoints(run.path / CHECKPOINTS).files():
+        return f"; a checkpoint is saved, go on with --resume {run.path}"
+    return f"before the first update; nothing is lost, --resume {run.path} starts from the beginning"
 
 
 def run_and_compare(arguments: Arguments, console: Console) -> int:
@@ -284,15 +299,25 @@ def run_and_compare(arguments: Arguments, console: Console) -> int:
         OSError: the run folder can no longer be written.
     """
     check_numbers(arguments)
-    run, interrupted = trained(arguments, console)
-    if arguments.seeds and not interrupted:
-        try:
+    run, status, going_on = None, 0, arguments.resume is not None
+    try:
+        if arguments.import_sb3 is not None and not going_on:
+            run = imported(arguments, console)
+        else:
+            run = resumed(arguments, console) if going_on else Run.create(configure(arguments), arguments.run)
+            if going_on and left_over(run):
+                console.print(f"{run.path} has come to its end already; nothing to train", soft_wrap=True)
+            else:
+                trained(run, going_on, arguments, console)
+        if arguments.seeds:
             show_comparison(run, console, arguments.seeds, arguments.episodes)
-        except KeyboardInterrupt:
-            interrupted = True
-    console.print(f"run folder: {run.path}", soft_wrap=True)
-    console.print(f"curves: {tensorboard_command(run.path.parent)}", soft_wrap=True)
-    return 130 if interrupted else 0
+    except KeyboardInterrupt as stop:
+        status = status_of(stop)
+        console.print(f"interrupted by {name_of(stop)} {how_to_go_on(run)}".replace(" ;", ";"), soft_wrap=True)
+    if run is not None and run.finished:
+        console.print(f"run folder: {run.path}", soft_wrap=True)
+        console.print(f"curves: {tensorboard_command(run.path.parent)}", soft_wrap=True)
+    return status
 
 
 if __name__ == "__main__":

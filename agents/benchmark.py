@@ -9,12 +9,12 @@ from typing import Any
 from rich import box
 from rich.table import Table as RichTable
 
-from agents.compare import LATENCY, WEAK, spread, unhealthy
+from agents.compare import LATENCY, WEAK, spread, spread_meaning, trainings_of, unhealthy
 from agents.entries import Entry, baseline_names, marked, remarks
 from agents.evaluation import RANKED, Evaluated
-from agents.outputs import ABSENT, SCALE, number
-from agents.runs import BEST, CONFIG, EVALUATION, Run, RunError
-from agents.score import make_worlds, system_of
+from agents.outputs import SCALE, number
+from agents.runs import BEST, CONFIG, EVALUATION, Run, RunError, stamp
+from agents.score import ABSENT, make_worlds, system_of
 
 PRESET = "default"
 
@@ -138,26 +138,31 @@ def scores_of(evaluated: Sequence[Evaluated]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: -row["mean"])
 
 
-def ranking_table(evaluated: Evaluated) -> RichTable:
-    """One environment: its policies from the best mean reward to the worst."""
-    main = evaluated.setting.system.headline[0]
+def ranking_table(evaluated: Evaluated, sign: str = "±") -> RichTable:
+    """One environment: its policies from the best mean reward to the worst; `sign` is that of the spread."""
+    setting, trainings = evaluated.setting, trainings_of(evaluated.entries)
+    main = setting.system.headline[0]
     weak = unhealthy(evaluated.results)
+    meaning = spread_meaning(setting.seeds * setting.episodes, trainings)
     table = RichTable(
-        title=evaluated.setting.title, box=box.SIMPLE_HEAD, padding=(0, 0), show_edge=False,
-        caption=f"\nscore: {SCALE[0].lower()}{SCALE[1:]} ({evaluated.setting.system.upper_bar}); ± half of the 95 % "
-        f"bootstrap interval{WEAK if weak else ''}",
+        title=setting.title, box=box.SIMPLE_HEAD, padding=(0, 0), show_edge=False,
+        caption=f"\n{meaning}; score: {SCALE[0].lower()}{SCALE[1:]} ({setting.system.upper_bar})"
+        f"{WEAK if weak else ''}; {stamp()}",
     )  # fmt: skip
     table.add_column("policy", overflow="fold")
-    for name in ("rank", "score", RANKED, main, LATENCY):
+    for name in ("rank", "trainings", "score", RANKED, main, LATENCY):
         table.add_column(name, justify="right", no_wrap=True)
     scaled, ranks = evaluated.normalised or {}, evaluated.ranks
     means = {name: {label: each.mean for label, each in evaluated.summary(name).items()} for name in (RANKED, main)}
     kinds = {entry.label: entry.kind for entry in evaluated.entries}
     for label in sorted(kinds, key=lambda label: ranks.get(label, len(kinds) + 1)):
+        shown = (
+            spread(scaled[label]) if label in scaled else ABSENT, spread(means[RANKED][label]),
+            spread(means[main][label]) + " *" * (label in weak),
+        )  # fmt: skip
         table.add_row(
-            label, str(ranks.get(label, ABSENT)), spread(scaled[label]) if label in scaled else ABSENT,
-            spread(means[RANKED][label]), spread(means[main][label]) + " *" * (label in weak),
-            f"{evaluated.latencies[label].mean:.3g}",
+            label, str(ranks.get(label, ABSENT)), str(trainings.get(label, "")),
+            *(text.replace("±", sign) for text in shown), f"{evaluated.latencies[label].mean:.3g}",
             style="bold" if kinds[label] == "learned" else None,
         )  # fmt: skip
     return table
@@ -168,7 +173,7 @@ def score_table(scores: Sequence[Mapping[str, Any]], env_ids: Sequence[str]) -> 
     table = RichTable(
         title="Normalised scores", box=box.SIMPLE_HEAD, padding=(0, 0), show_edge=False,
         caption=f"\n{SCALE}; the mean is over the environments that a policy plays on, and baselines of a single "
-        "environment are in its table only",
+        f"environment are in its table only; {stamp()}",
     )  # fmt: skip
     table.add_column("policy", overflow="fold")
     for name in (*env_ids, "mean"):

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import tyro
 
-from edge_envs.core.command import fail
+from edge_envs.core.command import fail, print_anything
 from edge_envs.core.config import nearest
 
 T = TypeVar("T")
@@ -25,6 +25,7 @@ def parse_arguments(kind: type[T], description: str | None) -> T:
     Raises:
         SystemExit: status 2 for bad input, 0 after `--help`.
     """
+    print_anything()
     said = io.StringIO()
     try:
         with redirect_stderr(said):

@@ -11,8 +11,9 @@ from rich import box
 from rich.table import Table as RichTable
 
 from agents.entries import Entry
-from agents.score import LOG, RATIO, Interval, Scores, counts_tasks, score
-from agents.statistics import RESAMPLES, Summary, summarise
+from agents.runs import stamp
+from agents.score import ABSENT, LOG, RATIO, Interval, Scores, counts_tasks, plus_minus, score
+from agents.statistics import Summary, summarise
 from edge_envs.core.system import System
 
 ROUNDING = 1e-9
@@ -35,16 +36,18 @@ def compare(
     *,
     seeds: int,
     episodes: int,
-    on_done: Callable[[str], object] | None = None,
+    tell: Callable[[str], object] | None = None,
 ) -> dict[str, Scores]:
-    """Score every entry on the same evaluation seeds; `on_done` is called after each with its label."""
+    """Score every entry on the same evaluation seeds; `tell` takes what begins, in words."""
     results: dict[str, Scores] = {}
-    for entry in entries:
-        own = entry.options(options)
-        runs = [score(each, env_id, preset, own, seeds=seeds, episodes=episodes) for each in entry.factories()]
+    for number, entry in enumerate(entries, 1):
+        own, factories, runs = entry.options(options), entry.factories(), []
+        for run, factory in enumerate(factories, 1):
+            if tell is not None:
+                part = f", training {run} of {len(factories)}" if len(factories) > 1 else ""
+                tell(f"playing {entry.label} ({number} of {len(entries)}{part})")
+            runs.append(score(factory, env_id, preset, own, seeds=seeds, episodes=episodes))
         results[entry.label] = Scores.of_runs(runs)
-        if on_done is not None:
-            on_done(entry.label)
     return results
 
 
@@ -63,6 +66,8 @@ def headline_of(system: System[Any]) -> tuple[str, ...]:
 def spread(value: Interval) -> str:
     """Mean ± half of the interval, rounded to two digits of that half; the mean alone where there is no interval."""
     half = value.half_width
+    if np.isnan(value.mean):
+        return ABSENT
     if not np.isfinite(half):
         return f"{value.mean:.4g}"
     if half <= ROUNDING * abs(value.mean):
@@ -86,6 +91,9 @@ def _differences(summaries: Mapping[str, Summary]) -> dict[str, str]:
     for label, summary in summaries.items():
         if label != first:
             mean, half = summary.difference.mean / scale, summary.difference.half_width / scale
+            if np.isnan(mean):
+                cells[label] = ABSENT
+                continue
             cells[label] = f"{mean:+.1f}" + (f" ± {half:.1f}" if np.isfinite(half) else "") + unit
     return cells
 
@@ -101,12 +109,38 @@ def _fitting(columns: Sequence[str], widths: Mapping[str, int], free: int) -> li
     return [name for name in columns if name in kept]
 
 
-def _caption(main: str, first: str, settling: float, marked: bool) -> str:
+def _caption(
+    main: str, results: Mapping[str, Scores], settling: float, weak: bool, trainings: Mapping[str, int]
+) -> str:
+    first = next(iter(results))
+    _, seeds, episodes = results[first].episodes[main].shape
     left_out = f"without the first {100 * settling:g} % of each episode" if settling else "over whole episodes"
-    return (
-        f"\nmean ± half of the 95 % bootstrap interval ({RESAMPLES} resamples of episodes and of training runs), "
-        f"{left_out}; difference in {main} to {first}, paired" + (WEAK if marked else "")
+    return "\n" + "; ".join(
+        [
+            spread_meaning(seeds * episodes, trainings),
+            left_out,
+            f"difference in {main} to {first}, paired" + (WEAK if weak else ""),
+            trainings_text(trainings),
+            stamp(),
+        ]
     )
+
+
+def spread_meaning(episodes: int, trainings: Mapping[str, int]) -> str:
+    """What ± is under a table with so many episodes and trainings of its learned entries."""
+    if episodes == 1:
+        return "one episode, which has no interval"
+    return plus_minus(f"{episodes} episodes", any(count > 1 for count in trainings.values()))
+
+
+def trainings_of(entries: Sequence[Entry]) -> dict[str, int]:
+    """The number of trainings behind each learned entry, by label."""
+    return {entry.label: len(entry.runs) for entry in entries if entry.runs}
+
+
+def trainings_text(trainings: Mapping[str, int]) -> str:
+    """How many trainings the learned entries have, in words."""
+    return "trainings: " + (", ".join(f"{label} {count}" for label, count in trainings.items()) or "none")
 
 
 def rich_table(
@@ -116,6 +150,8 @@ def rich_table(
     width: int = 80,
     settling: float = 0.25,
     latency_ms: Mapping[str, float] | None = None,
+    trainings: Mapping[str, int] | None = None,
+    sign: str = "±",
 ) -> RichTable:
     """A row per policy; the second column is the first metric's paired difference to the first policy, in percent.
 
@@ -129,15 +165,20 @@ def rich_table(
         width: of the console, in characters.
         settling: part of an episode that the scores leave out.
         latency_ms: time of a decision by label, where it was measured.
+        trainings: behind each learned entry, by label.
+        sign: of the spread, as the console can show it.
     """
-    first, main = next(iter(results)), columns[0]
+    main = columns[0]
     summaries = {name: summarise(results, name) for name in columns}
     weak = unhealthy(results)
-    cells = {name: {label: spread(each.mean) for label, each in summaries[name].items()} for name in columns}
+    cells = {
+        name: {label: spread(each.mean).replace("±", sign) for label, each in summaries[name].items()}
+        for name in columns
+    }
     if latency_ms is not None:
         columns = (*columns, LATENCY)
         cells[LATENCY] = {label: f"{value:.3g}" for label, value in latency_ms.items()}
-    differences = _differences(summaries[main])
+    differences = {label: text.replace("±", sign) for label, text in _differences(summaries[main]).items()}
     widths = {
         name: max(len(HEADERS.get(name, name)), *(len(text) + 2 * (name in (main, RATIO)) for text in column.values()))
         for name, column in cells.items()
@@ -147,7 +188,7 @@ def rich_table(
     marked = RATIO if RATIO in columns else main
     for label in weak:
         cells[marked][label] += " *"
-    caption = _caption(main, first, settling, bool(weak))
+    caption = _caption(main, results, settling, bool(weak), trainings or {})
     table = RichTable(title=title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 0), show_edge=False)
     table.add_column("policy", overflow="fold", min_width=NARROWEST_LABEL)
     for name in (main, "difference", *columns[1:]):

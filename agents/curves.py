@@ -12,6 +12,8 @@ from typing import Any
 from agents.archives import read_capped, shown
 from agents.runs import EVALUATION, Run
 
+NUMBERS = "step", "reward"
+"""Columns without NaN; other metrics may be undefined, as certificates are where nothing is certified."""
 LARGEST_BYTES = 1 << 20
 """A larger table of validations is not read."""
 
@@ -35,24 +37,24 @@ def curve_of(run: Run) -> dict[str, Any]:
     return {"run": str(Path(run.path)), "steps": [int(step) for step in steps], "metrics": columns}
 
 
-def _columns(names: list[str], rows: list[list[str]]) -> dict[str, list[float]]:
-    """The table's columns by name.
+def _columns(names: list[str], rows: list[list[str]]) -> dict[str, list[Any]]:
+    """The table's columns by name, with None for NaN.
 
     Raises:
-        ValueError: names twice or without `step`, rows of other lengths, values that are no finite numbers, or steps
-            that go back.
+        ValueError: names twice or without `step`, rows of other lengths, values that are no numbers, not finite but for
+            the NaN of a metric, or steps that go back.
     """
     if "step" not in names or len(set(names)) < len(names):
         raise ValueError("its columns are not those of validations")
-    columns: dict[str, list[float]] = {name: [] for name in names}
+    columns: dict[str, list[Any]] = {name: [] for name in names}
     for number, row in enumerate(rows, 1):
         if len(row) != len(names):
             raise ValueError(f"row {number} has {len(row)} values for {len(names)} columns")
         for name, text in zip(names, row, strict=True):
             value = float(text)
-            if not math.isfinite(value):
+            if math.isinf(value) or (math.isnan(value) and name in NUMBERS):
                 raise ValueError(f"{name} is {text} in row {number}")
-            columns[name].append(value)
+            columns[name].append(None if math.isnan(value) else value)
     steps = columns["step"]
     if not steps or any(after < before for before, after in itertools.pairwise(steps)):
         raise ValueError("its steps go back, or there are none")

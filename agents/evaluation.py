@@ -17,8 +17,8 @@ from agents.curves import curve_of
 from agents.entries import Entry
 from agents.one_world import Latency, episode, first_world, latency
 from agents.runs import provenance
-from agents.score import CONFIDENCE, LOG, RATIO, Interval, Scores, make_worlds, system_of
-from agents.statistics import RESAMPLES, Summary, normalised, ranks, summarise
+from agents.score import CONFIDENCE, LOG, RATIO, RESAMPLES, Interval, Scores, make_worlds, system_of
+from agents.statistics import Summary, normalised, ranks, summarise
 from edge_envs.core.policy import Scheme
 from edge_envs.core.system import System
 
@@ -89,20 +89,27 @@ class Evaluated:
         return {entry.label: self.results[entry.label] for entry in self.entries if entry.scheme is None}
 
 
-def evaluate(entries: Sequence[Entry], setting: Setting, on_done: Callable[[str], object] | None = None) -> Evaluated:
-    """Score the entries and time their decisions; `on_done` is called after each with its label.
+def evaluate(entries: Sequence[Entry], setting: Setting, tell: Callable[[str], object] | None = None) -> Evaluated:
+    """Score the entries and time their decisions; `tell` takes what begins, in words.
 
     Raises:
         ValueError: an own agent that fails on the way.
     """
     where = (setting.env_id, setting.preset, setting.options)
-    results = compare(entries, *where, seeds=setting.seeds, episodes=setting.episodes, on_done=on_done)
-    return Evaluated(setting, entries, results, {entry.label: latency(entry, *where) for entry in entries})
+    results = compare(entries, *where, seeds=setting.seeds, episodes=setting.episodes, tell=tell)
+    latencies = {}
+    for number, entry in enumerate(entries, 1):
+        if tell is not None:
+            tell(f"timing decisions of {entry.label} ({number} of {len(entries)})")
+        latencies[entry.label] = latency(entry, *where)
+    return Evaluated(setting, entries, results, latencies)
 
 
-def document_of(evaluated: Sequence[Evaluated], notes: list[str]) -> dict[str, Any]:
+def document_of(
+    evaluated: Sequence[Evaluated], notes: list[str], tell: Callable[[str], object] | None = None
+) -> dict[str, Any]:
     """The whole evaluation, ready for JSON; complaints about files that were left out are added to `notes`."""
-    sections = [section(each, notes) for each in evaluated]
+    sections = [section(each, notes, tell) for each in evaluated]
     return {
         "format": FORMAT,
         "confidence": CONFIDENCE,
@@ -123,10 +130,12 @@ def processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def section(evaluated: Evaluated, notes: list[str]) -> dict[str, Any]:
+def section(evaluated: Evaluated, notes: list[str], tell: Callable[[str], object] | None = None) -> dict[str, Any]:
     """One environment of the document."""
     setting, system = evaluated.setting, evaluated.setting.system
     headline = headline_of(system)
+    if tell is not None:
+        tell(f"{setting.env_id}: intervals, and one episode step by step")
     return {
         "env_id": setting.env_id,
         "preset": setting.preset,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,8 +44,10 @@ class WorldStepWriter(TensorBoardOutputFormat):
         return self.before + rows // self.rows_per_world
 
     def scalars(self, prefix: str, values: dict[str, float], step: int) -> None:
-        """Write our own curves."""
+        """Write our own curves, without values that are not finite: where nothing is certified there is no point."""
         for name, value in values.items():
+            if not math.isfinite(value):
+                continue
             self.writer.add_scalar(f"{prefix}/{name}", value, step)
         self.writer.flush()
 

@@ -112,9 +112,13 @@ def watch(
     observation, _ = worlds.reset(seed=seeds)
     state: Any = None
     start = np.ones(batch, dtype=np.bool_)
-    observations, labels = [], []
+    observations: list[NDArray[Any]] = []
+    labels: list[NDArray[Any]] = []
     for _ in range(frames):
         label, state = expert.predict(observation, state, start, deterministic=True)
+        if not labels and record.saver is not None:
+            # Kernels may have been compiled until now; of this round there is nothing to keep yet.
+            record.saver.stop.obey()
         actions = label.copy()
         if guided < batch:
             actions[guided:] = policy.predict(observation[guided:], deterministic=True)[0]

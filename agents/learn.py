@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,8 @@ class Trained:
     """Training episodes that came to their end."""
     learned: bool
     """Whether the best network has been updated at all; an untrained one may be the best in validation."""
+    signal: int = 0
+    """The signal that asked it to stop, 0 for none; one that was in its last update came to its end nevertheless."""
 
 
 def _schedule(settings: Settings, steps_between: int) -> float | Callable[[float], float]:
@@ -163,7 +165,10 @@ def train(
     quiet: bool = False,
     tell: Callable[[str], None] = print,
 ) -> Trained:
-    """Train the run's agent and save its networks; Ctrl-C stops early with everything saved.
+    """Train the run's agent and save its networks.
+
+    In the main thread, the first SIGINT (Ctrl-C) or SIGTERM stops it before the next rollout, or after this round of
+    imitation, with a checkpoint; a second one ends the process at once.
 
     The settings' `training_options` hold in training worlds, except for parameters that the run's options name.
 
@@ -179,6 +184,7 @@ def train(
         TypeError: an agent that cannot drive the environment's actions.
         ValueError: an agent and a policy that do not go together, or an expert that does not exist.
         RunError: the folder is in use, or what is in it cannot be gone on with.
+        Stopped: a signal came before the training began; nothing has changed.
     """
     with run.locked():
         if resume and run.finished:
@@ -252,9 +258,21 @@ class Training:
         self._record.saver = self._saver
 
     def go(self, tell: Callable[[str], None] | None) -> Trained:
-        """Train to the end, or until Ctrl-C; `tell` takes what is to be said of going on, where a training does."""
-        record, values, lessons = self._record, self._values, None
+        """Train to the end, or until a signal; `tell` takes what is to be said of going on, where a training does.
+
+        Raises:
+            Stopped: the signal came while kernels were compiled, before anything changed.
+        """
         warm_up(self._validation)
+        with self._saver.stop.heard():
+            trained = self._go(tell)
+            if not trained.interrupted:
+                self.run.finish(asdict(trained))
+                self._kept.clear()
+        return replace(trained, signal=self._saver.stop.number)
+
+    def _go(self, tell: Callable[[str], None] | None) -> Trained:
+        record, values, lessons = self._record, self._values, None
         if self._checkpoint is not None and values is not None:
             lessons = self._saver.restore(self._checkpoint, values, self._progress)
         # What was saved has been accepted, so from here on the folder may change.
@@ -273,9 +291,6 @@ class Training:
             interrupted = True
         finally:
             trained = self._leave(interrupted)
-        if not interrupted:
-            self.run.finish(asdict(trained))
-            self._kept.clear()
         return trained
 
     def _go_on(self, tell: Callable[[str], None]) -> None:

@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from agents.runs import stamp_of
+from agents.score import ABSENT
 from edge_envs.core.files import write_atomically
 
 FIELDS = ("env_id", "policy", "kind", "metric", "unit", "statistic", "run", "episode", "value")
 STATISTICS = (
     "mean", "low", "high", "iqm", "iqm_low", "iqm_high", "difference", "difference_low", "difference_high",
 )  # fmt: skip
-ABSENT = "-"
 FIRST_RUN = (
     "With one training run an interval holds the noise of episodes only and says nothing of another training; "
     "of several runs, decision times are of the first."
@@ -85,11 +86,12 @@ def as_markdown(document: Document) -> str:
             [score["label"], *(number(score["by_env"].get(env_id)) for env_id in ids), number(score["mean"])]
             for score in document["scores"]
         ]
-        lines += [*markdown_table(["policy", *ids, "mean"], body), ""]
+        lines += [*markdown_table(["policy", *ids, "mean"], body), "", f"{stamp_of(document['provenance'])}.", ""]
     for environment in document["environments"]:
         lines += _environment_lines(environment, document)
-    versions = ", ".join(f"{name} {version}" for name, version in document["provenance"]["versions"].items())
-    lines += [f"Made with {versions}, on {document['provenance'].get('processor', 'an unknown processor')}."]
+    origin = document["provenance"]
+    versions = ", ".join(f"{name} {version}" for name, version in origin["versions"].items())
+    lines += [f"Made with {versions}, on {origin.get('processor', 'an unknown processor')}."]
     return "\n".join(lines) + "\n"
 
 
@@ -105,22 +107,24 @@ def _environment_lines(environment: Document, document: Document) -> list[str]:
         f"{environment['seeds']} evaluation seeds x {environment['episodes']} episodes, the same for every policy, "
         + (f"without the first {settling:g} % of each. " if settling else "each whole. ")
         + f"[..] are {100 * document['confidence']:g} % percentile bootstrap intervals ({document['resamples']} "
-        + f"resamples of episodes and of training runs); differences are paired, to {policies[0]['label']}. The "
+        + "resamples of the episodes, together with the trainings of an entry that has several); differences are "
+        + f"paired, to {policies[0]['label']}. The "
         + f"score is the mean reward after settling, 0 for random actions, 1 for {environment['upper_bar']}; ranks "
         + "follow it."
         + (f" {FIRST_RUN}" if any(policy["runs"] for policy in policies) else "")
+        + f" {stamp_of(document['provenance'])}."
     )
     others = [name for name in environment["headline"] if name != main]
     header = [
-        "policy", "kind", "rank", "score", titles[main], "difference", "IQM", *(titles[name] for name in others),
-        "ms per decision", "99th percentile",
+        "policy", "kind", "trainings", "rank", "score", titles[main], "difference", "IQM",
+        *(titles[name] for name in others), "ms per decision", "99th percentile",
     ]  # fmt: skip
     body = []
     for policy in policies:
         metrics, latency = policy["metrics"], policy["latency_ms"]
         body.append(
             [
-                policy["label"], policy["kind"], str(policy["rank"] or ABSENT),
+                policy["label"], policy["kind"], str(len(policy["runs"]) or ""), str(policy["rank"] or ABSENT),
                 between(policy["normalised"] or {}), between(metrics[main]), between(metrics[main], "difference"),
                 between(metrics[main], "iqm"), *(between(metrics.get(name, {})) for name in others),
                 number(latency["mean"]), number(latency["p99"]),
@@ -128,7 +132,7 @@ def _environment_lines(environment: Document, document: Document) -> list[str]:
         )  # fmt: skip
     caveat = [f"Note: {environment['caveat']}.", ""] if environment["caveat"] else []
     title = f"## {environment['env_id']}, preset `{environment['preset']}`{options}"
-    return [title, "", told, "", *caveat, *markdown_table(header, body), ""]
+    return [title, "", *caveat, *markdown_table(header, body), "", told, ""]
 
 
 def number(value: float | None) -> str:

@@ -32,6 +32,7 @@ from agents.states import (
     set_generators,
     with_prefix,
 )
+from agents.stopping import StopRequest
 from agents.vec import WorldVecEnv
 from edge_envs.core.config import first_complaint
 from edge_envs.core.snapshot import Arrays, check_alike, check_values
@@ -61,15 +62,31 @@ class Saver:
         self._kept, self._record, self._network = kept, record, network
         self._model, self._worlds, self._every_s = model, worlds, every_s
         self._last = time.monotonic()
+        self.stop = StopRequest()
+        """Obeyed where everything is kept."""
 
     def imitated(self, lessons: Lessons) -> None:
-        """Keep a round of imitation."""
+        """Keep a round of imitation; leave then, if that was asked for and there is more to come.
+
+        Raises:
+            Stopped: it was.
+        """
         self._save("imitation", with_prefix(lessons.arrays(), "shown"), None, len(lessons.shown))
+        if self._model is not None or len(lessons.shown) < self._record.run.config.settings.imitation_rounds:
+            self.stop.obey()
 
     def before_rollout(self, progress: Progress) -> None:
-        """Keep the state between two updates, unless the last time is not long ago."""
-        if time.monotonic() - self._last < self._every_s or not progress.num_timesteps:
-            return
+        """Keep the state between two updates, unless the last time is not long ago; leave then, if that was asked for.
+
+        Raises:
+            Stopped: it was.
+        """
+        due = self.stop.number or time.monotonic() - self._last >= self._every_s
+        if due and progress.num_timesteps:
+            self._learned(progress)
+        self.stop.obey()
+
+    def _learned(self, progress: Progress) -> None:
         model, worlds = self._model, self._worlds
         assert model is not None
         assert worlds is not None

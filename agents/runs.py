@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -26,13 +27,14 @@ from agents.normalization import normalize_by_arrays
 from agents.policies import LearnedPolicy, build_network, check_size, load_network, network_arrays
 from agents.settings import AgentName, PolicyName, Settings
 from edge_envs.core.config import first_complaint
-from edge_envs.core.files import sync_folder, write_atomically
+from edge_envs.core.files import sync_folder, write_atomically, write_json
 from edge_envs.core.snapshot import Arrays
 from edge_envs.core.system import System
 
 CONFIG, BEST, LAST, EVALUATION = "config.json", "model_best.safetensors", "model_last.safetensors", "evaluation.csv"
 FINISHED, CHECKPOINTS, LOCK = "finished.json", "checkpoints", "lock"
 LARGEST_MODEL_BYTES, LARGEST_CONFIG_BYTES = 1 << 30, 1 << 20
+NO_REVISION = "not a git checkout"
 PACKAGES = ("edge-envs", "gymnasium", "numpy", "numba", "torch", "stable-baselines3")
 
 
@@ -74,15 +76,35 @@ def provenance() -> dict[str, Any]:
         "versions": versions(),
         "platform": platform.platform(),
         "git": _revision(),
-        "git_changes": _git("status", "--porcelain", "--untracked-files=no").splitlines(),
+        "git_changes": _changes(),
         "command": sys.argv,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "torch_threads": torch.get_num_threads(),
     }
 
 
+@lru_cache(maxsize=1)
+def stamp() -> str:
+    """Version and git revision of this program; read once, for the code is loaded once."""
+    return stamp_of({"versions": versions(), "git": _revision(), "git_changes": _changes()})
+
+
+def stamp_of(origin: Mapping[str, Any]) -> str:
+    """Version and git revision of a `provenance`, as they stand under tables; without a checkout the version alone."""
+    told = f"edge-envs {origin['versions'].get('edge-envs', 'of an unknown version')}"
+    revision = str(origin.get("git", NO_REVISION))
+    if revision == NO_REVISION:
+        return told
+    return f"{told}, commit {revision[:10]}" + (" + changes" if origin.get("git_changes") else "")
+
+
 def _revision() -> str:
-    return _git("rev-parse", "HEAD") or "not a git checkout"
+    # A copy that is installed within somebody else's checkout is no part of it.
+    return (_git("ls-files", Path(__file__).name) and _git("rev-parse", "HEAD")) or NO_REVISION
+
+
+def _changes() -> list[str]:
+    return _git("status", "--porcelain", "--untracked-files=no").splitlines()
 
 
 def _git(*arguments: str) -> str:
@@ -207,7 +229,7 @@ class Run:
 
     def finish(self, told: Mapping[str, Any]) -> None:
         """Note that the training has come to its end, and what it came to."""
-        write_atomically(self.path / FINISHED, json.dumps(told, indent=2).encode())
+        write_json(self.path / FINISHED, told)
 
     def made_with(self) -> list[dict[str, str]]:
         """Versions of Python, the packages and the project (git) for every part of the training, the first one first.

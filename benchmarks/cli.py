@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import sys
@@ -32,7 +31,7 @@ from benchmarks import (
 )
 from benchmarks.timing import Number, Result, Side, Skipped
 from edge_envs.core.command import guarded
-from edge_envs.core.files import write_atomically
+from edge_envs.core.files import write_json
 
 Benchmark = Callable[[int], Sequence[Result]]
 
@@ -193,13 +192,14 @@ def run_chosen(arguments: Arguments, threads: Mapping[str, str]) -> int:
         except Skipped as outcome:
             skipped[name] = str(outcome)
     record |= {"repetitions": repetitions, "seconds": time.perf_counter() - started}
+    if arguments.json is not None:
+        found = [{"benchmark": name, **row.as_json()} for name, several in rows.items() for row in several]
+        document = {**record, "rows": found, "skipped": skipped}
+        write_json(arguments.json, document)
     if rows:
         console.print(table([row for several in rows.values() for row in several]))
     for name, reason in skipped.items():
         console.print(f"{name} skipped: {reason}", soft_wrap=True, markup=False)
     if arguments.json is not None:
-        found = [{"benchmark": name, **row.as_json()} for name, several in rows.items() for row in several]
-        document = {**record, "rows": found, "skipped": skipped}
-        write_atomically(arguments.json, (json.dumps(document, indent=2) + "\n").encode())
         console.print(f"written to {arguments.json}", soft_wrap=True)
     return 0

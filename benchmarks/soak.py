@@ -6,11 +6,10 @@ Memory must not grow, no number may be NaN and no invariant may break; the exit 
 from __future__ import annotations
 
 import gc
-import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from edge_envs.core.checking import BrokenInvariant, Checked
 from edge_envs.core.command import guarded
 from edge_envs.core.config import nearest
 from edge_envs.core.env import EdgeVectorEnv
-from edge_envs.core.files import write_atomically
+from edge_envs.core.files import write_json
 
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "DTIRS-v0": {"num_devices": 4, "num_elements": 8, "num_antennas": 8},
@@ -39,6 +38,8 @@ WARM_UP, SAMPLES = 0.01, 100
 """Part of the steps before memory is first measured, and how often it is measured from then on."""
 LARGEST_GROWTH = 0.05
 """Growth of the memory from which on it counts as a leak."""
+MEAN = "episode_mean_"
+"""What the name of a metric's mean over an episode begins with."""
 STATM = Path("/proc/self/statm")
 """Where Linux tells a process how much memory it has."""
 
@@ -97,10 +98,10 @@ def resident_mib() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def count_nan(found: Any) -> int:
-    """NaN in arrays, and in those of nested dictionaries."""
+def count_nan(found: Any, meant: Collection[str] = ()) -> int:
+    """NaN in arrays, and in those of nested dictionaries; some keys may have it."""
     if isinstance(found, dict):
-        return sum(count_nan(value) for value in found.values())
+        return sum(count_nan(value, meant) for key, value in found.items() if key not in meant)
     if isinstance(found, np.ndarray) and found.dtype.kind == "f":
         # A sum is NaN if a term is, and takes less time than a look at each.
         return int(np.isnan(found).sum()) if np.isnan(found.sum()) else 0
@@ -113,6 +114,8 @@ def soak(env_id: str, steps: int, num_envs: int) -> Soak:
     env = gym.make_vec(env_id, num_envs, autoreset_mode="SameStep", check=True, **options)
     assert isinstance(env, EdgeVectorEnv)
     assert isinstance(env.world, Checked)
+    # Certificates are NaN where nothing is certified.
+    meant = {f"{start}{metric.name}" for metric in env.system.metrics if metric.certifies for start in ("", MEAN)}
     rng = np.random.default_rng(0)
     batches = -(-steps // num_envs)
     measured = set(np.linspace(max(int(WARM_UP * batches), 1), batches, SAMPLES + 1).astype(int).tolist())
@@ -124,7 +127,7 @@ def soak(env_id: str, steps: int, num_envs: int) -> Soak:
         env.reset(seed=0)
         for batch in tqdm(range(1, batches + 1), desc=env_id, unit_scale=num_envs, unit="step", mininterval=5.0):
             observation, reward, terminated, truncated, info = env.step(random_actions(env, rng))
-            nan += count_nan(observation) + count_nan(reward) + count_nan(info)
+            nan += count_nan(observation) + count_nan(reward) + count_nan(info, meant)
             episodes += int((terminated | truncated).sum())
             done += num_envs
             if batch in measured:
@@ -202,8 +205,7 @@ def run(arguments: Arguments) -> int:
     for env_id in arguments.env or known_ids():
         results.append(soak(env_id, arguments.steps, arguments.num_envs))
         if arguments.json is not None:
-            told = json.dumps([each.as_json() for each in results], indent=2) + "\n"
-            write_atomically(arguments.json, told.encode())
+            write_json(arguments.json, [each.as_json() for each in results])
     console = Console(width=None if sys.stdout.isatty() else 140)
     console.print(table(results))
     for each in results:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.timing import Row, Side
+from edge_envs.core.command import Stopped
 
 if TYPE_CHECKING:
     from agents.runs import RunConfig
@@ -48,6 +50,8 @@ def share(repetitions: int) -> list[Row]:
         with tempfile.TemporaryDirectory() as folder:
             for seed in range(min(repetitions, MOST_REPETITIONS)):
                 result = train(Run.create(usual_run(env_id, seed), Path(folder) / str(seed)), quiet=True)
+                if result.interrupted:
+                    raise Stopped(result.signal or signal.SIGINT)
                 seconds.append((result.env_seconds / result.steps, result.seconds / result.steps))
         env, whole = np.array(seconds).T
         name = f"{env_id}: PPO training, share of the environment"

@@ -138,3 +138,11 @@ def test_all_are_visited_without_a_choice(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(soak, "soak", visit)
     assert soak.run(Arguments()) == 0
     assert seen == [(env_id, 10_000_000, 256) for env_id in known_ids()]
+
+
+def test_nan_where_nothing_is_certified_is_no_fault():
+    info = {"certificate": np.array([np.nan, 0.0]), "cost": np.array([np.nan, 1.0]), "final_info": {}}
+    nested = {"final_info": info, "episode_mean_certificate": np.array([np.nan])}
+    assert soak.count_nan(info) == 2
+    assert soak.count_nan(info, {"certificate"}) == 1
+    assert soak.count_nan(nested, {"certificate", "episode_mean_certificate"}) == 1

@@ -50,6 +50,12 @@
       },
       { key: "kind", title: "kind", read: ({ kind }) => kind },
       {
+        key: "trainings",
+        title: "trainings",
+        hint: "training runs behind a learned entry",
+        read: ({ runs }) => ({ value: runs.length || null, whole: true }),
+      },
+      {
         key: "rank",
         title: "rank",
         hint: "1 is the best mean reward",
@@ -157,8 +163,8 @@
           ]
         : []),
       `Differences are to ${first}, paired: both policies are resampled on the same episodes.`,
-      "IQM is the interquartile mean over the means by training run and evaluation seed: a quarter is cut off at " +
-        "either end, and means that the cut goes through count in part.",
+      "IQM is the interquartile mean over the means by training run and evaluation seed: of n sorted means, the " +
+        "int(n / 4) at either end are left out (as scipy.stats.trim_mean and rliable do).",
       `The score is the mean reward on a scale where random is 0 and ${upperBar}, the upper bar, is 1; it can be ` +
         "below 0 or above 1. Schemes, which act in another system, have none, nor has any policy where one of the " +
         "two was not played.",
@@ -218,6 +224,18 @@
     place("notes").append(...report.notes.map((note) => element("li", {}, note)));
   }
 
+  function trainings({ policies }) {
+    const learned = policies.filter(({ runs }) => runs.length).map(({ label, runs }) => `${label} ${runs.length}`);
+    return `trainings: ${learned.join(", ") || "none"}`;
+  }
+
+  function stamp() {
+    const { versions, git, git_changes: changes } = report.provenance;
+    const version = `edge-envs ${(versions || {})["edge-envs"] || "of an unknown version"}`;
+    if (!git || !/^[0-9a-f]{40}$/.test(git)) return version;
+    return `${version}, commit ${cutGit(git)}${changes && changes.length ? " + changes" : ""}`;
+  }
+
   const cutGit = (revision) => (/^[0-9a-f]{40}$/.test(revision) ? revision.slice(0, 10) : revision);
 
   function showOverview() {
@@ -244,7 +262,7 @@
     const bars = report.environments.map((each) => `${each.upper_bar} in ${each.env_id}`).join(", ");
     place("overview-note").textContent =
       `Mean reward, 0 where random is and 1 where the upper bar is: ${bars}. The mean is over the environments that ` +
-      "a policy plays on, so it does not compare policies that play on different ones.";
+      `a policy plays on, so it does not compare policies that play on different ones. ${stamp()}.`;
   }
 
   function showTitles(environment) {
@@ -258,8 +276,9 @@
     place("caveat").hidden = !caveat;
     place("caveat").textContent = caveat;
     place("table-note").textContent =
-      `Means with ${percent} bootstrap intervals; differences in ${environment.main} are to ` +
-      `${environment.policies[0].label}, paired. Click a header to sort.`;
+      `Means with ${percent} percentile bootstrap intervals of the ${thousands(seeds * episodes)} episodes, together ` +
+      `with the trainings of an entry that has several; differences in ${environment.main} are to ` +
+      `${environment.policies[0].label}, paired; ${trainings(environment)}; ${stamp()}. Click a header to sort.`;
     for (const link of place("environments").children) {
       if (link.dataset.env === id) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");

@@ -18,7 +18,7 @@ const tables = (() => {
 
   // Two digits of half the interval, as on the console; four digits where there is no interval.
   function shown(value, half) {
-    if (value === null) return "\u2013";
+    if (value === null) return "n/a";
     if (value === 0 && half > 0 && half < 10 ** SMALLEST) return "0";
     const size = Math.floor(Math.log10(Math.max(Math.abs(value), half) || 1));
     const digits = half > 0 ? 1 - Math.floor(Math.log10(half)) : 3 - size;

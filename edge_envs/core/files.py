@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -21,6 +25,20 @@ def write_atomically(path: Path, content: bytes) -> None:
         sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write a document as JSON, atomically; numbers that are not finite, which JSON lacks, become null."""
+    write_atomically(path, (json.dumps(finite(document), indent=1, allow_nan=False) + "\n").encode())
+
+
+def finite(found: Any) -> Any:
+    """A document without numbers that are not finite: None in their place."""
+    if isinstance(found, Mapping):
+        return {key: finite(value) for key, value in found.items()}
+    if isinstance(found, (list, tuple)):
+        return [finite(value) for value in found]
+    return None if isinstance(found, float) and not math.isfinite(found) else found
 
 
 def sync_folder(folder: Path) -> None:

@@ -199,11 +199,11 @@ def test_tables(two, capsys):
     console.print(ranking_table(two[1]))
     lines = capsys.readouterr().out.split("\n")
     assert "Crowd-v0, preset default: 1 seed x 2 episodes" in lines[0]
-    assert lines[1].split() == ["policy", "rank", "score", "reward", "cost", "ms/decision"]
+    assert lines[1].split() == ["policy", "rank", "trainings", "score", "reward", "cost", "ms/decision"]
     body = [re.sub(r" ± 0", "", line).split() for line in lines[3:8]]
     assert body == [
-        ["ppo-pooled", "1", "1.25", "-0.5", "-0.5", "1.5"], ["best", "2", "1", "-1", "-1", "1.5"],
-        ["ppo-shared", "3", "0.5", "-2", "-2", "1.5"], ["random", "4", "0", "-3", "-3", "1.5"],
+        ["ppo-pooled", "1", "1", "1.25", "-0.5", "-0.5", "1.5"], ["best", "2", "1", "-1", "-1", "1.5"],
+        ["ppo-shared", "3", "1", "0.5", "-2", "-2", "1.5"], ["random", "4", "0", "-3", "-3", "1.5"],
         ["stay", "5", "-1", "-5", "-5", "1.5"],
     ]  # fmt: skip
     lazy = two[1].results["stay"].episodes
@@ -216,7 +216,7 @@ def test_tables(two, capsys):
     lines = capsys.readouterr().out.split("\n")
     assert lines[1].split() == ["policy", TOY, CROWD, "mean"]
     assert [line.split() for line in lines[3:5]] == [
-        ["ppo-pooled", "-", "1.25", "1.25"],
+        ["ppo-pooled", "n/a", "1.25", "1.25"],
         ["ppo-shared", "0.75", "0.5", "0.625"],
     ]
     assert benchmark.SCALE.split(",")[0] in " ".join(" ".join(lines).split())

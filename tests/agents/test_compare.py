@@ -83,7 +83,7 @@ def test_a_narrow_console_keeps_what_matters_most(capsys):
 @pytest.mark.parametrize("width", [60, 200])
 def test_unfinished_work_is_marked_on_any_console(capsys, width):
     out = printed(capsys, width, scores(weak=True))
-    good, bad = (line for line in out.split("mean ±")[0].split("\n") if line.strip().startswith(("good", "bad")))
+    good, bad = (line for line in out.split("± is half")[0].split("\n") if line.strip().startswith(("good", "bad")))
     assert ("finished/arrived" in shown(out)) == (width == 200)
     assert bad.count("*") == 1
     assert "2 ± 0 *" in bad if width == 60 else bad.rstrip().endswith("*")
@@ -129,5 +129,6 @@ def test_a_column_for_the_time_of_a_decision_where_it_fits(capsys):
 def test_one_episode_has_no_interval(capsys):
     single = {label: episodes({name: [value] for name in COLUMNS}) for label, value in (("good", 1.0), ("bad", 2.0))}
     out = printed(capsys, 200, single)
-    assert "±" not in out.split("mean ±")[0]
+    assert "±" not in out
+    assert "one episode, which has no interval" in " ".join(out.split())
     assert "+100.0 %" in out

@@ -261,8 +261,8 @@ def test_markdown_has_a_row_for_each_policy(document):
     text = outputs.as_markdown(document | {"scores": [{"label": "a|b", "by_env": {TOY: None}, "mean": 0.25}]})
     lines = text.split("\n")
     assert "## Toy-v0, preset `default`" in lines
-    assert "| a\\|b | - | 0.25 |" in lines
-    (wanted,) = (line for line in lines if line.startswith("| wanted | baseline | 1 | 1 [1, 1] |"))
+    assert "| a\\|b | n/a | 0.25 |" in lines
+    (wanted,) = (line for line in lines if line.startswith("| wanted | baseline |  | 1 | 1 [1, 1] |"))
     metrics = document["environments"][0]["policies"][0]["metrics"]
     assert f" {metrics['reward']['mean']:.4g} [{metrics['reward']['low']:.4g}, " in wanted
     lines = lines[lines.index("## Toy-v0, preset `default`") :]
@@ -280,6 +280,12 @@ def test_a_curve(document, evaluated):
     assert curves[0]["metrics"] == {"return": [1.5, 2.5], "reward": [-2.0, -1.0]}
 
 
+def test_a_curve_of_what_is_not_defined_has_gaps(tmp_path, toy_id):
+    run = toy_run(tmp_path / "run")
+    (run.path / EVALUATION).write_text("step,reward,certificate\n0,1,nan\n64,2,0.5\n")
+    assert curve_of(run)["metrics"] == {"reward": [1.0, 2.0], "certificate": [None, 0.5]}
+
+
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
@@ -290,13 +296,14 @@ def test_a_curve(document, evaluated):
         ("step,reward\n", "or there are none"),
         ("step,reward\n1\n", "row 1 has 1 values for 2 columns"),
         ("step,reward\n1,nan\n", "reward is nan in row 1"),
+        ("step,reward\nnan,1\n", "step is nan in row 1"),
         ("step,reward\n1,2\n3,1e999\n", "reward is 1e999 in row 2"),
         ("step,reward\n1,many\n", "could not convert"),
         ("step,reward\n2,1\n1,1\n", "its steps go back"),
         ("step,reward\n" + "1,1\n" * LARGEST_BYTES, "is larger than"),
         ('step,reward\n1,"2\n', "unexpected end of data"),
         (b"\xff\xfe", "can't decode"),
-        ("step,\x1b[2J" + "x" * 999 + "\n1,nan\n", "\\x1b[2Jx"),
+        ("step,\x1b[2J" + "x" * 999 + "\n1,inf\n", "\\x1b[2Jx"),
     ],
 )  # fmt: skip
 def test_a_damaged_curve_is_told_and_left_out(tmp_path, toy_id, content, complaint):

@@ -10,8 +10,8 @@ import pytest
 from scipy import stats
 
 from agents import statistics
-from agents.score import Interval, Scores
-from agents.statistics import Resampled, draws, middle, normalised, ranks, summarise
+from agents.score import RESAMPLES, UNIT_DRAWS, Interval, Scores, draws, interval
+from agents.statistics import Resampled, middle, normalised, ranks, summarise
 
 
 def scores(values: Any, name: str = "cost") -> Scores:
@@ -63,29 +63,44 @@ def test_the_interquartile_mean_against_scipy():
 
 def test_the_interquartile_mean_by_hand():
     for few, expected in (
-        ([3.0], 3.0), ([1.0, 2.0], 1.5),
-        ([9.0, -30.0, 6.0], (-30.0 / 12 + 6 / 3 + 9.0 / 12) * 2),  # the cut goes through the outer two
-        ([100.0, 1.0, 3.0, 2.0, -7.0], (0.15 * 1 + 0.2 * 2 + 0.15 * 3) * 2), ([5.0, 1.0, 2.0, -9.0], 1.5),
+        ([3.0], 3.0), ([1.0, 2.0], 1.5), ([9.0, -30.0, 6.0], -5.0),  # a quarter of three is none
+        ([5.0, 1.0, 2.0, -9.0], 1.5), ([100.0, 1.0, 3.0, 2.0, -7.0], 2.0),
+        ([7.0, 0.0, 50.0, 1.0, 2.0, 3.0, 4.0], (1.0 + 2.0 + 3.0 + 4.0 + 7.0) / 5),
     ):  # fmt: skip
         assert middle(np.array(few)) == pytest.approx(expected)
-    # Means by seed: 1, 2, 3, 4, and 100 twice; the second and the fifth count by half.
+    # Means by seed: 1, 2, 3, 4, and 100 twice, of which one at either end is left out.
     values = np.array([[[0.0, 2.0], [1.0, 3.0], [100.0, 100.0]], [[3.0, 3.0], [4.0, 4.0], [99.0, 101.0]]])
-    assert summary(values)[0].iqm.mean == pytest.approx((2 / 2 + 3 + 4 + 100 / 2) / 3)
+    assert summary(values)[0].iqm.mean == pytest.approx((2 + 3 + 4 + 100) / 4)
     assert summary(values)[0].mean.mean == pytest.approx(values.mean())
 
 
-@pytest.mark.parametrize("count", range(1, 14))
-def test_the_interquartile_mean_is_of_the_middle_half(count):
-    """Each value four times over has no cut through a value; a whole quarter is scipy's."""
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 8, 10, 11, 12, 25, 60])
+def test_the_interquartile_mean_is_that_of_scipy(count):
+    """As rliable's, which calls it; and as the definition has it."""
     values = np.random.default_rng(count).normal(size=(3, count))
-    expected = stats.trim_mean(np.repeat(values, 4, axis=1), 0.25, axis=1)
-    np.testing.assert_allclose(middle(values), expected)
+    ours, cut = middle(values), count // 4
+    np.testing.assert_array_equal(ours, stats.trim_mean(values, 0.25, axis=1))
+    np.testing.assert_allclose(ours, np.sort(values, axis=1)[:, cut : count - cut].mean(axis=1))
+    assert summary(values[0].reshape(1, count, 1))[0].iqm.mean == ours[0]
 
 
 def test_an_interquartile_mean_of_what_is_not_finite():
     assert middle(np.array([-np.inf, 1.0, 2.0, np.inf])) == 1.5
     assert middle(np.array([1.0, 2.0, np.inf])) == np.inf
     assert np.isnan(middle(np.array([1.0, 2.0, 3.0, np.nan])))
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_metric_that_is_not_defined_has_no_interval():
+    """As a certificate where nothing is certified; in one policy, and in one episode of another."""
+    nothing, once = np.full((2, 3, 2), np.nan), np.ones((2, 3, 2))
+    once[1, 0, 1] = np.nan
+    for first, second in ((nothing, np.ones((2, 3, 2))), (once, nothing), (nothing, nothing)):
+        for found in summary(first, second):
+            for part in (found.mean, found.iqm):
+                assert np.isnan([part.mean, part.low, part.high]).all() or part == Interval(1.0, 1.0, 1.0)
+        assert np.isnan(summary(first, second)[1].difference.mean)
+    assert np.isnan(interval([1.0, np.nan]).half_width)
 
 
 def test_memory_stays_small_and_pieces_change_nothing(monkeypatch):
@@ -99,8 +114,8 @@ def test_memory_stays_small_and_pieces_change_nothing(monkeypatch):
     monkeypatch.setattr(statistics, "GATHERED", 37 * 4000)
     np.testing.assert_array_equal(Resampled(values).by_seed, whole)
     np.testing.assert_array_equal(whole[1234], values.reshape(5, -1)[
-        draws(statistics.RUN_DRAWS, 5, (statistics.RESAMPLES, 5, 1))[1234],
-        draws(statistics.EPISODE_DRAWS, 800, (statistics.RESAMPLES, 1, 800))[1234],
+        draws(statistics.RUN_DRAWS, 5, (RESAMPLES, 5, 1))[1234],
+        draws(UNIT_DRAWS, 800, (RESAMPLES, 1, 800))[1234],
     ].reshape(100, 40).mean(axis=1))  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gymnasium as gym
@@ -117,6 +117,18 @@ class ToySystem(System[ToyState]):
             metrics=np.where(active[:, None], metrics, 0.0),
             member_metrics={"hits": np.where(active[:, None], hits, 0.0)},
         )
+
+
+class UncertainToy(ToySystem):
+    """The toy, with a certificate in place of its noise: never defined."""
+
+    metrics = (*ToySystem.metrics[:2], replace(ToySystem.metrics[2], name="certificate", certifies=True))
+    headline = ("hits", "certificate")  # type: ignore[assignment]
+
+    def step(self, *arguments: Any) -> Outcome:
+        found = super().step(*arguments)
+        found.metrics[:, 2] = np.nan
+        return found
 
 
 def worlds(num_envs: int, mode: str = "SameStep", max_episode_steps: int | None = 7, **options: Any) -> EdgeVectorEnv:

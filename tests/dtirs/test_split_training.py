@@ -567,7 +567,7 @@ def test_interrupt_ends_quietly(monkeypatch, capsys):
 
     monkeypatch.setattr(split_training, "run", stop)
     assert split_training.main([]) == 130
-    assert capsys.readouterr().out == "interrupted\n"
+    assert capsys.readouterr().err == "interrupted by SIGINT\n"
 
 
 def test_data_of_more_users_than_the_environment_has_are_left_out():

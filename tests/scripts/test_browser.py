@@ -153,7 +153,7 @@ def table_rows(page: Any, table: str) -> list[dict[str, Any]]:
 def assert_shows(text: str, value: float | None, half: float = 0.0) -> None:
     """A number's text is the value, rounded to two digits of half its interval, or to four digits without one."""
     if value is None:
-        assert text == "\u2013"
+        assert text == "n/a"
         return
     written = text.replace("\u2212", "-")
     mantissa, _, exponent = written.partition("e")
@@ -172,6 +172,14 @@ def test_opens_without_complaint(page: Any) -> None:
     assert page.evaluate("window.broken") is None
 
 
+def test_trainings_and_commit_stand_under_the_table(page: Any, document: dict[str, Any]) -> None:
+    show(page, FIRST)
+    note = page.locator("#table-note").text_content()
+    learned = [policy for policy in section(document, FIRST)["policies"] if policy["runs"]]
+    told = ", ".join(f"{policy['label']} {len(policy['runs'])}" for policy in learned)
+    assert f"trainings: {told}; edge-envs 0.9.0, commit fcdae9effc. " in note
+
+
 @pytest.mark.parametrize("env_id", [FIRST, SECOND])
 def test_every_number_in_the_table_is_the_documents(page: Any, document: dict[str, Any], env_id: str) -> None:
     show(page, env_id)
@@ -181,13 +189,14 @@ def test_every_number_in_the_table_is_the_documents(page: Any, document: dict[st
     for policy in environment["policies"]:
         cells = rows[policy["label"]]
         assert cells.pop("kind")["text"] == policy["kind"]
+        assert cells.pop("trainings")["text"] == (str(len(policy["runs"])) if policy["runs"] else "n/a")
         expected = expected_cells(environment, policy)
         assert cells.keys() == expected.keys()
         for column, (value, low, high) in expected.items():
             cell = cells[column]
             assert json.loads(cell["value"]) == value, column
             if column == "rank":
-                assert cell["text"] == ("\u2013" if value is None else str(value))
+                assert cell["text"] == ("n/a" if value is None else str(value))
                 continue
             if low is None:
                 assert cell["interval"] is None

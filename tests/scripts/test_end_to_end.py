@@ -54,7 +54,12 @@ def test_train_then_evaluate(tmp_path):
         "--episodes", "2", "--json", "out.json", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    policies = ("fixed", "random", folder.name)
+    assert done.stderr.splitlines() == [
+        *(f"playing {label} ({number} of 3)" for number, label in enumerate(policies, 1)),
+        *(f"timing decisions of {label} ({number} of 3)" for number, label in enumerate(policies, 1)),
+        f"{ID}: intervals, and one episode step by step",
+    ]
     assert table_rows(done.stdout) == ["fixed", "random", folder.name]
     assert "2 seeds x 2 episodes" in done.stdout
     assert done.stdout.strip().split("\n")[-1] == "written: out.json"

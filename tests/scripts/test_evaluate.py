@@ -5,21 +5,23 @@ from __future__ import annotations
 import csv
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 import evaluate
 from agents import compare as comparing
 from agents.document import checked
-from agents.runs import BEST, FINISHED, Run, RunConfig
+from agents.runs import BEST, FINISHED, Run, RunConfig, stamp
 from agents.settings import Settings
 from tests.agents.crowd import CROWD
 from tests.agents.toy import TOY
 from tests.agents.toy_runs import toy_run
-from tests.scripts.running import ENV, EVALUATE, ID, ROOT, SMALL, call, execute, table_rows
+from tests.scripts.running import ENV, EVALUATE, ID, ROOT, SMALL, call, environment, execute, table_rows
 
 PAGE = (ROOT / "docs" / "evaluation.md").read_text()
 BRIEF = ("--seeds", "2", "--episodes", "2")
@@ -82,7 +84,8 @@ def test_an_agent_as_a_process(place):
     done = execute("evaluate.py", *EVALUATE, "late:make", "--set", *SMALL, cwd=place)
     assert done.returncode == 0, done.stderr
     done = execute("evaluate.py", *ENV, *BRIEF, "--policies", "late:make", "--set", *SMALL, cwd=place)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert (done.returncode, done.stdout, done.stderr.count("error: ")) == (2, "", 1)
+    assert done.stderr.count("\n") == 2  # after what was played
     assert "policy='late:make': predict failed at" in done.stderr
     assert "late.py:4 (RuntimeError: no batch)" in done.stderr
 
@@ -108,6 +111,56 @@ def test_all_outputs_hold_the_same_numbers(place, monkeypatch, capsys, toy_id):
     assert float(found["ours", "hits", "mean"]) == mean
     (row,) = (line for line in Path("a.md").read_text().split("\n") if line.startswith("| ours | learned |"))
     assert f"| {mean:.4g} [" in row
+
+
+def test_files_are_written_before_anything_is_printed(place, monkeypatch, capsys, toy_id):
+    """No console, and no reader of a pipe that leaves, costs the results."""
+    plain, found = evaluate.show, []
+
+    def show(*arguments: Any) -> None:
+        found.append((sorted(path.name for path in place.iterdir()), capsys.readouterr().out))
+        plain(*arguments)
+        raise BrokenPipeError
+
+    monkeypatch.setattr(evaluate, "show", show)
+    with pytest.raises(BrokenPipeError):
+        evaluate.score_and_show(evaluate.Arguments(
+            env=TOY, policies=("wanted",), seeds=1, episodes=2, json=Path("a.json"), csv=Path("a.csv"),
+        ), Console())  # fmt: skip
+    assert found == [(["a.csv", "a.json"], "")]
+
+
+def test_an_ascii_console_has_a_plain_table(place):
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "evaluate.py"), *ENV, *BRIEF, "--policies", "fixed", "random", "--set", *SMALL,
+         "--json", "a.json"],
+        cwd=place, env=environment() | {"PYTHONIOENCODING": "ascii"}, capture_output=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    out = done.stdout.decode("ascii")
+    head, *rows = [line for line in out.split("\n") if line.startswith(("policy", "fixed", "random"))]
+    assert head.split("|")[1].strip() == "power_mw"
+    assert {len(line.rstrip()) for line in rows} == {len(head.rstrip())}
+    assert [" +- " in line for line in rows] == [True, True]
+    assert "\\x" not in out
+    assert "\\u" not in out
+    assert json.loads((place / "a.json").read_text())["environments"]
+
+
+def test_trainings_and_commit_stand_under_each_table(place, monkeypatch, capsys, toy_id):
+    for seed in range(2):
+        toy_run(Path(f"runs/{seed}"), seed=seed)
+    names = ("wanted", "ours=runs/0,runs/1", "one=runs/0")
+    assert call(monkeypatch, evaluate, "--env", TOY, *BRIEF, "--policies", *names, "--markdown", "a.md") == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "resamples of the 4 episodes, together with the trainings of a row that has several" in out
+    assert f"trainings: ours 2, one 1; {stamp()}" in out
+    text = Path("a.md").read_text()
+    rows = {line.split(" | ")[0]: line.split(" | ")[2] for line in text.split("\n") if line.startswith("| ")}
+    assert (rows["| policy"], rows["| ours"], rows["| one"], rows["| wanted"]) == ("trainings", "2", "1", "")
+    under = text.split("\n| one |")[1]
+    assert "percentile bootstrap intervals" in under
+    assert f" {stamp()}." in under
 
 
 def test_what_to_know_of_runs_is_noted(place, monkeypatch, capsys, toy_id):
@@ -280,7 +333,7 @@ def test_one_file_that_fails_does_not_cost_the_others(place, monkeypatch, capsys
         call(monkeypatch, evaluate, "--env", TOY, *BRIEF, "--policies", "wanted", *files)
     out, err = capsys.readouterr()
     assert caught.value.code == 2
-    assert err == "error: --csv a.csv cannot be written (Is a directory)\n"
+    assert err.splitlines()[-1] == "error: --csv a.csv cannot be written (Is a directory)"
     assert out.endswith("written: a.json\nwritten: a.md\n")
     checked(json.loads(Path("a.json").read_text()))
 

@@ -126,7 +126,7 @@ def test_an_interrupt_before_anything_is_restored_changes_nothing(stopped, strai
     with monkeypatch.context() as patch:
         patch.setattr(learn, "warm_up", stop)
         assert resume(patch) == 130
-    assert capsys.readouterr().out.endswith("interrupted\n")
+    assert "interrupted by SIGINT; a checkpoint is saved, go on with --resume run\n" in capsys.readouterr().out
     assert contents(stopped) == before
     assert resume(monkeypatch) == 0
     assert hashes(stopped) == hashes(straight)

@@ -129,4 +129,4 @@ def test_interrupt_ends_quietly(monkeypatch, capsys):
 
     monkeypatch.setattr(jscc, "run", stop)
     assert jscc.main([]) == 130
-    assert capsys.readouterr().out == "interrupted\n"
+    assert capsys.readouterr().err == "interrupted by SIGINT\n"

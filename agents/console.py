@@ -1,0 +1,42 @@
+"""What the scripts show meanwhile, on standard error, so that standard output has the tables alone."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from edge_envs.core.command import encodes, plain
+
+
+class Activity:
+    """What is being done now: on a terminal one line that changes, with the time taken so far; else a line each."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, markup=False, emoji=False, highlight=False)
+        columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
+        # Seldom, for it runs beside decisions that are timed.
+        self._shown = Progress(*columns, console=self._console, transient=True, refresh_per_second=2)
+        self._task = self._shown.add_task("starting", total=None)
+
+    def __enter__(self) -> Activity:
+        if self._console.is_interactive:
+            self._shown.start()
+        return self
+
+    def __exit__(self, *raised: type[BaseException] | BaseException | TracebackType | None) -> None:
+        if self._console.is_interactive:
+            self._shown.stop()
+
+    def __call__(self, text: str) -> None:
+        """Say what begins now."""
+        if self._console.is_interactive:
+            self._shown.reset(self._task, description=text)
+        else:
+            self._console.print(text, soft_wrap=True)
+
+
+def sign_of(console: Console) -> str:
+    """± as the console can show it: a table has to know its width."""
+    return "±" if encodes(console.file, "±") else plain("±")
