@@ -15,7 +15,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from edge_envs.core.config import WingConfig
-from edge_envs.core.env import EdgeEnv, EdgeVectorEnv, EpisodeSummary
+from edge_envs.core.env import EdgeEnv, EdgeVectorEnv
+from edge_envs.core.episodes import EpisodeSummary
 from edge_envs.core.system import IntArray, Metric, Outcome, System, load_system
 from tests.helpers import assert_same, random_actions, rollout, row_of
 
@@ -50,6 +51,7 @@ class Toy(System[ToyState]):
         Metric("way", "-", "sum of the places", "last"),
         Metric("worst", "-", "smallest noise, below zero", "max"),
     )
+    member_metrics = ("noise",)
     headline = ("way",)
 
     def __init__(self, config: ToyConfig) -> None:
