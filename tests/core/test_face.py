@@ -85,7 +85,7 @@ def test_no_two_arrays_of_an_info_share_memory(mode):
 
 def test_member_metrics_that_are_not_declared_are_found_by_the_checks():
     class Silent(Toy):
-        member_metrics = ()
+        member_metrics = ()  # type: ignore[assignment]
 
     env = EdgeEnv(Silent, check=True)
     env.reset(seed=0)
@@ -179,7 +179,7 @@ def test_rows_answer_as_those_of_sync_vector_env():
             assert_same(ours.call(name), theirs.call(name), name)
         # Only the vector environment knows that a row has finished: Gymnasium's clock stands outside the single one.
         known = [[row | {"done": None} for row in env.call("snapshot")] for env in (ours, theirs)]  # type: ignore[attr-defined]
-        assert_same(*known)
+        assert_same(known[0], known[1])
         for name in ("action_space", "observation_space"):
             assert ours.get_attr(name) == theirs.get_attr(name)
         assert_same(ours.step(actions), theirs.step(actions))
@@ -289,7 +289,7 @@ def test_an_episode_without_a_certificate_can_be_restored():
     """Its summary is NaN; a NaN in another summary is refused."""
 
     class Unsure(Toy):
-        metrics = tuple(
+        metrics = tuple(  # type: ignore[assignment]
             type(metric)(metric.name, metric.unit, metric.meaning, metric.over_episode, metric.name == "worst")
             for metric in Toy.metrics
         )

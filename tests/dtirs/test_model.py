@@ -215,7 +215,7 @@ def test_a_refused_pass_leaves_no_trace():
         if infos[0]["objective_s"] == infos[1]["objective_s"]:
             refused += 1
             means = [{key: info[key] for key in info if key.startswith("episode_mean_")} for info in infos]
-            assert_same(*means)
+            assert_same(means[0], means[1])
     assert refused
 
 

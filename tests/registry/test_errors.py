@@ -76,7 +76,8 @@ def test_what_the_message_of_a_box_names_does_mend_it(case):
     for env, shape in ((single, ()), (vector, (2,))):
         env.reset(seed=0)
         action = np.full((*shape, *case.bare().action_space.shape), 3.0, np.float32)
-        assert np.isfinite(env.step(action)[1]).all()  # type: ignore[attr-defined]
+        reward: Any = env.step(action)[1]  # type: ignore[attr-defined]
+        assert np.isfinite(reward).all()
 
 
 @every_case
