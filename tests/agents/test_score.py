@@ -240,7 +240,7 @@ def test_known_ids():
     [
         ("LyaPO-v0", "default", {}, "did you mean 'LyaPPO-v0'?"),
         ("CartPole-v1", "default", {}, "env='CartPole-v1' does not exist; known: "),
-        (ID, "hrd", {}, "preset='hrd' does not exist; known: default, paper, hard, "),
+        (ID, "hrd", {}, "preset='hrd' does not exist; did you mean 'hard'?"),
         (ID, "default", {"num_device": 3}, "did you mean 'num_devices'?"),
         (ID, "default", {"num_devices": 0}, "num_devices=0 is not possible"),
         *[
