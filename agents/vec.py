@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents.policies import member_rows
-from agents.score import of_step
 from edge_envs.core.env import EdgeVectorEnv
+from edge_envs.core.episodes import EPISODE_MEAN
 from edge_envs.core.wrappers import continuous_space, to_index
 
 
@@ -101,7 +101,7 @@ class WorldVecEnv(VecEnv):
         observation, reward, terminated, truncated, info = self.env.step(self._actions)
         self.env_seconds += time.perf_counter() - started
         done = terminated | truncated
-        member_reward = of_step(info, "member_reward", done)
+        member_reward = self.env.member_reward
         self.member_rewards = (member_reward * self.reward_scale).astype(np.float32)
         rows = self._row_rewards(reward, member_reward)
         self._returns += reward
@@ -118,8 +118,10 @@ class WorldVecEnv(VecEnv):
                     "episode": {"r": float(self._row_returns[row]), "l": int(self._lengths[world]), "t": 0.0},
                 }
                 self._row_returns[row] = 0.0
-            means = info["final_info"]["episode_means"]
-            summary = {name: float(means[name][world]) for name in means if not name.startswith("_")}
+            last_info = info["final_info"]
+            summary = {
+                metric.name: float(last_info[EPISODE_MEAN + metric.name][world]) for metric in self.system.metrics
+            }
             self.episodes.append({"return": float(self._returns[world]), **summary})
             self._returns[world] = self._lengths[world] = 0
         scaled = (rows * self.reward_scale).astype(np.float32)

@@ -8,9 +8,6 @@ from typing import Any
 
 import numpy as np
 
-SILENT_INFO: dict[str, Any] = {}
-"""The info of a reset."""
-
 
 def assert_same(ours: Any, theirs: Any, where: str = "it") -> None:
     """Equal to the last bit, in type, dtype, shape and keys too; NaN equals NaN."""
@@ -43,7 +40,7 @@ def row_of(info: dict[str, Any], row: int) -> dict[str, Any]:
         if isinstance(value, dict):
             single[key] = row_of(value, row)
         else:
-            single[key] = value[row].item() if value.ndim == 1 and value.dtype != object else value[row]
+            single[key] = value[row]
     return single
 
 

@@ -175,6 +175,17 @@ class Checked:
         )
 
 
+def world_of(system: System[Any], batch: int, check: bool) -> System[Any] | Checked:
+    """What resets and steps a batch: the system, or the system with its invariants verified.
+
+    Raises:
+        ValueError: `check` is neither True nor False.
+    """
+    if not isinstance(check, bool):
+        raise ValueError(f"check={check!r} is neither True nor False")
+    return Checked(system, batch) if check else system
+
+
 def selected(state: Any, at: NDArray[np.int64] | slice, scratch: Sequence[str] = ()) -> Any:
     """A state with the rows `at` of all its arrays, also of those in NamedTuples in it; scratch as it is."""
     parts = {
@@ -214,6 +225,8 @@ def reported(system: System[Any], step: Step) -> Iterator[Invariant]:
         if metric.unit in MEMBERS:
             yield Invariant(f"{metric.name}_counts", value, "<=", system.members)
             yield Invariant(f"{metric.name}_counts", value, "==", np.round(value))
+    declared = set(step.member) == set(system.member_metrics)
+    yield Invariant("member_metrics_declared", np.array([declared]), "==", True)
     for name, values in step.member.items():
         yield from finite(f"member_{name}_finite", values)
 

@@ -24,10 +24,17 @@ MOST_GIB = 1.0
 
 
 def nearest(word: str, known: list[str]) -> str:
-    """The tail of an error message: the known words, and the one probably meant."""
+    """The tail of an error message: the word probably meant, or all known words where none is near."""
     close = get_close_matches(word, known, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    return f"known: {', '.join(known)}{hint}"
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+
+
+class UnknownParameter(TypeError, ValueError):  # noqa: N818  (it says what happened)
+    """A keyword that is no parameter.
+
+    A TypeError as Python raises it for an unknown keyword, on which frameworks retry without a keyword of their own,
+    and a ValueError as for every other impossible option.
+    """
 
 
 def first_complaint(error: ValidationError) -> str:
@@ -57,14 +64,16 @@ class WingConfig(BaseModel):
         """The preset's configuration with `options` put over it.
 
         Raises:
-            ValueError: unknown preset, unknown key or impossible value, naming the field, the value and its meaning.
+            UnknownParameter: an unknown key, beside anything else that is wrong; it is a ValueError and a TypeError.
+            ValueError: unknown preset or impossible value, naming the field, the value and its meaning.
         """
         if not isinstance(preset, str) or preset not in cls.presets:
             raise ValueError(f"preset={preset!r} does not exist; {nearest(str(preset), list(cls.presets))}")
         try:
             return cls(**{**cls.presets[preset], **options})
         except ValidationError as error:
-            raise ValueError(cls._explain(error)) from None
+            unknown = any(problem["type"] == "extra_forbidden" for problem in error.errors(include_url=False))
+            raise (UnknownParameter if unknown else ValueError)(cls._explain(error)) from None
 
     def limit_array(self, numbers: int, number_bytes: int, *fields: str) -> None:
         """Refuse what would take an array of so many numbers, whose size goes by `fields`, if it is beyond measure.
@@ -95,7 +104,7 @@ class WingConfig(BaseModel):
             field = str(problem["loc"][0])
             place = field + "".join(f"[{part}]" for part in problem["loc"][1:] if isinstance(part, int))
             if problem["type"] == "extra_forbidden":
-                lines.append(f"{field!r} is not a parameter; {nearest(field, list(cls.model_fields))}")
+                lines.append(f"unexpected keyword argument {field!r}; {nearest(field, list(cls.model_fields))}")
                 continue
             message = problem["msg"].removeprefix("Value error, ")
             meaning = (cls.model_fields[field].description or "").split("\n")[0]

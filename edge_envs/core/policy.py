@@ -19,7 +19,14 @@ from edge_envs.core.env import EdgeEnv, EdgeVectorEnv
 
 
 class Policy(Protocol):
-    """Anything that maps observations to actions; Stable-Baselines3's models are policies."""
+    """Anything that maps observations to actions; Stable-Baselines3's models are policies.
+
+    A policy with a memory returns it as the second value. What is passed back as `state` is what it goes on from;
+    without a `state` a baseline of this package goes on from its own memory of the call before, so
+    `action, _ = policy.predict(observation)` in every step is enough. `episode_start`, booleans (B,), is True in the
+    rows whose memory begins afresh. Where it is left out, a baseline takes the rows that its environment has not
+    stepped since their reset. After `restore`, pass the `state` that belongs to the snapshot.
+    """
 
     @abstractmethod
     def predict(
@@ -86,6 +93,21 @@ class RandomPolicy:
         if self._discrete:
             return self._rng.integers(self._low, self._high, size=shape), state
         return self._rng.uniform(self._low, self._high, size=shape).astype(np.float32), state
+
+
+def beginning(env: EdgeEnv | EdgeVectorEnv, episode_start: Any = None) -> NDArray[np.bool_]:
+    """Rows (B,) in which a policy's memory begins: those not stepped since their reset, and those of `episode_start`.
+
+    Raises:
+        ValueError: `episode_start` has another shape.
+    """
+    fresh = env.episode_steps == 0
+    if episode_start is None:
+        return fresh
+    start = np.atleast_1d(np.asarray(episode_start, dtype=np.bool_))
+    if start.shape != fresh.shape:
+        raise ValueError(f"episode_start has shape {start.shape}, expected {fresh.shape}")
+    return fresh | start
 
 
 def random_actions(env: EdgeEnv | EdgeVectorEnv, seed: int) -> Policy:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.random import PCG64, Generator
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from edge_envs.core.system import System
 
 BELOW_ONE = float(np.nextafter(1.0, 0.0))
 """Largest value of a uniform draw."""
@@ -40,10 +43,16 @@ def arrays_of(state: Any, scratch: Sequence[str] = (), prefix: str = "") -> Iter
 
 
 def pack_generators(rngs: Sequence[Generator]) -> NDArray[np.uint64]:
-    """States of PCG64 generators, a row of six words each."""
+    """States of PCG64 generators, a row of six words each.
+
+    Raises:
+        ValueError: a generator of another kind.
+    """
     rows = []
     for rng in rngs:
         told: Any = rng.bit_generator.state
+        if told["bit_generator"] != "PCG64":
+            raise ValueError(f"a snapshot holds PCG64 generators only, not {told['bit_generator']}")
         words = [word for name in ("state", "inc") for word in divmod(told["state"][name], WORD)]
         rows.append([*words, told["has_uint32"], told["uinteger"]])
     return np.array(rows, dtype=np.uint64).reshape(-1, 6)
@@ -61,6 +70,46 @@ def unpack_generators(words: NDArray[np.uint64]) -> list[Generator]:
             "uinteger": row[5] & 0xFFFFFFFF,
         }
         rngs.append(Generator(bits))
+    return rngs
+
+
+def take_snapshot(system: System[Any], state: Any, progress: Arrays, rngs: Sequence[Generator]) -> Arrays:
+    """Copies of everything that coming steps of a batch depend on, by name; the first axis of each is the batch.
+
+    Args:
+        system: of the batch.
+        state: of the batch.
+        progress: clocks and running summaries, by name.
+        rngs: the rows' generators.
+
+    Raises:
+        ValueError: a generator is no PCG64.
+    """
+    return {
+        **{f"state.{name}": array.copy() for name, array in arrays_of(state, system.scratch)},
+        **{name: array.copy() for name, array in progress.items()},
+        "generators": pack_generators(rngs),
+    }
+
+
+def restore_snapshot(snapshot: Arrays, system: System[Any], state: Any, progress: Arrays) -> list[Generator]:
+    """Put a snapshot into `state` and `progress` of a batch made alike, in place; returns the rows' generators.
+
+    Raises:
+        ValueError: a snapshot of another configuration, or values that cannot be; nothing has changed then.
+    """
+    arrays = {f"state.{name}": array for name, array in arrays_of(state, system.scratch)} | progress
+    check_alike(snapshot, {**arrays, "generators": np.zeros((len(progress["started"]), 6), dtype=np.uint64)})
+    check_values({name: snapshot[f"state.{name}"] for name, _ in arrays_of(state, system.scratch)}, system.limits)
+    taken = {name: snapshot[name] for name in progress}
+    # What certifies may be NaN, and its summary with it.
+    certifies = np.array([metric.certifies for metric in system.metrics])
+    totals = taken["summary.totals"]
+    taken["summary.totals"] = np.where(np.isnan(totals) & certifies, 0.0, totals)
+    check_values(taken, {"summary.steps": (0, COUNT_MAX)})
+    rngs = unpack_generators(snapshot["generators"])
+    for name, array in arrays.items():
+        array[...] = snapshot[name]
     return rngs
 
 

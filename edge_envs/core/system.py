@@ -25,6 +25,8 @@ FloatArray = NDArray[np.floating[Any]]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 StateT = TypeVar("StateT")
+CLIP_HINT = "clip the agent's output, as gymnasium.wrappers.ClipAction (or gymnasium.wrappers.vector.ClipAction) does"
+"""End of the error for a Box action out of bounds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +216,11 @@ class System(ABC, Generic[StateT]):
         at = first_outside(array, low, high)
         if at >= 0:
             row, entry = divmod(at, len(low))
-            raise ValueError(f"action[{entry}] = {array[row, entry]} of row {row} is not in {self.action_space}")
+            value = array[row, entry]
+            message = f"action[{entry}] = {value} of row {row} is not in {self.action_space}"
+            # Clipping leaves NaN as it is.
+            clip = isinstance(self.action_space, spaces.Box) and not np.isnan(value)
+            raise ValueError(f"{message}; {CLIP_HINT}" if clip else message)
         return array
 
 

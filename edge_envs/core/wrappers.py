@@ -11,6 +11,8 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from edge_envs.core.system import CLIP_HINT
+
 
 def partition_box(space: spaces.Space[Any]) -> spaces.Box:
     """The Box in [-1, 1] whose entries stand for the indices of a MultiDiscrete space.
@@ -42,7 +44,7 @@ def to_index(action: Any, choices: NDArray[np.integer[Any]]) -> NDArray[np.int64
     """Index floor((a + 1) / 2 * n), at most n - 1: n equal parts of [-1, 1]. Shapes (..., A) and (A,).
 
     Raises:
-        ValueError: another shape, or an entry outside [-1, 1] or NaN; clip the agent's output first.
+        ValueError: another shape, or an entry outside [-1, 1] or NaN.
     """
     action = np.asarray(action, dtype=np.float64)
     if action.shape[-1:] != choices.shape:
@@ -51,9 +53,10 @@ def to_index(action: Any, choices: NDArray[np.integer[Any]]) -> NDArray[np.int64
     if not inside.all():
         *row, entry = np.argwhere(~inside)[0].tolist()
         place = f" of row {', '.join(map(str, row))}" if row else ""
-        raise ValueError(
-            f"action[{entry}] = {float(action[~inside][0])}{place} is outside [-1, 1]; clip the agent's output"
-        )
+        value = float(action[~inside][0])
+        # Clipping leaves NaN as it is.
+        hint = "" if np.isnan(value) else f"; {CLIP_HINT}"
+        raise ValueError(f"action[{entry}] = {value}{place} is outside [-1, 1]{hint}")
     return np.minimum(((action + 1.0) / 2.0 * choices).astype(np.int64), choices - 1)
 
 

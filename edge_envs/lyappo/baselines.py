@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edge_envs.core.channel import distance_for_gain, free_space_exponent_gain
 from edge_envs.core.env import EdgeEnv, EdgeVectorEnv
-from edge_envs.core.policy import BaselineFactory, ConstantPolicy, Policy, random_actions
+from edge_envs.core.policy import BaselineFactory, ConstantPolicy, Policy, beginning, random_actions
 from edge_envs.core.units import linear_to_db
 from edge_envs.lyappo.model import LOCAL, TRANSMIT
 from edge_envs.lyappo.search import Outcomes, best_stable, shared_partitions, simulate_fixed
@@ -87,19 +87,29 @@ class DriftPrice:
             work[[LOCAL, TRANSMIT], n, config.k_min : last + 1] for n, last in enumerate(config.last_cut.tolist())
         ]
         self._start = system.initial_cut - config.k_min
+        self._price: NDArray[np.float64] | None = None
+        """Smoothed prices after the last call, which the next one goes on from."""
 
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
     ) -> tuple[NDArray[np.int64], Any]:
-        """Cheapest cuts at the smoothed prices; `state` carries the prices, shape (B, 2, M)."""
+        """Cheapest cuts at the smoothed prices; `state` is those prices, (B, 2, M), by default those it keeps itself.
+
+        Raises:
+            ValueError: `state` or `episode_start` of another shape.
+        """
         del deterministic
         system = _system(self._env)
         backlog = self._env.state.queues.backlog[:, [LOCAL, TRANSMIT]]
         largest = backlog.reshape(len(backlog), 2, system.members, -1).max(axis=3)
         price = largest / self._weights[:, None]
-        if state is not None:
-            fresh = np.zeros(len(price), bool) if episode_start is None else np.atleast_1d(episode_start)
-            price = np.where(fresh[:, None, None], price, PRICE_MEMORY * state + (1 - PRICE_MEMORY) * price)
+        before = self._price if state is None else state
+        fresh = beginning(self._env, episode_start)
+        if before is not None:
+            if np.shape(before) != price.shape:
+                raise ValueError(f"state has shape {np.shape(before)}, expected {price.shape}")
+            price = np.where(fresh[:, None, None], price, PRICE_MEMORY * before + (1 - PRICE_MEMORY) * price)
+        self._price = price
         cost = [np.einsum("bsm,sk->bmk", price, table) for table in self._tables]
         choice = np.stack([c.argmin(axis=2) for c in cost], axis=2).reshape(len(price), -1)
         # Without any backlog all cuts cost nothing.

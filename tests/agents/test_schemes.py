@@ -114,7 +114,7 @@ def test_a_scheme_that_cannot_be_played_is_refused_at_once(toy_id, define):
     for name, message in (
         ("missing", "policy='missing' plays 'wanted', which does not exist here; known: random"),
         ("wrong", "policy='wrong' cannot be played here: offset='much' is not possible"),
-        ("unknown", "policy='unknown' cannot be played here: 'ofset' is not a parameter"),
+        ("unknown", "policy='unknown' cannot be played here: unexpected keyword argument 'ofset'"),
     ):
         with pytest.raises(ValueError, match=re.escape(message)):
             find_entry(name, toy_id, "default", {})
@@ -124,7 +124,7 @@ def test_unknown_policies_are_told_of_schemes(toy_id, define):
     with pytest.raises(ValueError, match=r"neither a baseline nor a run folder; known: random, wanted$"):
         find_entry("shift", toy_id, "default", {})
     define(SCHEMES)
-    message = r"neither a baseline, a scheme nor a run folder; known: random, wanted, shifted, longer; .*'shifted'\?"
+    message = r"neither a baseline, a scheme nor a run folder; did you mean 'shifted'\?$"
     with pytest.raises(ValueError, match=message):
         find_entry("shift", toy_id, "default", {})
     with pytest.raises(ValueError, match=r"neither a baseline nor a run folder; known: random$"):

@@ -244,7 +244,7 @@ def test_known_ids():
     [
         ("LyaPO-v0", "default", {}, "did you mean 'LyaPPO-v0'?"),
         ("CartPole-v1", "default", {}, "env='CartPole-v1' does not exist; known: "),
-        (ID, "hrd", {}, "preset='hrd' does not exist; known: default, paper, hard, "),
+        (ID, "hrd", {}, "preset='hrd' does not exist; did you mean 'hard'?"),
         (ID, "default", {"num_device": 3}, "did you mean 'num_devices'?"),
         (ID, "default", {"num_devices": 0}, "num_devices=0 is not possible"),
         *[
@@ -262,7 +262,7 @@ def test_known_ids():
     ],
 )  # fmt: skip
 def test_worlds_that_cannot_be(env_id, preset, options, message):
-    with pytest.raises(ValueError, match=r"=|is not") as caught:
+    with pytest.raises(ValueError, match=r"=|unexpected keyword") as caught:
         make_worlds(env_id, 2, preset, options)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)

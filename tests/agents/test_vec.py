@@ -54,7 +54,11 @@ def reference_traces(env: EdgeVectorEnv, seeds: list[int]) -> list[list[dict[str
                     "member_reward": info["member_reward"][world].copy(),
                     "terminated": bool(terminated[world]),
                     "truncated": bool(truncated[world]),
-                    "means": {k: v[world] for k, v in info["episode_means"].items() if not k.startswith("_")},
+                    "means": {
+                        key.removeprefix("episode_mean_"): values[world]
+                        for key, values in info.items()
+                        if key.startswith("episode_mean_")
+                    },
                 }
             )
         own += ~waiting

@@ -248,9 +248,9 @@ def test_contradictions_are_named(options, words):
 @pytest.mark.parametrize(
     ("preset", "options", "words"),
     [
-        ("default", {"num_user": 3}, "'num_user' is not a parameter; known: .*did you mean 'num_users'"),
-        ("default", {"pool_unit": 3}, "'pool_unit' is not a parameter; known: .*did you mean 'pool_units'"),
-        ("papers", {}, "preset='papers' does not exist; known: .*did you mean 'paper'"),
+        ("default", {"num_user": 3}, "unexpected keyword argument 'num_user'; did you mean 'num_users'"),
+        ("default", {"pool_unit": 3}, "unexpected keyword argument 'pool_unit'; did you mean 'pool_units'"),
+        ("papers", {}, "preset='papers' does not exist; did you mean 'paper'"),
         (None, {}, "preset=None does not exist"),
         ("default", {"networks": ["vgg17"]}, r"networks=\['vgg17'\] is not possible: unknown network 'vgg17'; nearest"),
     ],

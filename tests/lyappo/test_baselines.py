@@ -11,6 +11,7 @@ from agents.score import score
 from edge_envs.core.policy import baselines_of, make_baseline, shell_of
 from edge_envs.lyappo.search import best_stable, shared_partitions, simulate_fixed
 from edge_envs.lyappo.system import LyaPPOSystem
+from tests.helpers import assert_same
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +85,70 @@ def test_price_waits_for_the_backlog():
     np.testing.assert_array_equal(policy.predict(observation)[0], env.system.initial_cut)
     env.state.queues.backlog[0, 1] = 1e9
     np.testing.assert_array_equal(policy.predict(observation)[0], np.tile(env.system.choices - 1, 4))
+
+
+def play_price(kind, explicit, **options):
+    """Actions and prices of the drift-price heuristic over three episodes, its memory passed on by hand or not."""
+    env = kind("LyaPPO-v0", max_episode_steps=12, **options)
+    policy = make_baseline("price", env)
+    observation, _ = env.reset(seed=3)
+    start, state, seen = np.ones(np.shape(observation)[:-1], bool), None, []
+    for _ in range(38):
+        action, new = policy.predict(observation, state, start) if explicit else policy.predict(observation)
+        state = new if explicit else None
+        seen.append((action, new))
+        observation, _, terminated, truncated, _ = env.step(action)
+        start = np.asarray(terminated | truncated)
+        if not start.ndim and start:
+            observation, _ = env.reset()
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (gym.make, {}),
+        (gym.make_vec, {"num_envs": 2, "autoreset_mode": "SameStep"}),
+        (gym.make_vec, {"num_envs": 2, "autoreset_mode": "NextStep"}),
+    ],
+)
+def test_price_remembers_by_itself(kind, options):
+    """`action, _ = policy.predict(observation)` in every step does what passing the state does, episode by episode."""
+    by_hand, alone = (play_price(kind, explicit, **options) for explicit in (True, False))
+    for step, (one, other) in enumerate(zip(by_hand, alone, strict=True)):
+        if options.get("autoreset_mode") == "NextStep" and step % 13 == 12:
+            continue  # the action of a row that restarts is not used, and its memory not either
+        assert_same(one, other, f"step {step}")
+
+
+def test_price_smooths_within_an_episode_and_begins_afresh_in_the_next():
+    env = shell_of(gym.make("LyaPPO-v0"))
+    policy, observation = make_baseline("price", env), np.zeros(1)
+    env.reset(seed=0)
+    fixed = env.system.initial_cut  # type: ignore[attr-defined]
+
+    def price(**options):
+        return policy.predict(observation, **options)[1]
+
+    np.testing.assert_array_equal(price(), 0.0)
+    env.step(fixed)
+    env.state.queues.backlog[0, :2] = 7.0
+    raw = make_baseline("price", env).predict(observation)[1]
+    assert raw.min() > 0.0
+    first = price()
+    np.testing.assert_allclose(first, 0.02 * raw, rtol=1e-12)
+    np.testing.assert_allclose(price(), 0.98 * first + 0.02 * raw, rtol=1e-12)
+    np.testing.assert_allclose(price(state=2.0 * raw), 1.98 * raw, rtol=1e-12)
+    np.testing.assert_allclose(price(), 0.98 * 1.98 * raw + 0.02 * raw, rtol=1e-12)
+    np.testing.assert_array_equal(price(episode_start=np.array([True])), raw)
+    np.testing.assert_array_equal(price(episode_start=np.array([False])), raw)
+    env.reset(seed=1)
+    env.state.queues.backlog[0, :2] = 3.0
+    np.testing.assert_allclose(price(), raw * 3.0 / 7.0, rtol=1e-12)
+    with pytest.raises(ValueError, match=r"state has shape \(3,\), expected \(1, 2, 4\)"):
+        price(state=np.zeros(3))
+    with pytest.raises(ValueError, match=r"episode_start has shape \(2,\), expected \(1,\)"):
+        price(episode_start=[True, False])
 
 
 def test_search_discards_unstable_partitions():

@@ -13,7 +13,7 @@ from gymnasium.vector import AutoresetMode
 
 from edge_envs.core.env import EdgeEnv, EdgeVectorEnv
 from edge_envs.core.system import System, load_system
-from tests.helpers import SILENT_INFO
+from tests.helpers import row_of
 
 EPISODE = 9
 """Steps of the short episodes in which the tests walk over the ends of several."""
@@ -86,14 +86,22 @@ def system_class(spec: EnvSpec) -> type[System[Any]]:
 
 
 def reset_info(system: System[Any], observation: np.ndarray, rows: np.ndarray | None = None) -> dict[str, Any]:
-    """The info of a reset that returned this observation: nothing, or the open choices; of some rows of a batch."""
-    mask = system.action_mask(observation)
-    if mask is None:
-        return dict(SILENT_INFO)
+    """The info of a reset that returned this observation, of a single environment or of some rows of a batch."""
     if observation.ndim == 1:
-        return {"action_mask": mask.astype(np.int8)}
-    rows = np.ones(len(mask), dtype=np.bool_) if rows is None else rows
-    return {"action_mask": np.where(rows[:, None, None], mask, 0).astype(np.int8), "_action_mask": rows}
+        return row_of(reset_info(system, observation[None]), 0)
+    rows = np.ones(len(observation), dtype=np.bool_) if rows is None else rows
+    unknown = np.where(rows, np.nan, 0.0)
+    members = np.repeat(unknown[:, None], system.members, axis=1)
+    names = [metric.name for metric in system.metrics]
+    info = {
+        **dict.fromkeys([*names, *(f"episode_mean_{name}" for name in names)], unknown),
+        **dict.fromkeys([f"member_{name}" for name in system.member_metrics], members),
+        "member_reward": np.zeros((len(rows), system.members)),
+    }
+    mask = system.action_mask(observation)
+    if mask is not None:
+        info["action_mask"] = np.where(rows[:, None, None], mask, 0).astype(np.int8)
+    return info | {f"_{name}": rows for name in info}
 
 
 def presets_of(spec: EnvSpec, heavy: bool) -> list[str]:

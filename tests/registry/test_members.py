@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from edge_envs.core.env import MASK, EdgeEnv
+from edge_envs.core.env import EdgeEnv
+from edge_envs.core.episodes import MASK
 from edge_envs.core.system import System
 from tests.helpers import random_actions, rollout
 from tests.registry.cases import EPISODE, Case, every_case, every_id
@@ -91,8 +92,10 @@ def test_metrics_are_well_named(case):
     system = case.system()
     names = [metric.name for metric in system.metrics]
     assert len(set(names)) == len(names)
-    assert all(name.isidentifier() and not name.startswith(("_", "member_", "final_")) for name in names)
-    assert not {"episode_means", "final_obs", "final_info", MASK} & set(names)
+    assert all(
+        name.isidentifier() and not name.startswith(("_", "member_", "final_", "episode_mean_")) for name in names
+    )
+    assert not {"final_obs", "final_info", MASK} & set(names)
     assert all(metric.unit and metric.meaning for metric in system.metrics)
     assert "certificate" in names
     assert system.headline
@@ -100,10 +103,9 @@ def test_metrics_are_well_named(case):
     env = case.bare()
     env.reset(seed=0)
     info = env.step(env.action_space.sample())[4]
-    assert set(info["episode_means"]) == set(names)
-    others = {"episode_means"} | ({MASK} if system.mask_view is not None else set())
-    assert set(info) >= {*names, "member_reward", *others}
-    assert all(name in names or name.startswith("member_") or name in others for name in info)
+    members = {"member_reward", *(f"member_{name}" for name in system.member_metrics)}
+    others = {f"episode_mean_{name}" for name in names} | ({MASK} if system.mask_view is not None else set())
+    assert set(info) == {*names} | members | others
 
 
 @every_case
@@ -120,7 +122,7 @@ def test_episode_means_sum_up_the_episode(case):
         infos.append(entry[4])
         for name, kind in kinds.items():
             values = [info[name] for info in infos]
-            summary = entry[4]["episode_means"][name]
+            summary = entry[4][f"episode_mean_{name}"]
             if kind == "mean":
                 assert summary == pytest.approx(np.mean(values), rel=1e-12, abs=1e-300)
             else:

@@ -208,7 +208,7 @@ def test_any_unknown_key_is_named(case):
     @effort(20)
     @given(st.text(max_size=20).filter(lambda key: key not in known and key not in {"id", "max_episode_steps"}))
     def refused(key: str) -> None:
-        with pytest.raises(ValueError, match="is not a parameter") as caught:
+        with pytest.raises(ValueError, match="unexpected keyword argument") as caught:
             shell(type(system), **{key: 1})
         assert repr(key) in str(caught.value)
 

@@ -50,6 +50,22 @@ def test_a_restored_environment_goes_on_bit_for_bit(case: Case, mode):
     assert walk(env, policy, 2 * EPISODE) == went_on
 
 
+@every_id
+def test_a_single_environment_goes_on_from_a_row_of_many(case: Case):
+    env, single = case.vector(ROWS, max_episode_steps=None), case.bare()
+    policy = RandomPolicy(env.single_action_space, 3)
+    env.reset(seed=5)
+    walk(env, policy, 3)
+    single.restore({name: array[1:2] for name, array in env.snapshot().items()})
+    assert single.episode_steps.tolist() == [3]
+    for _ in range(EPISODE):
+        action = policy.predict(np.zeros((ROWS, 1)))[0]
+        observation, reward, *_ = env.step(action)
+        ours = single.step(action[1])
+        np.testing.assert_array_equal(ours[0], observation[1])
+        assert ours[1] == reward[1]
+
+
 @every_case
 def test_the_states_that_occur_are_within_their_limits(case: Case):
     env = case.vector(ROWS)

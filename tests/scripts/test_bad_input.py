@@ -22,7 +22,11 @@ BAD_TRAINING = {
     "env of others": (("--env", "CartPole-v1"), "env='CartPole-v1' does not exist", "known: "),
     "empty env": (("--env", ""), "env=''", "known: "),
     "preset": ((*ENV, "--preset", "hrad"), "preset='hrad' does not exist", "did you mean 'hard'?"),
-    "key": ((*ENV, "--set", "num_devcies=3"), "'num_devcies' is not a parameter", "did you mean 'num_devices'?"),
+    "key": (
+        (*ENV, "--set", "num_devcies=3"),
+        "unexpected keyword argument 'num_devcies'",
+        "did you mean 'num_devices'?",
+    ),
     "value": ((*ENV, "--set", "num_devices=0"), "num_devices=0 is not possible", "greater than or equal to 1"),
     "word for a number": ((*ENV, "--set", "num_devices=four"), "num_devices='four'", "valid integer"),
     "not a number": ((*ENV, "--set", "slot_s=NaN"), "slot_s=nan", "finite"),

@@ -1,0 +1,342 @@
+"""A System as a Gymnasium vector environment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+from gymnasium.utils.seeding import np_random as seeded_generator
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from edge_envs.core.checking import world_of
+from edge_envs.core.config import nearest
+from edge_envs.core.episodes import (
+    MASK,
+    EpisodeSummary,
+    Info,
+    Names,
+    Report,
+    announced,
+    check_reset_options,
+    flat_masks,
+    open_choices,
+)
+from edge_envs.core.snapshot import Arrays, restore_snapshot, take_snapshot
+from edge_envs.core.system import BoolArray, FloatArray, IntArray, System, load_system
+
+RESET_MASK = "reset_mask"
+"""The only option of a reset."""
+
+
+def whole(value: object) -> bool:
+    """Whether a value is an integer, of Python or numpy, and no truth value."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
+    """A batch of worlds of a System, stepped together: row i equals `EdgeEnv` seeded with `seed + i`, bit for bit.
+
+    `info` has Gymnasium's array form: every key of `EdgeEnv`'s info as an array over the rows, with a mask `_key` of
+    its own. All keys are there in every step and after every reset, and all masks are True, but for a reset of some
+    rows, which says nothing of the others. A row that restarts in a step (NEXT_STEP, SAME_STEP) holds what `reset`
+    reports: NaN, and 0 in `member_reward`. With SAME_STEP the finished episode's last numbers are in `final_info`.
+
+    `np_random`, `np_random_seed`, `call`, `get_attr` and `set_attr` answer as those of Gymnasium's `SyncVectorEnv`.
+
+    Args:
+        system: "package.module:Class" of the System, or the class.
+        num_envs: number of worlds.
+        max_episode_steps: steps after which an episode is truncated, None for never.
+        autoreset_mode: when a finished row starts anew (NEXT_STEP, SAME_STEP or DISABLED), as in Gymnasium.
+        render_mode: only None.
+        check: whether to verify every invariant of the system after each reset and step.
+        preset: named configuration of the system.
+        options: overrides of single parameters.
+
+    Raises:
+        UnknownParameter: an unknown parameter; it is a ValueError and a TypeError.
+        ValueError: unknown preset or mode, or an impossible value.
+    """
+
+    def __init__(
+        self,
+        system: str | type[System[Any]],
+        num_envs: int = 1,
+        *,
+        max_episode_steps: int | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        render_mode: str | None = None,
+        check: bool = False,
+        preset: str = "default",
+        **options: Any,
+    ) -> None:
+        if render_mode is not None:
+            raise ValueError(f"render_mode={render_mode!r} is not possible for a vector environment; use gym.make")
+        if not whole(num_envs) or num_envs < 1:
+            raise ValueError(f"num_envs={num_envs!r} must be a whole number of at least 1")
+        if max_episode_steps is not None and (not whole(max_episode_steps) or max_episode_steps < 1):
+            raise ValueError(
+                f"max_episode_steps={max_episode_steps!r} must be a whole number of at least 1, or None for no limit"
+            )
+        modes = [mode.value for mode in AutoresetMode]
+        if not isinstance(autoreset_mode, AutoresetMode) and autoreset_mode not in modes:
+            raise ValueError(f"autoreset_mode={autoreset_mode!r} does not exist; known: {', '.join(modes)}")
+        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.metadata = {"render_modes": [], "autoreset_mode": self.autoreset_mode}
+        self.system = load_system(system).from_options(preset, options)
+        self.num_envs = num_envs
+        self.max_episode_steps = max_episode_steps
+        self.single_action_space = self.system.action_space
+        self.single_observation_space = self.system.observation_space
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.world = world_of(self.system, num_envs, check)
+        """What resets and steps the state: the system, or the system with its checks."""
+        self.state = self.system.allocate(num_envs)
+        self.member_reward: FloatArray = np.zeros((num_envs, self.system.members))
+        """Members' rewards in the last step, (B, M), which sum to its reward in every row and autoreset mode."""
+        seeded = [seeded_generator() for _ in range(num_envs)]
+        self.rngs: list[Generator] = [rng for rng, _ in seeded]
+        self._seeds: list[int] = [seed for _, seed in seeded]
+        self._all = np.arange(num_envs)
+        self._summary = EpisodeSummary(self.system, num_envs)
+        self._names = Names.of(self.system)
+        self._done = np.zeros(num_envs, dtype=np.bool_)
+        self._started = np.zeros(num_envs, dtype=np.bool_)
+
+    # Generators and attributes of the rows
+
+    @property  # type: ignore[override]
+    def np_random(self) -> tuple[Generator, ...]:
+        """The rows' generators. When set, a generator for each row, whose seeds are then unknown (-1).
+
+        Raises:
+            ValueError: when set to anything but `num_envs` different generators.
+        """
+        return tuple(self.rngs)
+
+    @np_random.setter
+    def np_random(self, value: Any) -> None:
+        generators = list(value) if isinstance(value, (list, tuple)) else [value]
+        if len(generators) != self.num_envs or not all(isinstance(rng, Generator) for rng in generators):
+            raise ValueError(f"np_random must be a list or tuple of num_envs={self.num_envs} numpy Generators")
+        if len({id(rng) for rng in generators}) < self.num_envs:
+            raise ValueError("np_random must be a different generator for each row")
+        self.rngs = generators
+        self._seeds = [-1] * self.num_envs
+
+    @property
+    def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]
+        """The seeds of the rows' generators; -1 where a generator was set, or restored from a snapshot."""
+        return tuple(self._seeds)
+
+    @property
+    def episode_steps(self) -> IntArray:
+        """Steps of each row's episode so far, shape (B,); 0 after a reset."""
+        return self._summary.steps.copy()
+
+    def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """What each row's single environment would answer: an attribute, or the result of a method.
+
+        Known are `action_masks`, `action_space`, `episode_steps`, `np_random`, `np_random_seed`, `observation_space`,
+        `render`, `render_mode`, `snapshot` and `system`; no method takes arguments.
+
+        Raises:
+            AttributeError: another name, or `action_masks` where the action is a Box.
+            RuntimeError: `action_masks` before the first reset.
+            TypeError: arguments.
+        """
+        answers = self._row_answers()
+        if name not in answers:
+            raise AttributeError(f"{name!r} is not an attribute of single rows; {nearest(name, sorted(answers))}")
+        if args or kwargs:
+            raise TypeError(f"{name!r} takes no arguments")
+        return tuple(answers[name]())
+
+    def _row_answers(self) -> dict[str, Callable[[], Iterable[Any]]]:
+        shared = {
+            "action_space": self.single_action_space,
+            "observation_space": self.single_observation_space,
+            "render": None,
+            "render_mode": None,
+            "system": self.system,
+        }
+        answers: dict[str, Callable[[], Iterable[Any]]] = {
+            name: partial(repeat, value, self.num_envs) for name, value in shared.items()
+        }
+        return answers | {
+            "action_masks": self._action_masks,
+            "episode_steps": lambda: np.split(self.episode_steps, self.num_envs),
+            "np_random": lambda: self.np_random,
+            "np_random_seed": lambda: self.np_random_seed,
+            "snapshot": self._row_snapshots,
+        }
+
+    def _action_masks(self) -> BoolArray:
+        if not self._started.all():
+            raise RuntimeError("action_masks() before reset(): call reset() on all rows first")
+        return flat_masks(self.system, self.system.observe(self.state))
+
+    def _row_snapshots(self) -> Iterable[Arrays]:
+        snapshot = self.snapshot()
+        return ({name: array[row : row + 1].copy() for name, array in snapshot.items()} for row in self._all)
+
+    def get_attr(self, name: str) -> tuple[Any, ...]:
+        """An attribute of each row's single environment; see `call`.
+
+        Raises:
+            AttributeError: an unknown name.
+        """
+        return self.call(name)
+
+    def set_attr(self, name: str, values: Any) -> None:
+        """Set an attribute of the rows; only `np_random` can be set.
+
+        Raises:
+            AttributeError: another name.
+            ValueError: anything but `num_envs` different generators.
+        """
+        if name != "np_random":
+            raise AttributeError(f"{name!r} of single rows cannot be set, as the rows share one system; only np_random")
+        self.np_random = values
+
+    # Episodes
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], Info]:
+        """Start episodes in all rows, or where `options["reset_mask"]` (boolean array) says so.
+
+        Args:
+            seed: row i gets `seed + i`, or its entry of a list; None keeps a row's generator.
+            options: may hold "reset_mask" and nothing else; rows outside it keep their state.
+
+        Raises:
+            ValueError: a wrong number of seeds, another option, or a mask of the wrong shape or without a True.
+            TypeError: a mask that is not a boolean array.
+        """
+        seeds = [int(seed) + i for i in range(self.num_envs)] if isinstance(seed, (int, np.integer)) else seed
+        if seeds is not None and len(seeds) != self.num_envs:
+            raise ValueError(f"seed has {len(seeds)} entries, expected num_envs={self.num_envs}")
+        check_reset_options(options, RESET_MASK)
+        rows = self._rows_to_reset(options)
+        if seeds is not None:
+            for row in rows.tolist():
+                if seeds[row] is not None:
+                    self.rngs[row], self._seeds[row] = seeded_generator(seeds[row])
+        self._start(rows)
+        observation = self.system.observe(self.state)
+        return observation, self._reset_info(rows, observation)
+
+    def _rows_to_reset(self, options: dict[str, Any] | None) -> IntArray:
+        mask = (options or {}).get(RESET_MASK)
+        if mask is None:
+            return self._all
+        if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
+            raise TypeError(f"options['reset_mask'] must be a numpy array of booleans, got {mask!r}")
+        if mask.shape != (self.num_envs,) or not mask.any():
+            raise ValueError(f"options['reset_mask'] must have shape ({self.num_envs},) and a True, got {mask!r}")
+        return np.flatnonzero(mask)
+
+    def _start(self, rows: IntArray) -> None:
+        self.world.reset(self.state, rows, self.rngs)
+        self._summary.restart(rows)
+        self._done[rows] = False
+        self._started[rows] = True
+
+    def step(self, actions: Any) -> tuple[NDArray[np.float32], FloatArray, BoolArray, BoolArray, Info]:
+        """One decision in every row; a row that finished in the step before starts anew instead (NEXT_STEP).
+
+        Raises:
+            ValueError: actions of the wrong shape, dtype or range.
+            RuntimeError: a row that was never reset, or a finished row with autoreset disabled.
+        """
+        if not self._started.all():
+            raise RuntimeError("step() before reset(): call reset() on all rows first")
+        waiting = self._done.nonzero()[0]
+        if len(waiting) and self.autoreset_mode is AutoresetMode.DISABLED:
+            raise RuntimeError(f"rows {waiting.tolist()} have finished; reset them with options={{'reset_mask': ...}}")
+        actions = self.system.check_actions(actions, self.num_envs)
+        if len(waiting) == self.num_envs:
+            return self._restart_all()
+        rows = (~self._done).nonzero()[0] if len(waiting) else self._all
+        outcome = self.world.step(self.state, rows, actions, self.rngs)
+        self.member_reward = outcome.member_reward
+        report = Report.of_step(outcome, self._summary.add(rows, outcome.metrics))
+        truncated = np.zeros(self.num_envs, dtype=np.bool_)
+        if self.max_episode_steps is not None:
+            truncated[rows] = self._summary.steps[rows] >= self.max_episode_steps
+        self._done = outcome.terminated | truncated
+        observation, final = outcome.observation, {}
+        finished = self._done.nonzero()[0] if self.autoreset_mode is AutoresetMode.SAME_STEP else self._all[:0]
+        if len(finished):
+            final = self._final(finished, observation, report)
+        restarting = waiting if len(waiting) else finished
+        if len(restarting):
+            report = report.restarted(restarting)
+            self._start(restarting)
+            observation[restarting] = self.system.observe(self.state)[restarting]
+        info = self._info(report, observation, self._all) | final
+        return observation, outcome.reward, outcome.terminated, truncated, info
+
+    def _restart_all(self) -> tuple[NDArray[np.float32], FloatArray, BoolArray, BoolArray, Info]:
+        """The step of NEXT_STEP in which no row goes on."""
+        self._start(self._all)
+        self.member_reward = np.zeros_like(self.member_reward)
+        observation = self.system.observe(self.state)
+        terminated, truncated = np.zeros((2, self.num_envs), dtype=np.bool_)
+        info = self._reset_info(self._all, observation)
+        return observation, np.zeros(self.num_envs), terminated, truncated, info
+
+    def _reset_info(self, rows: IntArray, observation: NDArray[np.float32]) -> Info:
+        return self._info(Report.of_reset(self.system, self.num_envs, rows), observation, rows)
+
+    def _info(self, report: Report, observation: NDArray[np.float32], rows: IntArray) -> Info:
+        """The info that tells of `rows`, which the report is zero outside of."""
+        info = report.entries(self._names)
+        present = np.zeros(self.num_envs, dtype=np.bool_)
+        present[rows] = True
+        choices = open_choices(self.system, observation)
+        if choices is not None:
+            choices[~present] = 0
+            info[MASK] = choices
+        return announced(info, present)
+
+    def _final(self, rows: IntArray, observation: NDArray[np.float32], report: Report) -> Info:
+        """`final_obs` and `final_info` of finished rows, as SAME_STEP has them."""
+        finished = np.zeros(self.num_envs, dtype=np.bool_)
+        finished[rows] = True
+        final_obs = np.full(self.num_envs, None, dtype=object)
+        for row in rows.tolist():
+            final_obs[row] = observation[row].copy()
+        final_info = self._info(report.without((~finished).nonzero()[0]), observation, rows)
+        return announced({"final_obs": final_obs, "final_info": final_info}, finished)
+
+    # Snapshots
+
+    def snapshot(self) -> Arrays:
+        """Copies of everything that coming steps depend on, by name: states, clocks, summaries and generators.
+
+        Rows of these arrays are a snapshot of an environment with these rows alone, single or vector.
+
+        Raises:
+            ValueError: a generator was set that is no PCG64.
+        """
+        return take_snapshot(self.system, self.state, self._progress(), self.rngs)
+
+    def restore(self, snapshot: Arrays) -> None:
+        """Go on from a snapshot of an environment made alike, bit for bit.
+
+        Raises:
+            ValueError: a snapshot of another configuration, or values that cannot be; nothing has changed then.
+        """
+        self.np_random = restore_snapshot(snapshot, self.system, self.state, self._progress())
+
+    def _progress(self) -> Arrays:
+        return {**self._summary.arrays(), "done": self._done, "started": self._started}
