@@ -24,8 +24,8 @@ from edge_envs.semcom.problem import LN2, Array, Problem, Workspace
 
 LARGEST_PRICE = 1e140
 """Products of prices within this and its inverse do not overflow; others count as 0, which is as valid."""
-LEAST_GUESS = 1e-8
-"""Smallest u from which a root is searched; below it, as without a guess, the search starts at a bound."""
+LEAST_GUESS, LARGEST_GUESS = 1e-8, 100.0
+"""Range of u from which a root is searched; beyond it, as without a guess, the search starts at a bound."""
 
 
 @kernel
@@ -234,4 +234,4 @@ def usable(price: float) -> float:
 @kernel
 def started(guess: float) -> float:
     """A guess of u that a search can start from, else 0."""
-    return guess if LEAST_GUESS < guess < LARGEST_U else 0.0
+    return guess if LEAST_GUESS < guess < LARGEST_GUESS else 0.0

@@ -20,6 +20,8 @@ from tests.semcom import reference_solvers as reference
 from tests.semcom.problems import random_problem, random_upload_times, tight_start
 
 SEEDS = range(12)
+FEW = 5
+"""Instances of the nested searches, which are slow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +73,8 @@ def compute_cost(instance: Instance, found: solvers.ComputeAllocation) -> float:
     energy_j = task.device_energy_coefficient * task.device_cycles @ device_hz**2
     energy_j += task.server_energy_coefficient * task.server_cycles @ server_hz**2
     excess = max((device_hz / task.device_frequency_max_hz).max(), (server_hz / task.server_frequency_max_hz).max())
-    return float(
-        task.weight_time * delay_s + task.weight_energy * energy_j + instance.least * max(excess - 1.0, 0.0)
-    )  # fmt: skip
+    cost = task.weight_time * delay_s + task.weight_energy * energy_j
+    return float(cost + instance.least * max(excess - 1.0, 0.0))
 
 
 def link_cost(instance: Instance, found: solvers.LinkAllocation) -> float:
@@ -112,98 +113,162 @@ def deadline(task: Problem) -> float:
 PROBLEMS = {seed: random_problem(seed, 2 + seed % 3) for seed in SEEDS}
 TIGHT = [tight_start(task, seed) for seed, task in PROBLEMS.items()]
 
+Edit = tuple[str, str, str]
+
+
+def broken(function: Callable[..., Any], *edits: Edit) -> list[Mutation]:
+    """Mutations of a function: name, text that stands once in its source, and what replaces it."""
+    return [Mutation(name, function, old, new) for name, old, new in edits]
+
+
+WRONG_WAY = "bisection the wrong way", "if error > 0.0:", "if error < 0.0:"
+
 P3 = [
-    Mutation("price of time x 3", problem.energy_price, "return 2.0 *", "return 6.0 *"),
-    Mutation("device's cycles only", problem.compute_phase, "(device_cycles + server_cycles) / compute_s", "device_cycles / compute_s"),
-    Mutation("first device's price for all", subproblems.common_deadline, "time_price_of(problem, work, n, compute)", "time_price_of(problem, work, 0, compute)"),
-    Mutation("bisection the wrong way", subproblems.common_deadline, "if error > 0.0:", "if error < 0.0:"),
-    Mutation("one step", subproblems.common_deadline, "range(MOST_STEPS)", "range(1)"),
-    Mutation("device's limit halved", problem.set_frequencies, "work.device_frequency_hz[n] = device", "work.device_frequency_hz[n] = min(device, 0.5 * problem.device_frequency_max_hz[n])"),
-]  # fmt: skip
+    *broken(problem.energy_price, ("price of time x 3", "return 2.0 *", "return 6.0 *")),
+    *broken(
+        subproblems.common_deadline,
+        ("first device's price for all", "(problem, work, n, compute)", "(problem, work, 0, compute)"),
+        WRONG_WAY,
+        ("one step", "range(MOST_STEPS)", "range(1)"),
+    ),
+    *broken(problem.compute_phase, ("device's cycles only", "(device_cycles + server_cycles) /", "device_cycles /")),
+    *broken(
+        problem.set_frequencies,
+        ("device's limit halved", "= device\n", "= min(device, 0.5 * problem.device_frequency_max_hz[n])\n"),
+    ),
+]
 
 P4 = [
-    Mutation("first device's energy for all", subproblems.band_at_price, "work.energy_j[n]", "work.energy_j[0]"),
-    Mutation("a higher price for each device", subproblems.band_at_price, "inverse_bend(price / worth", "inverse_bend((1.0 + n) * price / worth"),
-    Mutation("band halved", subproblems.band_price, "math.log(total / problem.bandwidth_hz)", "math.log(2.0 * total / problem.bandwidth_hz)"),
-    Mutation("bisection the wrong way", subproblems.band_price, "if error > 0.0:", "if error < 0.0:"),
-    Mutation("two sweeps", subproblems.band_price, "sweeps < MOST_STEPS", "sweeps < 2"),
-    Mutation("power limit halved", subproblems.solve_link, "work.u_max[n] = most", "work.u_max[n] = max(least, 0.5 * most)"),
-    Mutation("SNR required ignored", subproblems.band_at_price, "min(max(free, work.u_min[n]), work.u_max[n])", "min(free, work.u_max[n])"),
-]  # fmt: skip
+    *broken(
+        subproblems.band_at_price,
+        ("first device's energy for all", "work.energy_j[n]", "work.energy_j[0]"),
+        ("a higher price for each device", "(price / worth", "((1.0 + n) * price / worth"),
+        ("SNR required ignored", "max(free, work.u_min[n])", "free"),
+    ),
+    *broken(
+        subproblems.band_price,
+        ("band halved", "math.log(total", "math.log(2.0 * total"),
+        WRONG_WAY,
+        ("two sweeps", "sweeps < MOST_STEPS", "sweeps < 2"),
+    ),
+    *broken(subproblems.solve_link, ("power limit halved", "= most\n", "= max(least, 0.5 * most)\n")),
+]
 
 P7 = [
-    Mutation("first device's gain for all", algorithm_2.solve_p7, "/ problem.gain[n]\n        worth", "/ problem.gain[0]\n        worth"),
-    Mutation("band halved", algorithm_2.solve_p7, "if total > problem.bandwidth_hz", "if total > 0.5 * problem.bandwidth_hz"),
-    Mutation("price x 3 at the rate's limit", algorithm_2.best_at_price, "inverse_bend(price / cost", "inverse_bend(3.0 * price / cost"),
-    Mutation("bisection the wrong way", algorithm_2.solve_p7, "if total > problem.bandwidth_hz:", "if total < problem.bandwidth_hz:"),
-    Mutation("thirty steps", algorithm_2.solve_p7, "range(PRICE_STEPS)", "range(4)"),
-    Mutation("power limit ignored", algorithm_2.best_at_price, "u = min(max(inverse_bend(price / cost, 0.0), least), most)", "u = max(inverse_bend(price / cost, 0.0), least)"),
-    Mutation("stops at once", algorithm_2.refine, "if size <= tolerance or", "if size <= 1e9 or"),
-]  # fmt: skip
+    *broken(
+        algorithm_2.solve_p7,
+        ("first device's gain for all", "problem.gain[n]\n        worth", "problem.gain[0]\n        worth"),
+        ("first device's power for all", "= high_band[n], high_power[n]", "= high_band[n], high_power[0]"),
+        ("four steps", "range(PRICE_STEPS)", "range(4)"),
+    ),
+    *broken(
+        algorithm_2.best_at_price,
+        ("required rate halved", "return u, nats_per_s", "return u, 0.5 * nats_per_s"),
+        ("power limit ignored", "0.0), least), most) if", "0.0), least), math.inf) if"),
+    ),
+    *broken(algorithm_2.refine, ("stops at once", "size <= tolerance", "size <= 1e9")),
+]
 
 ALTERNATION = [
-    Mutation("required rates halved", alternating.alternate, "rates[n] = work.nats[n] / LN2", "rates[n] = 0.5 * work.nats[n] / LN2"),
-    Mutation("first device's gain for all", alternating.take_link, "problem.gain[n]", "problem.gain[0]"),
-    *P3[:4],
-]  # fmt: skip
+    *broken(alternating.alternate, ("required rates halved", "rates[n] = work", "rates[n] = 0.5 * work")),
+    *P4[:2],
+    *P3[:3],
+]
 
 NEWTON = [
-    Mutation("time worth twice as much", joint.sweep, "math.log(worth / problem.weight_time)", "math.log(0.5 * worth / problem.weight_time)"),
-    Mutation("half of the band", joint.sweep, "math.log(band / problem.bandwidth_hz)", "math.log(2.0 * band / problem.bandwidth_hz)"),
-    Mutation("twice the band", joint.sweep, "math.log(band / problem.bandwidth_hz)", "math.log(0.5 * band / problem.bandwidth_hz)"),
-    Mutation("early stop", joint.newton, "size <= TOLERANCE", "size <= 0.5"),
-    Mutation("first device's price of time for all", joint.sweep, "work.bandwidth_hz[n], work.time_price[n]", "work.bandwidth_hz[n], work.time_price[0]"),
-    Mutation("first device's gain for all", problem.prepare, "nats / problem.gain[n]", "nats / problem.gain[0]"),
-    Mutation("power limit halved", joint.finish, "problem.power_max_w[n])", "0.5 * problem.power_max_w[n])"),
-    Mutation("delay x 0.7", joint.finish, "max(work.totals[DELAY] -", "max(0.7 * work.totals[DELAY] -"),
-]  # fmt: skip
+    *broken(
+        joint.sweep,
+        ("time worth twice as much", "math.log(worth", "math.log(0.5 * worth"),
+        ("band halved", "math.log(band", "math.log(2.0 * band"),
+        ("band doubled", "math.log(band", "math.log(0.5 * band"),
+        ("first device's price of time for all", "work.time_price[n]", "work.time_price[0]"),
+    ),
+    *broken(joint.newton, ("early stop", "size <= TOLERANCE", "size <= 0.5")),
+    *broken(problem.prepare, ("first device's gain for all", "nats / problem.gain[n]", "nats / problem.gain[0]")),
+    *broken(
+        joint.finish,
+        ("power limit halved", "problem.power_max_w[n])", "0.5 * problem.power_max_w[n])"),
+        ("delay x 0.7", "max(work.totals[DELAY]", "max(0.7 * work.totals[DELAY]"),
+    ),
+]
 
 DEVICE = [
-    Mutation("first device's energy for all", device.unconstrained, "work.energy_j[n]", "work.energy_j[0]"),
-    Mutation("price of time x 2", device.unconstrained, "error = math.log(beta / worth)", "error = math.log(2.0 * beta / worth)"),
-    Mutation("two steps", device.unconstrained, "range(MOST_STEPS)", "range(2)"),
-    Mutation("SNR required ignored", device.settle, "snr_binds = u < work.u_min[n]", "snr_binds = False"),
-    Mutation("power limit doubled", device.settle, "work.upload_s[n] < work.nats[n]", "work.upload_s[n] < 0.5 * work.nats[n]"),
-    Mutation("at full power: bisection the wrong way", device.at_full_power, "if error > 0.0:", "if error < 0.0:"),
-    Mutation("at full power: band's price halved", device.at_full_power, "strength = price", "strength = 0.5 * price"),
-    Mutation("at the SNR: one step", device.at_least_snr, "range(MOST_STEPS)", "range(1)"),
-    Mutation("frequency squared", problem.time_price_of, "fast * fast * fast, slope", "fast * fast, slope"),
-]  # fmt: skip
+    *broken(
+        device.unconstrained,
+        ("first device's energy for all", "work.energy_j[n]", "work.energy_j[0]"),
+        ("price of time x 2", "math.log(beta", "math.log(2.0 * beta"),
+        ("two steps", "range(MOST_STEPS)", "range(2)"),
+    ),
+    *broken(
+        device.settle,
+        ("SNR required ignored", "snr_binds = u < work.u_min[n]", "snr_binds = False"),
+        ("power limit doubled", "work.upload_s[n] < work.nats[n]", "work.upload_s[n] < 0.5 * work.nats[n]"),
+    ),
+    *broken(
+        device.at_full_power,
+        ("at full power: one step", "range(MOST_STEPS)", "range(1)"),
+        ("at full power: band's price halved", "strength = price", "strength = 0.5 * price"),
+    ),
+    *broken(
+        problem.time_price_of,
+        ("frequency squared", "fast * fast * fast", "fast * fast"),
+        ("first device's cycles for all", "problem.device_cycles[n]", "problem.device_cycles[0]"),
+    ),
+]
 
 NESTED = [
-    Mutation("delay: early stop", joint.best_delay, "abs(error) <= 0.1 * TOLERANCE", "abs(error) <= 0.5"),
-    Mutation("delay: three sweeps", joint.best_delay, "range(NESTED_SWEEPS)", "range(3)"),
-    Mutation("delay: bisection the wrong way", joint.best_delay, "if error > 0.0:", "if error < 0.0:"),
-    Mutation("price: one sweep", joint.nested, "range(NESTED_SWEEPS)", "range(1)"),
-    Mutation("price: early stop", joint.nested, "abs(error) <= TOLERANCE", "abs(error) <= 0.5"),
-    Mutation("price: bisection the wrong way", joint.nested, "if error > 0.0:", "if error < 0.0:"),
-]  # fmt: skip
+    *broken(
+        joint.best_delay,
+        ("delay: early stop", "<= 0.1 * TOLERANCE", "<= 0.5"),
+        ("delay x 1.1", "work.totals[DELAY] = delay", "work.totals[DELAY] = 1.1 * delay"),
+    ),
+    *broken(
+        joint.nested,
+        ("price: one sweep", "range(NESTED_SWEEPS)", "range(1)"),
+        ("price: early stop", "abs(error) <= TOLERANCE", "abs(error) <= 0.5"),
+    ),
+    *NEWTON[:2],
+]
 
 DEADLINE = [
-    Mutation("deadline ignored", joint.solve, "work.totals[DELAY] > deadline_s", "work.totals[DELAY] > 1e3 * deadline_s"),
-    Mutation("deadline x 0.95", joint.hold_deadline, "slope, _, _ = sweep(problem, work, deadline_s, price)", "slope, _, _ = sweep(problem, work, 0.95 * deadline_s, price)"),
-    Mutation("early stop", joint.hold_deadline, "abs(error) <= TOLERANCE", "abs(error) <= 0.3"),
-    Mutation("one sweep", joint.hold_deadline, "range(NESTED_SWEEPS)", "range(1)"),
-    Mutation("bisection the wrong way", joint.hold_deadline, "if error > 0.0:", "if error < 0.0:"),
+    *broken(joint.solve, ("deadline ignored", "> deadline_s", "> 1e3 * deadline_s")),
+    *broken(
+        joint.hold_deadline,
+        ("deadline x 0.95", "_ = sweep(problem, work, deadline_s", "_ = sweep(problem, work, 0.95 * deadline_s"),
+        ("early stop", "abs(error) <= TOLERANCE", "abs(error) <= 0.3"),
+        ("one sweep", "range(NESTED_SWEEPS)", "range(1)"),
+        WRONG_WAY,
+    ),
     *DEVICE[:2],
-]  # fmt: skip
+]
 
 AMPLE = [
-    Mutation("SNR x 1.5", joint.ample_bandwidth, "work.u[n] = work.u_min[n]", "work.u[n] = 1.5 * work.u_min[n]"),
-    Mutation("uploads 30 % longer", joint.ample_bandwidth, "work.upload_s[n] = work.least_upload_s[n]", "work.upload_s[n] = 1.3 * work.least_upload_s[n]"),
-    Mutation("first device's SNR for all", joint.ample_bandwidth, "work.u[n] = work.u_min[n]", "work.u[n] = work.u_min[0]"),
-    Mutation("band halved", joint.ample_bandwidth, "work.bandwidth_hz[n] = work.nats[n]", "work.bandwidth_hz[n] = 0.5 * work.nats[n]"),
-    *P3[:4],
-]  # fmt: skip
+    *broken(
+        joint.ample_bandwidth,
+        ("SNR x 1.5", "= work.u_min[n]", "= 1.5 * work.u_min[n]"),
+        ("uploads 30 % longer", "= work.least_upload_s[n]", "= 1.3 * work.least_upload_s[n]"),
+        ("first device's SNR for all", "= work.u_min[n]", "= work.u_min[0]"),
+        ("bandwidths halved", "= work.nats[n]", "= 0.5 * work.nats[n]"),
+    ),
+    *P3[:3],
+]
+
+COMPUTING = [(task, (random_upload_times(task, seed),)) for seed, task in PROBLEMS.items()]
+LINKS = [(task, (rates,)) for task, _, _, rates in TIGHT]
+STARTS = [(task, (rates, power_w, bandwidth_hz, 4)) for task, power_w, bandwidth_hz, rates in TIGHT]
+ROUNDS = [(task, ()) for task in PROBLEMS.values()]
+EVEN = [(attainable(task), ()) for task in PROBLEMS.values()]
+LIMITED = [(task, (deadline(task),)) for task in PROBLEMS.values()]
+WIDE = [(wide(task), ()) for task in PROBLEMS.values()]
 
 SOLVERS = [
-    solver("P3", solvers.solve_p3, compute_cost, [(task, (random_upload_times(task, seed),)) for seed, task in PROBLEMS.items()], P3),
-    solver("P4", solvers.solve_p4, link_cost, [(task, (rates,)) for task, _, _, rates in TIGHT], P4),
-    solver("Algorithm 2", solvers.algorithm_2, link_cost, [(task, (rates, power, band)) for task, power, band, rates in TIGHT], P7),
-    solver("Algorithm 3", solvers.algorithm_3, round_cost, [(attainable(task), ()) for task in PROBLEMS.values()], ALTERNATION),
-    solver("joint optimum", solvers.solve_joint, round_cost, [(task, ()) for task in PROBLEMS.values()], NEWTON),
-    solver("joint optimum, a device's part", solvers.solve_joint, round_cost, [(task, ()) for task in PROBLEMS.values()], DEVICE),
-    solver("joint optimum, nested searches", nested, round_cost, [(task, ()) for task in PROBLEMS.values()], NESTED),
-    solver("joint optimum, deadline", solvers.solve_joint, round_cost, [(task, (deadline(task),)) for task in PROBLEMS.values()], DEADLINE),
-    solver("joint optimum, ample band", solvers.solve_joint, round_cost, [(wide(task), ()) for task in PROBLEMS.values()], AMPLE),
-]  # fmt: skip
+    solver("P3", solvers.solve_p3, compute_cost, COMPUTING, P3),
+    solver("P4", solvers.solve_p4, link_cost, LINKS, P4),
+    solver("Algorithm 2", solvers.algorithm_2, link_cost, STARTS, P7),
+    solver("Algorithm 3", solvers.algorithm_3, round_cost, EVEN, ALTERNATION),
+    solver("joint optimum", solvers.solve_joint, round_cost, ROUNDS, NEWTON),
+    solver("joint optimum: a device's part", solvers.solve_joint, round_cost, ROUNDS, DEVICE),
+    solver("joint optimum: nested searches", nested, round_cost, ROUNDS[:FEW], NESTED),
+    solver("joint optimum: deadline", solvers.solve_joint, round_cost, LIMITED, DEADLINE),
+    solver("joint optimum: ample band", solvers.solve_joint, round_cost, WIDE, AMPLE),
+]
