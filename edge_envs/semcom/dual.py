@@ -24,6 +24,8 @@ from edge_envs.semcom.problem import LN2, Array, Problem, Workspace
 
 LARGEST_PRICE = 1e140
 """Products of prices within this and its inverse do not overflow; others count as 0, which is as valid."""
+SMALL_U = 0.01
+"""Below this the series of six terms is good to the last digits."""
 LEAST_GUESS, LARGEST_GUESS = 1e-8, 100.0
 """Range of u from which a root is searched; beyond it, as without a guess, the search starts at a bound."""
 
@@ -127,12 +129,13 @@ def least_link_cost(problem: Problem, beta: float, price: float, guess: float, n
     u = max(inverse_bend_root(math.sqrt(spread * beta) / worth, start), least)
     if math.sqrt(spread / (u * beta)) < pace * ratio_of(u):
         u = max(inverse_crowding((worth + beta * pace) * pace / spread, start), least)
-    ratio = ratio_of(u)
-    rise = math.exp(u) - ratio  # u phi'(u)
+    ratio, rise = ratio_of(u), rise_of(u)
     t = max(math.sqrt(spread / (u * beta)), pace * ratio)
     band = spread / (u * t)
     slope = (worth + pace * max(beta - band / t, 0.0)) * rise - band  # u times the derivative by u
-    return below_tangents(worth * ratio + beta * t + band, slope, worth * ratio, worth * rise, least / u)
+    # As t >= e0 phi / pmax, this much of the cost is a multiple of phi.
+    sure = worth + beta * pace
+    return below_tangents(worth * ratio + beta * t + band, slope, sure * ratio, sure * rise, least / u)
 
 
 @kernel
@@ -150,8 +153,7 @@ def least_band_cost(problem: Problem, nats_per_s: float, price: float, guess: fl
     u = max(inverse_bend(spread / worth, started(guess)), least)
     if ratio_of(u) > most > 1.0:
         u = max(inverse_energy_ratio(most), least)
-    ratio = ratio_of(u)
-    rise = math.exp(u) - ratio  # u phi'(u)
+    ratio, rise = ratio_of(u), rise_of(u)
     value, slope = worth * ratio + spread / u, worth * rise - spread / u
     bound = below_tangents(value, slope, worth * ratio, worth * rise, least / u)
     if slope < 0.0 < rise:
@@ -161,22 +163,22 @@ def least_band_cost(problem: Problem, nats_per_s: float, price: float, guess: fl
 
 
 @kernel
-def below_tangents(value: float, slope: float, energy: float, energy_slope: float, least_over_u: float) -> float:
+def below_tangents(value: float, slope: float, other: float, other_slope: float, least_over_u: float) -> float:
     """Lower bound on a convex function of u >= u_min, given at any u: its value where that u is the minimiser.
 
     Where the function rises at u, its tangent there bounds it, down to u_min. Where it falls, so does the mean of its
-    tangent and that of its energy part (below it, convex and rising) that is flat.
+    tangent and that of another function (below it, convex and rising) that is flat.
 
     Args:
         value: of the function at u.
         slope: its derivative, times u.
-        energy: of its energy part at u.
-        energy_slope: the derivative of that, times u.
+        other: value of the other function at u.
+        other_slope: the derivative of that, times u.
         least_over_u: u_min / u.
     """
     if slope >= 0.0:
         return value - slope * (1.0 - least_over_u)
-    return value + slope / (energy_slope - slope) * (value - energy)
+    return value + slope / (other_slope - slope) * (value - other)
 
 
 @kernel
@@ -217,6 +219,14 @@ def upload_time(problem: Problem, power_w: float, bandwidth_hz: float, n: int) -
 def ratio_of(u: float) -> float:
     """phi(u)."""
     return math.expm1(u) / u if u > 0.0 else 1.0
+
+
+@kernel
+def rise_of(u: float) -> float:
+    """u phi'(u) = e^u - phi(u), by its series where that would cancel."""
+    if u < SMALL_U:
+        return u * (0.5 + u * (1.0 / 3.0 + u * (0.125 + u * (1.0 / 30.0 + u * (1.0 / 144.0 + u / 840.0)))))
+    return math.exp(u) - ratio_of(u)
 
 
 @kernel
