@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edge_envs.semcom import joint, subproblems
 from edge_envs.semcom.alternating import alternate
+from edge_envs.semcom.certificate import certify_compute, certify_link, certify_round
 from edge_envs.semcom.config import Parameters
 from edge_envs.semcom.decisions import decode_rate
 from edge_envs.semcom.model import State, pose
@@ -34,6 +35,7 @@ def repeat_joint(problem: Problem, work: Workspace, times: int) -> None:
     """The joint optimum, from a cold start each time, with its certificate."""
     for _ in range(times):
         joint.solve(problem, work, math.inf)
+        certify_round(problem, work, math.inf)
 
 
 @uncached
@@ -42,6 +44,7 @@ def repeat_p3(problem: Problem, work: Workspace, times: int) -> None:
     for _ in range(times):
         prepare(problem, work)
         subproblems.solve_compute(problem, work)
+        certify_compute(problem, work, False)
 
 
 @uncached
@@ -50,6 +53,7 @@ def repeat_p4(problem: Problem, work: Workspace, rates: Array, times: int) -> No
     for _ in range(times):
         prepare(problem, work)
         subproblems.solve_link(problem, work, rates)
+        certify_link(problem, work, rates)
 
 
 @uncached

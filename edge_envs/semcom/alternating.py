@@ -6,7 +6,6 @@ import math
 
 from edge_envs.core.compiled import kernel
 from edge_envs.semcom.problem import (
-    BOUND,
     LN2,
     OBJECTIVE,
     SWEEPS,
@@ -57,7 +56,7 @@ def free_compression(
 
 @kernel
 def compute_at_link(problem: Problem, work: Workspace) -> None:
-    """P3 at the stored powers and bandwidths, with the objective and bound of the whole round (P3 only)."""
+    """P3 at the stored powers and bandwidths, with the objective of the whole round (P3 only)."""
     prepare(problem, work)
     take_link(problem, work)
     solve_compute(problem, work)
@@ -66,11 +65,9 @@ def compute_at_link(problem: Problem, work: Workspace) -> None:
 
 @kernel
 def add_transmission(problem: Problem, work: Workspace) -> None:
-    """Count the transmit energy, which P3 takes as given, in objective and bound."""
+    """Count the transmit energy, which P3 takes as given, in the objective."""
     for n in range(len(problem.bits)):
-        energy = problem.weight_energy * transmit_energy(work, n)
-        work.totals[OBJECTIVE] += energy
-        work.totals[BOUND] += energy
+        work.totals[OBJECTIVE] += problem.weight_energy * transmit_energy(work, n)
 
 
 @kernel
@@ -81,8 +78,7 @@ def alternate(
     """Algorithm 3 from the powers and bandwidths in `work`, with exact P3 and P4; False where P4 was infeasible.
 
     With `free` the compression rates follow (32) and are written, with bits and required SNRs, into the arrays given.
-    Otherwise those are kept. `rates` (N,) is scratch. OBJECTIVE is the whole round's; BOUND is P3's dual value plus the
-    transmit energy, so their gap certifies the last subproblem, not P1. SWEEPS counts the passes.
+    Otherwise those are kept. `rates` (N,) is scratch. OBJECTIVE is the whole round's. SWEEPS counts the passes.
     """
     feasible = True
     last, passes = math.inf, 0
@@ -96,9 +92,9 @@ def alternate(
         solve_compute(problem, work)
         for n in range(len(problem.bits)):
             rates[n] = work.nats[n] / LN2 / work.upload_s[n]
-        compute_cost, compute_bound = work.totals[OBJECTIVE], work.totals[BOUND]
+        compute_cost = work.totals[OBJECTIVE]
         feasible = solve_link(problem, work, rates)
-        work.totals[OBJECTIVE], work.totals[BOUND] = compute_cost, compute_bound
+        work.totals[OBJECTIVE] = compute_cost
         if not feasible:
             break
         add_transmission(problem, work)

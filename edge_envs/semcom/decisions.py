@@ -14,7 +14,6 @@ from edge_envs.semcom.config import ALTERNATING, COMPRESSION, HARD, JOINT, POWER
 from edge_envs.semcom.model import State, pose
 from edge_envs.semcom.nats import inverse_energy_ratio
 from edge_envs.semcom.problem import (
-    BOUND,
     DELAY,
     OBJECTIVE,
     SWEEPS,
@@ -58,8 +57,11 @@ def relax(p: Parameters, s: State, row: int) -> None:
 
 
 @kernel_part
-def solve_jointly(p: Parameters, s: State, row: int) -> None:
-    """The joint optimum at the row's compression rates; with psnr_mode="hard" within the deadline if it can be."""
+def solve_jointly(p: Parameters, s: State, row: int) -> float:
+    """The joint optimum at the row's compression rates; with psnr_mode="hard" within the deadline if it can be.
+
+    Returns the deadline that was held, inf for none [s].
+    """
     pose(p, s, row)
     require(p, s, row)
     if p.psnr_mode == HARD:
@@ -68,6 +70,8 @@ def solve_jointly(p: Parameters, s: State, row: int) -> None:
     late = p.psnr_mode == HARD and s.work.totals[DELAY] > p.deadline_s
     if late and joint.least_bandwidth(s.problem, s.work, p.deadline_s) < p.bandwidth_hz:
         joint.solve(s.problem, s.work, p.deadline_s)
+        return p.deadline_s
+    return math.inf
 
 
 @kernel_part
@@ -165,19 +169,23 @@ def take_everything(p: Parameters, s: State, row: int, actions: NDArray[np.float
         cost += p.weight_energy * (transmit_energy(s.work, n) + compute_energy(s.problem, s.work, n))
     s.work.time_price[last] = p.weight_time
     s.work.totals[DELAY] = delay
-    s.work.totals[OBJECTIVE] = s.work.totals[BOUND] = p.weight_time * delay + cost
+    s.work.totals[OBJECTIVE] = p.weight_time * delay + cost
     s.work.totals[SWEEPS] = 0.0
     s.relaxed[row] = 0
 
 
 @kernel_part
-def allocate_round(p: Parameters, s: State, row: int, actions: NDArray[np.float64]) -> None:
-    """Decode the row's action and solve for everything that it leaves open; fills the work space."""
+def allocate_round(p: Parameters, s: State, row: int, actions: NDArray[np.float64]) -> float:
+    """Decode the row's action and solve for everything that it leaves open; fills the work space.
+
+    Returns the deadline that the joint solver held, inf for none [s].
+    """
+    deadline_s = math.inf
     if p.decision == COMPRESSION:
         for n in range(p.num_devices):
             s.compression[row, n] = decode_rate(p, actions[row, n])
         if p.solver == JOINT:
-            solve_jointly(p, s, row)
+            deadline_s = solve_jointly(p, s, row)
         elif p.solver == ALTERNATING:
             solve_alternating(p, s, row, False)
         else:
@@ -195,3 +203,4 @@ def allocate_round(p: Parameters, s: State, row: int, actions: NDArray[np.float6
         s.work.totals[SWEEPS] = 1.0
     else:
         take_everything(p, s, row, actions)
+    return deadline_s

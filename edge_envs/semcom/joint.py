@@ -1,10 +1,11 @@
-"""P1 at given compression rates, solved jointly to global optimality with a certificate.
+"""P1 at given compression rates, solved jointly to global optimality.
 
 In the logarithms of its variables the problem is convex, so what satisfies the optimality conditions is the optimum.
 Two numbers tie the devices together: the deadline T (prices of time add up to omega_1) and the price zeta of bandwidth
 (bandwidths add up to what there is). Every device's part is solved exactly at given (T, zeta), so Newton's method works
 on two unknowns, at a cost linear in the number of devices; where T is at its shortest or Newton stalls, nested
-safeguarded searches take over. The answer is then made exactly feasible, and compared with the dual function.
+safeguarded searches take over. The answer is then made exactly feasible. `certificate.certify_round` compares it with
+the dual function.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import math
 
 from edge_envs.core.compiled import kernel
-from edge_envs.semcom.certificate import dual_value
 from edge_envs.semcom.device import settle
 from edge_envs.semcom.nats import (
     bend,
@@ -21,7 +21,6 @@ from edge_envs.semcom.nats import (
 )
 from edge_envs.semcom.problem import (
     BAND_PRICE,
-    BOUND,
     DELAY,
     LEAST_DELAY,
     OBJECTIVE,
@@ -52,8 +51,8 @@ SMALLEST_SPARE = 1e-14
 def solve(problem: Problem, work: Workspace, deadline_s: float) -> None:
     """P1 at fixed compression rates, with T <= `deadline_s`, which the caller knows to be attainable.
 
-    Needs finite `snr_min`. Leaves the answer in `work`: totals DELAY, OBJECTIVE, BOUND (dual value, a lower bound),
-    BAND_PRICE and SWEEPS, and every array.
+    Needs finite `snr_min`. Leaves the answer in `work`: totals DELAY, OBJECTIVE, BAND_PRICE and SWEEPS, and every
+    array.
     """
     prepare(problem, work)
     devices = len(problem.bits)
@@ -73,7 +72,7 @@ def solve(problem: Problem, work: Workspace, deadline_s: float) -> None:
     if work.totals[DELAY] > deadline_s:
         hold_deadline(problem, work, deadline_s)
     finish(problem, work)
-    work.totals[BOUND] = dual_value(problem, work, deadline_s)
+    scale_time_prices(problem, work, deadline_s)
 
 
 @kernel
@@ -306,3 +305,17 @@ def finish(problem: Problem, work: Workspace) -> None:
         cost += problem.weight_energy * (transmit + compute_energy(problem, work, n))
     work.totals[DELAY] = delay
     work.totals[OBJECTIVE] = cost
+
+
+@kernel
+def scale_time_prices(problem: Problem, work: Workspace, deadline_s: float) -> None:
+    """Make the prices of time add up to omega_1; with a deadline that binds they may add up to more."""
+    total = 0.0
+    for n in range(len(problem.bits)):
+        total += work.time_price[n]
+    excess = 0.0
+    if deadline_s < math.inf and total > problem.weight_time:
+        excess = total - problem.weight_time
+    scale = (problem.weight_time + excess) / total
+    for n in range(len(problem.bits)):
+        work.time_price[n] *= scale

@@ -148,18 +148,6 @@ def transmit_energy(work: Workspace, n: int) -> float:
 
 
 @kernel
-def least_compute_cost(problem: Problem, work: Workspace, n: int, price: float) -> float:
-    """min over f, h of omega_2 (E_cmp + E_S) + price (T_cmp + T_S): the compute part of the dual function."""
-    free = (price / energy_price(problem)) ** (1.0 / 3.0)
-    device = min(free, problem.device_frequency_max_hz[n])
-    server = min(free, work.server_cap_hz[n])
-    coefficient = problem.weight_energy * problem.device_energy_coefficient
-    return problem.device_cycles[n] * (coefficient * device * device + price / device) + work.server_cycles[n] * (
-        coefficient * server * server + price / server
-    )
-
-
-@kernel
 def time_price_of(problem: Problem, work: Workspace, n: int, compute_s: float) -> tuple[float, float]:
     """Price of time at which device n computes for `compute_s`, and -d ln(price) / d(compute_s)."""
     device, server, slope = compute_phase(

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from edge_envs.core.compiled import kernel, kernel_part
 from edge_envs.core.system import Metric
 from edge_envs.semcom import joint
-from edge_envs.semcom.config import LONG_TERM, UTILITY, Parameters
+from edge_envs.semcom.certificate import certify_compute, certify_round
+from edge_envs.semcom.config import COMPRESSION, JOINT, LONG_TERM, POWER_BANDWIDTH, UTILITY, Parameters
 from edge_envs.semcom.decisions import allocate_round
 from edge_envs.semcom.model import State, advance_fading, pose
-from edge_envs.semcom.problem import BOUND, DELAY, OBJECTIVE, SWEEPS, transmit_energy
+from edge_envs.semcom.problem import DELAY, SWEEPS, transmit_energy
 from edge_envs.semcom.psnr import psnr_db
 
 METRICS = (
@@ -39,9 +40,11 @@ METRICS = (
     Metric("relaxed_devices", "devices", "devices whose required SNR was lowered, as they could not reach it in time"),
     Metric("sweeps", "-", "passes of the solver over the devices"),
     Metric(
-        "certificate", "-", "relative duality gap of the round's solve: of P1 with the joint solver, else of P3", "max"
+        "certificate", "-", "relative excess of the cost over a dual bound, plus the largest relative violation of a "
+        "limit: of P1 with the joint solver, of P3 if powers and bandwidths are the action, else NaN", "max",
+        certifies=True,
     ),
-)
+)  # fmt: skip
 (
     OBJECTIVE_OF, COST, DELAY_S, DELAY_DEVICE, DELAY_SERVER, ENERGY, ENERGY_DEVICE, ENERGY_SERVER, ENERGY_COMPUTE,
     ENERGY_TRANSMIT, PSNR_MEAN, PSNR_MIN, PSNR_MAX, ROUND_SHORTFALL, SHORTFALL, TARGETS_MET, QUEUE, COMPRESSION_MEAN,
@@ -167,7 +170,16 @@ def account(
     metrics[row, COST] = metrics[row, OBJECTIVE_OF] / scale
     metrics[row, RELAXED] = s.relaxed[row]
     metrics[row, SWEEPS_OF] = w.totals[SWEEPS]
-    metrics[row, CERTIFICATE] = w.totals[OBJECTIVE] / w.totals[BOUND] - 1.0
+
+
+@kernel_part
+def certify(p: Parameters, s: State, row: int, deadline_s: float, metrics: NDArray[np.float64]) -> None:
+    """Certificate of what was solved in the round just allocated, NaN where that is not a problem's optimum."""
+    metrics[row, CERTIFICATE] = math.nan
+    if p.decision == COMPRESSION and p.solver == JOINT:
+        metrics[row, CERTIFICATE] = certify_round(s.problem, s.work, deadline_s)
+    elif p.decision == POWER_BANDWIDTH:
+        metrics[row, CERTIFICATE] = certify_compute(s.problem, s.work, True)
 
 
 @kernel_part
@@ -209,8 +221,9 @@ def run(
     """Advance `rows` by one round, and report it into zeroed arrays."""
     for i in range(len(rows)):
         row = rows[i]
-        allocate_round(p, s, row, actions)
+        deadline_s = allocate_round(p, s, row, actions)
         account(p, s, row, reward, member, metrics)
+        certify(p, s, row, deadline_s, metrics)
         advance_fading(p, s, row)
         update_price(p, s, row)
         encode(p, s, row, observation)

@@ -13,6 +13,14 @@ import numpy as np
 from edge_envs.semcom import joint, subproblems
 from edge_envs.semcom.algorithm_2 import refine
 from edge_envs.semcom.alternating import alternate
+from edge_envs.semcom.certificate import (
+    certificate_of,
+    certify_compute,
+    certify_link,
+    certify_round,
+    link_cost,
+    round_cost,
+)
 from edge_envs.semcom.config import PSNR_LAWS
 from edge_envs.semcom.feasibility import (
     Infeasibility,
@@ -62,9 +70,10 @@ class Allocation:
     objective: float
     """omega_1 T + omega_2 sum of all energies, eq. (16)."""
     lower_bound: float
-    """Value of the Lagrangian dual function: no allocation costs less."""
+    """Value of the Lagrangian dual function at these prices: no allocation costs less."""
     gap: float
-    """objective / lower_bound - 1: the certificate."""
+    """The certificate: |cost / lower_bound - 1| plus the largest relative violation of a limit, both worked out from
+    the allocation. No feasible allocation is worse than the optimum by more."""
     time_price: Array
     """Multipliers beta_n of the devices' deadlines; they add up to omega_1, or to more where a deadline binds."""
     bandwidth_price: float
@@ -90,9 +99,9 @@ class ComputeAllocation:
     objective: float
     """omega_1 T + omega_2 sum of the computing energies, eq. (18)."""
     lower_bound: float
-    """Value of the dual function."""
+    """Value of the dual function at this price."""
     gap: float
-    """objective / lower_bound - 1."""
+    """As `Allocation.gap`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +117,14 @@ class LinkAllocation:
     objective: float
     """omega_2 times the transmit energies, eq. (19)."""
     lower_bound: float
-    """Value of the dual function."""
+    """Value of the dual function at this price."""
     gap: float
-    """objective / lower_bound - 1."""
+    """As `Allocation.gap`."""
 
 
 @dataclass(frozen=True, slots=True)
 class RefinedLink(LinkAllocation):
-    """What Algorithm 2 came to; `lower_bound` is that of the exact solution."""
+    """What Algorithm 2 came to; `bandwidth_price` and `lower_bound` are those of the exact solution."""
 
     iterations: int
     """Newton iterations."""
@@ -142,18 +151,18 @@ def solve_joint(problem: Problem, deadline_s: float = math.inf) -> Allocation:
         raise InfeasibleError(found)
     work = allocate_workspace(len(problem.bits))
     joint.solve(problem, work, float(deadline_s))
-    return allocation(problem, work)
+    return allocation(problem, work, certify_round(problem, work, float(deadline_s)))
 
 
-def allocation(problem: Problem, work: Workspace) -> Allocation:
-    """What a solve of the whole round left in its workspace."""
+def allocation(problem: Problem, work: Workspace, gap: float) -> Allocation:
+    """What a solve of the whole round left in its workspace, with its certificate."""
     totals = work.totals
     transmit = work.power_w * work.upload_s
     return Allocation(
         power_w=work.power_w, bandwidth_hz=work.bandwidth_hz, device_frequency_hz=work.device_frequency_hz,
         server_frequency_hz=work.server_frequency_hz, upload_s=work.upload_s, delay_s=float(totals[DELAY]),
         objective=float(totals[OBJECTIVE]), lower_bound=float(totals[BOUND]),
-        gap=float(totals[OBJECTIVE] / totals[BOUND] - 1.0), time_price=work.time_price,
+        gap=float(gap), time_price=work.time_price,
         bandwidth_price=float(totals[BAND_PRICE]),
         sensitivity=problem.weight_energy * transmit + work.time_price * work.upload_s, sweeps=int(totals[SWEEPS]),
     )  # fmt: skip
@@ -193,7 +202,10 @@ def algorithm_3(problem: Problem, power_w: Array | None = None, bandwidth_hz: Ar
     if not alternate(problem, work, rates, False, law, 1.0, np.array([0.0, 1.0]), unused, unused):
         raise InfeasibleError(diagnose_rates(problem, rates))
     work.totals[BOUND] = solve_joint(problem).lower_bound
-    return allocation(problem, work)
+    cost, violation = round_cost(
+        problem, work.power_w, work.bandwidth_hz, work.device_frequency_hz, work.server_frequency_hz, math.inf
+    )
+    return allocation(problem, work, certificate_of(cost, work.totals[BOUND], violation))
 
 
 def solve_p3(problem: Problem, upload_s: Array) -> ComputeAllocation:
@@ -207,11 +219,11 @@ def solve_p3(problem: Problem, upload_s: Array) -> ComputeAllocation:
     work.upload_s[:] = per_device("upload_s", upload_s, len(problem.bits), zero=True)
     prepare(problem, work)
     subproblems.solve_compute(problem, work)
-    objective, bound = float(work.totals[OBJECTIVE]), float(work.totals[BOUND])
+    gap = certify_compute(problem, work, False)
     return ComputeAllocation(
         device_frequency_hz=work.device_frequency_hz, server_frequency_hz=work.server_frequency_hz,
-        delay_s=float(work.totals[DELAY]), time_price=work.time_price, objective=objective, lower_bound=bound,
-        gap=objective / bound - 1.0,
+        delay_s=float(work.totals[DELAY]), time_price=work.time_price,
+        objective=float(work.totals[OBJECTIVE]), lower_bound=float(work.totals[BOUND]), gap=float(gap),
     )  # fmt: skip
 
 
@@ -228,10 +240,10 @@ def solve_p4(problem: Problem, rate_min_bps: Array) -> LinkAllocation:
     prepare(problem, work)
     if not subproblems.solve_link(problem, work, rates):
         raise InfeasibleError(diagnose_rates(problem, rates))
-    objective, bound = float(work.totals[OBJECTIVE]), float(work.totals[BOUND])
+    gap = certify_link(problem, work, rates)
     return LinkAllocation(
         power_w=work.power_w, bandwidth_hz=work.bandwidth_hz, bandwidth_price=float(work.totals[BAND_PRICE]),
-        objective=objective, lower_bound=bound, gap=objective / bound - 1.0,
+        objective=float(work.totals[OBJECTIVE]), lower_bound=float(work.totals[BOUND]), gap=float(gap),
     )  # fmt: skip
 
 
@@ -267,11 +279,9 @@ def algorithm_2(
     band = per_device("bandwidth_hz", bandwidth_hz, devices).copy()
     rates = per_device("rate_min_bps", rate_min_bps, devices)
     done, residual = refine(problem, rates, power, band, iterations, tolerance)
-    snr = power * problem.gain / (problem.noise_w_per_hz * band)
-    energy = power * problem.bits / (band * np.log2(1.0 + snr))
-    objective = problem.weight_energy * float(energy.sum())
+    objective, violation = link_cost(problem, rates, power, band)
     return RefinedLink(
-        power_w=power, bandwidth_hz=band, bandwidth_price=exact.bandwidth_price, objective=objective,
-        lower_bound=exact.lower_bound, gap=objective / exact.lower_bound - 1.0, iterations=int(done),
-        residual=float(residual), converged=bool(residual <= tolerance),
+        power_w=power, bandwidth_hz=band, bandwidth_price=exact.bandwidth_price, objective=float(objective),
+        lower_bound=exact.lower_bound, gap=float(certificate_of(objective, exact.lower_bound, violation)),
+        iterations=int(done), residual=float(residual), converged=bool(residual <= tolerance),
     )  # fmt: skip

@@ -8,7 +8,6 @@ from edge_envs.core.compiled import kernel
 from edge_envs.semcom.nats import bend, bend_slope, energy_ratio, inverse_bend, inverse_energy_ratio
 from edge_envs.semcom.problem import (
     BAND_PRICE,
-    BOUND,
     DELAY,
     LEAST_DELAY,
     LN2,
@@ -19,7 +18,6 @@ from edge_envs.semcom.problem import (
     Workspace,
     compute_energy,
     energy_price,
-    least_compute_cost,
     set_frequencies,
     time_price_of,
 )
@@ -91,14 +89,12 @@ def common_deadline(problem: Problem, work: Workspace) -> float:
 def solve_compute(problem: Problem, work: Workspace) -> None:
     """P5, eq. (21): frequencies and deadline for the upload times in `work.upload_s`; `prepare` must have run."""
     delay = common_deadline(problem, work)
-    energy, bound = 0.0, 0.0
+    energy = 0.0
     for n in range(len(problem.bits)):
         work.compute_s[n] = delay - work.upload_s[n]
         set_frequencies(problem, work, n, work.compute_s[n])
         energy += compute_energy(problem, work, n)
-        bound += least_compute_cost(problem, work, n, work.time_price[n]) + work.time_price[n] * work.upload_s[n]
     work.totals[OBJECTIVE] = problem.weight_time * delay + problem.weight_energy * energy
-    work.totals[BOUND] = bound
 
 
 @kernel
@@ -157,17 +153,13 @@ def solve_link(problem: Problem, work: Workspace, rate_min_bps: Array) -> bool:
     total, _ = band_at_price(problem, work, rate_min_bps, 0.0)
     if total > problem.bandwidth_hz:
         price, sweeps = band_price(problem, work, rate_min_bps)
-    bound = -price * problem.bandwidth_hz
     cost = 0.0
     for n in range(len(problem.bits)):
         u, band = work.u[n], work.bandwidth_hz[n]
         work.upload_s[n] = problem.bits[n] / rate_min_bps[n]
         work.power_w[n] = min(math.expm1(u) * problem.noise_w_per_hz * band / problem.gain[n], problem.power_max_w[n])
-        energy = work.energy_j[n] * energy_ratio(u)
-        cost += problem.weight_energy * energy
-        bound += problem.weight_energy * energy + price * band
+        cost += problem.weight_energy * (work.energy_j[n] * energy_ratio(u))
     work.totals[OBJECTIVE] = cost
-    work.totals[BOUND] = bound
     work.totals[BAND_PRICE] = price
     work.totals[SWEEPS] = sweeps
     return True

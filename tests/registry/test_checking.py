@@ -101,6 +101,7 @@ SEMCOM: dict[str, tuple[Any, ...]] = {
     "reward": ("outcome.reward", plus(0.01)),
     "relaxed_devices": ("metric.relaxed_devices", plus(1)),
     "certificate": ("metric.certificate", plus(1e-3)),
+    "certificate_certifies": ("metric.certificate", plus(-1.0)),
     "missed_deadlines_counts": ("metric.missed_deadlines", to(11)),
     "relaxed_devices_counts": ("metric.relaxed_devices", to(0.5)),
 }
@@ -193,7 +194,7 @@ COMMON: dict[str, tuple[Any, ...]] = {
     "member_rewards_add_up": ("outcome.reward", plus(1e-3)),
     "reward_finite": ("outcome.reward", to(np.nan)),
     "member_reward_finite": ("outcome.member_reward", to(np.inf)),
-    "certificate_finite": ("metric.certificate", to(np.nan)),
+    "certificate_finite": ("metric.certificate", to(np.inf)),
 }
 TASKS = {f"tasks_{name}_counts": (f"metric.tasks_{name}", to(-1.0)) for name in ("arrived", "finished", "dropped")}
 BREAKS = {

@@ -219,3 +219,10 @@ def one_device(config: SemComConfig, world: World, decision: Decision, problem: 
         "mean_psnr_db": (world.psnr_sum_db[n] + quality) / (world.rounds + 1), "quality_reward": reward,
         "sensitivity": (1.0 - config.weight_time) * transmit + decision.time_price[n] * upload_s,
     }  # fmt: skip
+
+
+def certified(config: SemComConfig, certificate: float) -> bool:
+    """Small where a problem's optimum was asked for, NaN elsewhere."""
+    if config.decision == "power_bandwidth" or (config.decision == "compression" and config.solver == "joint"):
+        return 0.0 <= certificate <= 1e-6
+    return math.isnan(certificate)
