@@ -89,8 +89,11 @@ def test_observations_and_types(case):
             assert np.isfinite(reward)
             assert type(terminated) is bool
             assert type(truncated) is bool
-            numbers = [value for value in info.values() if not isinstance(value, dict)]
-            assert all(np.isfinite(value).all() for value in numbers)
+            numbers = {key: value for key, value in info.items() if not isinstance(value, dict)}
+            for metric in system.metrics:
+                if metric.certifies:
+                    assert not np.isinf(numbers.pop(metric.name))
+            assert all(np.isfinite(value).all() for value in numbers.values())
         else:
             assert_same(rest, [reset_info(system, observation)])
 
