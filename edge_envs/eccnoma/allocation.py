@@ -8,14 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.compiled import kernel, kernel_part
-from edge_envs.eccnoma import assignment, placement, relaxation
-from edge_envs.eccnoma.bands import COST, UPLINK, Link, Radio
-from edge_envs.eccnoma.config import EQUAL, FDMA, LI_GD, MOST, RANDOM, TDMA, Parameters
+from edge_envs.eccnoma import assignment, certificates, placement, relaxation
+from edge_envs.eccnoma.bands import ASSIGNMENT_GAP, COST, POWER_GAP, UPLINK, Link, Radio
+from edge_envs.eccnoma.config import EQUAL, FDMA, LI_GD, MOST, OPTIMAL, RANDOM, TDMA, Parameters
 from edge_envs.eccnoma.model import State
 from edge_envs.eccnoma.relaxation import Relaxation
 from edge_envs.eccnoma.server import (
     POOL_COST,
-    POOL_GAP,
     POOL_USED,
     best_speed,
     compensation,
@@ -116,7 +115,7 @@ def free_units(p: Parameters, s: State, row: int, n: int) -> float:
 def solve_server(p: Parameters, s: State, row: int) -> None:
     """Units and speeds at the server, (3), (16): the best ones, the most, or equal parts of the pool."""
     w = s.work
-    w.report[SERVER_COST] = w.report[SERVER_GAP] = w.report[UNITS_USED] = w.report[UNITS_FREE] = 0.0
+    w.report[SERVER_COST] = w.report[UNITS_USED] = w.report[UNITS_FREE] = 0.0
     for n in range(p.num_aps):
         w.report[UNITS_FREE] += free_units(p, s, row, n)
     for u in range(p.num_users):
@@ -128,10 +127,7 @@ def solve_server(p: Parameters, s: State, row: int) -> None:
                 p.units_max, p.unit_speed_flop_s, p.overhead, w.root, w.most, w.units, w.speed_flop_s, w.pool_report,
             )  # fmt: skip
             w.report[SERVER_COST] += w.pool_report[POOL_COST]
-            w.report[SERVER_GAP] += w.pool_report[POOL_COST] * w.pool_report[POOL_GAP]
             w.report[UNITS_USED] += w.pool_report[POOL_USED]
-        if w.report[SERVER_COST] > 0.0:
-            w.report[SERVER_GAP] /= w.report[SERVER_COST]
         return
     for u in range(p.num_users):
         if w.work_flop[u] > 0.0:
@@ -190,3 +186,49 @@ def solve(p: Parameters, s: State, row: int) -> float:
     solve_server(p, s, row)
     measure(p, s, row)
     return w.report[DEVICE_COST] + w.report[SERVER_COST] + w.up.report[COST] + w.down.report[COST]
+
+
+@kernel_part
+def certify(p: Parameters, s: State, row: int) -> None:
+    """Gaps of what `solve` left in the work space, into its reports: only of what is optimised as configured."""
+    senders = 0
+    for u in range(p.num_users):
+        senders += s.work.up.active[u]
+    s.work.up.report[POWER_GAP] = s.work.up.report[ASSIGNMENT_GAP] = 0.0
+    s.work.down.report[POWER_GAP] = s.work.down.report[ASSIGNMENT_GAP] = 0.0
+    if senders > 0 and p.access != TDMA:
+        bands = bands_of(p, s, row)
+        certificates.certify_radio(uplink(p, bands), s.work.up, s.gain_up, row, bands)
+        certificates.certify_radio(downlink(p, bands), s.work.down, s.gain_down, row, bands)
+    if p.units == OPTIMAL:
+        certify_server(p, s, row)
+
+
+@kernel_part
+def certify_server(p: Parameters, s: State, row: int) -> None:
+    """By what part the cost of the units may be above the least, all APs together."""
+    w = s.work
+    total, above = 0.0, 0.0
+    if p.pool:
+        for n in range(p.num_aps):
+            cost, gap = certificates.certify_pool(
+                w.up.ap, n, w.work_flop, w.server_weight, w.server_coefficient, free_units(p, s, row, n), p.units_max,
+                p.unit_speed_flop_s, p.overhead, w.units,
+            )  # fmt: skip
+            total += cost
+            above += gap
+    else:
+        least = compensation(p.units_min, p.overhead) * p.unit_speed_flop_s
+        most = compensation(p.units_max, p.overhead) * p.unit_speed_flop_s
+        for u in range(p.num_users):
+            if w.work_flop[u] > 0.0:
+                speed = compensation(w.units[u], p.overhead) * p.unit_speed_flop_s
+                cost, gap = certificates.certify_speed(
+                    w.work_flop[u], w.server_weight[u], w.server_coefficient[u], least, most, speed
+                )  # fmt: skip
+                total += cost
+                above += gap
+    if math.isfinite(above):
+        w.report[SERVER_GAP] = above / total if total > 0.0 else 0.0
+    else:
+        w.report[SERVER_GAP] = math.inf

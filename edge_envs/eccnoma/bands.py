@@ -17,8 +17,8 @@ from edge_envs.core.compiled import kernel, kernel_part
 
 UPLINK, DOWNLINK, DOWNLINK_PRINTED = range(3)
 DIRECTIONS = ("uplink", "downlink", "downlink-printed")
-COST, START_COST, RESIDUAL, SWEEPS, MOVES, OVERFLOW, BOUND = range(7)
-REPORT = 7
+COST, START_COST, RESIDUAL, SWEEPS, MOVES, OVERFLOW, BOUND, POWER_GAP, ASSIGNMENT_GAP = range(9)
+REPORT = 9
 """Entries of `Radio.report`."""
 
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from edge_envs.eccnoma import assignment, placement, relaxation
+from edge_envs.eccnoma import assignment, bands, certificates, placement, relaxation
 from edge_envs.eccnoma.bands import Radio
 from edge_envs.eccnoma.problems import Array, RadioProblem, finite, positive, whole
 from edge_envs.eccnoma.relaxation import Relaxation
@@ -49,12 +49,14 @@ def gradient(problem: RadioProblem, beta: ArrayLike, power_w: ArrayLike) -> Grad
 
 def _relaxed(problem: RadioProblem, w: Radio, x: Relaxation, tolerance: float, iterations: int) -> Relaxed:
     relaxation.relax(problem.link, w, x, problem.gain[None], 0, tolerance, iterations)
+    certificates.bound_cost(problem.link, w, problem.gain[None], 0, problem.subchannels)
     done = int(x.report[relaxation.ITERATIONS])
     return Relaxed(
         beta=np.ascontiguousarray(np.where(w.active, x.beta, 0.0).T),
         power_w=np.where(w.active, x.power_w, 0.0),
         cost=float(x.report[relaxation.RELAXED_COST]),
         start_cost=float(x.report[relaxation.RELAXED_START]),
+        bound=float(w.report[bands.BOUND]),
         gap=float(x.report[relaxation.GAP]),
         residual=float(x.report[relaxation.LEVEL_RESIDUAL]),
         iterations=done,

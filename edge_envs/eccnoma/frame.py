@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from edge_envs.core.compiled import kernel, kernel_part
 from edge_envs.core.system import Metric
 from edge_envs.eccnoma import allocation
-from edge_envs.eccnoma.bands import OVERFLOW, RESIDUAL, SWEEPS
-from edge_envs.eccnoma.config import TDMA, Parameters
+from edge_envs.eccnoma.bands import ASSIGNMENT_GAP, OVERFLOW, POWER_GAP, SWEEPS
+from edge_envs.eccnoma.config import OPTIMAL, RANDOM, TDMA, Parameters
 from edge_envs.eccnoma.model import State, advance
 from edge_envs.eccnoma.work import SERVER_GAP, UNITS_FREE, UNITS_USED
 
@@ -40,15 +40,36 @@ METRICS = (
     Metric("power_uplink_w", "W", "mean uplink power of the same"),
     Metric("server_units", "units", "units of all servers in use"),
     Metric("pool_load", "-", "part of the free units of all pools in use; 0 without pools"),
-    Metric("server_gap", "-", "part by which the servers' cost may be above the least, by duality; 0 by other rules"),
+    Metric(
+        "server_gap",
+        "-",
+        "at most this part of the servers' cost could be saved by other units, by duality (or, without a pool, "
+        "convexity); NaN with units=most and units=equal",
+        certifies=True,
+    ),
     Metric("sweeps", "-", "sweeps of the local search, of both directions together"),
     Metric("overflow", "users", "users beyond the capacity of their AP's subchannels"),
-    Metric("certificate", "-", "largest slope of a band's cost in a log power that could still move, over it", "max"),
+    Metric(
+        "assignment_gap_uplink",
+        "-",
+        "cost of sending over its lower bound, every user alone on its best subchannel, "
+        "minus 1; NaN with access=tdma and assignment=random",
+        certifies=True,
+    ),
+    Metric("assignment_gap_downlink", "-", "the same of the downlink", certifies=True),
+    Metric(
+        "certificate",
+        "-",
+        "at most this part of a direction's cost could be saved by other powers on the same "
+        "subchannels, by convexity, the larger of both; NaN with access=tdma and power=full",
+        "max",
+        certifies=True,
+    ),
 )
 (
     FRAME_COST, RELATIVE, DELAY, DELAY_DEVICE, DELAY_UP, DELAY_SERVER, DELAY_DOWN, SOJOURN, ENERGY, ENERGY_DEVICE,
     ENERGY_UP, ENERGY_SERVER, ENERGY_DOWN, ARRIVED, FINISHED, DROPPED, BACKLOG, EDGE_SHARE, LOCAL_SHARE, RATE_UP,
-    RATE_DOWN, POWER_UP, UNITS, POOL_LOAD, GAP, SWEPT, OVER, CERTIFICATE,
+    RATE_DOWN, POWER_UP, UNITS, POOL_LOAD, GAP, SWEPT, OVER, ASSIGNMENT_UP, ASSIGNMENT_DOWN, CERTIFICATE,
 ) = range(len(METRICS))  # fmt: skip
 MEMBER_METRICS = (
     "cut", "cost", "ap", "delay_s", "delay_device_s", "delay_uplink_s", "delay_server_s", "delay_downlink_s",
@@ -265,11 +286,15 @@ def report_solution(p: Parameters, s: State, row: int, metrics: NDArray[np.float
     metrics[row, UNITS] = w.report[UNITS_USED]
     if p.pool:
         metrics[row, POOL_LOAD] = w.report[UNITS_USED] / w.report[UNITS_FREE]
-    metrics[row, GAP] = w.report[SERVER_GAP]
     metrics[row, SWEPT] = w.up.report[SWEEPS] + w.down.report[SWEEPS]
     metrics[row, OVER] = max(w.up.report[OVERFLOW], w.down.report[OVERFLOW])
-    if p.access != TDMA and not p.full_power:
-        metrics[row, CERTIFICATE] = max(w.up.report[RESIDUAL], w.down.report[RESIDUAL])
+    allocation.certify(p, s, row)
+    metrics[row, GAP] = w.report[SERVER_GAP] if p.units == OPTIMAL else math.nan
+    is_assigned = p.access != TDMA and p.assignment != RANDOM
+    metrics[row, ASSIGNMENT_UP] = w.up.report[ASSIGNMENT_GAP] if is_assigned else math.nan
+    metrics[row, ASSIGNMENT_DOWN] = w.down.report[ASSIGNMENT_GAP] if is_assigned else math.nan
+    is_tuned = p.access != TDMA and not p.full_power
+    metrics[row, CERTIFICATE] = max(w.up.report[POWER_GAP], w.down.report[POWER_GAP]) if is_tuned else math.nan
 
 
 @kernel_part

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from edge_envs.core.checking import Invariant, Step, over, within
 from edge_envs.eccnoma.bands import DOWNLINK_PRINTED, Radio
-from edge_envs.eccnoma.config import FDMA, MOST, TDMA, Parameters
+from edge_envs.eccnoma.config import FDMA, MOST, OPTIMAL, RANDOM, TDMA, Parameters
 from edge_envs.eccnoma.model import State
 
 CERTIFICATE_LIMIT = 1e-2
-"""Largest slope of a band's cost in a log power, over the cost: the descent has a limit of steps, and up to 3 in 100
-frames of random configurations end above 1e-6."""
+"""Largest part of the cost that other powers may save: the descent has a limit of steps, and up to 3 in 100 frames of
+random configurations end above 1e-6."""
 REMEMBERED = ("queue", "arrived", "level", "gain_up", "gain_down")
 
 
@@ -49,7 +49,21 @@ def invariants(p: Parameters, s: State, step: Step | None) -> Iterator[Invariant
         yield from units(p, s, step)
         yield from times(p, s, step)
         yield from tasks(p, s, step)
-        yield from within("certificate", step.metrics["certificate"], 0.0, CERTIFICATE_LIMIT)
+        yield from certificates(p, step)
+
+
+def certificates(p: Parameters, step: Step) -> Iterator[Invariant]:
+    """Numbers where something is optimised and NaN elsewhere; powers and units close to the best."""
+    tuned, assigned = p.access != TDMA and not p.full_power, p.access != TDMA and p.assignment != RANDOM
+    for name, optimised in (
+        ("certificate", tuned), ("server_gap", p.units == OPTIMAL),
+        ("assignment_gap_uplink", assigned), ("assignment_gap_downlink", assigned),
+    ):  # fmt: skip
+        yield Invariant(f"{name}_given", ~np.isnan(step.metrics[name]), "==", optimised)
+    if tuned:
+        yield Invariant("certificate", step.metrics["certificate"], "<=", CERTIFICATE_LIMIT)
+    if p.units == OPTIMAL:
+        yield Invariant("server_gap", step.metrics["server_gap"], "<=", 1.0)
 
 
 def sending(p: Parameters, s: State, step: Step) -> NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""Other ways onto the bands than the search: at random, by rounding, in turns, as given; and what no way can beat."""
+"""Other ways onto the bands than the search: at random, by rounding, in turns, or as given."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from edge_envs.core.compiled import kernel, kernel_part
 from edge_envs.eccnoma.assignment import clear, finish, sort_falling, subchannel_of, total_cost
 from edge_envs.eccnoma.bands import (
-    BOUND,
     COST,
     START_COST,
     UPLINK,
@@ -18,7 +17,6 @@ from edge_envs.eccnoma.bands import (
     Radio,
     join,
     level_at,
-    sending_cost,
 )
 
 
@@ -127,38 +125,6 @@ def rate_in_turn(link: Link, w: Radio, gain: NDArray[np.float64], row: int, user
     w.report[COST] += (w.delay_cost[user] + w.energy_cost[user] * w.airtime[user] * w.power_w[user]) / w.rate_bit_s[
         user
     ]
-
-
-@kernel_part
-def least_sending_cost(link: Link, delay_cost: float, energy_cost: float, gain: float) -> float:
-    """Least cost of sending without anybody else, over the powers: bisection where full power is not best.
-
-    Stationary where c ((1 + y) ln(1 + y) - y) = a for the SNR y and c the cost per unit of it; the left side rises.
-    """
-    low, high = link.power_min_w * gain / link.noise_w, link.power_max_w * gain / link.noise_w
-    per_snr = energy_cost * link.noise_w / gain
-    if per_snr * ((1.0 + high) * math.log1p(high) - high) > delay_cost:
-        for _ in range(200):
-            middle = math.sqrt(low * high)
-            if middle <= low or middle >= high:
-                break
-            if per_snr * ((1.0 + middle) * math.log1p(middle) - middle) > delay_cost:
-                high = middle
-            else:
-                low = middle
-    return sending_cost(link, delay_cost, energy_cost, high * link.noise_w / gain, gain, link.noise_w)
-
-
-@kernel
-def bound_cost(link: Link, w: Radio, gain: NDArray[np.float64], row: int) -> None:
-    """Lower bound of any assignment's cost into the report: everybody alone on the subchannel of best gain."""
-    w.report[BOUND] = 0.0
-    for u in range(len(w.ap)):
-        if w.active[u]:
-            best = 0.0
-            for m in range(gain.shape[1]):
-                best = max(best, gain[row, m, u, w.ap[u]])
-            w.report[BOUND] += least_sending_cost(link, w.delay_cost[u], w.energy_cost[u], best)
 
 
 @kernel

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edge_envs.eccnoma import bands, placement, relaxation
+from edge_envs.eccnoma import bands, certificates, relaxation
 from edge_envs.eccnoma.bands import Radio
 from edge_envs.eccnoma.problems import Array, RadioProblem, finite
 from edge_envs.eccnoma.relaxation import Relaxation, allocate_relaxation
@@ -39,6 +39,10 @@ class Assignment:
     """after the first placement, before anything was improved"""
     bound: float
     """no assignment and powers cost less: everybody alone on the best subchannel"""
+    assignment_gap: float
+    """cost over bound, minus 1; inf if a power or a subchannel is not allowed"""
+    power_gap: float
+    """at most this part of the cost could be saved by other powers on the same subchannels; inf likewise"""
     residual: float
     """largest slope of a subchannel's cost in a log power that could still move, over that cost"""
     sweeps: int
@@ -57,8 +61,10 @@ class Relaxed:
     """(U,), 0 for silent users"""
     cost: float
     start_cost: float
+    bound: float
+    """no shares and powers cost less: everybody alone on the best subchannel"""
     gap: float
-    """Frank-Wolfe gap of the shares over the cost: 0 at a stationary point"""
+    """Frank-Wolfe gap of the shares over the cost: 0 at a stationary point; says nothing about better ones"""
     residual: float
     """largest slope in a log power that could still move, over the cost"""
     iterations: int
@@ -113,8 +119,8 @@ def relaxed_memory(
 
 
 def assignment_of(problem: RadioProblem, w: Radio) -> Assignment:
-    """What the kernels left in the radio's memory, and the bound."""
-    placement.bound_cost(problem.link, w, problem.gain[None], 0)
+    """What the kernels left in the radio's memory, and its certificates."""
+    certificates.certify_radio(problem.link, w, problem.gain[None], 0, problem.subchannels)
     report = w.report
     return Assignment(
         subchannel=w.band.copy(),
@@ -123,6 +129,8 @@ def assignment_of(problem: RadioProblem, w: Radio) -> Assignment:
         cost=float(report[bands.COST]),
         start_cost=float(report[bands.START_COST]),
         bound=float(report[bands.BOUND]),
+        assignment_gap=float(report[bands.ASSIGNMENT_GAP]),
+        power_gap=float(report[bands.POWER_GAP]),
         residual=float(report[bands.RESIDUAL]),
         sweeps=int(report[bands.SWEEPS]),
         moves=int(report[bands.MOVES]),

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edge_envs.core.compiled import kernel, kernel_part
 
-POOL_COST, POOL_GAP, POOL_USED = range(3)
+POOL_COST, POOL_USED = range(2)
 
 
 @kernel_part
@@ -43,37 +43,6 @@ def best_speed(delay_weight: float, energy_coefficient: float, least: float, mos
 def edge_cost(work_flop: float, delay_weight: float, energy_coefficient: float, speed_flop_s: float) -> float:
     """Cost of a user's work at the edge at a speed."""
     return work_flop * (delay_weight / speed_flop_s + energy_coefficient * speed_flop_s * speed_flop_s)
-
-
-@kernel_part
-def marginal_saving(
-    units: float, work_flop: float, delay_weight: float, energy_coefficient: float, unit_speed_flop_s: float,
-    overhead: float,
-) -> float:  # fmt: skip
-    """What the cost of a user's work falls by per unit more; decreasing in the units up to the best speed."""
-    bend = 1.0 + overhead * (units - 1.0)
-    slope = (1.0 - overhead) / (bend * bend) if units >= 1.0 else 1.0
-    speed = compensation(units, overhead) * unit_speed_flop_s
-    return work_flop * (delay_weight / (speed * speed) - 2.0 * energy_coefficient * speed) * unit_speed_flop_s * slope
-
-
-@kernel_part
-def dual_part(
-    price: float, most: float, work_flop: float, delay_weight: float, energy_coefficient: float,
-    unit_speed_flop_s: float, overhead: float,
-) -> float:  # fmt: skip
-    """Least cost of a user's work plus price of its units, over at most `most` units: its part of the dual function."""
-    low, high = 0.0, most
-    for _ in range(60):
-        middle = 0.5 * (low + high)
-        saving = marginal_saving(middle, work_flop, delay_weight, energy_coefficient, unit_speed_flop_s, overhead)
-        if saving > price:
-            low = middle
-        else:
-            high = middle
-    middle = 0.5 * (low + high)
-    speed = compensation(middle, overhead) * unit_speed_flop_s
-    return edge_cost(work_flop, delay_weight, energy_coefficient, speed) + price * middle
 
 
 @kernel_part
@@ -118,7 +87,7 @@ def share_pool(
     root: NDArray[np.float64], most: NDArray[np.float64], given: NDArray[np.float64],
     speed_flop_s: NDArray[np.float64], report: NDArray[np.float64],
 ) -> None:  # fmt: skip
-    """Share AP n's `units` among the users with work: `given` and `speed_flop_s` (U,), cost, gap and use in `report`.
+    """Share AP n's `units` among the users with work: `given` and `speed_flop_s` (U,), cost and use in `report`.
 
     In proportion to sqrt(w f), nobody above its own best speed. `root` and `most` are scratch memory.
     """
@@ -129,25 +98,10 @@ def share_pool(
             most[i] = min(units_for(best / unit_speed_flop_s, overhead), units_max)
             speed_flop_s[i] = 0.0
     share_of(ap, n, root, most, units, given)
-    cost, used, paid, held = 0.0, 0.0, 0.0, 0.0
+    cost, used = 0.0, 0.0
     for i in range(len(ap)):
         if ap[i] == n and root[i] > 0.0:
             speed_flop_s[i] = compensation(given[i], overhead) * unit_speed_flop_s
             cost += edge_cost(work_flop[i], delay_weight[i], energy_coefficient[i], speed_flop_s[i])
             used += given[i]
-            # whoever has all it can use would pay more than the price
-            if given[i] < most[i]:
-                held += given[i]
-                paid += given[i] * marginal_saving(
-                    given[i], work_flop[i], delay_weight[i], energy_coefficient[i], unit_speed_flop_s, overhead
-                )
-    report[POOL_COST], report[POOL_USED], report[POOL_GAP] = cost, used, 0.0
-    if cost > 0.0:
-        price = max(paid / held, 0.0) if held > 0.0 and used > units * (1.0 - 1e-12) else 0.0
-        dual = -price * units
-        for i in range(len(ap)):
-            if ap[i] == n and root[i] > 0.0:
-                dual += dual_part(
-                    price, most[i], work_flop[i], delay_weight[i], energy_coefficient[i], unit_speed_flop_s, overhead
-                )
-        report[POOL_GAP] = max(cost - dual, 0.0) / cost
+    report[POOL_COST], report[POOL_USED] = cost, used

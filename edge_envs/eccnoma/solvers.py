@@ -5,13 +5,14 @@ Those of Li-GD are in `descent`, and offered here, too.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from edge_envs.eccnoma import assignment, placement, server
+from edge_envs.eccnoma import assignment, certificates, placement, server
 from edge_envs.eccnoma.bands import default_candidates
 from edge_envs.eccnoma.descent import gradient, li_gd, li_gd_printed, radio_cost, rates, relax, round_relaxed
 from edge_envs.eccnoma.problems import Array, RadioProblem, finite, positive, whole
@@ -37,7 +38,7 @@ class Shares:
     """(K,)"""
     cost: float
     gap: float
-    """the cost is at most this part above the least one, by duality"""
+    """at most this part of the cost could be saved, by duality; inf if the units are not allowed"""
 
 
 def assign(
@@ -195,10 +196,14 @@ def share_units(
     energy = finite("energy_coefficient", energy_coefficient, (users,))
     _check_overhead(overhead)
     scratch = np.zeros((5, users))
-    report = np.zeros(3)
+    report = np.zeros(2)
+    pool = np.zeros(users, dtype=np.int64)
+    limits = positive("units", units), positive("units_max", units_max)
+    speed = positive("unit_speed_flop_s", unit_speed_flop_s)
     server.share_pool(
-        np.zeros(users, dtype=np.int64), 0, work, weight, energy, positive("units", units),
-        positive("units_max", units_max), positive("unit_speed_flop_s", unit_speed_flop_s), overhead,
-        scratch[0], scratch[1], scratch[2], scratch[3], report,
+        pool, 0, work, weight, energy, *limits, speed, overhead, scratch[0], scratch[1], scratch[2], scratch[3], report
     )  # fmt: skip
-    return Shares(scratch[2], scratch[3], float(report[0]), float(report[1]))
+    cost, gap = certificates.certify_pool(pool, 0, work, weight, energy, *limits, speed, overhead, scratch[2])
+    if math.isfinite(gap):
+        gap = gap / cost if cost > 0.0 else 0.0
+    return Shares(scratch[2], scratch[3], float(report[0]), float(gap))

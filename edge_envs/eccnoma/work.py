@@ -39,7 +39,7 @@ class Work(NamedTuple):
     speed_flop_s: NDArray[np.float64]  # (U,) at the server
     drops: NDArray[np.float64]  # (U,)
     report: NDArray[np.float64]  # (5,)
-    pool_report: NDArray[np.float64]  # (3,)
+    pool_report: NDArray[np.float64]  # (2,)
     cell_work: NDArray[np.float64]  # (N,) scratch of the observation
     cell_users: NDArray[np.float64]  # (N,)
 
@@ -54,6 +54,6 @@ def allocate_work(config: ECCNOMAConfig, p: Parameters) -> Work:
     relaxations = [
         allocate_relaxation(relaxed, p.num_subchannels, p.num_aps, p.relaxation_iterations) for _ in range(2)
     ]
-    lengths = {"report": 5, "pool_report": 3, "cell_work": p.num_aps, "cell_users": p.num_aps}
+    lengths = {"report": 5, "pool_report": 2, "cell_work": p.num_aps, "cell_users": p.num_aps}
     lines: list[Any] = [np.zeros(lengths.get(name, p.num_users)) for name in Work._fields[4:]]
     return Work(*(*radios, *relaxations, *lines))

@@ -8,7 +8,7 @@ know.
 import math
 
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import minimize, minimize_scalar
 
 from tests.eccnoma.problems import Floats, Ints, Radio, active, one_hot
 
@@ -148,6 +148,37 @@ def assigned_residual(radio: Radio, subchannel: Ints, power_w: Floats) -> float:
         on_m = radio._replace(bits=np.where(subchannel == m, radio.bits, 0.0))
         worst = max(worst, power_residual(on_m, one_hot(on_m, subchannel), power_w))
     return worst
+
+
+def assigned_gap(radio: Radio, subchannel: Ints, power_w: Floats) -> float:
+    """Largest fall of the tangent plane of the cost within the limits of the log powers, over the cost."""
+    total, slope = log_power_derivative(radio, one_hot(radio, subchannel), power_w)
+    if total == 0.0 or radio.power_max_w == radio.power_min_w:
+        return 0.0
+    used = np.where(active(radio), power_w, radio.power_min_w)
+    level = np.log(used / radio.power_min_w) / math.log(radio.power_max_w / radio.power_min_w)
+    return float(np.maximum(slope * level, slope * (level - 1.0)).sum()) / total
+
+
+def cost_alone(radio: Radio, user: int) -> float:
+    """Least cost of a user on its best subchannel without any interference, by a search over the powers."""
+    gain = radio.gain[:, user, radio.ap[user]].max()
+    low, high = math.log(radio.power_min_w), math.log(radio.power_max_w)
+
+    def at(log_power: float) -> float:
+        power_w = math.exp(log_power)
+        rate = radio.bandwidth_hz * math.log1p(power_w * gain / radio.noise_w) / LN2
+        return float((radio.delay_weight[user] + radio.energy_weight[user] * power_w) * radio.bits[user] / rate)
+
+    if high > low:
+        inner = minimize_scalar(at, bounds=(low, high), method="bounded", options={"xatol": 1e-10}).x
+        return min(at(low), at(inner), at(high))
+    return at(high)
+
+
+def bound(radio: Radio) -> float:
+    """What no assignment and powers can cost less than: everybody alone."""
+    return math.fsum(cost_alone(radio, int(user)) for user in np.flatnonzero(active(radio)))
 
 
 def simplex_gap(radio: Radio, beta: Floats, power_w: Floats) -> float:

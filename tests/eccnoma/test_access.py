@@ -1,4 +1,4 @@
-"""The radio within a frame: its certificate, slices, turns and random bands."""
+"""The radio within a frame: its certificates, slices, turns and random bands."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from edge_envs.eccnoma.config import ECCNOMAConfig
 from tests.eccnoma import reference_frame as slow
 from tests.eccnoma import reference_radio
 from tests.eccnoma.problems import Radio
-from tests.eccnoma.problems_frame import FDMA, TDMA, make, play, random_action
+from tests.eccnoma.problems_frame import CONFIGS, FDMA, TDMA, make, play, random_action
 from tests.eccnoma.reference_frame import Result, World
 
-# Certificate
+# Certificates
 
 
 def radio_of(c: ECCNOMAConfig, w: World, r: Result, action: Any, uplink: bool) -> Radio:
@@ -33,8 +33,8 @@ def radio_of(c: ECCNOMAConfig, w: World, r: Result, action: Any, uplink: bool) -
 
 
 @pytest.mark.parametrize("name", ["default", "paper", "fdma", "printed", "li-gd", "dear-energy", "random-tuned"])
-def test_certificate_is_the_slope_left_in_the_powers(name):
-    """By automatic differentiation of the cost of all that waits; tiny, and never below the true slope."""
+def test_certificates_of_a_frame(name):
+    """What the powers may save, by automatic differentiation, and the cost over its bound; of all that waits."""
     pytest.importorskip("torch")
     env = make(name)
     c = env.system.config
@@ -45,18 +45,34 @@ def test_certificate_is_the_slope_left_in_the_powers(name):
         info = env.step(action)[4]
         d = slow.decisions_of(env)
         r = slow.simulate(c, w, action, d)
-        slopes = [
-            reference_radio.assigned_residual(radio_of(c, w, r, action, uplink), band, np.maximum(power_w, 1e-300))
-            for uplink, band, power_w in ((True, d.band_up, d.power_up_w), (False, d.band_down, d.power_down_w))
-        ]
+        gaps = []
+        for side, band, power_w in (("uplink", d.band_up, d.power_up_w), ("downlink", d.band_down, d.power_down_w)):
+            radio = radio_of(c, w, r, action, side == "uplink")
+            used = np.maximum(power_w, 1e-300)
+            gaps.append(reference_radio.assigned_gap(radio, band, used))
+            if name == "random-tuned":
+                assert np.isnan(info[f"assignment_gap_{side}"])
+            elif r.sends.any():
+                cost = reference_radio.cost(radio, reference_radio.one_hot(radio, band), used)
+                above = cost / reference_radio.bound(radio) - 1.0
+                assert info[f"assignment_gap_{side}"] == pytest.approx(above, rel=1e-7, abs=1e-9)
+            else:
+                assert info[f"assignment_gap_{side}"] == 0.0
         # Random bands can hold users of very different gains, whose powers settle slowly.
         assert info["certificate"] <= (1e-4 if name == "random-tuned" else 1e-6)
-        assert info["certificate"] == pytest.approx(max(slopes), rel=1e-3, abs=1e-9)
+        assert info["certificate"] == pytest.approx(max(gaps), rel=1e-3, abs=1e-9)
 
 
-@pytest.mark.parametrize("name", ["full-power", "tdma", "random", "fdma-full", "li-gd-full"])
-def test_there_is_no_certificate_where_no_power_is_optimised(name):
-    assert [info["certificate"] for *_, info in play(name, 3)] == [0.0] * 3
+@pytest.mark.parametrize("name", CONFIGS)
+def test_what_is_not_optimised_has_no_certificate(name):
+    """NaN for powers at their most, bands by a rule or at random, and units by other rules; numbers elsewhere."""
+    for env, *_, info in play(name, 2):
+        c = env.system.config
+        gaps = [info[key] for key in ("certificate", "server_gap", "assignment_gap_uplink", "assignment_gap_downlink")]
+        assigned = c.access != "tdma" and c.assignment != "random"
+        optimised = [c.access != "tdma" and c.power == "optimal", c.units == "optimal", assigned, assigned]
+        assert np.isnan(gaps).tolist() == [not each for each in optimised]
+        assert all(gap >= 0.0 for gap, each in zip(gaps, optimised, strict=True) if each)
 
 
 # Other uses of the spectrum

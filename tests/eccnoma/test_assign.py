@@ -110,7 +110,10 @@ class TestAssign:
             found = solvers.assign(problem(radio))
             best, subchannel, power_w = brute_force(radio)
             assert best == pytest.approx(oracle.cost(radio, one_hot(radio, subchannel), power_w), rel=EXACT)
+            assert found.bound == pytest.approx(oracle.bound(radio), rel=1e-9), seed
             assert found.bound <= best * (1.0 + EXACT), seed
+            if best > 0.0:
+                assert found.assignment_gap == pytest.approx(found.cost / found.bound - 1.0, abs=1e-12), seed
             assert found.cost >= best * (1.0 - 1e-7), seed
             gaps.append(found.cost / best - 1.0 if best > 0.0 else 0.0)
         assert np.mean(gaps) <= mean

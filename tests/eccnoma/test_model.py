@@ -10,7 +10,7 @@ from tests.eccnoma.problems import Pool
 from tests.eccnoma.problems_frame import every_config, make, play, random_action
 from tests.eccnoma.reference_frame import Decisions, Floats, Result, World
 
-SOLVER_METRICS = {"server_gap", "sweeps", "certificate"}
+SOLVER_METRICS = {"server_gap", "sweeps", "assignment_gap_uplink", "assignment_gap_downlink", "certificate"}
 """What only the solvers can say of themselves."""
 
 
@@ -94,7 +94,6 @@ def test_decisions_are_feasible(name):
             assert (d.units[works] >= c.units_min * (1.0 - 1e-12)).all()
         assert info["sweeps"] <= 2 * c.sweeps
         assert info["sweeps"] == int(info["sweeps"])
-        assert info["certificate"] >= 0.0
 
 
 def pool_of(c: ECCNOMAConfig, w: World, r: Result, n: int) -> tuple[Pool, np.ndarray]:
@@ -135,7 +134,7 @@ def test_units_without_a_pool_are_each_users_best(name):
         c = env.system.config
         grid = np.linspace(c.units_min, c.units_max, 20001)
         speed = np.array([slow.speed_flop_s(c, units) for units in grid])
-        assert info["server_gap"] == 0.0
+        assert 0.0 <= info["server_gap"] <= 1e-12
         for u in np.flatnonzero(r.work_flop > 0.0).tolist():
             queue = w.queue[u]
             wait, energy = c.delay_weight * queue * (queue + 1.0) / 2.0, c.energy_weight * queue * c.server_coefficient
@@ -156,14 +155,14 @@ def test_equal_parts_of_the_pool(name, everybody):
                 np.testing.assert_allclose(d.units[here], min(part, c.units_max), rtol=1e-12)
                 capped += part > c.units_max
                 parts += 1
-        assert info["server_gap"] == 0.0
+        assert np.isnan(info["server_gap"])
     assert 0 < capped < parts
 
 
 def test_as_many_units_as_can_be_without_a_pool():
     for _, _, d, r, _, info in play("most-units-alone", 4):
         assert d.units[r.work_flop > 0.0].tolist() == [6.0] * int((r.work_flop > 0.0).sum())
-        assert info["server_gap"] == 0.0
+        assert np.isnan(info["server_gap"])
 
 
 # Rules of the frame by hand
@@ -214,8 +213,10 @@ def test_nobody_sends_with_everything_on_the_device(name):
     for _ in range(3):
         info = env.step(device[env.state.network[0]])[4]
         for key in ("rate_uplink_bit_s", "rate_downlink_bit_s", "power_uplink_w", "server_units", "overflow",
-                    "certificate", "server_gap", "delay_uplink_s", "energy_server_j", "sweeps"):  # fmt: skip
+                    "delay_uplink_s", "energy_server_j", "sweeps"):  # fmt: skip
             assert info[key] == 0.0, key
+        for key in ("certificate", "server_gap", "assignment_gap_uplink", "assignment_gap_downlink"):
+            assert info[key] == 0.0 or np.isnan(info[key]), key
         assert not any(info["member_" + key].any() for key in ("rate_uplink_bit_s", "power_downlink_w", "server_units"))
         assert info["local_share"] == (1.0 if info["tasks_finished"] > 0.0 else 0.0)
 

@@ -129,8 +129,8 @@ def step_and_check(env: Any, rng: Generator) -> dict[str, Any]:
 
 @pytest.mark.parametrize("block", range(8))
 def test_random_configurations_work(block):
-    """Forty of them each, a few frames of random choices; powers end within 1e-6 of stationary but for a few."""
-    slopes = []
+    """Forty of them each, a few frames of random choices; powers end within 1e-6 of the best but for a few."""
+    gaps = []
     for number in range(40):
         rng = np.random.default_rng([block, number])
         options = random_options(rng)
@@ -141,8 +141,8 @@ def test_random_configurations_work(block):
                 info = step_and_check(env, rng)
             except AssertionError as error:
                 raise AssertionError(f"frame {frame} of {options}: {error}") from error
-            slopes.append(info["certificate"])
-            assert 0.0 <= info["server_gap"] < 0.4
-    certificates = np.array(slopes)
+            gaps.append(info["certificate"])
+            assert np.isnan(info["server_gap"]) or 0.0 <= info["server_gap"] < 0.4
+    certificates = np.array(gaps)[~np.isnan(gaps)]
     assert ((certificates >= 0.0) & (certificates < 1e-3)).all()
     assert (certificates <= 1e-6).mean() > 0.97

@@ -145,6 +145,7 @@ DTIRS: dict[str, tuple[Any, ...]] = {
 }
 CROWDED = {"num_aps": 1, "num_subchannels": 12, "capacity": 1, "arrivals": "one"}
 PRINTED = {"preset": "paper", "num_users": 12, "num_aps": 3, "num_subchannels": 4}
+GAPS = ("certificate", "server_gap", "assignment_gap_uplink", "assignment_gap_downlink")
 ECCNOMA: dict[str, tuple[Any, ...]] = {
     "open_choice": ("outcome.observation", to(0.0), WHOLE),
     "mask_entries": ("outcome.observation", to(0.25), WHOLE),
@@ -184,6 +185,9 @@ ECCNOMA: dict[str, tuple[Any, ...]] = {
     "tasks_finished_sum": ("metric.tasks_finished", plus(0.01)),
     "tasks_dropped_sum": ("metric.tasks_dropped", plus(0.01)),
     "certificate": ("metric.certificate", plus(0.1)),
+    "server_gap": ("metric.server_gap", plus(1.1)),
+    **{f"{name}_given": (f"metric.{name}", to(np.nan)) for name in GAPS},
+    **{f"{name}_certifies": (f"metric.{name}", to(-1.0)) for name in GAPS},
     "one_task": (PRINTED, "state.queue", plus(1.0)),
     "all_served": (PRINTED, "member.tasks_finished", plus(-0.5)),
     "backlog_tasks_counts": ("metric.backlog_tasks", to(-1.0)),

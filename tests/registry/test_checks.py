@@ -109,6 +109,7 @@ def test_observations_and_types(case):
             uncertain = [metric.name for metric in system.metrics if metric.certifies]
             numbers = [value for key, value in info.items() if key.removeprefix("episode_mean_") not in uncertain]
             assert all(np.isfinite(value).all() for value in numbers)
+            assert not any(np.isinf(info[name]) for name in uncertain)
         else:
             assert_same(rest, [reset_info(system, observation)])
 

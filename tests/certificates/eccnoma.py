@@ -1,0 +1,290 @@
+"""Mutations of `ECCNOMA-v0`'s solvers: powers, subchannels, units with and without a pool, relaxed shares, rounding.
+
+All losses are proven to be below the certificates: the powers' cost is convex in their logarithms, the units' duals
+and tangents are bounds, and nobody sends cheaper than alone on the best subchannel. The optimum of the subchannels is
+not known; their losses are measured from the unbroken search and are relative to the bound, as the certificate is.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+
+import edge_envs  # noqa: F401  (registers the ids)
+from edge_envs.eccnoma import allocation, assignment, bands, placement, powers, relaxation, server, solvers
+from tests.certificates.harness import Mutation, Solver
+from tests.eccnoma import reference_radio, reference_server
+from tests.eccnoma.problems import DIRECTIONS, Floats, Ints, Pool, Radio, network, one_hot, random_pool, random_radio
+
+
+class Placed(NamedTuple):
+    """Users on subchannels (U,) with powers (U,) [W] or shares (U, M)."""
+
+    radio: Radio
+    subchannel: Ints
+    power_w: Floats
+
+
+def crowded(seed: int) -> Radio:
+    """Five users of two access points on two subchannels, all of different bits and weights."""
+    radio = network(seed, (5, 2, 2), DIRECTIONS[seed % 3], energy_share=[0.05, 0.5, 0.9][seed % 3])
+    rng = np.random.default_rng([7, seed])
+    return radio._replace(
+        bits=radio.bits * 10.0 ** rng.uniform(-1.0, 1.0, 5), energy_weight=10.0 ** rng.uniform(-1.0, 1.5, 5), capacity=5
+    )
+
+
+def placed(seed: int) -> Placed:
+    """Users anywhere, powers between the limits."""
+    radio = crowded(seed)
+    rng = np.random.default_rng([8, seed])
+    ratio = radio.power_max_w / radio.power_min_w
+    return Placed(radio, rng.integers(0, 2, 5), radio.power_min_w * ratio ** rng.uniform(0.2, 0.8, 5))
+
+
+def problem(radio: Radio) -> solvers.RadioProblem:
+    """As the solvers want it."""
+    return solvers.RadioProblem(**radio._asdict())
+
+
+def tune(at: Placed) -> tuple[Floats, float]:
+    """Powers and their certificate."""
+    found = solvers.tune_powers(problem(at.radio), at.subchannel, at.power_w, iterations=2000)
+    return found.power_w, found.power_gap
+
+
+def cost_of_powers(at: Placed, power_w: Floats) -> float:
+    """By the loops of the reference."""
+    return reference_radio.cost(at.radio, one_hot(at.radio, at.subchannel), power_w)
+
+
+def assign(radio: Radio) -> tuple[solvers.Assignment, float]:
+    """The search and its certificate."""
+    found = solvers.assign(problem(radio))
+    return found, found.assignment_gap
+
+
+def cost_of_assignment(radio: Radio, found: solvers.Assignment) -> float:
+    """By the loops of the reference."""
+    return reference_radio.cost(radio, one_hot(radio, found.subchannel), found.power_w)
+
+
+def bound(radio: Radio, _: Any) -> float:
+    """Cost of everybody alone."""
+    return reference_radio.bound(radio)
+
+
+def share(pool: Pool) -> tuple[Floats, float]:
+    """Units and their certificate."""
+    found = solvers.share_units(
+        pool.work_flop, pool.delay_weight, pool.energy_coefficient, pool.units, units_max=pool.units_max,
+        unit_speed_flop_s=pool.unit_speed_flop_s, overhead=pool.overhead,
+    )  # fmt: skip
+    return found.units, found.gap
+
+
+def units_without_pool(seed: int) -> tuple[Floats, float]:
+    """Units that users have for themselves in a frame, and `server_gap`."""
+    env: Any = frame(seed)
+    info = env.step(np.zeros(4, dtype=int))[4]
+    return info["member_server_units"], info["server_gap"]
+
+
+def frame(seed: int) -> Any:
+    """A world whose users have different backlogs and send everything to servers without a pool."""
+    env: Any = gym.make(
+        "ECCNOMA-v0", num_users=4, pool_units=None, units_min=0.5, units_max=[8.0, 3.0][seed % 2], sweeps=0,
+        server_coefficient=[3e-29, 4e-28, 3e-27][seed % 3],
+    ).unwrapped  # fmt: skip
+    env.reset(seed=seed)
+    env.state.queue[0] = [1.0, 7.0, 2.5, 16.0]
+    return env
+
+
+def cost_of_units(seed: int, units: Floats) -> float:
+    """Delay of all waiting tasks and energy at the server, from the configuration."""
+    env = frame(seed)
+    c, p, s = env.system.config, env.system.parameters, env.state
+    queue, work = s.queue[0], p.server_flop[s.network[0], 0]
+    pool = Pool(
+        work, c.delay_weight * queue * (queue + 1.0) / 2.0, c.energy_weight * queue * c.server_coefficient, 1.0, 1.0,
+        c.unit_speed_flop_s, c.core_overhead,
+    )  # fmt: skip
+    return reference_server.cost(pool, units)
+
+
+def relax(radio: Radio) -> tuple[solvers.Relaxed, float]:
+    """Relaxed shares, and their cost over the bound."""
+    found = solvers.relax(problem(radio), tolerance=1e-7, iterations=300)
+    return found, found.cost / found.bound - 1.0
+
+
+def cost_of_shares(radio: Radio, found: solvers.Relaxed) -> float:
+    """By the loops of the reference."""
+    return reference_radio.cost(radio, found.beta, found.power_w)
+
+
+def round_shares(at: Placed) -> tuple[solvers.Assignment, float]:
+    """Shares, as rows of different sharpness, rounded."""
+    rng = np.random.default_rng(int(at.subchannel.sum()))
+    beta = rng.dirichlet(np.full(len(at.radio.gain), 0.7), len(at.radio.ap))
+    beta[np.arange(5), at.radio.gain[:, np.arange(5), at.radio.ap].argmax(axis=0)] += 1.0
+    found = solvers.round_relaxed(problem(at.radio), beta / beta.sum(axis=1, keepdims=True), at.power_w)
+    return found, found.assignment_gap
+
+
+POWERS = Solver(
+    "powers of a subchannel",
+    [placed(seed) for seed in range(9)],
+    tune,
+    cost_of_powers,
+    cost_of_powers,
+    [
+        Mutation("interference missing in the slope", powers.band_slope, "+= price *", "+= 0.0 *"),
+        Mutation("interference with the wrong sign", powers.band_slope, "price = -per_rate", "price = per_rate"),
+        Mutation("energy counted three times", powers.band_slope, "+= w.energy_cost", "+= 3.0 * w.energy_cost"),
+        Mutation("early stop", powers.descend_powers, "residual <= tolerance", "residual <= 0.2"),
+        Mutation("limit halved", powers.descend_powers, "w.slope[0, i], 0.0), 1.0)", "w.slope[0, i], 0.0), 0.5)"),
+        Mutation(
+            "first user's slope for all", powers.descend_powers, "- step * w.slope[0, i]", "- step * w.slope[0, 0]"
+        ),
+        Mutation("uphill", powers.descend_powers, "- step * w.slope", "+ step * w.slope"),
+        Mutation(
+            "first user's power for all", assignment.finish, "= w.seat_power_w[s, i]\n", "= w.seat_power_w[s, 0]\n"
+        ),
+        Mutation("power out of its limits", bands.power_at, "* math.exp(", "* 0.5 * math.exp("),
+    ],
+)
+SEARCH = Solver(
+    "subchannels by search",
+    [crowded(seed) for seed in range(6)] + [random_radio(seed, DIRECTIONS[seed % 3], (7, 2, 3)) for seed in range(4)],
+    assign,
+    cost_of_assignment,
+    bound,
+    [
+        Mutation("least costly user first", assignment.comes_later, "key[i] < key[j] or", "key[i] > key[j] or"),
+        Mutation("first subchannel instead of the best", assignment.best_join, "if cost < least or (", "if ("),
+        Mutation("no sweeps", assignment.search, "range(sweeps if senders > 0 else 0)", "range(0)"),
+        Mutation(
+            "half of the candidates", assignment.find_candidates, "w.candidate.shape[1]", "w.candidate.shape[1] // 2"
+        ),
+        Mutation("harm to others forgotten", bands.joining_cost, "coupling_of(link, w, s, v, k) * power_w", "0.0"),
+        Mutation(
+            "own interference forgotten", bands.joining_cost, "other_w += coupling_of(", "other_w += 0.0 * coupling_of("
+        ),
+        Mutation("moves that lose", assignment.sweep_moves, "saved > LEAST_GAIN", "saved > -0.3"),
+        Mutation("interference never heard", bands.coupling_of, "return 0.0 if stronger else theirs", "return 0.0"),
+        Mutation("first user's gains for all", bands.take_seat, "gain[row, m, user, n]", "gain[row, m, 0, n]"),
+    ],
+)
+POOL = Solver(
+    "units of a pool",
+    [pool for pool in map(random_pool, range(60)) if len(pool.work_flop) > 2 and pool.work_flop.min() > 0.0],
+    share,
+    reference_server.cost,
+    reference_server.cost,
+    [
+        Mutation("no square root", server.share_pool, "math.sqrt(", "abs("),
+        Mutation("weight forgotten", server.share_pool, "work_flop[i] * delay_weight[i])", "work_flop[i])"),
+        Mutation("limit halved", server.share_pool, "units_max)", "0.5 * units_max)"),
+        Mutation("limits forgotten", server.share_of, "if not full:", "if True:"),
+        Mutation("too little left after a limit", server.share_of, "left -= taken", "left *= 0.3"),
+        Mutation("half of the pool", server.share_of, "left = units", "left = 0.5 * units"),
+        Mutation(
+            "best speed without its factor",
+            server.best_speed,
+            "(2.0 * energy_coefficient)",
+            "(16.0 * energy_coefficient)",
+        ),
+        Mutation(
+            "last user's share for all", server.share_of, "given[i] = left * root[i]", "given[i] = left * root[-1]"
+        ),
+    ],
+)
+ALONE = Solver(
+    "units without a pool",
+    list(range(6)),
+    units_without_pool,
+    cost_of_units,
+    cost_of_units,
+    [
+        Mutation("factor 2 forgotten", server.best_speed, "2.0 * energy", "energy"),
+        Mutation("square root for the cube root", server.best_speed, "1.0 / 3.0", "1.0 / 2.0"),
+        Mutation(
+            "limit halved",
+            allocation.units_alone,
+            "p.unit_speed_flop_s, p.overhead), p.units_max)",
+            "p.unit_speed_flop_s, p.overhead), 0.5 * p.units_max)",
+        ),
+        Mutation("first user's weight for all", allocation.units_alone, "w.server_weight[u]", "w.server_weight[0]"),
+        Mutation("loss of cores forgotten", server.units_for, "* (1.0 - overhead) / left", "* 1.0"),
+        Mutation(
+            "weight over energy upside down",
+            server.best_speed,
+            "delay_weight / (2.0 * energy_coefficient)",
+            "2.0 * energy_coefficient / delay_weight",
+        ),
+        Mutation("wrong factor", allocation.units_alone, "return min(units_for(", "return min(0.7 * units_for("),
+    ],
+)
+RELAXED = Solver(
+    "relaxed shares (Li-GD)",
+    [crowded(seed) for seed in range(4)],
+    relax,
+    cost_of_shares,
+    bound,
+    [
+        Mutation("early stop", relaxation.relax, "quiet < 2", "done < 1"),
+        Mutation("uphill in the shares", relaxation.mirror_step, "math.exp(-step", "math.exp(step"),
+        Mutation(
+            "powers' limit halved", relaxation.mirror_step, "- step * slope, 0.0), 1.0)", "- step * slope, 0.0), 0.5)"
+        ),
+        Mutation("interference missing in the slope", relaxation.charge_cell, "x.power_w[u] * harm", "0.0"),
+        Mutation(
+            "first user's slope for all", relaxation.mirror_step, "slope = x.power_slope[u]", "slope = x.power_slope[0]"
+        ),
+        Mutation("own term with the wrong sign", relaxation.relaxed_slope, "= x.key[u] * link", "= -x.key[u] * link"),
+    ],
+)
+ROUNDED = Solver(
+    "rounding of shares",
+    [placed(seed) for seed in range(8)],
+    round_shares,
+    lambda at, found: cost_of_assignment(at.radio, found),
+    lambda at, found: bound(at.radio, found),
+    [
+        Mutation(
+            "smallest share", placement.place_by_relaxation, "beta[s, user] > beta[best", "beta[s, user] < beta[best"
+        ),
+        Mutation(
+            "first user's shares for all",
+            placement.place_by_relaxation,
+            "beta[s, user] > beta[best, user]",
+            "beta[s, 0] > beta[best, 0]",
+        ),
+        Mutation(
+            "first subchannel",
+            placement.place_by_relaxation,
+            "best < 0 or beta[s, user] > beta[best, user]",
+            "best < 0",
+        ),
+        Mutation(
+            "last subchannel", placement.place_by_relaxation, "(best < 0 or beta[s, user] > beta[best, user])", "s >= 0"
+        ),
+        Mutation(
+            "powers not tuned",
+            placement.place_by_relaxation,
+            "finish(link, w, bands, last)",
+            "finish(link, w, bands, 0)",
+        ),
+        Mutation(
+            "half of the subchannels",
+            placement.place_by_relaxation,
+            "for s in range(bands):\n            free",
+            "for s in range(bands // 2):\n            free",
+        ),
+    ],
+)
+SOLVERS = (POWERS, SEARCH, POOL, ALONE, RELAXED, ROUNDED)
