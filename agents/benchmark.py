@@ -12,9 +12,9 @@ from rich.table import Table as RichTable
 from agents.compare import LATENCY, WEAK, spread, unhealthy
 from agents.entries import Entry, baseline_names, marked, remarks
 from agents.evaluation import RANKED, Evaluated
-from agents.outputs import ABSENT, SCALE, number
+from agents.outputs import SCALE, number
 from agents.runs import BEST, CONFIG, EVALUATION, Run, RunError
-from agents.score import make_worlds, system_of
+from agents.score import ABSENT, make_worlds, system_of
 
 PRESET = "default"
 

@@ -11,8 +11,8 @@ from rich import box
 from rich.table import Table as RichTable
 
 from agents.entries import Entry
-from agents.score import LOG, RATIO, Interval, Scores, counts_tasks, score
-from agents.statistics import RESAMPLES, Summary, summarise
+from agents.score import LOG, RATIO, RESAMPLES, Interval, Scores, counts_tasks, score
+from agents.statistics import Summary, summarise
 from edge_envs.core.system import System
 
 ROUNDING = 1e-9

@@ -17,8 +17,8 @@ from agents.curves import curve_of
 from agents.entries import Entry
 from agents.one_world import Latency, episode, first_world, latency
 from agents.runs import provenance
-from agents.score import CONFIDENCE, LOG, RATIO, Interval, Scores, make_worlds, system_of
-from agents.statistics import RESAMPLES, Summary, normalised, ranks, summarise
+from agents.score import CONFIDENCE, LOG, RATIO, RESAMPLES, Interval, Scores, make_worlds, system_of
+from agents.statistics import Summary, normalised, ranks, summarise
 from edge_envs.core.policy import Scheme
 from edge_envs.core.system import System
 

@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from agents.score import ABSENT
 from edge_envs.core.files import write_atomically
 
 FIELDS = ("env_id", "policy", "kind", "metric", "unit", "statistic", "run", "episode", "value")
 STATISTICS = (
     "mean", "low", "high", "iqm", "iqm_low", "iqm_high", "difference", "difference_low", "difference_high",
 )  # fmt: skip
-ABSENT = "-"
 FIRST_RUN = (
     "With one training run an interval holds the noise of episodes only and says nothing of another training; "
     "of several runs, decision times are of the first."

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +33,7 @@ from edge_envs.core.system import System
 CONFIG, BEST, LAST, EVALUATION = "config.json", "model_best.safetensors", "model_last.safetensors", "evaluation.csv"
 FINISHED, CHECKPOINTS, LOCK = "finished.json", "checkpoints", "lock"
 LARGEST_MODEL_BYTES, LARGEST_CONFIG_BYTES = 1 << 30, 1 << 20
+NO_REVISION = "not a git checkout"
 PACKAGES = ("edge-envs", "gymnasium", "numpy", "numba", "torch", "stable-baselines3")
 
 
@@ -73,15 +75,30 @@ def provenance() -> dict[str, Any]:
         "versions": versions(),
         "platform": platform.platform(),
         "git": _revision(),
-        "git_changes": _git("status", "--porcelain", "--untracked-files=no").splitlines(),
+        "git_changes": _changes(),
         "command": sys.argv,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "torch_threads": torch.get_num_threads(),
     }
 
 
+@lru_cache(maxsize=1)
+def stamp() -> str:
+    """Version and git revision of this program, as they stand under tables; read once, for the code is loaded once."""
+    told = f"edge-envs {versions()['edge-envs']}"
+    revision = _revision()
+    if revision == NO_REVISION:
+        return told
+    return f"{told}, commit {revision[:10]}" + (" + changes" if _changes() else "")
+
+
 def _revision() -> str:
-    return _git("rev-parse", "HEAD") or "not a git checkout"
+    # A copy that is installed within somebody else's checkout is no part of it.
+    return (_git("ls-files", Path(__file__).name) and _git("rev-parse", "HEAD")) or NO_REVISION
+
+
+def _changes() -> list[str]:
+    return _git("status", "--porcelain", "--untracked-files=no").splitlines()
 
 
 def _git(*arguments: str) -> str:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from agents.score import CONFIDENCE, Interval, Scores
+from agents.score import RESAMPLES, UNIT_DRAWS, Interval, Scores, around, draws
 
-RESAMPLES = 2000
-QUARTERS = 0.25, 0.75
-"""Between which parts of the sorted values an interquartile mean is taken."""
+CUT = 0.25
+"""Part of the sorted values that an interquartile mean leaves out at either end."""
 GATHERED = 1 << 21
 """Resampled scores in memory at a time."""
-EPISODE_DRAWS, RUN_DRAWS, REFERENCE_DRAWS = 1, 2, 3
-"""Streams of the resamples: of episodes, common to all policies; of a policy's runs, and of a reference's."""
+RUN_DRAWS, REFERENCE_DRAWS = 2, 3
+"""Streams of the resamples of a policy's runs, and of a reference's; that of episodes is common to all policies."""
 
 FloatArray = NDArray[np.float64]
 
@@ -47,7 +46,7 @@ class Resampled:
     def __init__(self, values: FloatArray, runs_from: int = RUN_DRAWS) -> None:
         self.values = values
         runs, seeds, episodes = values.shape
-        self._episodes = draws(EPISODE_DRAWS, seeds * episodes, (RESAMPLES, 1, seeds * episodes))
+        self._episodes = draws(UNIT_DRAWS, seeds * episodes, (RESAMPLES, 1, seeds * episodes))
         self._runs = draws(runs_from, runs, (RESAMPLES, runs, 1))
 
     @property
@@ -83,37 +82,13 @@ class Resampled:
         return around(float(middle(seeds)), middle(self.by_seed), self.shown)
 
 
-@lru_cache(maxsize=4)
-def draws(stream: int, count: int, shape: tuple[int, ...]) -> NDArray[np.int32]:
-    """Indices below `count`, the same for every call with the same arguments; not to be written to."""
-    indices = np.random.default_rng([stream, count]).integers(count, size=shape, dtype=np.int32)
-    indices.flags.writeable = False
-    return indices
-
-
 def middle(values: FloatArray) -> FloatArray:
-    """Interquartile means of values (..., n): of n sorted values each stands for a part 1 / n, and those that a quarter
-    cuts through count with what is left of them, so that exactly the middle half counts.
-
-    Not finite where a value that counts is not, and NaN where any is.
+    """Interquartile means of values (..., n), as rliable and SciPy have them: int(n / 4) of the sorted values are left
+    out at either end. NaN where any value is.
     """
-    ends = np.clip(np.arange(values.shape[-1] + 1) / values.shape[-1], *QUARTERS)
-    weights = np.diff(ends) / (QUARTERS[1] - QUARTERS[0])
-    counted = weights > 0.0
     with np.errstate(invalid="ignore"):
-        means = np.sort(values, axis=-1)[..., counted] @ weights[counted]
+        means = stats.trim_mean(values, CUT, axis=-1)
     return np.where(np.isnan(values).any(axis=-1), np.nan, means)
-
-
-def around(value: float, resampled: FloatArray, shown: bool = True) -> Interval:
-    """An estimate with the percentile interval of its resamples (n,); an infinite one where none is shown."""
-    if not shown:
-        return Interval(value, -np.inf, np.inf)
-    if not np.isfinite(resampled).all():
-        return Interval(value, np.nan, np.nan)
-    tail = (1.0 - CONFIDENCE) / 2.0
-    low, high = np.quantile(resampled, (tail, 1.0 - tail))
-    return Interval(value, float(low), float(high))
 
 
 def difference(own: Resampled, reference: Resampled) -> Interval:

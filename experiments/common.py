@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-
 from agents.cli import parse_arguments
 from agents.compare import compare
 from agents.entries import Entry
 from agents.learn import train
-from agents.runs import BEST, CONFIG, LAST, Run, RunConfig, provenance
-from agents.score import Interval, Table, interval
+from agents.runs import BEST, CONFIG, LAST, Run, RunConfig, provenance, stamp
+from agents.score import ABSENT, Interval, Scores, plus_minus
+from agents.statistics import Resampled, difference
 from edge_envs.core.command import guarded
 from edge_envs.core.files import write_atomically
 
@@ -65,41 +65,74 @@ def trained(config: RunConfig, path: Path) -> Run:
     for note in run.check_resumable() if going_on else ():
         print(f"{path.name}: {note}", flush=True)
     result = train(run, resume=going_on, quiet=True)
+    if result.interrupted:
+        raise KeyboardInterrupt
     share = result.env_seconds / result.seconds
     print(f"{path.name}: {result.steps} steps, {result.seconds:.0f} s, {share:.1%} in the environment", flush=True)
     return run
 
 
-def by_training_seed(
+def by_model(
     runs: Sequence[Run], preset: str, options: Mapping[str, Any], seeds: int, episodes: int,
     models: Sequence[str] = (LAST, BEST),
-) -> dict[str, list[Table]]:  # fmt: skip
-    """Evaluations of the last and of the best validated network of every run, by model file."""
-    found: dict[str, list[Table]] = {}
+) -> dict[str, Scores]:  # fmt: skip
+    """Scores of the last and of the best validated network of every run, by model file."""
+    found: dict[str, Scores] = {}
     for model in models:
         entries = [Entry(f"{number}", run, model) for number, run in enumerate(runs)]
         scores = compare(entries, runs[0].config.env_id, preset, options, seeds=seeds, episodes=episodes)
-        found[model] = list(scores.values())
+        found[model] = Scores.of_runs(list(scores.values()))
     return found
 
 
-def summary(runs: Sequence[Table], names: Sequence[str]) -> dict[str, Any]:
-    """Mean over runs and evaluation seeds; the interval is over runs, or for one run over evaluation seeds."""
+def summary(scores: Scores, names: Sequence[str]) -> dict[str, Any]:
+    """Means over trainings and episodes with half of their intervals, and the mean of each training."""
     result: dict[str, Any] = {}
     for name in names:
-        spread = interval(np.array([run[name].mean() for run in runs]) if len(runs) > 1 else runs[0][name])
+        spread = Resampled(scores.episodes[name]).mean()
         result[name] = {
             "mean": spread.mean,
             "half_width": spread.half_width,
-            "by_training_seed": [float(run[name].mean()) for run in runs],
+            "by_training_seed": scores.episodes[name].mean(axis=(1, 2)).tolist(),
         }
     return result
 
 
 def spread_text(value: Interval | Mapping[str, Any], digits: int) -> str:
-    """Mean ± half width with so many digits after the point."""
+    """Mean ± half width with so many digits after the point; the mean alone where there is no interval."""
     mean, half = (value.mean, value.half_width) if isinstance(value, Interval) else (value["mean"], value["half_width"])
-    return f"{mean:.{digits}f} ± {half:.{digits}f}"
+    if math.isnan(mean):
+        return ABSENT
+    return f"{mean:.{digits}f}" + (f" ± {half:.{digits}f}" if math.isfinite(half) else "")
+
+
+def percent(own: Scores, reference: Scores, name: str) -> Interval:
+    """Paired difference of two means on the same episodes, in percent of the reference's."""
+    ours, theirs = (Resampled(scores.episodes[name]) for scores in (own, reference))
+    gap, scale = difference(ours, theirs), abs(float(theirs.values.mean())) / 100.0
+    return Interval(gap.mean / scale, gap.low / scale, gap.high / scale)
+
+
+def percent_text(value: Interval) -> str:
+    """A difference in percent with its sign and half width."""
+    return f"{value.mean:+.1f}" + (f" ± {value.half_width:.1f}" if math.isfinite(value.half_width) else "") + " %"
+
+
+def caption(units: str, trainings: int = 0, spread: bool = True) -> str:
+    """What stands under each table of a page: what ± is, how many trainings a learned row has, and the commit.
+
+    Args:
+        units: what was drawn independently, with its number: "30 draws", "20 episodes (5 seeds x 4)".
+        trainings: of each learned row; 0 where no row is learned.
+        spread: the table has ±.
+    """
+    learned = f"{trainings} trainings per learned row" if trainings > 1 else "1 training per learned row"
+    parts = [
+        plus_minus(units, trainings > 1) if spread else f"Means over the {units}",
+        learned if trainings else "no row is trained",
+        stamp(),
+    ]
+    return "; ".join(parts) + "."
 
 
 def publish(folder: Path, name: str, lines: Sequence[str], document: Mapping[str, Any], module: str) -> None:
@@ -107,5 +140,14 @@ def publish(folder: Path, name: str, lines: Sequence[str], document: Mapping[str
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / f"{name}.md", ("\n".join(lines).rstrip() + "\n").encode())
     origin = provenance() | {"command": ["python", "-m", module, *sys.argv[1:]]}
-    content = json.dumps({**document, "provenance": origin}, indent=1)
+    content = json.dumps(plain({**document, "provenance": origin}), indent=1, allow_nan=False)
     write_atomically(folder / f"{name}.json", content.encode())
+
+
+def plain(found: Any) -> Any:
+    """A document as JSON takes it: None in place of numbers that are not finite."""
+    if isinstance(found, Mapping):
+        return {key: plain(value) for key, value in found.items()}
+    if isinstance(found, (list, tuple)):
+        return [plain(value) for value in found]
+    return None if isinstance(found, float) and not math.isfinite(found) else found

@@ -7,7 +7,7 @@ folder are used again, so the tables can be made anew from the networks.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,20 @@ from rich.console import Console
 from agents.compare import compare
 from agents.entries import Entry, baseline_names
 from agents.runs import BEST, Run, RunConfig
-from agents.score import interval, paired_difference
+from agents.score import Interval
 from agents.settings import AgentName, PolicyName, settings_for
-from experiments.common import by_training_seed, command, publish, spread_text, summary, trained
+from agents.statistics import Resampled
+from experiments.common import (
+    by_model,
+    caption,
+    command,
+    percent,
+    percent_text,
+    publish,
+    spread_text,
+    summary,
+    trained,
+)
 
 ENV = "DTIRS-v0"
 METRICS = ("delay_s", "reward", "mean_cut", "local_share", "twin_share", "certificate")
@@ -87,16 +98,21 @@ def learned_rows(arguments: Arguments) -> dict[str, dict[str, Any]]:
     common: dict[str, Any] = {"seeds": arguments.seeds, "episodes": arguments.episodes}
     baselines = [Entry(name) for name in baseline_names(ENV, "default", {})]
     scores = compare(baselines, ENV, "default", {}, **common)
-    rows = {name: summary([each], METRICS) for name, each in scores.items()}
     for agent in AGENTS:
         runs = [run_of(agent, seed, arguments) for seed in range(1, arguments.training_seeds + 1)]
-        for network, tables in by_training_seed(runs, "default", {}, **common).items():
-            rows[agent.label + (" (best validated)" if network == BEST else "")] = summary(tables, METRICS)
-    return rows
+        for network, found in by_model(runs, "default", {}, **common).items():
+            scores[agent.label + (" (best validated)" if network == BEST else "")] = found
+    return {
+        label: {
+            **summary(each, METRICS),
+            "against": {name: asdict(percent(each, scores[name], "delay_s")) for name in (STATIC, UPPER)},
+        }
+        for label, each in scores.items()
+    }
 
 
-def learned_table(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """One row per policy."""
+def learned_table(rows: Mapping[str, Mapping[str, Any]], under: str) -> list[str]:
+    """One row per policy, and what stands under the table."""
     lines = [
         f"| policy | delay [s] | against {STATIC} | against {UPPER} | reward | mean cut | all on the device | on twins "
         "| delay by training seed |",
@@ -105,17 +121,13 @@ def learned_table(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
     for label, row in rows.items():
         delay = row["delay_s"]
         own = delay["by_training_seed"]
-        against = []
-        for name in (STATIC, UPPER):
-            scale = rows[name]["delay_s"]["mean"] / 100.0
-            spread = f" ± {delay['half_width'] / scale:.1f}" if len(own) > 1 else ""
-            against.append(f"{delay['mean'] / scale - 100.0:+.1f}{spread} %")
+        against = [percent_text(Interval(**row["against"][name])) if name != label else "" for name in (STATIC, UPPER)]
         lines.append(
             f"| {label} | {spread_text(delay, 2)} | {' | '.join(against)} | {spread_text(row['reward'], 3)} "
             f"| {row['mean_cut']['mean']:.1f} | {row['local_share']['mean']:.2f} | {row['twin_share']['mean']:.2f} "
             f"| {', '.join(f'{value:.2f}' for value in own) if len(own) > 1 else '-'} |"
         )
-    return [*lines, ""]
+    return [*lines, "", under, ""]
 
 
 def changing_table(arguments: Arguments) -> tuple[list[str], dict[str, Any]]:
@@ -131,15 +143,19 @@ def changing_table(arguments: Arguments) -> tuple[list[str], dict[str, Any]]:
             [Entry(name) for name in names], ENV, "default", options, seeds=arguments.seeds,
             episodes=arguments.episodes,
         )  # fmt: skip
-        delays = {name: scores[name]["objective_s"] for name in names}
-        cells = [spread_text(interval(delays[name]), 2) for name in names]
+        delays = {name: scores[name].episodes["objective_s"] for name in names}
+        cells = [spread_text(Resampled(delays[name]).mean(), 2) for name in names]
         for other in names[:2]:
-            gap = paired_difference(delays[other], delays[UPPER])
-            scale = float(delays[other].mean()) / 100.0
-            cells.append(f"{gap.mean / scale:.1f} ± {gap.half_width / scale:.1f} %")
+            gap = percent(scores[UPPER], scores[other], "objective_s")
+            cells.append(f"{-gap.mean:.1f} ± {gap.half_width:.1f} %")
         lines.append(f"| {label} | {' | '.join(cells)} |")
-        document[label] = {name: values.tolist() for name, values in delays.items()}
-    return [*lines, ""], document
+        document[label] = {name: values.mean(axis=(0, 2)).tolist() for name, values in delays.items()}
+    return [*lines, "", caption(units_of(arguments)), ""], document
+
+
+def units_of(arguments: Arguments) -> str:
+    """What is resampled, in words."""
+    return f"{arguments.seeds * arguments.episodes} episodes ({arguments.seeds} seeds x {arguments.episodes})"
 
 
 def main(arguments: Arguments) -> None:
@@ -156,18 +172,16 @@ def main(arguments: Arguments) -> None:
         "",
         f"Made by `python -m experiments.dtirs`: {arguments.training_seeds} training seeds per learned agent, "
         f"{arguments.seeds} evaluation seeds x {arguments.episodes} episodes of 100 frames, common to all policies. "
-        "± is half of the 95 % confidence interval, over training seeds for learned agents, over evaluation seeds for "
-        "the others. Learned policies act deterministically; plain rows are the networks at the end of training, "
+        "Learned policies act deterministically; plain rows are the networks at the end of training, "
         "`best validated` those with the best validation reward, which `train.py` compares.",
         "",
         "Delays are sums over the ten devices. `best-static` knows the devices' speeds and works and has, for each "
         "episode's devices, the best constant cuts that a search finds on simulated frames; `bcd` searches every frame "
-        "with all its channels known, at the phases it has. Where several trainings are compared with a baseline, ± is "
-        "over them.",
+        "with all its channels known, at the phases it has. Differences are paired, episode by episode.",
         "",
         "## Preset `default`",
         "",
-        *learned_table(rows),
+        *learned_table(rows, caption(units_of(arguments), arguments.training_seeds)),
         "## What must vary for the state to matter",
         "",
         "Baselines only, objective in place of delay (they differ by leakage and loss). What a policy can gain from "

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from agents.runs import BEST, LAST, Run, RunConfig
-from agents.score import EVALUATION_STREAM, Interval, Table, interval, make_worlds, play, stream_seeds
+from agents.score import EVALUATION_STREAM, Interval, Table, make_worlds, play, stream_seeds
 from agents.settings import AgentName, PolicyName, settings_for
+from agents.statistics import Resampled
 from edge_envs.core.policy import Policy, make_baseline
-from experiments.common import command, publish, trained
+from experiments.common import caption, command, percent_text, publish, spread_text, trained
 
 ENV = "ECCNOMA-v0"
 REFERENCE = "iterated-best-response"
@@ -111,7 +112,7 @@ class Row:
     """A policy beside the reference: what holds for the mean over its trainings, episode by episode."""
 
     cost: Interval
-    """relative cost, over episodes"""
+    """relative cost"""
     difference: Interval
     """to the reference, paired, in percent of its mean"""
     log_ratio: Interval
@@ -127,12 +128,15 @@ def row_of(tables: Sequence[Table], reference: NDArray[np.float64]) -> Row:
     """The row of one or several trainings (or of a baseline)."""
     costs = np.array([table["relative_cost"] for table in tables])
     scale = 100.0 / reference.mean()
-    cost = costs.mean(axis=0)
+
+    def over_episodes(values: NDArray[np.float64]) -> Interval:
+        return Resampled(values[:, None, :]).mean()
+
     return Row(
-        cost=interval(cost),
-        difference=interval((cost - reference) * scale),
-        log_ratio=interval(100.0 * np.log(costs / reference).mean(axis=0)),
-        better=int((cost < reference).sum()),
+        cost=over_episodes(costs),
+        difference=over_episodes((costs - reference) * scale),
+        log_ratio=over_episodes(100.0 * np.log(costs / reference)),
+        better=int((costs.mean(axis=0) < reference).sum()),
         by_training_seed=[float((each - reference).mean() * scale) for each in costs],
         means={name: float(np.mean([table[name].mean() for table in tables])) for name in SHOWN},
     )
@@ -151,12 +155,12 @@ def rows_of(preset: str, agents: Sequence[Agent], baselines: Sequence[str], argu
 
 
 def spread(value: Interval) -> str:
-    """Mean and half width with one digit and a sign."""
-    return f"{value.mean:+.1f} ± {value.half_width:.1f}"
+    """A difference as `percent_text` has it, in a column whose title names the unit."""
+    return percent_text(value).removesuffix(" %")
 
 
-def table(rows: Mapping[str, Row]) -> list[str]:
-    """One line per policy."""
+def table(rows: Mapping[str, Row], under: str) -> list[str]:
+    """One line per policy, and what stands under the table."""
     lines = [
         f"| policy | relative cost | against {REFERENCE} [%] | mean log ratio [%] | better in | delay [s] | energy [J] "
         "| drops per frame | by training seed [%] |",
@@ -165,11 +169,11 @@ def table(rows: Mapping[str, Row]) -> list[str]:
     for label, row in rows.items():
         each = ", ".join(f"{value:+.1f}" for value in row.by_training_seed) if len(row.by_training_seed) > 1 else "-"
         lines.append(
-            f"| {label} | {row.cost.mean:.3f} ± {row.cost.half_width:.3f} | {spread(row.difference)} "
+            f"| {label} | {spread_text(row.cost, 3)} | {spread(row.difference)} "
             f"| {spread(row.log_ratio)} | {row.better} | {row.means['delay_s']:.3f} | {row.means['energy_j']:.3f} "
             f"| {row.means['tasks_dropped']:.3f} | {each} |"
         )
-    return [*lines, ""]
+    return [*lines, "", under, ""]
 
 
 def as_document(rows: Mapping[str, Row]) -> dict[str, Any]:
@@ -198,6 +202,7 @@ def main(arguments: Arguments) -> None:
     pooled = [agent for agent in AGENTS if agent.policy == "pooled"]
     large = rows_of("large", pooled, ("edge-only", "best-response", *BASELINES[-6:]), arguments)
     instances = arguments.seeds * arguments.episodes
+    under = caption(f"{instances} episodes ({arguments.seeds} seeds x {arguments.episodes})", arguments.training_seeds)
     text = [
         "# ECCNOMA-v0: learned agents",
         "",
@@ -207,8 +212,7 @@ def main(arguments: Arguments) -> None:
         "reward. Learned policies act deterministically; plain rows are the networks at the end of training, "
         "`best validated` those with the best validation reward, which `train.py` compares.",
         "",
-        f"± is half of the 95 % confidence interval over the {instances} episodes; learned rows are means over the "
-        "trainings, whose own differences stand in the last column. Episodes differ widely in cost, so "
+        "The differences of the single trainings stand in the last column. Episodes differ widely in cost, so "
         "differences are paired and the mean log ratio stands beside them.",
         "",
         "What a policy knows: baselines without an ending know the tasks as they are, and all channels and background "
@@ -219,10 +223,10 @@ def main(arguments: Arguments) -> None:
         "",
         "## Preset `default`: 12 users, 2 APs",
         "",
-        *table(rows),
+        *table(rows, under),
         "## Preset `large`: 30 users, 3 APs, with the networks trained on 12 users",
         "",
-        *table(large),
+        *table(large, under),
     ]
     document = {"default": as_document(rows), "large": as_document(large)}
     publish(arguments.out, "eccnoma", text, document, "experiments.eccnoma")

@@ -17,7 +17,7 @@ from agents.compare import HEALTHY_RATIO, compare
 from agents.entries import Entry, baseline_names
 from agents.runs import BEST, Run, RunConfig
 from agents.settings import AgentName, PolicyName, settings_for
-from experiments.common import by_training_seed, command, publish, summary, trained
+from experiments.common import by_model, caption, command, publish, spread_text, summary, trained
 
 ENV = "LyaPPO-v0"
 METRICS = (
@@ -94,10 +94,10 @@ def rows_of(preset: Preset, arguments: Arguments) -> dict[str, dict[str, Any]]:
     """Table of one preset: for each policy the metrics, and for learned ones the values by training seed."""
     common: dict[str, Any] = {"seeds": arguments.seeds, "episodes": arguments.episodes}
     baselines = [Entry(name) for name in baseline_names(ENV, preset, {})]
-    rows = {name: summary([scores], METRICS) for name, scores in compare(baselines, ENV, preset, {}, **common).items()}
+    rows = {name: summary(scores, METRICS) for name, scores in compare(baselines, ENV, preset, {}, **common).items()}
     for agent in AGENTS[preset]:
         runs = [run_of(agent, preset, seed, arguments) for seed in range(1, arguments.training_seeds + 1)]
-        for model, scores in by_training_seed(runs, preset, {}, **common).items():
+        for model, scores in by_model(runs, preset, {}, **common).items():
             rows[agent.label + (" (best validated)" if model == BEST else "")] = summary(scores, METRICS)
     return rows
 
@@ -116,14 +116,15 @@ def markdown(preset: str, rows: Mapping[str, Mapping[str, Any]], arguments: Argu
         power, reward, ratio = row["power_mw"], row["reward"], row["finished_over_arrived"]
         by_seed = power["by_training_seed"]
         healthy = min(ratio["by_training_seed"]) >= HEALTHY_RATIO
-        energy = f"{power['mean']:.1f} ± {power['half_width']:.1f}" if healthy else "(work left undone)"
+        energy = spread_text(power, 1) if healthy else "(work left undone)"
         against = f"{100 * (power['mean'] / best - 1):+.1f} %" if healthy else "-"
         seeds = ", ".join(f"{value:.1f}" for value in by_seed) if len(by_seed) > 1 else "-"
         lines.append(
-            f"| {label} | {energy} | {against} | {reward['mean']:.3f} ± {reward['half_width']:.3f} "
+            f"| {label} | {energy} | {against} | {spread_text(reward, 3)} "
             f"| {ratio['mean']:.3f} | {row['backlog_local_cycles']['mean'] / 1e6:.1f} | {seeds} |"
         )
-    return "\n".join(lines) + "\n"
+    units = f"{arguments.seeds * arguments.episodes} episodes ({arguments.seeds} seeds x {arguments.episodes})"
+    return "\n".join([*lines, "", caption(units, arguments.training_seeds)]) + "\n"
 
 
 def main(arguments: Arguments) -> None:
@@ -135,9 +136,8 @@ def main(arguments: Arguments) -> None:
         "",
         f"Made by `python -m experiments.lyappo`: {arguments.training_seeds} training seeds per learned agent, "
         f"{arguments.seeds} evaluation seeds x {arguments.episodes} episodes of 200 periods, their first quarter left "
-        "out. ± is half of the 95 % confidence interval, over training seeds for learned agents (evaluated on the same "
-        "episodes), over evaluation seeds for the others. Learned policies act deterministically; plain rows are the "
-        "networks at the end of training, `best validated` those with the best validation reward.",
+        "out, common to all policies. Learned policies act deterministically; plain rows are the networks at the end "
+        "of training, `best validated` those with the best validation reward.",
         "Energies are shown only where every run finished at least "
         f"{HEALTHY_RATIO} of the tasks that arrived: below that, energy is saved by leaving work undone.",
         "",

@@ -17,7 +17,7 @@ from agents.compare import compare
 from agents.entries import Entry, baseline_names
 from agents.runs import BEST, Run, RunConfig
 from agents.settings import AgentName, PolicyName, settings_for
-from experiments.common import by_training_seed, command, publish, spread_text, summary, trained
+from experiments.common import by_model, caption, command, publish, spread_text, summary, trained
 
 ENV = "SemCom-v0"
 METRICS = ("cost", "shortfall_db", "targets_met", "queue_db", "reward", "psnr_mean_db", "delay_s", "energy_j")
@@ -85,19 +85,19 @@ def rows_of(preset: str, arguments: Arguments) -> dict[str, dict[str, Any]]:
     """Table of one preset: for each policy the metrics, and for learned ones the values by training seed."""
     common: dict[str, Any] = {"seeds": arguments.seeds, "episodes": arguments.episodes}
     baselines = [Entry(name) for name in baseline_names(ENV, preset, {})]
-    rows = {name: summary([scores], METRICS) for name, scores in compare(baselines, ENV, preset, {}, **common).items()}
+    rows = {name: summary(scores, METRICS) for name, scores in compare(baselines, ENV, preset, {}, **common).items()}
     for agent in AGENTS[preset]:
         runs = [run_of(agent, preset, seed, arguments) for seed in range(1, arguments.training_seeds + 1)]
-        for model, scores in by_training_seed(runs, preset, {}, **common).items():
+        for model, scores in by_model(runs, preset, {}, **common).items():
             rows[agent.label + (" (best validated)" if model == BEST else "")] = summary(scores, METRICS)
         if preset == "random":
             # The geometry of the default preset was not singled out in any way in these trainings.
-            there = by_training_seed(runs, "default", {"observe_geometry": True}, models=(BEST,), **common)
+            there = by_model(runs, "default", {"observe_geometry": True}, models=(BEST,), **common)
             rows[f"{agent.label}, on the geometry of `default`"] = summary(there[BEST], METRICS)
     return rows
 
 
-def markdown(preset: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
+def markdown(preset: str, rows: Mapping[str, Mapping[str, Any]], arguments: Arguments) -> str:
     """The table of one preset."""
     lines = [
         f"## Preset `{preset}`",
@@ -118,7 +118,8 @@ def markdown(preset: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
             f"| {row['targets_met']['mean']:.2f} | {row['queue_db']['mean']:.1f} | {spread_text(row['reward'], 3)} "
             f"| {' | '.join(seeds) if several else '- | -'} |"
         )
-    return "\n".join(lines) + "\n"
+    units = f"{arguments.seeds * arguments.episodes} episodes ({arguments.seeds} seeds x {arguments.episodes})"
+    return "\n".join([*lines, "", caption(units, arguments.training_seeds)]) + "\n"
 
 
 def _bars(rows: Mapping[str, Any]) -> list[str]:
@@ -139,15 +140,14 @@ def main(arguments: Arguments) -> None:
         "",
         f"Made by `python -m experiments.semcom`: {arguments.training_seeds} training seeds per learned agent, "
         f"{arguments.seeds} evaluation seeds x {arguments.episodes} episodes of 1000 rounds, common to all policies. "
-        "± is half of the 95 % confidence interval, over training seeds for learned agents, over evaluation seeds for "
-        "the others. Learned policies act deterministically; plain rows are the networks at the end of training, "
+        "Learned policies act deterministically; plain rows are the networks at the end of training, "
         "`best validated` those with the best validation reward, which `train.py` compares.",
         "",
         "Cost is the objective over its mean at the smallest compression rates. Read it together with the shortfall, "
         "the mean over devices of how far their mean PSNR stays below the requirement: an agent can be cheap by "
         "serving too little. `drift` and `drift-polish` know the model and solve it; the agents do not.",
         "",
-        *(markdown(preset, rows) for preset, rows in tables.items()),
+        *(markdown(preset, rows, arguments) for preset, rows in tables.items()),
     ]
     publish(arguments.out, "semcom", text, {"tables": tables}, "experiments.semcom")
     Console().print("\n".join(text), markup=False, soft_wrap=True)
