@@ -48,9 +48,9 @@ def near(value: Estimate, quoted: float) -> Part:
     return Part(value, (1.0 - CLOSE) * quoted, (1.0 + CLOSE) * quoted)
 
 
-def named(measure: Measure, points: Sequence[Point], names: Sequence[str]) -> str:
+def named(measure: Measure, points: Sequence[Point], names: Sequence[str], digits: int = 2) -> str:
     """Return each scheme's name and values along a sweep."""
-    return "; ".join(f"{LABELS[name]} {numbers([measure(point, name) for point in points])}" for name in names)
+    return "; ".join(f"{LABELS[name]} {numbers([measure(point, name) for point in points], digits)}" for name in names)
 
 
 def by_network(played: Networks, part: Callable[[Point], list[Part]]) -> Cases:
@@ -148,7 +148,7 @@ def crowd_claims(crowd: Sequence[Point]) -> list[Claim]:
         judge("Fig. 6: all but Device-Only slow down with more users: mean of the users' own ratios",
               trends(own_speed_up, crowd, all_), named(own_speed_up, crowd, all_)),
         judge("Fig. 9: all but Device-Only need more energy with more users", trends(saving, crowd, all_),
-              f"reduction: {named(saving, crowd, all_)}"),
+              f"reduction: {named(saving, crowd, all_, 3)}"),
     ]  # fmt: skip
 
 
