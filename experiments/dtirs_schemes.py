@@ -1,0 +1,160 @@
+"""The schemes of the DTIRS paper on common frames, and the parameters that its figures vary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+
+from agents.score import EVALUATION_STREAM, stream_seeds
+from edge_envs.dtirs import model, search
+from edge_envs.dtirs.alternating import Trace, algorithm_5
+from edge_envs.dtirs.solvers import allocate_power
+from edge_envs.dtirs.system import DTIRSSystem
+from experiments.verdicts import Estimate, mean_of
+
+PRESET = "paper"
+ITERATIONS = 12
+"""Iterations of Algorithm 5 that the traces follow."""
+CURVE = 120
+"""Iterations of the slowest scheme in Fig. 5, the genetic algorithm's generations."""
+
+
+@dataclass
+class Frames:
+    """What a scheme made of the drawn frames: a trace of its objective [s] and the end of it, per frame."""
+
+    curve: list[list[float]] = field(default_factory=list)
+    delay_s: list[float] = field(default_factory=list)
+    twin_share: list[float] = field(default_factory=list)
+    mean_power_w: list[float] = field(default_factory=list)
+    rises: list[int] = field(default_factory=list)
+    steps: list[tuple[str, float, float]] = field(default_factory=list)
+
+    @cached_property
+    def final(self) -> Estimate:
+        """Mean delay at the end [s]."""
+        return mean_of(np.array(self.delay_s))
+
+    def curves(self, length: int) -> NDArray[np.float64]:
+        """Objective [s] by frame and iteration, (frames, length); a scheme that has stopped stays where it is."""
+        return np.array([curve[:length] + [curve[-1]] * (length - len(curve)) for curve in self.curve])
+
+    def mean_curve(self, length: int) -> NDArray[np.float64]:
+        """Mean objective [s] by iteration."""
+        means: NDArray[np.float64] = self.curves(length).mean(axis=0)
+        return means
+
+
+Solve = Callable[[Any, model.State, np.random.Generator], Trace]
+
+
+def proposed(p: Any, s: model.State, rng: np.random.Generator) -> Trace:
+    """Algorithm 5 as printed."""
+    return algorithm_5(p, s, rng, iterations=ITERATIONS, tolerance=0.0)
+
+
+def safeguarded(p: Any, s: model.State, rng: np.random.Generator) -> Trace:
+    """Algorithm 5 with the safeguard and phases for the delay."""
+    return algorithm_5(p, s, rng, safeguard=True, weighted=True, iterations=ITERATIONS, tolerance=0.0)
+
+
+def searched(scheme: Callable[..., NDArray[np.int64]]) -> Solve:
+    """A search over cuts, which allocates everything else at each of its cuts."""
+
+    def solve(p: Any, s: model.State, rng: np.random.Generator) -> Trace:
+        trace = Trace()
+        search.use(s, scheme(p, s, rng, trace.objective_s))
+        trace.objective_s.append(float(search.FAST_OBJECTIVE(p, s, 0)))
+        trace.twin, trace.power_w = s.work.twin.copy(), s.work.power_w.copy()
+        return trace
+
+    return solve
+
+
+genetic, admm = searched(search.genetic), searched(search.admm)
+
+
+def run(solve: Solve, options: Mapping[str, Any], draws: int) -> Frames:
+    """A scheme on `draws` independent frames of preset `paper` with `options`; the same frames for every scheme."""
+    system = DTIRSSystem.from_options(PRESET, options)
+    p, state = system.parameters, system.allocate(1)
+    found = Frames()
+    for seed in stream_seeds(EVALUATION_STREAM, 0, draws):
+        rng = np.random.default_rng(seed)
+        model.draw(state, 0, rng)
+        model.begin_episode(p, state, 0)
+        trace = solve(p, state, np.random.default_rng([seed, 1]))
+        found.curve.append(trace.objective_s)
+        found.delay_s.append(trace.objective_s[-1] - p.loss_s)
+        found.twin_share.append(float(trace.twin.mean()))
+        found.mean_power_w.append(float(trace.power_w.mean()))
+        found.rises.append(trace.rises)
+        found.steps += trace.steps
+    return found
+
+
+SCHEMES: Mapping[str, tuple[Solve, Mapping[str, Any]]] = {
+    "proposed": (proposed, {}),
+    "no-irs": (proposed, {"irs": False}),
+    "no-dt": (proposed, {"twins": "none"}),
+    "admm-equal": (admm, {"power": "equal"}),
+    "ga": (genetic, {}),
+    "random-phase": (proposed, {"phase": "random"}),
+    "safeguarded": (safeguarded, {"twins": "optimal", "phase_polish": True}),
+}
+"""Fig. 5's five, and two of ours: phases left random, and the safeguarded alternation."""
+
+
+def saved_power(draws: int) -> list[list[float]]:
+    """Part of P_total that phases for the delay save at the downlink delay of random phases, per P_total and frame.
+
+    In place of Fig. 6, where every scheme must spend all of P_total: the objective falls with every power.
+    """
+    results = []
+    for total in (3.0, 4.0, 5.0):
+        parts = []
+        for seed in stream_seeds(EVALUATION_STREAM, 0, draws):
+            needed = []
+            for phase, passes in (("random", 0), ("sdr", 3)):
+                options = {"power_total_w": total, "phase": phase, "phase_passes": passes, "twins": "optimal"}
+                system = DTIRSSystem.from_options(PRESET, options)
+                state = system.allocate(1)
+                model.draw(state, 0, np.random.default_rng(seed))
+                model.begin_episode(system.parameters, state, 0)
+                state.choice[0] = 0
+                search.solve_row(system.parameters, state, 0)
+                w = state.work
+                needed.append((w.gain_per_w.copy(), w.nat_seconds.copy()))
+            (gain, nats), (better, _) = needed
+            most = system.parameters.power_max_w
+            goal = allocate_power(gain, nats, total, most).delay_s
+
+            def above(
+                watts: float, better: Any = better, nats: Any = nats, most: float = most, goal: float = goal
+            ) -> float:
+                return allocate_power(better, nats, watts, most).delay_s - goal
+
+            parts.append(1.0 - brentq(above, 0.05 * total, total) / total)
+        results.append(parts)
+    return results
+
+
+def sweep(option: str, values: Sequence[float], draws: int, schemes: Sequence[str]) -> list[dict[str, Frames]]:
+    """Frames by scheme for every value of a parameter."""
+    points = []
+    for value in values:
+        points.append({name: run(SCHEMES[name][0], {**SCHEMES[name][1], option: value}, draws) for name in schemes})
+    return points
+
+
+CROWDS = (55, 70, 85, 100, 115, 130, 145, 160, 175)
+ELEMENTS = (8, 12, 16, 20, 24, 28, 32, 36)
+BUDGETS_W = (1.0, 2.0, 3.0, 4.0, 5.0)
+MIDDLE = CROWDS.index(100)
+THREE = ("proposed", "no-irs", "no-dt")

@@ -1,0 +1,190 @@
+"""Verdicts on claims, from bootstrap intervals over paired samples.
+
+A claim is broken into parts: a quantity, and the open range in which the claim places it. Quantities are functions of
+means over the same seeds, such as differences and ratios, so what all schemes share cancels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.score import CONFIDENCE, RESAMPLES, UNIT_DRAWS, Interval, around, draws
+
+VERDICT_RESAMPLES = 10 * RESAMPLES
+"""More than an interval of a table takes (these are its first ones): many parts together need far quantiles."""
+
+Estimate = NDArray[np.float64]
+"""(1 + resamples,) a quantity on the whole sample, then on each of its resamples; arithmetic keeps the pairing."""
+
+
+class Verdict(StrEnum):
+    """What a sample says about a claim."""
+
+    HOLDS = "holds"
+    FAILS = "does not hold"
+    PARTLY = "partly"
+    UNDECIDED = "undecided"
+
+
+RULES = (
+    f"Verdicts come from {100 * CONFIDENCE:g} % percentile bootstrap intervals of paired quantities "
+    f"({VERDICT_RESAMPLES:,} resamples). A claim **holds** where the intervals of all its parts lie inside the range "
+    "that it states. It **does not hold** where an interval lies outside; its level is then raised for the number of "
+    "parts (Bonferroni). Otherwise this sample leaves it **undecided**. **Partly**: it is about several networks, "
+    "schemes or quantities, holds for some of them and does not hold for others; a claim about a whole sweep does not "
+    "hold where one point refutes it."
+)
+"""The rules in words, for the pages."""
+
+
+def mean_of(values: NDArray[np.float64]) -> Estimate:
+    """Return the mean over seeds as an estimate; the same number of seeds gives the same resamples.
+
+    Args:
+        values: (seeds,) one value per seed.
+
+    Raises:
+        ValueError: if there are fewer than two seeds, which leave no interval.
+    """
+    seeds = len(values)
+    if seeds < 2:
+        raise ValueError(f"{seeds} seeds leave no interval; give at least 2")
+    resampled = values[draws(UNIT_DRAWS, seeds, (VERDICT_RESAMPLES, seeds))].mean(axis=1)
+    return np.concatenate([[values.mean()], resampled])
+
+
+def spread(estimate: Estimate) -> Interval:
+    """Return the value with its 95 % interval, as tables show it."""
+    return around(float(estimate[0]), estimate[1 : 1 + RESAMPLES])
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A quantity that a claim places above `low` and below `high`, both exclusive."""
+
+    estimate: Estimate
+    low: float = -np.inf
+    high: float = np.inf
+
+    def verdict(self, refuted_among: int = 1, confirmed_among: int = 1) -> Verdict:
+        """Compare the interval with the range, as strictly as so many parts need of which one decides."""
+        low, high = _quantiles(self.estimate, (1.0 - CONFIDENCE) / confirmed_among)
+        if self.low < low and high < self.high:
+            return Verdict.HOLDS
+        low, high = _quantiles(self.estimate, (1.0 - CONFIDENCE) / refuted_among)
+        return Verdict.FAILS if high <= self.low or low >= self.high else Verdict.UNDECIDED
+
+
+def _quantiles(estimate: Estimate, outside: float) -> tuple[float, float]:
+    low, high = np.quantile(estimate[1:], (outside / 2.0, 1.0 - outside / 2.0))
+    return float(low), float(high)
+
+
+def every(parts: Iterable[Part], tests: int | None = None) -> Verdict:
+    """Judge a claim that all its parts must support.
+
+    Args:
+        parts: at least one.
+        tests: number of parts among which one refutes the claim, where it has more than these.
+
+    Raises:
+        ValueError: if there are no parts.
+    """
+    parts = list(parts)
+    if not parts:
+        raise ValueError("a claim needs at least one part")
+    found = [part.verdict(refuted_among=tests or len(parts)) for part in parts]
+    if Verdict.FAILS in found:
+        return Verdict.FAILS
+    return Verdict.UNDECIDED if Verdict.UNDECIDED in found else Verdict.HOLDS
+
+
+def some(parts: Sequence[Part]) -> Verdict:
+    """Judge a claim that at least one part supports: such as "sometimes", or "up to"."""
+    found = [part.verdict() for part in parts]
+    if all(each == Verdict.FAILS for each in found):
+        return Verdict.FAILS
+    strict = [part.verdict(confirmed_among=len(parts)) for part in parts]
+    return Verdict.HOLDS if Verdict.HOLDS in strict else Verdict.UNDECIDED
+
+
+def across(cases: Mapping[str, Sequence[Part]], partly: bool = True) -> tuple[Verdict, str]:
+    """Judge a claim about several cases; returns the verdict, and which cases have which where they differ.
+
+    Args:
+        cases: the parts of each.
+        partly: the claim is about each case, so that it can hold in part; otherwise one case refutes it.
+    """
+    tests = sum(len(parts) for parts in cases.values())
+    found = {name: every(parts, tests) for name, parts in cases.items()}
+    kinds = set(found.values())
+    if len(kinds) == 1:
+        return kinds.pop(), ""
+    if partly and kinds >= {Verdict.HOLDS, Verdict.FAILS}:
+        verdict = Verdict.PARTLY
+    else:
+        verdict = Verdict.FAILS if Verdict.FAILS in kinds else Verdict.UNDECIDED
+    groups = {kind: [name for name, each in found.items() if each == kind] for kind in Verdict if kind in kinds}
+    return verdict, "; ".join(f"{kind}: {', '.join(names)}" for kind, names in groups.items())
+
+
+def falling(series: Sequence[Estimate]) -> list[Part]:
+    """Return the parts of a claim that a quantity falls from each entry to the next."""
+    return [Part(before - after, low=0.0) for before, after in pairwise(series)]
+
+
+def rising(series: Sequence[Estimate]) -> list[Part]:
+    """Return the parts of a claim that a quantity rises from each entry to the next."""
+    return falling(series[::-1])
+
+
+def flat(series: Sequence[Estimate], tolerance: float) -> list[Part]:
+    """Return the parts of a claim that every entry is within a relative `tolerance` of the mean of all entries."""
+    centre = np.mean(series, axis=0)
+    return [Part(entry / centre, 1.0 - tolerance, 1.0 + tolerance) for entry in series]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A statement of a paper, the verdict on it, and the numbers behind the verdict."""
+
+    text: str
+    verdict: Verdict
+    numbers: str
+
+
+def judge(
+    text: str, parts: Sequence[Part] | Mapping[str, Sequence[Part]], numbers: str, partly: bool = True
+) -> Claim:  # fmt: skip
+    """Judge a claim by its parts, or by those of several cases (see `across`); where these differ the numbers say."""
+    if not isinstance(parts, Mapping):
+        return Claim(text, every(parts), numbers)
+    verdict, where = across(parts, partly)
+    return Claim(text, verdict, f"{where}. {numbers}" if where else numbers)
+
+
+def counted(text: str, exceptions: int, numbers: str) -> Claim:
+    """Judge a claim that something never happens: one exception refutes it."""
+    return Claim(text, Verdict.FAILS if exceptions else Verdict.HOLDS, numbers)
+
+
+def claims_table(claims: Sequence[Claim]) -> list[str]:
+    """Return the lines of a table in Markdown."""
+    rows = (f"| {each.text} | {_emphasised(each.verdict)} | {each.numbers} |" for each in claims)
+    return ["| claim | verdict | numbers |", "|---|---|---|", *rows, ""]
+
+
+def _emphasised(verdict: Verdict) -> str:
+    return str(verdict) if verdict == Verdict.HOLDS else f"**{verdict}**"
+
+
+def as_document(claims: Sequence[Claim]) -> list[dict[str, Any]]:
+    """Return claims as JSON takes them."""
+    return [{"claim": each.text, "verdict": str(each.verdict), "numbers": each.numbers} for each in claims]
