@@ -1,8 +1,8 @@
 """LyaPPO-v0: learned agents beside the baselines, over several training seeds.
 
 `python -m experiments.lyappo` trains everything and writes docs/results/lyappo.json and .md; runs that exist in the
-run folder are used again, so the tables can be made anew from the networks. With --agents only some agents are trained,
-and the rows of the others are kept.
+run folder are used again, so the tables can be made anew from the networks. With --agents or --presets only a part is
+done, and the other rows are kept.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Arguments:
     """Train, evaluate and tabulate."""
 
     presets: tuple[Preset, ...] = get_args(Preset)
-    """Presets to do."""
+    """Presets to do; the tables of others are kept from the JSON file."""
     training_seeds: int = 5
     """Trainings per agent, seeds 1, 2, ..."""
     recipe_seeds: int = 10
@@ -108,7 +108,7 @@ def rows_of(preset: Preset, arguments: Arguments) -> dict[str, dict[str, Any]]:
     rows = {name: summary([scores], METRICS) for name, scores in compare(baselines, ENV, preset, {}, **common).items()}
     for agent in AGENTS[preset]:
         if arguments.agents and agent.label not in arguments.agents:
-            rows |= kept_rows(preset, agent.label, arguments.out)
+            rows |= kept_rows(preset, arguments.out, agent.label)
             continue
         runs = [run_of(agent, preset, seed, arguments) for seed in range(1, arguments.training_seeds + 1)]
         for model, scores in by_training_seed(runs, preset, {}, **common).items():
@@ -116,12 +116,12 @@ def rows_of(preset: Preset, arguments: Arguments) -> dict[str, dict[str, Any]]:
     return rows
 
 
-def kept_rows(preset: str, label: str, folder: Path) -> dict[str, dict[str, Any]]:
-    """An agent's rows as they are in the JSON file, with the commit that made them."""
+def kept_rows(preset: str, folder: Path, *labels: str) -> dict[str, dict[str, Any]]:
+    """Rows of a preset, or of some agents in it, as they are in the JSON file, with the commit that made them."""
     document = json.loads((folder / "lyappo.json").read_text())
     commit = {"commit": document["provenance"]["git"]}
-    table = document["tables"][preset]
-    return {name: commit | table[name] for name in (label, f"{label} (best validated)")}
+    wanted = {name for label in labels for name in (label, f"{label} (best validated)")}
+    return {name: commit | row for name, row in document["tables"][preset].items() if name in wanted or not labels}
 
 
 def cuts_of(run: Run, model: str, episodes: int) -> str:
@@ -212,9 +212,10 @@ def markdown(preset: str, rows: Mapping[str, Mapping[str, Any]], arguments: Argu
             f"| {label} | {energy} | {against} | {reward['mean']:.3f} ± {reward['half_width']:.3f} "
             f"| {ratio['mean']:.3f} | {row['backlog_local_cycles']['mean'] / 1e6:.1f} | {seeds} |"
         )
-    kept = [f"{label} ({row['commit'][:7]})" for label, row in rows.items() if "commit" in row]
+    kept = {label: row["commit"][:7] for label, row in rows.items() if "commit" in row}
     if kept:
-        lines += ["", f"Rows of earlier commits: {'; '.join(kept)}."]
+        labels = "all" if len(kept) == len(rows) else "; ".join(kept)
+        lines += ["", f"Rows kept from earlier commits ({', '.join(sorted(set(kept.values())))}): {labels}."]
     return "\n".join(lines) + "\n"
 
 
@@ -225,8 +226,11 @@ def main(arguments: Arguments) -> None:
     for label in arguments.agents:
         if label not in known:
             raise ValueError(f"--agents {label!r} does not exist; {nearest(label, known)}")
-    recipe = last_and_best(arguments) if "default" in arguments.presets else []
-    tables = {preset: rows_of(preset, arguments) for preset in arguments.presets}
+    recipe = last_and_best(arguments)
+    tables = {
+        preset: rows_of(preset, arguments) if preset in arguments.presets else kept_rows(preset, arguments.out)
+        for preset in get_args(Preset)
+    }
     text = [
         "# LyaPPO-v0: measured results",
         "",
@@ -239,7 +243,7 @@ def main(arguments: Arguments) -> None:
         f"{HEALTHY_RATIO} of the tasks that arrived: below that, energy is saved by leaving work undone.",
         "",
         *(markdown(preset, rows, arguments) for preset, rows in tables.items()),
-        recipe_markdown(recipe) if recipe else "",
+        recipe_markdown(recipe),
     ]
     publish(arguments.out, "lyappo", text, {"tables": tables, "last_and_best": recipe}, "experiments.lyappo")
     console.print("\n".join(text), markup=False, soft_wrap=True)

@@ -20,14 +20,9 @@ from agents.settings import Settings, settings_for
 from edge_envs.lyappo.config import LyaPPOConfig
 from tests.agents.toy import ToyConfig, ToySystem
 from tests.agents.toy_runs import toy_run
-from tests.scripts.running import ID, OTHERS, QUICK, SMALL, call, execute, make_run, table_rows
+from tests.scripts.running import ID, OTHERS, QUICK, SMALL, call, execute, make_run, policies, table_rows
 
 BRIEF = {"imitation_steps": 5, "imitation_batch": 32}
-
-
-def policies(out: str) -> list[str]:
-    """The table's policies; the last network's row counts with the best one's, as it is there by chance here."""
-    return list(dict.fromkeys(table_rows(out)))
 
 
 def test_train_then_evaluate(tmp_path):
