@@ -132,7 +132,7 @@ def cuts_of(run: Run, model: str, episodes: int) -> str:
     played = []
     for _ in range(env.max_episode_steps or 1):
         actions, _ = policy.predict(observation)
-        played.append(actions.reshape(-1, *env.system.member_action_space.shape))
+        played.append(actions.reshape(-1, actions.shape[1] // env.system.members))
         observation, *_ = env.step(actions)
     env.close()
     cuts, counts = np.unique(np.concatenate(played), axis=0, return_counts=True)
