@@ -175,18 +175,25 @@ def with_expert(settings: Settings, agent: AgentName, expert: str | None, system
 
 
 def show_comparison(run: Run, console: Console, seeds: int, episodes: int | None) -> None:
-    """Print the trained agent beside every baseline; the one that others are measured against comes first."""
+    """Print the trained agent beside every baseline; the one that others are measured against comes first.
+
+    The agent is its best validated network. Where the last one scores otherwise, it has a row too.
+    """
     config = run.config
     plain = without_decision(config.options)
     system = system_of(config.env_id, config.preset, plain)
     episodes = episodes or system.evaluation_episodes
-    label = f"{config.agent}-{config.policy} ({config.origin})"
+    agent = f"{config.agent}-{config.policy}"
+    label, last = f"{agent} ({config.origin})", f"{agent} (last network)"
     names = baseline_names(config.env_id, config.preset, plain)
     bar = [name for name in names if name == system.bar]
     others = [Entry(name) for name in names if name not in bar]
-    entries = [*map(Entry, bar), Entry(label, run), *others]
+    entries = [*map(Entry, bar), Entry(label, run), Entry(last, run, LAST), *others]
     with Activity() as tell:
         results = compare(entries, config.env_id, config.preset, plain, seeds=seeds, episodes=episodes, tell=tell)
+    if all((results[last][name] == results[label][name]).all() for name in ("reward", "return")):
+        del results[last]
+        entries = [entry for entry in entries if entry.label != last]
     title = title_of(config.env_id, config.preset, plain, seeds, episodes)
     console.print(
         rich_table(

@@ -153,7 +153,7 @@ class Progress(BaseCallback):
         steps = record.steps_done
         if isinstance(self.model, PPO) and settings.anneal:
             done = (steps - self._first) / (record.steps - self._first)
-            self.model.ent_coef = settings.ent_coef * max(0.0, 1.0 - done)
+            self.model.ent_coef = settings.ent_coef * max(0.0, 1.0 - done / settings.ent_until)
         record.ended(worlds.episodes)
         worlds.episodes.clear()
         if self.next_validation <= steps < record.steps:  # the last validation is of the finished network

@@ -38,7 +38,7 @@ class Settings(BaseModel):
     learning_rate: Positive = 5e-4
     """Learning rate at the start."""
     anneal: bool = True
-    """Let learning rate and entropy bonus fall linearly to zero."""
+    """Let learning rate and entropy bonus fall linearly to zero, the latter by `ent_until`."""
     gamma: Annotated[float, Field(ge=0, le=1)] = 0.9
     """Discount factor."""
     batch_size: Rows = 4096
@@ -58,6 +58,8 @@ class Settings(BaseModel):
     ent_coef: Annotated[float, Field(ge=0)] = 0.03
     """PPO: entropy bonus at the start. Chosen on validation episodes of LyaPPO-v0, training seeds 0, 10-13, 20-22: with
     half of it some trainings lock in a wrong cut early."""
+    ent_until: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """PPO: part of the training after which an annealed entropy bonus is zero."""
     clip_range: Positive = 0.2
     """PPO: clipping of the probability ratio."""
     log_std_init: float = 0.0
@@ -112,6 +114,13 @@ class Settings(BaseModel):
         return self
 
 
+_LYAPPO_SHARED: dict[str, Any] = {
+    # The best cut's neighbour costs 1 % of the advantages' standard deviation: an entropy bonus of 0.03 holds the two
+    # level. It must be gone while the learning rate is still high, or chance picks the last network's cut.
+    "ent_until": 0.5,
+    # More data and fewer passes over it; a cut's transmissions follow it by two to eight periods.
+    "steps": 500_000, "n_steps": 32, "batch_size": 8192, "n_epochs": 2, "gamma": 0.95, "gae_lambda": 0.95,
+}  # fmt: skip
 _LYAPPO_JOINT: dict[str, Any] = {
     "steps": 120_000, "gamma": 0.95, "gae_lambda": 0.95, "log_std_init": -1.0, "reward_scale": 0.2, "ent_coef": 0.0,
     "training_options": {"reward_backlog": 20.0},
@@ -168,7 +177,7 @@ _ECCNOMA_PPO: dict[str, Any] = {
 }  # fmt: skip
 
 _LEARNS: dict[tuple[str, AgentName, PolicyName, str], dict[str, Any]] = {
-    ("LyaPPO-v0", "ppo", "shared", "partition"): {},
+    ("LyaPPO-v0", "ppo", "shared", "partition"): _LYAPPO_SHARED,
     ("LyaPPO-v0", "ppo", "central", "partition"): {
         "n_steps": 32, "batch_size": 1024, "n_epochs": 10, "learning_rate": 1e-3, "anneal": False, "ent_coef": 0.0,
     },

@@ -1,25 +1,32 @@
 """LyaPPO-v0: learned agents beside the baselines, over several training seeds.
 
 `python -m experiments.lyappo` trains everything and writes docs/results/lyappo.json and .md; runs that exist in the
-run folder are used again, so the tables can be made anew from the networks.
+run folder are used again, so the tables can be made anew from the networks. With --agents or --presets only a part is
+done, and the other rows are kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import numpy as np
 from rich.console import Console
 
 from agents.compare import HEALTHY_RATIO, compare
 from agents.entries import Entry, baseline_names
-from agents.runs import BEST, Run, RunConfig
+from agents.runs import BEST, LAST, Run, RunConfig
+from agents.score import EVALUATION_STREAM, make_worlds, stream_seeds
 from agents.settings import AgentName, PolicyName, settings_for
+from agents.statistics import Resampled, difference
+from edge_envs.core.config import nearest
 from experiments.common import by_model, caption, command, publish, spread_text, summary, trained
 
 ENV = "LyaPPO-v0"
+MODELS = (LAST, BEST)
 METRICS = (
     "power_mw",
     "energy_local_j",
@@ -62,9 +69,13 @@ class Arguments:
     """Train, evaluate and tabulate."""
 
     presets: tuple[Preset, ...] = get_args(Preset)
-    """Presets to do."""
+    """Presets to do; the tables of others are kept from the JSON file."""
     training_seeds: int = 5
     """Trainings per agent, seeds 1, 2, ..."""
+    recipe_seeds: int = 10
+    """Trainings of the first agent whose last and best validated networks are compared, seeds 0, 1, ..."""
+    agents: tuple[str, ...] = ()
+    """Labels of the agents to train and evaluate (default: all); the rows of others are kept from the JSON file."""
     seeds: int = 5
     """Evaluation seeds."""
     episodes: int = 16
@@ -96,10 +107,89 @@ def rows_of(preset: Preset, arguments: Arguments) -> dict[str, dict[str, Any]]:
     baselines = [Entry(name) for name in baseline_names(ENV, preset, {})]
     rows = {name: summary(scores, METRICS) for name, scores in compare(baselines, ENV, preset, {}, **common).items()}
     for agent in AGENTS[preset]:
+        if arguments.agents and agent.label not in arguments.agents:
+            rows |= kept_rows(preset, arguments.out, agent.label)
+            continue
         runs = [run_of(agent, preset, seed, arguments) for seed in range(1, arguments.training_seeds + 1)]
         for model, scores in by_model(runs, preset, {}, **common).items():
             rows[agent.label + (" (best validated)" if model == BEST else "")] = summary(scores, METRICS)
     return rows
+
+
+def kept_rows(preset: str, folder: Path, *labels: str) -> dict[str, dict[str, Any]]:
+    """Rows of a preset, or of some agents in it, as they are in the JSON file, with the commit that made them."""
+    document = json.loads((folder / "lyappo.json").read_text())
+    commit = {"commit": document["provenance"]["git"]}
+    wanted = {name for label in labels for name in (label, f"{label} (best validated)")}
+    return {name: commit | row for name, row in document["tables"][preset].items() if name in wanted or not labels}
+
+
+def cuts_of(run: Run, model: str, episodes: int) -> str:
+    """The cuts of a device's services that a network sets most often, and how often where that is not always."""
+    env = make_worlds(ENV, episodes, run.config.preset, run.config.options)
+    policy = run.load_policy(env.system, model)
+    observation, _ = env.reset(seed=stream_seeds(EVALUATION_STREAM, 0, episodes))
+    played = []
+    for _ in range(env.max_episode_steps or 1):
+        actions, _ = policy.predict(observation)
+        played.append(actions.reshape(-1, actions.shape[1] // env.system.members))
+        observation, *_ = env.step(actions)
+    env.close()
+    cuts, counts = np.unique(np.concatenate(played), axis=0, return_counts=True)
+    share = counts.max() / counts.sum()
+    return f"({', '.join(map(str, cuts[counts.argmax()]))})" + (f" in {share:.1%}" if share < 1.0 else "")
+
+
+def last_and_best(arguments: Arguments) -> list[dict[str, Any]]:
+    """Last and best validated network of every training of the default agent, with paired differences in mW."""
+    agent = AGENTS["default"][0]
+    runs = [run_of(agent, "default", seed, arguments) for seed in range(arguments.recipe_seeds)]
+    learned = [Entry(f"{run.config.seed} {model}", run, model) for run in runs for model in MODELS]
+    entries = [Entry("best-fixed"), *learned]
+    scores = compare(entries, ENV, "default", {}, seeds=arguments.seeds, episodes=arguments.episodes)
+    power = {label: Resampled(score.episodes["power_mw"]) for label, score in scores.items()}
+    rows = []
+    for run in runs:
+        seed = run.config.seed
+        row: dict[str, Any] = {"training_seed": seed}
+        for name, model in zip(("last", "best"), MODELS, strict=True):
+            label = f"{seed} {model}"
+            row[name] = {
+                "cuts": cuts_of(run, model, arguments.episodes), "power_mw": float(power[label].values.mean()),
+                "reward": float(scores[label]["reward"].mean()),
+                "to_best_fixed_mw": gap(power[label], power["best-fixed"]),
+            }  # fmt: skip
+        row["last_to_best_mw"] = gap(*(power[f"{seed} {model}"] for model in MODELS))
+        rows.append(row)
+    return rows
+
+
+def gap(own: Resampled, reference: Resampled) -> dict[str, float]:
+    """Mean and half of the interval of a paired difference."""
+    found = difference(own, reference)
+    return {"mean": found.mean, "half_width": found.half_width}
+
+
+def recipe_markdown(rows: Sequence[Mapping[str, Any]], arguments: Arguments) -> str:
+    """The table of last and best validated networks."""
+    lines = [
+        "## Last and best validated network of the default training",
+        "",
+        f"`train.py --env {ENV} --seed N`: the cuts that a network sets for a device's two services, mean power per "
+        "device, and paired differences on the same episodes.",
+        "",
+        "| training seed | last: cuts | mW | reward | to best-fixed [mW] | best: cuts | mW | reward "
+        "| to best-fixed [mW] | last to best [mW] |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        cells = [str(row["training_seed"])]
+        for each in (row["last"], row["best"]):
+            cells += [each["cuts"], f"{each['power_mw']:.2f}", f"{each['reward']:.3f}"]
+            cells.append(spread_text(each["to_best_fixed_mw"], 2))
+        lines.append("| " + " | ".join([*cells, spread_text(row["last_to_best_mw"], 2)]) + " |")
+    lines += ["", caption(f"{arguments.seeds * arguments.episodes} episodes", 1)]
+    return "\n".join(lines) + "\n"
 
 
 def markdown(preset: str, rows: Mapping[str, Mapping[str, Any]], arguments: Arguments) -> str:
@@ -124,13 +214,26 @@ def markdown(preset: str, rows: Mapping[str, Mapping[str, Any]], arguments: Argu
             f"| {ratio['mean']:.3f} | {row['backlog_local_cycles']['mean'] / 1e6:.1f} | {seeds} |"
         )
     units = f"{arguments.seeds * arguments.episodes} episodes ({arguments.seeds} seeds x {arguments.episodes})"
-    return "\n".join([*lines, "", caption(units, arguments.training_seeds)]) + "\n"
+    lines += ["", caption(units, arguments.training_seeds)]
+    kept = {label: row["commit"][:7] for label, row in rows.items() if "commit" in row}
+    if kept:
+        labels = "all" if len(kept) == len(rows) else "; ".join(kept)
+        lines += ["", f"Rows kept from earlier commits ({', '.join(sorted(set(kept.values())))}): {labels}."]
+    return "\n".join(lines) + "\n"
 
 
 def main(arguments: Arguments) -> None:
     """Run the experiment."""
     console = Console()
-    tables = {preset: rows_of(preset, arguments) for preset in arguments.presets}
+    known = sorted({agent.label for agents in AGENTS.values() for agent in agents})
+    for label in arguments.agents:
+        if label not in known:
+            raise ValueError(f"--agents {label!r} does not exist; {nearest(label, known)}")
+    recipe = last_and_best(arguments)
+    tables = {
+        preset: rows_of(preset, arguments) if preset in arguments.presets else kept_rows(preset, arguments.out)
+        for preset in get_args(Preset)
+    }
     text = [
         "# LyaPPO-v0: measured results",
         "",
@@ -142,8 +245,9 @@ def main(arguments: Arguments) -> None:
         f"{HEALTHY_RATIO} of the tasks that arrived: below that, energy is saved by leaving work undone.",
         "",
         *(markdown(preset, rows, arguments) for preset, rows in tables.items()),
+        recipe_markdown(recipe, arguments),
     ]
-    publish(arguments.out, "lyappo", text, {"tables": tables}, "experiments.lyappo")
+    publish(arguments.out, "lyappo", text, {"tables": tables, "last_and_best": recipe}, "experiments.lyappo")
     console.print("\n".join(text), markup=False, soft_wrap=True)
 
 

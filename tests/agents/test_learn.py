@@ -261,6 +261,14 @@ def test_learning_rate_and_entropy_fall_to_zero(tmp_path, monkeypatch):
     np.testing.assert_allclose(entropies, QUICK.ent_coef * left, atol=1e-12)
 
 
+def test_the_entropy_bonus_may_be_gone_before_the_learning_rate(tmp_path, monkeypatch):
+    spy = Spy(monkeypatch)
+    train(run_in(tmp_path / "run", QUICK.model_copy(update={"ent_until": 0.5})), quiet=True)
+    rates, entropies = np.array(spy.rates).T
+    np.testing.assert_allclose(entropies, QUICK.ent_coef * np.array([0.6, 0.2, 0.0, 0.0, 0.0]), atol=1e-12)
+    assert (rates[2:] > 0).all()
+
+
 def test_no_rate_is_ever_negative(tmp_path, monkeypatch):
     """Updates come whole, so the last one may end after the last step."""
     spy = Spy(monkeypatch)

@@ -19,7 +19,7 @@ from agents.entries import find_entries, find_entry
 from edge_envs.core.policy import Scheme, baselines_of, make_baseline, schemes_of
 from tests.agents import baselines as toy_baselines
 from tests.agents.toy import ToySystem
-from tests.scripts.running import call, table_rows
+from tests.scripts.running import call, policies, table_rows
 
 SHIFT = 10.0
 SCHEMES = MappingProxyType(
@@ -167,7 +167,7 @@ def test_the_table_of_a_training_has_no_schemes(tmp_path, monkeypatch, capsys, t
     monkeypatch.chdir(tmp_path)
     more = ("--steps", "64", "--num-envs", "16", "--seeds", "1", "--episodes", "1", "--run", "run")
     assert call(monkeypatch, train, "--env", toy_id, *more) == 0
-    assert table_rows(capsys.readouterr().out) == ["wanted", "ppo-shared", "random"]
+    assert policies(capsys.readouterr().out) == ["wanted", "ppo-shared", "random"]
 
 
 SMALL = {"num_devices": 2, "num_elements": 4, "num_antennas": 2, "max_episode_steps": 3}

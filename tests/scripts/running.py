@@ -49,6 +49,11 @@ def table_rows(out: str) -> list[str]:
     return [line.split()[0] for line in body.split("\n")[: [not x.strip() for x in body.split("\n")].index(True)]]
 
 
+def policies(out: str) -> list[str]:
+    """Those of a training's table; a last network with a row of its own counts with the best one."""
+    return list(dict.fromkeys(table_rows(out)))
+
+
 def make_run(path: Path, env_id: str = ID, **more: Any) -> Run:
     """A run folder with an untrained network."""
     options = {"num_devices": 2, "num_services": 1, **more.pop("options", {})}

@@ -8,16 +8,19 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import evaluate
 import train
 from agents import compare as comparing
+from agents.policies import build_network, network_arrays
 from agents.runs import BEST, CONFIG, EVALUATION, LAST, Run
 from agents.settings import Settings, settings_for
 from edge_envs.lyappo.config import LyaPPOConfig
-from tests.agents.toy import ToySystem
-from tests.scripts.running import ID, OTHERS, QUICK, SMALL, call, execute, make_run, table_rows
+from tests.agents.toy import ToyConfig, ToySystem
+from tests.agents.toy_runs import toy_run
+from tests.scripts.running import ID, OTHERS, QUICK, SMALL, call, execute, make_run, policies, table_rows
 
 BRIEF = {"imitation_steps": 5, "imitation_batch": 32}
 
@@ -28,7 +31,7 @@ def test_train_then_evaluate(tmp_path):
     assert done.returncode == 0, done.stderr
     (folder,) = (tmp_path / "runs").iterdir()
     assert folder.name.startswith("LyaPPO-v0__ppo__3__")
-    assert table_rows(done.stdout) == ["best-fixed", "ppo-shared", *OTHERS]
+    assert policies(done.stdout) == ["best-fixed", "ppo-shared", *OTHERS]
     lines = done.stdout.strip().split("\n")
     assert "512 steps in" in lines[0]
     assert "% of it in the environment" in lines[0]
@@ -98,7 +101,7 @@ def test_other_agents(tmp_path, monkeypatch, capsys, more):
     assert call(monkeypatch, train, *arguments, *more) == 0
     out = capsys.readouterr().out
     first = {"ddpg": "ddpg-central", "td3": "td3-central", "central": "ppo-central", "dynamic": "ppo-shared"}[more[1]]
-    assert table_rows(out) == ["best-fixed", first, *OTHERS, *(["regime-table"] if "dynamic" in more else [])]
+    assert policies(out) == ["best-fixed", first, *OTHERS, *(["regime-table"] if "dynamic" in more else [])]
     assert "inf" not in out  # one seed has no interval
     assert "nan" not in out
     assert Run.open(Path("run")).config.policy == ("shared" if "dynamic" in more else "central")
@@ -115,12 +118,12 @@ def test_a_wing_without_a_decision_and_without_its_bar(tmp_path, monkeypatch, ca
     label = f"{agent}-{'shared' if agent == 'ppo' else 'central'}"
     more = ("--agent", agent, "--seeds", "2", "--episodes", "2", "--set")
     assert train_the_toy(monkeypatch, toy_id, *more, "box=true") == 0
-    assert table_rows(capsys.readouterr().out) == [label, "random"]
+    assert policies(capsys.readouterr().out) == [label, "random"]
     run = Run.open(Path("run"))
     assert run.config.settings == Settings(steps=64, num_envs=16)
     Path("run").rename("other")
     assert train_the_toy(monkeypatch, toy_id, *more, "box=false") == 0
-    assert table_rows(capsys.readouterr().out) == ["wanted", label, "random"]
+    assert policies(capsys.readouterr().out) == ["wanted", label, "random"]
 
 
 def learn_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +149,7 @@ def test_agents_for_many_members(tmp_path, monkeypatch, capsys, crowd_id, argume
     assert call(monkeypatch, train, "--env", crowd_id, "--run", "run", *sizes, *arguments) == 0
     out = capsys.readouterr().out
     config = Run.open(Path("run")).config
-    assert table_rows(out) == ["best", f"{config.agent}-{policy}", "random", "stay"]
+    assert policies(out) == ["best", f"{config.agent}-{policy}", "random", "stay"]
     assert f"{taken} steps in" in out
     assert "no training episode came to its end" not in out or config.agent != "dagger"
     assert (config.policy, config.settings.num_envs) == (policy, 16)
@@ -234,6 +237,26 @@ def test_the_decision_may_come_from_a_preset(monkeypatch):
     config = train.configure(train.Arguments(ID, preset="all", policy="central"))
     assert config.settings == settings_for(ID, "ppo", "central", "joint")
     assert config.settings != settings_for(ID, "ppo", "central", "partition")
+
+
+def test_the_last_network_has_a_row_where_it_scores_otherwise(tmp_path, monkeypatch, capsys, toy_id):
+    """The best one chooses what the first member wants, so it hits two; the last one alike, and then hits one."""
+    monkeypatch.chdir(tmp_path)
+    run = toy_run(tmp_path / "run", toy_id)
+    network = build_network("ppo", "shared", run.config.settings, ToySystem(ToyConfig()))
+    arrays = network_arrays(network)
+    arrays["action_net.weight"][:] = arrays["action_net.bias"][:] = 0.0
+    for second, hits in ((0, None), (1, "1 ± 0")):
+        for name, last in ((BEST, 0), (LAST, second)):
+            arrays["action_net.bias"][:] = [0.0, 0.0, 1.0, *np.eye(4)[last]]
+            run.save_tensors(arrays, name)
+        assert call(monkeypatch, train, "--resume", "run", "--seeds", "2", "--episodes", "2") == 0
+        lines = capsys.readouterr().out.split("\n")
+        (best,) = (line for line in lines if line.startswith("ppo-shared (trained)"))
+        assert "2 ± 0" in best
+        last_rows = [line for line in lines if "last network" in line]
+        assert len(last_rows) == (hits is not None)
+        assert all(line.startswith("ppo-shared (last network)") and f" {hits} " in line for line in last_rows)
 
 
 @pytest.mark.parametrize("learned", [False, True])
