@@ -336,5 +336,5 @@ def test_random_configurations_give_sound_numbers():
             used = info["member_boost_flop_s"].sum() + info["member_back_end_flop_s"].sum()
             full = env.system.parameters.pool_flop_s * info["pool_level"]
             assert used <= full * (1 + 1e-9), where
-            assert not gaps["certificate"] > 1e-6 * (1 + 1e-9), where
+            assert not info["certificate"] > 1e-6 * (1 + 1e-9), where
             assert not (info["member_boost_flop_s"] * (1.0 - info["member_twin"])).any(), where

@@ -57,10 +57,10 @@ def test_train_then_evaluate(tmp_path):
         "--episodes", "2", "--json", "out.json", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    policies = ("fixed", "random", folder.name)
+    names = ("fixed", "random", folder.name)
     assert done.stderr.splitlines() == [
-        *(f"playing {label} ({number} of 3)" for number, label in enumerate(policies, 1)),
-        *(f"timing decisions of {label} ({number} of 3)" for number, label in enumerate(policies, 1)),
+        *(f"playing {label} ({number} of 3)" for number, label in enumerate(names, 1)),
+        *(f"timing decisions of {label} ({number} of 3)" for number, label in enumerate(names, 1)),
         f"{ID}: intervals, and one episode step by step",
     ]
     assert table_rows(done.stdout) == ["fixed", "random", folder.name]
