@@ -7,7 +7,6 @@ done, and the other rows are kept.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +21,8 @@ from agents.runs import BEST, LAST, Run, RunConfig
 from agents.score import EVALUATION_STREAM, make_worlds, stream_seeds
 from agents.settings import AgentName, PolicyName, settings_for
 from agents.statistics import Resampled, difference
-from edge_envs.core.config import nearest
 from experiments.common import by_model, caption, command, publish, spread_text, summary, trained
+from experiments.kept import check_agents, kept_note, kept_rows
 
 ENV = "LyaPPO-v0"
 MODELS = (LAST, BEST)
@@ -108,20 +107,12 @@ def rows_of(preset: Preset, arguments: Arguments) -> dict[str, dict[str, Any]]:
     rows = {name: summary(scores, METRICS) for name, scores in compare(baselines, ENV, preset, {}, **common).items()}
     for agent in AGENTS[preset]:
         if arguments.agents and agent.label not in arguments.agents:
-            rows |= kept_rows(preset, arguments.out, agent.label)
+            rows |= kept_rows(arguments.out / "lyappo.json", preset, agent.label)
             continue
         runs = [run_of(agent, preset, seed, arguments) for seed in range(1, arguments.training_seeds + 1)]
         for model, scores in by_model(runs, preset, {}, **common).items():
             rows[agent.label + (" (best validated)" if model == BEST else "")] = summary(scores, METRICS)
     return rows
-
-
-def kept_rows(preset: str, folder: Path, *labels: str) -> dict[str, dict[str, Any]]:
-    """Rows of a preset, or of some agents in it, as they are in the JSON file, with the commit that made them."""
-    document = json.loads((folder / "lyappo.json").read_text())
-    commit = {"commit": document["provenance"]["git"]}
-    wanted = {name for label in labels for name in (label, f"{label} (best validated)")}
-    return {name: commit | row for name, row in document["tables"][preset].items() if name in wanted or not labels}
 
 
 def cuts_of(run: Run, model: str, episodes: int) -> str:
@@ -215,23 +206,19 @@ def markdown(preset: str, rows: Mapping[str, Mapping[str, Any]], arguments: Argu
         )
     units = f"{arguments.seeds * arguments.episodes} episodes ({arguments.seeds} seeds x {arguments.episodes})"
     lines += ["", caption(units, arguments.training_seeds)]
-    kept = {label: row["commit"][:7] for label, row in rows.items() if "commit" in row}
-    if kept:
-        labels = "all" if len(kept) == len(rows) else "; ".join(kept)
-        lines += ["", f"Rows kept from earlier commits ({', '.join(sorted(set(kept.values())))}): {labels}."]
+    lines += kept_note(rows)
     return "\n".join(lines) + "\n"
 
 
 def main(arguments: Arguments) -> None:
     """Run the experiment."""
     console = Console()
-    known = sorted({agent.label for agents in AGENTS.values() for agent in agents})
-    for label in arguments.agents:
-        if label not in known:
-            raise ValueError(f"--agents {label!r} does not exist; {nearest(label, known)}")
+    check_agents(arguments.agents, [agent.label for agents in AGENTS.values() for agent in agents])
     recipe = last_and_best(arguments)
     tables = {
-        preset: rows_of(preset, arguments) if preset in arguments.presets else kept_rows(preset, arguments.out)
+        preset: rows_of(preset, arguments)
+        if preset in arguments.presets
+        else kept_rows(arguments.out / "lyappo.json", preset)
         for preset in get_args(Preset)
     }
     text = [

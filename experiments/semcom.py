@@ -18,6 +18,7 @@ from agents.entries import Entry, baseline_names
 from agents.runs import BEST, Run, RunConfig
 from agents.settings import AgentName, PolicyName, settings_for
 from experiments.common import by_model, caption, command, publish, spread_text, summary, trained
+from experiments.kept import check_agents, kept_note, kept_rows
 
 ENV = "SemCom-v0"
 METRICS = ("cost", "shortfall_db", "targets_met", "queue_db", "reward", "psnr_mean_db", "delay_s", "energy_j")
@@ -50,7 +51,9 @@ class Arguments:
     """Train, evaluate and tabulate."""
 
     presets: tuple[Literal["default", "random", "mild", "table2"], ...] = ("default", "random", "mild", "table2")
-    """Presets to do."""
+    """Presets to do; the tables of others are kept from the JSON file."""
+    agents: tuple[str, ...] = ()
+    """Labels of the agents to train and evaluate (default: all); the rows of others are kept from the JSON file."""
     training_seeds: int = 5
     """Trainings per agent, seeds 1, 2, ..."""
     seeds: int = 5
@@ -87,6 +90,9 @@ def rows_of(preset: str, arguments: Arguments) -> dict[str, dict[str, Any]]:
     baselines = [Entry(name) for name in baseline_names(ENV, preset, {})]
     rows = {name: summary(scores, METRICS) for name, scores in compare(baselines, ENV, preset, {}, **common).items()}
     for agent in AGENTS[preset]:
+        if arguments.agents and agent.label not in arguments.agents:
+            rows |= kept_rows(arguments.out / "semcom.json", preset, agent.label)
+            continue
         runs = [run_of(agent, preset, seed, arguments) for seed in range(1, arguments.training_seeds + 1)]
         for model, scores in by_model(runs, preset, {}, **common).items():
             rows[agent.label + (" (best validated)" if model == BEST else "")] = summary(scores, METRICS)
@@ -119,7 +125,7 @@ def markdown(preset: str, rows: Mapping[str, Mapping[str, Any]], arguments: Argu
             f"| {' | '.join(seeds) if several else '- | -'} |"
         )
     units = f"{arguments.seeds * arguments.episodes} episodes ({arguments.seeds} seeds x {arguments.episodes})"
-    return "\n".join([*lines, "", caption(units, arguments.training_seeds)]) + "\n"
+    return "\n".join([*lines, "", caption(units, arguments.training_seeds), *kept_note(rows)]) + "\n"
 
 
 def _bars(rows: Mapping[str, Any]) -> list[str]:
@@ -128,13 +134,19 @@ def _bars(rows: Mapping[str, Any]) -> list[str]:
 
 def main(arguments: Arguments) -> None:
     """Run the experiment."""
+    check_agents(arguments.agents, [agent.label for agents in AGENTS.values() for agent in agents])
     if arguments.train_only:
         for preset in arguments.presets:
             for agent in AGENTS[preset]:
                 for seed in range(1, arguments.training_seeds + 1):
                     run_of(agent, preset, seed, arguments)
         return
-    tables = {preset: rows_of(preset, arguments) for preset in arguments.presets}
+    tables = {
+        preset: rows_of(preset, arguments)
+        if preset in arguments.presets
+        else kept_rows(arguments.out / "semcom.json", preset)
+        for preset in AGENTS
+    }
     text = [
         "# SemCom-v0: learned agents",
         "",
