@@ -215,7 +215,6 @@ def main(arguments: Arguments) -> None:
     console = Console()
     check_agents(arguments.agents, [agent.label for agents in AGENTS.values() for agent in agents])
     recipe = last_and_best(arguments)
-    file = arguments.out / "lyappo.json"
     tables = {
         preset: rows_of(preset, arguments)
         if preset in arguments.presets

@@ -141,7 +141,6 @@ def main(arguments: Arguments) -> None:
                 for seed in range(1, arguments.training_seeds + 1):
                     run_of(agent, preset, seed, arguments)
         return
-    file = arguments.out / "semcom.json"
     tables = {
         preset: rows_of(preset, arguments)
         if preset in arguments.presets
