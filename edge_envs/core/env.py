@@ -172,6 +172,8 @@ class EdgeEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
     def restore(self, snapshot: Arrays) -> None:
         """Go on from a snapshot of an environment made alike, bit for bit; `render` begins anew.
 
+        Wrappers know nothing of it: call `reset` of the wrapped environment before, so that `TimeLimit` has a clock.
+
         Raises:
             ValueError: a snapshot of another configuration, or values that cannot be; nothing has changed then.
         """

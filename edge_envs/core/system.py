@@ -35,7 +35,8 @@ class Metric:
 
     `over_episode` says how the steps of an episode are summed up: their mean, the last value (for quantities that
     already count from the start of the episode) or the largest. A metric that `certifies` is NaN where nothing was
-    certified, and at least 0 elsewhere; a NaN in one step makes the episode's summary NaN.
+    certified, and at least 0 elsewhere; a NaN in one step makes the episode's mean or largest
+    value NaN.
     """
 
     name: str

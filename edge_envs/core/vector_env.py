@@ -144,8 +144,8 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         """What each row's single environment would answer: an attribute, or the result of a method.
 
-        Known are `action_masks`, `action_space`, `episode_steps`, `np_random`, `np_random_seed`, `observation_space`,
-        `render`, `render_mode`, `snapshot` and `system`; no method takes arguments.
+        Known are `action_masks`, `action_space`, `episode_steps`, `metadata`, `np_random`, `np_random_seed`,
+        `observation_space`, `render`, `render_mode`, `snapshot`, `spec` and `system`; no method takes arguments.
 
         Raises:
             AttributeError: another name, or `action_masks` where the action is a Box.
@@ -160,7 +160,11 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         return tuple(answers[name]())
 
     def _row_answers(self) -> dict[str, Callable[[], Iterable[Any]]]:
+        from edge_envs.core.env import EdgeEnv
+
         shared = {
+            "metadata": EdgeEnv.metadata,
+            "spec": self.spec,
             "action_space": self.single_action_space,
             "observation_space": self.single_observation_space,
             "render": None,
@@ -267,7 +271,7 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
             return self._restart_all()
         rows = (~self._done).nonzero()[0] if len(waiting) else self._all
         outcome = self.world.step(self.state, rows, actions, self.rngs)
-        self.member_reward = outcome.member_reward
+        self.member_reward = outcome.member_reward.copy()
         report = Report.of_step(outcome, self._summary.add(rows, outcome.metrics))
         truncated = np.zeros(self.num_envs, dtype=np.bool_)
         if self.max_episode_steps is not None:

@@ -149,7 +149,7 @@ def certify_radio(link: Link, w: Radio, gain: NDArray[np.float64], row: int, ban
         w.report[POWER_GAP] = w.report[ASSIGNMENT_GAP] = math.inf
     elif total > 0.0:
         w.report[POWER_GAP] = saved / total
-        w.report[ASSIGNMENT_GAP] = max(total / w.report[BOUND] - 1.0, 0.0)
+        w.report[ASSIGNMENT_GAP] = abs(total / w.report[BOUND] - 1.0)
 
 
 @kernel_part

@@ -11,8 +11,9 @@ and no solution costs less than g(mu), whatever mu >= 0 is. So for any shares x,
           + sum_i max(Q_i - mu, 0) (Q_i / tau - x_i) + max(mu - Q_i, 0) x_i
 
 bounds what the shares lose to the optimum, where S* minimises c(S) - mu S over 0 <= S <= S_max. The certificate is the
-gap relative to sum_i Q_i x_i. Nothing here comes from a solver but the shares, the total and the price; a total or a
-share above its limit adds to the gap by its amount.
+gap relative to sum_i Q_i x_i. Nothing here comes from a solver but the shares, the power and the price. A total above
+S_max counts as S_max, and the excess adds to the gap at the price mu (at the largest backlog where mu is 0); a share
+above Q_i / tau adds at |Q_i - mu|; power that differs from what the rates need adds at the weight of energy.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from edge_envs.core.compiled import kernel_part
 LN2 = math.log(2.0)
 TINY = 1e-300
 NEARBY = 1e-6
-"""Relative distance of a price from the marginal cost below which a bound replaces exponentials; chosen: the bound is
-then within 1e-6 of the term that it stands for."""
+"""Relative distance of two marginal costs below which a bound replaces the logarithm of their ratio; chosen: the bound
+is then off by 1e-12 of the cost."""
 
 Floats = NDArray[np.float64]
 
@@ -79,19 +80,17 @@ def local_gap(
 
 
 @kernel_part
-def conjugate_gap(price: float, marginal: float, first_bit: float, total: float, cap: float, unit: float) -> float:
-    """c(S) - c(S*) - mu (S - S*) of Problem 4 for S <= `cap` (a bound close to it where the price is near c'(S)).
+def conjugate_gap(price: float, marginal: float, least: float, most: float, unit: float) -> float:
+    """c(S) - c(S*) - mu (S - S*) of Problem 4, from marginal costs: c'(S), c'(0) = `least` and c'(S_max) = `most`.
 
-    With m = `first_bit` and `unit` = b / ln 2, c'(S) = m exp(S / unit), so c(S) = (c'(S) - m) unit and
-    S* = unit log(mu / m) within the limits.
+    As c' is `least` exp(S / unit) with `unit` = b / ln 2, c(S) - c(S*) = unit (c'(S) - c'(S*)) and
+    S - S* = unit log(c'(S) / c'(S*)), where c'(S*) is the price within its limits. Never below the true value.
     """
-    if price >= marginal and total >= cap:
-        return 0.0
-    if abs(price - marginal) <= NEARBY * marginal and price > 0.0:
-        # As log(1 + x) <= x, |S - S*| <= unit |mu / c'(S) - 1| (1 + 1e-6); mu - c' is largest at S.
-        return (1.0 + 2.0 * NEARBY) * unit * (price - marginal) ** 2 / marginal
-    best = min(cap, unit * math.log(price / first_bit)) if price > first_bit else 0.0
-    return unit * (marginal - first_bit * math.exp(best / unit)) - price * (total - best)
+    best = min(max(price, least), most)
+    ratio = marginal / best - 1.0
+    # log(1 + r) >= r - r^2 for small r
+    logarithm = ratio - ratio * ratio if abs(ratio) < NEARBY else math.log1p(ratio)
+    return unit * (best * ratio - price * logarithm)
 
 
 @kernel_part
@@ -104,23 +103,26 @@ def transmit_gap(
     slot_s: float,
     weight: float,
     gain: float,
-    rate_max: float,
+    power_max: float,
     bandwidth: float,
     noise: float,
     share: Floats,
-    total: float,
     power: float,
     price: float,
 ) -> float:
-    """Certificate of Problem 4, with c(S) = U^t p(S), where `power` is the p(S) of the total rate S."""
-    gap, sent, served = split_gap(backlog, row, stage, first, count, slot_s, share, price)
-    first_bit = weight * noise * LN2 / gain
-    if total > 0.0 or price > first_bit:
-        unit = bandwidth / LN2
-        excess = max(0.0, total - rate_max)
-        marginal = first_bit * math.exp(rate_max / unit) if excess > 0.0 else first_bit + weight * power / unit
-        gap += slot_s * conjugate_gap(price, marginal, first_bit, min(total, rate_max), rate_max, unit)
-        gap += slot_s * price * (excess + abs(total - sent))
+    """Certificate of Problem 4, with c(S) = U^t p(S) and S the sum of the rates; `power` is what is spent."""
+    gap, total, served = split_gap(backlog, row, stage, first, count, slot_s, share, price)
+    unit = bandwidth / LN2
+    least = weight * noise * LN2 / gain
+    if total > 0.0 or price > least or power > 0.0:
+        needed = bandwidth * noise / gain * math.expm1(total / unit) if total > 0.0 else 0.0
+        most = least + weight * power_max / unit
+        marginal = least + weight * needed / unit
+        excess = max(0.0, marginal / most - 1.0)
+        if excess >= NEARBY:
+            excess = math.log1p(excess)
+        gap += slot_s * conjugate_gap(price, min(marginal, most), least, most, unit)
+        gap += slot_s * (price * unit * excess + weight * abs(power - needed))
     return gap / max(served, TINY)
 
 
@@ -142,9 +144,13 @@ def edge_gap(
         return (gap + slot_s * price * abs(cap - total)) / max(gain, TINY)
     gap = 0.0
     gain = 0.0
+    room = slot_s * cap
+    largest = 0.0
     for i in range(first, first + count):
         queue = backlog[row, stage, i]
         work = share[row, stage, i] * slot_s
         gap += queue * abs(queue - work)
         gain += queue * work
-    return gap / max(gain, TINY)
+        room -= work
+        largest = max(largest, queue)
+    return (gap + largest * max(0.0, -room)) / max(gain, TINY)

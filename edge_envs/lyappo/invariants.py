@@ -35,6 +35,7 @@ def invariants(config: LyaPPOConfig, p: Parameters, s: State, step: Step | None)
         yield Invariant("rate", devices(p, s.period_allocation[:, TRANSMIT]), "<=", s.period_rate_max)
         yield from flows(p, s, step)
         yield from accounts(p, s, step)
+        yield Invariant("certificate_known", ~np.isnan(step.metrics["certificate"]), "==", not p.joint)
         yield Invariant(
             "certificate", s.certificate, "<=", CERTIFICATE_LIMIT if config.solver == "exact" else REFERENCE_LIMIT
         )

@@ -105,11 +105,11 @@ def allocate_optimally(p: Parameters, s: State, row: int) -> None:
         )  # fmt: skip
         worst = max(worst, gap)
         _, power, _, gap = transmit_rate(
-            backlog, row, TRANSMIT, first, p.num_services, p.slot_s, p.weight_transmit, s.gain[m], s.rate_max[m],
-            p.bandwidth_hz, p.noise_w_per_hz, s.order, s.allocation,
+            backlog, row, TRANSMIT, first, p.num_services, p.slot_s, p.weight_transmit, s.gain[m], p.power_max_w,
+            s.rate_max[m], p.bandwidth_hz, p.noise_w_per_hz, s.order, s.allocation,
         )  # fmt: skip
         worst = max(worst, gap)
-        s.power_w[row, m] = min(p.power_max_w, power)
+        s.power_w[row, m] = power
     services = p.num_devices * p.num_services
     _, _, gap = edge_frequency(
         backlog, row, EDGE, 0, services, p.slot_s, p.frequency_edge_max_hz, s.order, s.allocation

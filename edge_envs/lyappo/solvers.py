@@ -150,6 +150,7 @@ def transmit_rate(
     slot_s: float,
     weight: float,
     gain: float,
+    power_max: float,
     rate_max: float,
     bandwidth: float,
     noise: float,
@@ -158,16 +159,16 @@ def transmit_rate(
 ) -> tuple[float, float, float, float]:
     """Problem 4 of one device: min U^t p - sum Q r, subject to sum r <= R(p), p <= p_max, 0 <= r <= Q/tau.
 
-    Fills `rate[row, stage, first : first + count]` and returns (sum of r, power, price, relative duality gap). The
-    power is that of the sum, `power_for_rate`; its marginal cost is U^t N_0 ln 2 / h * 2^(sum r / b).
+    Fills `rate[row, stage, first : first + count]` and returns (sum of r, power, price, relative duality gap), where
+    `rate_max` is R(p_max). The marginal cost of the sum is U^t N_0 ln 2 / h * 2^(sum r / b).
     """
     first_bit = weight * noise * LN2 / gain
     total, last = split_rate(backlog, row, stage, first, count, slot_s, first_bit, rate_max, bandwidth, order, rate)
-    power = power_for_rate(total, gain, bandwidth, noise)
+    power = min(power_max, power_for_rate(total, gain, bandwidth, noise))
     # A queue that is left sets the price, at full power or to the last digit; otherwise the marginal cost does.
     price = max(last, first_bit + weight * power * LN2 / bandwidth) if total > 0.0 else last
     gap = transmit_gap(
-        backlog, row, stage, first, count, slot_s, weight, gain, rate_max, bandwidth, noise, rate, total, power, price
+        backlog, row, stage, first, count, slot_s, weight, gain, power_max, bandwidth, noise, rate, power, price
     )
     return total, power, price, gap
 
@@ -267,9 +268,9 @@ def solve_transmit(
     queues, order, share = as_queues(backlog_bits)
     rate_max = full_power_rate(gain, power_max_w, bandwidth_hz, noise_w_per_hz)
     # numpy's division by a gain of 0 gives infinity, also where kernels run as plain Python.
-    channel = (slot_s, weight, np.float64(gain), rate_max, bandwidth_hz, noise_w_per_hz)
+    channel = (slot_s, weight, np.float64(gain), power_max_w, rate_max, bandwidth_hz, noise_w_per_hz)
     total, power, price, gap = transmit_rate(queues, 0, 0, 0, queues.size, *channel, order, share)
-    return Split(share.ravel(), total, price, gap, min(power_max_w, power))
+    return Split(share.ravel(), total, price, gap, power)
 
 
 def solve_edge(backlog_cycles: ArrayLike, *, slot_s: float, frequency_max_hz: float) -> Split:

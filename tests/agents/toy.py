@@ -52,6 +52,7 @@ class ToyState:
 class ToySystem(System[ToyState]):
     """Two members that are rewarded for two known indices each; an episode terminates by chance."""
 
+    member_metrics = ("hits",)
     metrics = (
         Metric("hits", "-", "wanted indices chosen"),
         Metric("clock", "steps", "steps since the reset", "last"),

@@ -102,6 +102,9 @@ TRANSMIT_MUTATIONS = [
     Mutation("half the limit", rates, "min(rate_max, bandwidth", "min(0.5 * rate_max, bandwidth"),
     Mutation("largest backlog used for all", rates, TAIL, ONE_FOR_ALL),
     Mutation("serves nothing", rates, "or rate_max <= 0.0", "or rate_max > 0.0"),
+    Mutation("half the power limit", solvers.full_power_rate, "snr = power_max", "snr = 0.5 * power_max"),
+    Mutation("0.9 of the largest rate", solvers.full_power_rate, "/ LN2", "/ LN2 * 0.9"),
+    Mutation("twice the power", solvers.power_for_rate, "return bandwidth", "return 2.0 * bandwidth"),
 ]
 FULL = "backlog[row, stage, i] / slot_s"
 LAST = "= cap - total"

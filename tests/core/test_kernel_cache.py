@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import edge_envs
+from edge_envs.core import kernel_cache
 from edge_envs.core.kernel_cache import OF_A_DIGEST, Sources, delete_stale, source_root
 
 HELPER = """
@@ -163,6 +164,41 @@ def test_a_process_whose_sources_changed_after_the_import_leaves_nothing_behind(
     assert [name for name in copy.cached() if name.startswith("kernels.")]
 
 
+PHYSICS = "from edge_envs.core.compiled import compiled\n@compiled\ndef law(x):\n    return {factor} * x\n"
+SCATTERED = """
+import lib.physics as physics
+from edge_envs.core.compiled import compiled
+from lib.constants import OFFSET
+@compiled
+def shifted(x):
+    return physics.law(x) + OFFSET
+"""
+
+
+def test_a_kernel_follows_what_it_takes_from_other_folders(tmp_path):
+    """The kernel's own file lies in no package, so its folder's subfolders are not all watched; what it uses is."""
+    copy = user_copy(tmp_path, {})
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "scattered.py").write_text(SCATTERED)
+    code = "from scattered import shifted; print(shifted(1.0), sum(shifted.stats.cache_misses.values()))"
+    for factor, offset, shown in ((2.0, 0.5, "2.5 1"), (2.0, 0.5, "2.5 0"), (4.0, 0.5, "4.5 1"), (4.0, 0.75, "4.75 1")):
+        (tmp_path / "lib" / "physics.py").write_text(PHYSICS.format(factor=factor))
+        (tmp_path / "lib" / "constants.py").write_text(f"OFFSET = {offset}\n")
+        assert copy.run(code) == (shown, "")
+
+
+def test_a_reloaded_module_does_not_get_the_old_kernels(tmp_path):
+    """As in a notebook: run, edit another file, reload both, run again in the same process."""
+    copy = user_copy(tmp_path, {})
+    code = (
+        "import time; from importlib import reload; from pathlib import Path; import helper, kernels; "
+        "first = kernels.twice(0.5); time.sleep(0.2); "
+        "Path('helper.py').write_text(Path('helper.py').read_text().replace('1.0', '5.0')); "
+        "reload(helper); reload(kernels); print(round(kernels.twice(0.5) / first, 6))"
+    )
+    assert copy.run(code)[0] == "5.0"
+
+
 def test_what_is_typed_in_is_compiled_without_a_cache_and_without_a_word(tmp_path):
     copy = user_copy(tmp_path, {})
     code = "from edge_envs.core.compiled import compiled; print(compiled(lambda x: x + 1.0)(2.0))"
@@ -199,7 +235,8 @@ def package(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
-def test_every_change_of_a_source_changes_the_digest(package, change):
+def test_every_change_of_a_source_changes_the_digest(package, change, monkeypatch):
+    monkeypatch.setattr(kernel_cache, "LOOK_EVERY_S", -1.0)
     before = Sources(((package, True),))
     assert Sources(((package, True),)).digest == before.digest
     assert not before.changed()

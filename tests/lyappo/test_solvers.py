@@ -107,8 +107,8 @@ def certificate(problem: Problem, backlog: Floats, options: Options, share: Floa
         return certificates.edge_gap(*where, options["frequency_max_hz"], shares, price)
     radio = (options["bandwidth_hz"], options["noise_w_per_hz"])
     power_w = solvers.power_for_rate(total, options["gain"], *radio)
-    channel = (options["weight"], options["gain"], problem.cap(options), *radio)
-    return certificates.transmit_gap(*where, *channel, shares, total, power_w, price)
+    channel = (options["weight"], options["gain"], options["power_max_w"], *radio)
+    return certificates.transmit_gap(*where, *channel, shares, power_w, price)
 
 
 @every_problem
