@@ -30,6 +30,7 @@ from experiments.common import (
     summary,
     trained,
 )
+from experiments.kept import check_agents, kept_note, kept_rows, mean_alone
 
 ENV = "DTIRS-v0"
 METRICS = ("delay_s", "reward", "mean_cut", "local_share", "twin_share", "certificate")
@@ -68,6 +69,8 @@ class Arguments:
 
     training_seeds: int = 5
     """Trainings per agent, seeds 1, 2, ..."""
+    agents: tuple[str, ...] = ()
+    """Labels of the agents to train and evaluate (default: all); the rows of others are kept from the JSON file."""
     seeds: int = 5
     """Evaluation seeds."""
     episodes: int = 4
@@ -98,17 +101,25 @@ def learned_rows(arguments: Arguments) -> dict[str, dict[str, Any]]:
     common: dict[str, Any] = {"seeds": arguments.seeds, "episodes": arguments.episodes}
     baselines = [Entry(name) for name in baseline_names(ENV, "default", {})]
     scores = compare(baselines, ENV, "default", {}, **common)
+    kept: dict[str, dict[str, Any]] = {}
     for agent in AGENTS:
+        if arguments.agents and agent.label not in arguments.agents:
+            kept |= kept_rows(arguments.out / "dtirs.json", ("default",), agent.label)
+            continue
         runs = [run_of(agent, seed, arguments) for seed in range(1, arguments.training_seeds + 1)]
         for network, found in by_model(runs, "default", {}, **common).items():
             scores[agent.label + (" (best validated)" if network == BEST else "")] = found
-    return {
+    rows = {
         label: {
             **summary(each, METRICS),
             "against": {name: asdict(percent(each, scores[name], "delay_s")) for name in (STATIC, UPPER)},
         }
         for label, each in scores.items()
     }
+    for row in kept.values():
+        ratios = {name: row["delay_s"]["mean"] / rows[name]["delay_s"]["mean"] for name in (STATIC, UPPER)}
+        row["against"] = {name: asdict(mean_alone(100.0 * (ratio - 1.0))) for name, ratio in ratios.items()}
+    return rows | kept
 
 
 def learned_table(rows: Mapping[str, Mapping[str, Any]], under: str) -> list[str]:
@@ -127,7 +138,7 @@ def learned_table(rows: Mapping[str, Mapping[str, Any]], under: str) -> list[str
             f"| {row['mean_cut']['mean']:.1f} | {row['local_share']['mean']:.2f} | {row['twin_share']['mean']:.2f} "
             f"| {', '.join(f'{value:.2f}' for value in own) if len(own) > 1 else '-'} |"
         )
-    return [*lines, "", under, ""]
+    return [*lines, "", under, *kept_note(rows), ""]
 
 
 def changing_table(arguments: Arguments) -> tuple[list[str], dict[str, Any]]:
@@ -160,6 +171,7 @@ def units_of(arguments: Arguments) -> str:
 
 def main(arguments: Arguments) -> None:
     """Run the experiment."""
+    check_agents(arguments.agents, [agent.label for agent in AGENTS])
     if arguments.train_only:
         for agent in AGENTS:
             for seed in range(1, arguments.training_seeds + 1):

@@ -21,6 +21,7 @@ from agents.settings import AgentName, PolicyName, settings_for
 from agents.statistics import Resampled
 from edge_envs.core.policy import Policy, make_baseline
 from experiments.common import caption, command, percent_text, publish, spread_text, trained
+from experiments.kept import check_agents, kept_note, kept_rows, mean_alone
 
 ENV = "ECCNOMA-v0"
 REFERENCE = "iterated-best-response"
@@ -64,6 +65,8 @@ class Arguments:
 
     training_seeds: int = 5
     """Trainings per agent, seeds 1, 2, ..."""
+    agents: tuple[str, ...] = ()
+    """Labels of the agents to train and evaluate (default: all); the rows of others are kept from the JSON file."""
     seeds: int = 5
     """Evaluation seeds."""
     episodes: int = 12
@@ -122,6 +125,19 @@ class Row:
     by_training_seed: list[float]
     """difference of each training, in percent"""
     means: dict[str, float]
+    commit: str = ""
+    """that made the row, where it was kept"""
+
+
+def kept(file: Path, preset: str, agent: Agent) -> dict[str, Row]:
+    """The rows of an agent as they are in the JSON file, with means alone."""
+    return {
+        label: Row(
+            *(mean_alone(row[name][0]) for name in ("relative_cost", "difference_percent", "log_ratio_percent")),
+            row["better"], row["by_training_seed_percent"], row["means"], row["commit"],
+        )
+        for label, row in kept_rows(file, (preset,), agent.label).items()
+    }  # fmt: skip
 
 
 def row_of(tables: Sequence[Table], reference: NDArray[np.float64]) -> Row:
@@ -146,12 +162,16 @@ def rows_of(preset: str, agents: Sequence[Agent], baselines: Sequence[str], argu
     """All policies on a preset; learned ones by their last and by their best validated network."""
     instances = Instances(preset, arguments)
     tables = {name: [instances.baseline(name)] for name in baselines}
+    left: dict[str, Row] = {}
     for agent in agents:
+        if arguments.agents and agent.label not in arguments.agents:
+            left |= kept(arguments.out / "eccnoma.json", preset, agent)
+            continue
         runs = [run_of(agent, seed, arguments) for seed in range(1, arguments.training_seeds + 1)]
         for model, ending in ((LAST, ""), (BEST, " (best validated)")):
             tables[agent.label + ending] = [instances.network(run, model) for run in runs]
     reference = tables[REFERENCE][0]["relative_cost"]
-    return {label: row_of(each, reference) for label, each in tables.items()}
+    return {label: row_of(each, reference) for label, each in tables.items()} | left
 
 
 def spread(value: Interval) -> str:
@@ -173,7 +193,8 @@ def table(rows: Mapping[str, Row], under: str) -> list[str]:
             f"| {spread(row.log_ratio)} | {row.better} | {row.means['delay_s']:.3f} | {row.means['energy_j']:.3f} "
             f"| {row.means['tasks_dropped']:.3f} | {each} |"
         )
-    return [*lines, "", under, ""]
+    commits = {label: {"commit": row.commit} if row.commit else {} for label, row in rows.items()}
+    return [*lines, "", under, *kept_note(commits), ""]
 
 
 def as_document(rows: Mapping[str, Row]) -> dict[str, Any]:
@@ -186,6 +207,7 @@ def as_document(rows: Mapping[str, Row]) -> dict[str, Any]:
             "better": row.better,
             "by_training_seed_percent": row.by_training_seed,
             "means": row.means,
+            **({"commit": row.commit} if row.commit else {}),
         }
         for label, row in rows.items()
     }
@@ -193,6 +215,7 @@ def as_document(rows: Mapping[str, Row]) -> dict[str, Any]:
 
 def main(arguments: Arguments) -> None:
     """Run the experiment."""
+    check_agents(arguments.agents, [agent.label for agent in AGENTS])
     if arguments.train_only:
         for agent in AGENTS:
             for seed in range(1, arguments.training_seeds + 1):

@@ -8,28 +8,44 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from agents.score import Interval
 from edge_envs.core.config import nearest
+
+NONE = "none"
+"""What --agents takes to train and evaluate no agent."""
 
 
 def check_agents(labels: Sequence[str], known: Sequence[str]) -> None:
     """Raise ValueError if one of the labels given with --agents is not known."""
     for label in labels:
-        if label not in known:
-            raise ValueError(f"--agents {label!r} does not exist; {nearest(label, sorted(set(known)))}")
+        if label not in (*known, NONE):
+            raise ValueError(f"--agents {label!r} does not exist; {nearest(label, [*sorted(set(known)), NONE])}")
 
 
-def kept_rows(file: Path, preset: str, *labels: str) -> dict[str, dict[str, Any]]:
-    """Rows of a preset, or of some agents in it, as they are in the JSON file, with the commit that made them.
+def kept_rows(file: Path, tables: Sequence[str], *labels: str) -> dict[str, dict[str, Any]]:
+    """Rows of a table, or those of some agents, as they are in the JSON file, with the commit that made them.
 
     Only their means are kept, as earlier versions had other intervals.
+
+    Args:
+        file: the experiment's results.
+        tables: the keys under which the table stands in the file.
+        labels: of the agents; none for all rows.
     """
     document = json.loads(file.read_text())
-    made_by = document["provenance"]["git"]
+    made_by, rows = document["provenance"]["git"], document
+    for key in tables:
+        rows = rows[key]
     return {
         name: {"commit": made_by} | {metric: without_interval(value) for metric, value in row.items()}
-        for name, row in document["tables"][preset].items()
-        if not labels or name.startswith(labels)
+        for name, row in rows.items()
+        if not labels or name in labels or name.removesuffix(" (best validated)") in labels
     }
+
+
+def mean_alone(value: float) -> Interval:
+    """A mean without an interval."""
+    return Interval(value, math.nan, math.nan)
 
 
 def without_interval(value: Any) -> Any:

@@ -107,7 +107,7 @@ def rows_of(preset: Preset, arguments: Arguments) -> dict[str, dict[str, Any]]:
     rows = {name: summary(scores, METRICS) for name, scores in compare(baselines, ENV, preset, {}, **common).items()}
     for agent in AGENTS[preset]:
         if arguments.agents and agent.label not in arguments.agents:
-            rows |= kept_rows(arguments.out / "lyappo.json", preset, agent.label)
+            rows |= kept_rows(arguments.out / "lyappo.json", ("tables", preset), agent.label)
             continue
         runs = [run_of(agent, preset, seed, arguments) for seed in range(1, arguments.training_seeds + 1)]
         for model, scores in by_model(runs, preset, {}, **common).items():
@@ -218,7 +218,7 @@ def main(arguments: Arguments) -> None:
     tables = {
         preset: rows_of(preset, arguments)
         if preset in arguments.presets
-        else kept_rows(arguments.out / "lyappo.json", preset)
+        else kept_rows(arguments.out / "lyappo.json", ("tables", preset))
         for preset in get_args(Preset)
     }
     text = [

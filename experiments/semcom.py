@@ -91,7 +91,8 @@ def rows_of(preset: str, arguments: Arguments) -> dict[str, dict[str, Any]]:
     rows = {name: summary(scores, METRICS) for name, scores in compare(baselines, ENV, preset, {}, **common).items()}
     for agent in AGENTS[preset]:
         if arguments.agents and agent.label not in arguments.agents:
-            rows |= kept_rows(arguments.out / "semcom.json", preset, agent.label)
+            there = f"{agent.label}, on the geometry of `default`"
+            rows |= kept_rows(arguments.out / "semcom.json", ("tables", preset), agent.label, there)
             continue
         runs = [run_of(agent, preset, seed, arguments) for seed in range(1, arguments.training_seeds + 1)]
         for model, scores in by_model(runs, preset, {}, **common).items():
@@ -144,7 +145,7 @@ def main(arguments: Arguments) -> None:
     tables = {
         preset: rows_of(preset, arguments)
         if preset in arguments.presets
-        else kept_rows(arguments.out / "semcom.json", preset)
+        else kept_rows(arguments.out / "semcom.json", ("tables", preset))
         for preset in AGENTS
     }
     text = [

@@ -22,7 +22,7 @@ def file(tmp_path):
 
 
 def test_an_agents_rows_are_kept_with_their_commit_and_without_their_interval(file):
-    rows = kept_rows(file, "default", "PPO")
+    rows = kept_rows(file, ("tables", "default"), "PPO")
     assert list(rows) == ["PPO", "PPO (best validated)"]
     assert rows["PPO"]["commit"] == "a" * 40
     assert math.isnan(rows["PPO"]["cost"]["half_width"])
@@ -31,18 +31,21 @@ def test_an_agents_rows_are_kept_with_their_commit_and_without_their_interval(fi
 
 
 def test_a_row_that_was_kept_before_keeps_its_first_commit(file):
-    rows = kept_rows(file, "default")
+    rows = kept_rows(file, ("tables", "default"))
     assert len(rows) == 4
     assert rows["DDPG"]["commit"] == "b" * 40
 
 
 def test_the_note_names_what_was_kept(file):
     assert kept_note({"PPO": ROW}) == []
-    assert "(aaaaaaa): PPO; PPO (best validated)." in kept_note({"random": ROW, **kept_rows(file, "default", "PPO")})[1]
-    assert "all" in kept_note(kept_rows(file, "default"))[1]
+    assert (
+        "(aaaaaaa): PPO; PPO (best validated)."
+        in kept_note({"random": ROW, **kept_rows(file, ("tables", "default"), "PPO")})[1]
+    )
+    assert "all" in kept_note(kept_rows(file, ("tables", "default")))[1]
 
 
 def test_an_agent_that_does_not_exist_is_refused():
-    check_agents(["PPO"], ["PPO", "DDPG"])
+    check_agents(["PPO", "none"], ["PPO", "DDPG"])
     with pytest.raises(ValueError, match="did you mean 'PPO'"):
         check_agents(["PP0"], ["PPO", "DDPG"])
