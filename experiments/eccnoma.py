@@ -133,11 +133,16 @@ def kept(file: Path, preset: str, agent: Agent) -> dict[str, Row]:
     """The rows of an agent as they are in the JSON file, with means alone."""
     return {
         label: Row(
-            *(mean_alone(row[name][0]) for name in ("relative_cost", "difference_percent", "log_ratio_percent")),
-            row["better"], row["by_training_seed_percent"], row["means"], row["commit"],
+            cost=mean_alone(row["relative_cost"][0]),
+            difference=mean_alone(row["difference_percent"][0]),
+            log_ratio=mean_alone(row["log_ratio_percent"][0]),
+            better=row["better"],
+            by_training_seed=row["by_training_seed_percent"],
+            means=row["means"],
+            commit=row["commit"],
         )
         for label, row in kept_rows(file, (preset,), agent.label).items()
-    }  # fmt: skip
+    }
 
 
 def row_of(tables: Sequence[Table], reference: NDArray[np.float64]) -> Row:

@@ -91,8 +91,8 @@ def rows_of(preset: str, arguments: Arguments) -> dict[str, dict[str, Any]]:
     rows = {name: summary(scores, METRICS) for name, scores in compare(baselines, ENV, preset, {}, **common).items()}
     for agent in AGENTS[preset]:
         if arguments.agents and agent.label not in arguments.agents:
-            there = f"{agent.label}, on the geometry of `default`"
-            rows |= kept_rows(arguments.out / "semcom.json", ("tables", preset), agent.label, there)
+            elsewhere = f"{agent.label}, on the geometry of `default`"
+            rows |= kept_rows(arguments.out / "semcom.json", ("tables", preset), agent.label, elsewhere)
             continue
         runs = [run_of(agent, preset, seed, arguments) for seed in range(1, arguments.training_seeds + 1)]
         for model, scores in by_model(runs, preset, {}, **common).items():
