@@ -108,6 +108,16 @@ def count_nan(found: Any, meant: Collection[str] = ()) -> int:
     return 0
 
 
+def of_steps(info: dict[str, Any], finished: NDArray[np.bool_]) -> dict[str, Any]:
+    """The part of a SAME_STEP info that describes steps.
+
+    Outside `final_info`, the entries of `finished` rows are those of a reset: NaN, as no step has happened yet.
+    """
+    if not finished.any():
+        return info
+    return {key: value if key == "final_info" else value[~finished] for key, value in info.items()}
+
+
 def soak(env_id: str, steps: int, num_envs: int) -> Soak:
     """Random actions in an environment's worlds until they have done `steps` together, or an invariant breaks."""
     options = dict(OPTIONS.get(env_id, {}))
@@ -127,8 +137,9 @@ def soak(env_id: str, steps: int, num_envs: int) -> Soak:
         env.reset(seed=0)
         for batch in tqdm(range(1, batches + 1), desc=env_id, unit_scale=num_envs, unit="step", mininterval=5.0):
             observation, reward, terminated, truncated, info = env.step(random_actions(env, rng))
-            nan += count_nan(observation) + count_nan(reward) + count_nan(info, meant)
-            episodes += int((terminated | truncated).sum())
+            finished = terminated | truncated
+            nan += count_nan(observation) + count_nan(reward) + count_nan(of_steps(info, finished), meant)
+            episodes += int(finished.sum())
             done += num_envs
             if batch in measured:
                 gc.collect()

@@ -62,18 +62,19 @@ def test_a_broken_invariant_ends_it(capsys: pytest.CaptureFixture[str], monkeypa
 
 
 def test_nan_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also those that the environment does not look at itself."""
+    """In running and in finished episodes, without those that an info holds after a reset."""
     step = LyaPPOSystem.step
 
     def spoil(self: LyaPPOSystem, *rest: Any) -> Any:
         outcome = step(self, *rest)
-        outcome.member_metrics["extra"] = np.full(outcome.member_reward.shape, np.nan)
+        outcome.member_metrics["power_mw"] = np.full(outcome.member_reward.shape, np.nan)
         return outcome
 
     monkeypatch.setattr(LyaPPOSystem, "step", spoil)
     monkeypatch.setattr(Checked, "verify", lambda *_: None)
-    found = soak.soak(ID, 2 * WORLDS, WORLDS)
-    assert found.nan == 2 * WORLDS * 4
+    monkeypatch.setitem(soak.OPTIONS, ID, {"num_devices": 3, "max_episode_steps": 2})
+    found = soak.soak(ID, 3 * WORLDS, WORLDS)
+    assert (found.episodes, found.nan) == (WORLDS, 3 * WORLDS * 3)
     assert not found.passed
 
 

@@ -53,6 +53,7 @@ class Silent:
     def __init__(self, settings: Settings = QUICK) -> None:
         self.run: Any = type("Run", (), {"config": type("Config", (), {"settings": settings})})
         self.env_seconds, self.episodes, self.steps_done = 0.0, 0, 0
+        self.saver = None
 
     def reached(self, steps: int) -> None:
         self.steps_done = steps

@@ -10,6 +10,7 @@ import torch
 
 from agents.policies import LearnedPolicy
 from agents.pooled import GROUP_SIZE, MemberNet, PooledPolicy
+from agents.score import of_step
 from tests.agents.crowd import FACTS, CrowdConfig, CrowdSystem, crowd_worlds
 from tests.agents.test_choices import network_of, observations_of
 
@@ -160,7 +161,7 @@ def test_it_acts_in_its_environment():
         actions, _ = policy.predict(observation, deterministic=False)
         single, _ = policy.predict(observation[2])
         np.testing.assert_array_equal(single, policy.predict(observation)[0][2])
-        observation, _, _, _, info = env.step(actions)
-        closed += info.get("closed", np.zeros(1)).sum()
+        observation, _, terminated, truncated, info = env.step(actions)
+        closed += of_step(info, "closed", terminated | truncated).sum()
     assert closed == 0.0
     assert env.single_action_space.contains(single)

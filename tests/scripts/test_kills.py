@@ -22,7 +22,7 @@ from tests.scripts.running import ROOT, environment
 KILLS = 3
 """Kills of each training; with those of the last test at least 21 in all."""
 TRAININGS: dict[str, tuple[str, ...]] = {
-    "ppo, shared": ("--env", "LyaPPO-v0", "--steps", "4096", "--num-envs", "16", "--set", "num_devices=2"),
+    "ppo, shared": ("--env", "LyaPPO-v0", "--steps", "4096", "--num-envs", "8", "--set", "num_devices=2"),
     "ddpg, central": (
         "--env", "LyaPPO-v0", "--agent", "ddpg", "--steps", "1200", "--num-envs", "8", "--set", "num_devices=2",
         "max_episode_steps=50",
@@ -32,7 +32,7 @@ TRAININGS: dict[str, tuple[str, ...]] = {
         "max_episode_steps=40",
     ),
     "imitation, then ppo": (
-        "--env", "LyaPPO-v0", "--expert", "best-fixed", "--steps", "512", "--num-envs", "4", "--set", "num_devices=2",
+        "--env", "LyaPPO-v0", "--expert", "best-fixed", "--steps", "512", "--num-envs", "2", "--set", "num_devices=2",
         "max_episode_steps=50",
     ),
     "member-ppo": (
@@ -88,7 +88,8 @@ def test_a_killed_training_ends_as_one_that_never_stopped(tmp_path, name):
 
 def test_the_command_line_goes_on_after_kills(tmp_path):
     """As a user does it: the process is killed from outside, and --resume starts another one."""
-    arguments = ("--env", "LyaPPO-v0", "--steps", "20480", "--num-envs", "16", "--set", "num_devices=2")
+    # 80 updates, of which more than 30 are still to come at the last kill: on a busy machine it can be late.
+    arguments = ("--env", "LyaPPO-v0", "--steps", "20480", "--num-envs", "8", "--set", "num_devices=2")
     command = [sys.executable, str(ROOT / "train.py")]
     common = ("--seeds", "0", "--checkpoint-every", "0")
 
@@ -103,7 +104,7 @@ def test_the_command_line_goes_on_after_kills(tmp_path):
     assert straight.returncode == 0, out
     killed = 0
     victim: Any = start(*arguments, "--run", "victim")
-    for checkpoints in (1, 30, 70):
+    for checkpoints in (1, 20, 45):
         patience = time.monotonic() + 120
         while victim.poll() is None and time.monotonic() < patience:
             found = sorted((tmp_path / "victim" / "checkpoints").glob("checkpoint-*"))

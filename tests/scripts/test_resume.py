@@ -24,9 +24,10 @@ from agents.runs import CHECKPOINTS, CONFIG, EVALUATION, FINISHED, LAST, LOCK, R
 from tests.scripts.running import ENV, ROOT, call, environment
 from tests.scripts.test_kills import curves, hashes
 
-SMALL = ("--steps", "960", "--num-envs", "16", "--set", "num_devices=2", "max_episode_steps=10")
+SMALL = ("--steps", "960", "--num-envs", "8", "--set", "num_devices=2", "max_episode_steps=10")
 COMMON = ("--seeds", "0", "--checkpoint-every", "0")
 AT = 600
+"""Steps after which it is stopped: in its third update of four, so that two checkpoints are kept."""
 
 
 @pytest.fixture(scope="module")
