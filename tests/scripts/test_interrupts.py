@@ -290,7 +290,7 @@ def test_a_signal_while_an_import_is_written_leaves_a_whole_run(tmp_path, monkey
     from stable_baselines3 import PPO
 
     monkeypatch.chdir(tmp_path)
-    small = {"num_devices": 2, "num_services": 1, "max_episode_steps": 10}
+    small: dict[str, Any] = {"num_devices": 2, "num_services": 1, "max_episode_steps": 10}
     PPO("MlpPolicy", gym.make("LyaPPO-v0", **small), n_steps=2, batch_size=2).save("model")
     plain, send = getattr(Run, where), once()
 
