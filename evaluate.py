@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -195,6 +195,11 @@ def compare_named(arguments: Arguments, tell: Activity, notes: list[str]) -> Eva
     return evaluate(entries, Setting(env_id, arguments.preset, options, arguments.seeds, episodes), tell)
 
 
+def with_prefix(tell: Activity, prefix: str) -> Callable[[str], None]:
+    """Return `tell` with the same prefix before every text."""
+    return lambda text: tell(f"{prefix}: {text}")
+
+
 def run_benchmark(arguments: Arguments, tell: Activity, notes: list[str]) -> list[Evaluated]:
     """Score all baselines and the agents found on all environments.
 
@@ -208,7 +213,7 @@ def run_benchmark(arguments: Arguments, tell: Activity, notes: list[str]) -> lis
         episodes = arguments.episodes or system_of(env_id, benchmark.PRESET, {}).evaluation_episodes
         setting = Setting(env_id, benchmark.PRESET, {}, arguments.seeds, episodes)
         entries = benchmark.contestants(env_id, learned.get(env_id, ()))
-        found.append(evaluate(entries, setting, lambda text, env_id=env_id: tell(f"{env_id}: {text}")))  # type: ignore[misc]
+        found.append(evaluate(entries, setting, with_prefix(tell, env_id)))
     notes += [note for each in found for note in benchmark.above_bar(each)]
     return found
 

@@ -15,6 +15,7 @@ with importing():
         import tyro
         from pydantic import ValidationError
         from rich.console import Console
+        from stable_baselines3.common.policies import BasePolicy
 
         from agents.checkpoints import Checkpoints
         from agents.cli import parse_arguments, parse_options, plain_id, tensorboard_command
@@ -36,6 +37,7 @@ with importing():
             default_policy,
             settings_for,
         )
+        from agents.stopping import held_back
         from edge_envs.core.config import first_complaint, nearest
         from edge_envs.core.system import System
     except ImportError as error:
@@ -236,8 +238,8 @@ def resumed(arguments: Arguments, console: Console) -> Run:
     return run
 
 
-def imported(arguments: Arguments, console: Console) -> Run:
-    """A run folder with the network of a Stable-Baselines3 zip.
+def read_import(arguments: Arguments, console: Console) -> tuple[RunConfig, BasePolicy]:
+    """Configuration and network from a Stable-Baselines3 zip; nothing is written.
 
     Raises:
         ValueError: a configuration that cannot be, or a file that cannot be read safely into such a network.
@@ -250,7 +252,16 @@ def imported(arguments: Arguments, console: Console) -> Run:
     config, network = import_sb3(arguments.import_sb3, asked, system, arguments.normalization)
     if asked.agent in OFF_POLICY and arguments.normalization is None:
         console.print(f"note: {NO_TRACE.format(asked.agent)}", soft_wrap=True)
-    run = Run.create(config.model_copy(update={"origin": "imported"}), arguments.run)
+    return config.model_copy(update={"origin": "imported"}), network
+
+
+def write_import(arguments: Arguments, config: RunConfig, network: BasePolicy) -> Run:
+    """Make a run folder with an imported network.
+
+    Raises:
+        RunError: if the folder exists and is not empty, or cannot be written.
+    """
+    run = Run.create(config, arguments.run)
     for name in (BEST, LAST):
         run.save_network(network, name)
     run.finish({"imported": str(arguments.import_sb3), "normalization": str(arguments.normalization or "none")})
@@ -277,8 +288,8 @@ def trained(run: Run, going_on: bool, arguments: Arguments, console: Console) ->
     if result.interrupted:
         raise Stopped(result.signal or signal.SIGINT)
     share = 100.0 * result.env_seconds / result.seconds
-    told = f"{result.steps} steps in {result.seconds:.0f} s, {share:.1f} % of it in the environment"
-    console.print(told, soft_wrap=True)
+    summary = f"{result.steps} steps in {result.seconds:.0f} s, {share:.1f} % of it in the environment"
+    console.print(summary, soft_wrap=True)
     if not result.episodes and run.config.agent != "dagger":
         console.print("no training episode came to its end, so there are validation curves only; give more --steps")
     if arguments.seeds and not result.learned:
@@ -308,14 +319,20 @@ def run_and_compare(arguments: Arguments, console: Console) -> int:
     check_numbers(arguments)
     run, status, going_on = None, 0, arguments.resume is not None
     try:
-        if arguments.import_sb3 is not None and not going_on:
-            run = imported(arguments, console)
+        if going_on:
+            run = resumed(arguments, console)
+        elif arguments.import_sb3 is not None:
+            found = read_import(arguments, console)
+            with held_back("the run folder is written"):
+                run = write_import(arguments, *found)
         else:
-            run = resumed(arguments, console) if going_on else Run.create(configure(arguments), arguments.run)
-            if going_on and left_over(run):
-                console.print(f"{run.path} has come to its end already; nothing to train", soft_wrap=True)
-            else:
-                trained(run, going_on, arguments, console)
+            config = configure(arguments)
+            with held_back("the run folder is written"):
+                run = Run.create(config, arguments.run)
+        if going_on and left_over(run):
+            console.print(f"{run.path} has come to its end already; nothing to train", soft_wrap=True)
+        elif going_on or arguments.import_sb3 is None:
+            trained(run, going_on, arguments, console)
         if arguments.seeds:
             show_comparison(run, console, arguments.seeds, arguments.episodes)
     except KeyboardInterrupt as stop:

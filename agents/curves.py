@@ -13,7 +13,7 @@ from agents.archives import read_capped, shown
 from agents.runs import EVALUATION, Run
 
 NUMBERS = "step", "reward"
-"""Columns without NaN; other metrics may be undefined, as certificates are where nothing is certified."""
+"""Columns that are finite; other metrics may be NaN or infinite, as certificates are without a certificate or bound."""
 LARGEST_BYTES = 1 << 20
 """A larger table of validations is not read."""
 
@@ -38,11 +38,11 @@ def curve_of(run: Run) -> dict[str, Any]:
 
 
 def _columns(names: list[str], rows: list[list[str]]) -> dict[str, list[Any]]:
-    """The table's columns by name, with None for NaN.
+    """The table's columns by name, with None for NaN and infinite values.
 
     Raises:
-        ValueError: names twice or without `step`, rows of other lengths, values that are no numbers, not finite but for
-            the NaN of a metric, or steps that go back.
+        ValueError: names twice or without `step`, rows of other lengths, values that are no numbers, steps or rewards
+            that are not finite, or steps that go back.
     """
     if "step" not in names or len(set(names)) < len(names):
         raise ValueError("its columns are not those of validations")
@@ -52,9 +52,9 @@ def _columns(names: list[str], rows: list[list[str]]) -> dict[str, list[Any]]:
             raise ValueError(f"row {number} has {len(row)} values for {len(names)} columns")
         for name, text in zip(names, row, strict=True):
             value = float(text)
-            if math.isinf(value) or (math.isnan(value) and name in NUMBERS):
+            if not math.isfinite(value) and name in NUMBERS:
                 raise ValueError(f"{name} is {text} in row {number}")
-            columns[name].append(None if math.isnan(value) else value)
+            columns[name].append(value if math.isfinite(value) else None)
     steps = columns["step"]
     if not steps or any(after < before for before, after in itertools.pairwise(steps)):
         raise ValueError("its steps go back, or there are none")

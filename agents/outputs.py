@@ -103,7 +103,7 @@ def _environment_lines(environment: Document, document: Document) -> list[str]:
     }
     options = "".join(f", {key}={json.dumps(value)}" for key, value in environment["options"].items())
     settling = 100 * environment["settling"]
-    told = (
+    note = (
         f"{environment['seeds']} evaluation seeds x {environment['episodes']} episodes, the same for every policy, "
         + (f"without the first {settling:g} % of each. " if settling else "each whole. ")
         + f"[..] are {100 * document['confidence']:g} % percentile bootstrap intervals ({document['resamples']} "
@@ -132,7 +132,7 @@ def _environment_lines(environment: Document, document: Document) -> list[str]:
         )  # fmt: skip
     caveat = [f"Note: {environment['caveat']}.", ""] if environment["caveat"] else []
     title = f"## {environment['env_id']}, preset `{environment['preset']}`{options}"
-    return [title, "", *caveat, *markdown_table(header, body), "", told, ""]
+    return [title, "", *caveat, *markdown_table(header, body), "", note, ""]
 
 
 def number(value: float | None) -> str:

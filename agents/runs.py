@@ -91,11 +91,11 @@ def stamp() -> str:
 
 def stamp_of(origin: Mapping[str, Any]) -> str:
     """Version and git revision of a `provenance`, as they stand under tables; without a checkout the version alone."""
-    told = f"edge-envs {origin['versions'].get('edge-envs', 'of an unknown version')}"
+    text = f"edge-envs {origin['versions'].get('edge-envs', 'of an unknown version')}"
     revision = str(origin.get("git", NO_REVISION))
     if revision == NO_REVISION:
-        return told
-    return f"{told}, commit {revision[:10]}" + (" + changes" if origin.get("git_changes") else "")
+        return text
+    return f"{text}, commit {revision[:10]}" + (" + changes" if origin.get("git_changes") else "")
 
 
 def _revision() -> str:

@@ -12,9 +12,14 @@ from edge_envs.core.command import Stopped, handling, next_ends_at_once
 
 
 class StopRequest:
-    """The first SIGINT or SIGTERM while it is `heard`; a second one ends the process at once."""
+    """The first SIGINT or SIGTERM while it is `heard`; a second one ends the process at once.
 
-    def __init__(self) -> None:
+    Args:
+        after: when the request is obeyed, in words for the user.
+    """
+
+    def __init__(self, after: str = "this update") -> None:
+        self._after = after
         self.number = 0
         """Of the signal, 0 without any."""
 
@@ -38,6 +43,21 @@ class StopRequest:
         self.number = number
         # A handler can run in the middle of a print, which must not be entered twice.
         with suppress(OSError):
-            os.write(
-                2, f"\n{signal.Signals(number).name}: stopping after this update; again to stop at once\n".encode()
-            )
+            name = signal.Signals(number).name
+            os.write(2, f"\n{name}: stopping after {self._after}; again to stop at once\n".encode())
+
+
+@contextmanager
+def held_back(after: str) -> Iterator[None]:
+    """Hold the first SIGINT or SIGTERM back to the end of the block, so that what it writes is whole.
+
+    Args:
+        after: the end of the block, in words for the user.
+
+    Raises:
+        Stopped: if a signal came meanwhile.
+    """
+    request = StopRequest(after)
+    with request.heard():
+        yield
+    request.obey()

@@ -50,7 +50,7 @@ def share(repetitions: int) -> list[Row]:
         with tempfile.TemporaryDirectory() as folder:
             for seed in range(min(repetitions, MOST_REPETITIONS)):
                 result = train(Run.create(usual_run(env_id, seed), Path(folder) / str(seed)), quiet=True)
-                if result.interrupted:
+                if result.interrupted or result.signal:
                     raise Stopped(result.signal or signal.SIGINT)
                 seconds.append((result.env_seconds / result.steps, result.seconds / result.steps))
         env, whole = np.array(seconds).T

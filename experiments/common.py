@@ -55,7 +55,12 @@ def check(arguments: Mapping[str, Any]) -> None:
 
 
 def trained(config: RunConfig, path: Path) -> Run:
-    """The run in a folder, trained to its end now where it is not yet."""
+    """The run in a folder, trained to its end now where it is not yet.
+
+    Raises:
+        ValueError: if the folder holds a run with another configuration, or one that cannot be gone on with.
+        Stopped: if a signal came meanwhile, also one in the last update, after which the run is finished.
+    """
     going_on = (path / CONFIG).exists()
     run = Run.open(path) if going_on else Run.create(config, path)
     if run.config != config:
@@ -65,7 +70,7 @@ def trained(config: RunConfig, path: Path) -> Run:
     for note in run.check_resumable() if going_on else ():
         print(f"{path.name}: {note}", flush=True)
     result = train(run, resume=going_on, quiet=True)
-    if result.interrupted:
+    if result.interrupted or result.signal:
         raise Stopped(result.signal or signal.SIGINT)
     share = result.env_seconds / result.seconds
     print(f"{path.name}: {result.steps} steps, {result.seconds:.0f} s, {share:.1%} in the environment", flush=True)

@@ -20,6 +20,9 @@ from agents.score import CONFIDENCE, RESAMPLES, UNIT_DRAWS, Interval, around, dr
 VERDICT_RESAMPLES = 10 * RESAMPLES
 """More than an interval of a table takes (these are its first ones): many parts together need far quantiles."""
 
+ROUNDING = 1e-9
+"""Relative difference below which two entries of a trend are equal: sums in another order differ by 1e-16."""
+
 Estimate = NDArray[np.float64]
 """(1 + resamples,) a quantity on the whole sample, then on each of its resamples; arithmetic keeps the pairing."""
 
@@ -37,9 +40,9 @@ RULES = (
     f"Verdicts come from {100 * CONFIDENCE:g} % percentile bootstrap intervals of paired quantities "
     f"({VERDICT_RESAMPLES:,} resamples). A claim **holds** where the intervals of all its parts lie inside the range "
     "that it states. It **does not hold** where an interval lies outside; its level is then raised for the number of "
-    "parts (Bonferroni). Otherwise this sample leaves it **undecided**. **Partly**: it is about several networks, "
-    "schemes or quantities, holds for some of them and does not hold for others; a claim about a whole sweep does not "
-    "hold where one point refutes it."
+    "parts (Bonferroni). Otherwise this sample leaves it **undecided**. A trend needs a relative change of 1e-9, as "
+    "less is rounding. **Partly**: it is about several networks, schemes or quantities, holds for some of them and "
+    "does not hold for others; a claim about a whole sweep does not hold where one point refutes it."
 )
 """The rules in words, for the pages."""
 
@@ -136,13 +139,18 @@ def across(cases: Mapping[str, Sequence[Part]], partly: bool = True) -> tuple[Ve
 
 
 def falling(series: Sequence[Estimate]) -> list[Part]:
-    """Return the parts of a claim that a quantity falls from each entry to the next."""
-    return [Part(before - after, low=0.0) for before, after in pairwise(series)]
+    """Return the parts of a claim that a quantity falls from each entry to the next; rounding is no fall."""
+    return [Part(_difference(before, after), low=0.0) for before, after in pairwise(series)]
 
 
 def rising(series: Sequence[Estimate]) -> list[Part]:
-    """Return the parts of a claim that a quantity rises from each entry to the next."""
+    """Return the parts of a claim that a quantity rises from each entry to the next; rounding is no rise."""
     return falling(series[::-1])
+
+
+def _difference(one: Estimate, other: Estimate) -> Estimate:
+    found = one - other
+    return np.where(np.abs(found) < ROUNDING * np.maximum(np.abs(one), np.abs(other)), 0.0, found)
 
 
 def flat(series: Sequence[Estimate], tolerance: float) -> list[Part]:

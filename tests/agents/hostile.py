@@ -293,6 +293,12 @@ def networks(members: Members, marker: Path) -> dict[str, tuple[bytes, str]]:
         "two data.pkl": (with_inner(members, Entry("other/data.pkl", inner["archive/data.pkl"])), "one data.pkl"),
         "no data.pkl": (with_inner(members, drop="data.pkl"), "one data.pkl"),
         "a data.pkl twice": (with_inner(members, Entry("archive/data.pkl", payloads["exec"])), "is there twice"),
+        "a TorchScript archive": (
+            with_inner(
+                members, Entry("archive/constants.pkl", payloads["os.system"]),
+                Entry("archive/code/__torch__.py", b"import os\n"), Entry("version", b"3\n"),
+            ), "torch.load refuses",
+        ),
         "an inner path": (with_inner(members, Entry("../escaped", b"")), "no plain relative name"),
         "600 inner members": (with_inner(members, *(Entry(f"m{i}", b"") for i in range(600))), "more than 512"),
         "a large pickle": (with_inner(members, changed={"data.pkl": b"]" * ((1 << 20) + 1)}), "more than 1048576"),

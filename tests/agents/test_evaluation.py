@@ -282,8 +282,8 @@ def test_a_curve(document, evaluated):
 
 def test_a_curve_of_what_is_not_defined_has_gaps(tmp_path, toy_id):
     run = toy_run(tmp_path / "run")
-    (run.path / EVALUATION).write_text("step,reward,certificate\n0,1,nan\n64,2,0.5\n")
-    assert curve_of(run)["metrics"] == {"reward": [1.0, 2.0], "certificate": [None, 0.5]}
+    (run.path / EVALUATION).write_text("step,reward,certificate\n0,1,nan\n64,2,0.5\n128,3,inf\n")
+    assert curve_of(run)["metrics"] == {"reward": [1.0, 2.0, 3.0], "certificate": [None, 0.5, None]}
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_a_curve_of_what_is_not_defined_has_gaps(tmp_path, toy_id):
         ("step,reward\n" + "1,1\n" * LARGEST_BYTES, "is larger than"),
         ('step,reward\n1,"2\n', "unexpected end of data"),
         (b"\xff\xfe", "can't decode"),
-        ("step,\x1b[2J" + "x" * 999 + "\n1,inf\n", "\\x1b[2Jx"),
+        ("step,reward\n1,\x1b[2J" + "x" * 999 + "\n", "\\x1b[2Jx"),
     ],
 )  # fmt: skip
 def test_a_damaged_curve_is_told_and_left_out(tmp_path, toy_id, content, complaint):

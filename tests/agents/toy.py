@@ -123,13 +123,21 @@ class ToySystem(System[ToyState]):
 class UncertainToy(ToySystem):
     """The toy, with a certificate in place of its noise: never defined."""
 
+    certificate = np.nan
+
     metrics = (*ToySystem.metrics[:2], replace(ToySystem.metrics[2], name="certificate", certifies=True))
     headline = ("hits", "certificate")  # type: ignore[assignment]
 
     def step(self, *arguments: Any) -> Outcome:
         found = super().step(*arguments)
-        found.metrics[:, 2] = np.nan
+        found.metrics[:, 2] = self.certificate
         return found
+
+
+class UnboundedToy(UncertainToy):
+    """The toy, with a certificate that bounds nothing."""
+
+    certificate = np.inf
 
 
 def worlds(num_envs: int, mode: str = "SameStep", max_episode_steps: int | None = 7, **options: Any) -> EdgeVectorEnv:

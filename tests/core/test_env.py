@@ -280,17 +280,18 @@ def test_options_are_left_as_they_were():
 
 def test_unknown_reset_options_are_refused_before_anything_happens():
     many, one = vector(2), EdgeEnv(Toy)
-    for env, options, words in (
+    cases: tuple[tuple[Any, dict[str, Any], str], ...] = (
         (many, {"reset_masks": np.array([True, False])}, "'reset_masks' does not exist: the only one is 'reset_mask'"),
         (many, {"reset_mask": np.array([True, False]), "goal": 3.0}, "'goal' does not exist: the only one is"),
         (one, {"goal": 3.0}, "'goal' does not exist: there is none"),
         (one, {"reset_mask": np.array([True])}, "'reset_mask' does not exist: there is none"),
-    ):
-        before = env.reset(seed=0)[0]  # type: ignore[attr-defined]
+    )
+    for env, options, words in cases:
+        before = env.reset(seed=0)[0]
         with pytest.raises(ValueError, match=f"reset option {words}"):
-            env.reset(seed=1, options=options)  # type: ignore[attr-defined]
-        np.testing.assert_array_equal(np.atleast_2d(before), env.system.observe(env.state))  # type: ignore[attr-defined]
-        assert np.ravel(env.np_random_seed)[0] == 0  # type: ignore[attr-defined]
+            env.reset(seed=1, options=options)
+        np.testing.assert_array_equal(np.atleast_2d(before), env.system.observe(env.state))
+        assert np.ravel(env.np_random_seed)[0] == 0
 
 
 def test_step_before_reset():

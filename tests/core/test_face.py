@@ -116,13 +116,14 @@ def test_monitor_writes_summaries_to_its_table(tmp_path):
 
 def test_seeds_are_those_of_sync_vector_env():
     ours, theirs = vector(3), sync(3, AutoresetMode.NEXT_STEP)
+    both: tuple[Any, ...] = (ours, theirs)
     assert len(set(ours.np_random_seed)) == 3  # drawn, before any reset
     mask = np.array([True, False, True])
     for seed, options in ((7, None), (None, None), ([3, None, 5], None), (20, {"reset_mask": mask})):
-        for env in (ours, theirs):
-            env.reset(seed=seed, options=None if options is None else dict(options))  # type: ignore[attr-defined]
+        for env in both:
+            env.reset(seed=seed, options=None if options is None else dict(options))
         assert_same(ours.np_random_seed, theirs.np_random_seed, f"after seed={seed}")
-        states = [[rng.bit_generator.state for rng in env.np_random] for env in (ours, theirs)]  # type: ignore[attr-defined]
+        states = [[rng.bit_generator.state for rng in env.np_random] for env in both]
         assert states[0] == states[1]
 
 
@@ -169,6 +170,7 @@ def test_generators_that_cannot_be():
 
 def test_rows_answer_as_those_of_sync_vector_env():
     ours, theirs = EdgeVectorEnv(MaskedToy, 3, max_episode_steps=STEPS), masked_sync(3)
+    both: tuple[Any, ...] = (ours, theirs)
     with pytest.raises(RuntimeError, match=r"action_masks\(\) before reset"):
         ours.call("action_masks")
     assert_same(ours.reset(seed=4), theirs.reset(seed=4))
@@ -178,7 +180,7 @@ def test_rows_answer_as_those_of_sync_vector_env():
         for name in ("action_masks", "render"):
             assert_same(ours.call(name), theirs.call(name), name)
         # Only the vector environment knows that a row has finished: Gymnasium's clock stands outside the single one.
-        known = [[row | {"done": None} for row in env.call("snapshot")] for env in (ours, theirs)]  # type: ignore[attr-defined]
+        known = [[row | {"done": None} for row in env.call("snapshot")] for env in both]
         assert_same(known[0], known[1])
         for name in ("action_space", "observation_space"):
             assert ours.get_attr(name) == theirs.get_attr(name)

@@ -1,5 +1,7 @@
 """Claims pages on synthetic outcomes: verdicts follow what was put in, and miss nothing that the figures show."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -20,7 +22,9 @@ from experiments.eccnoma_schemes import (
     speed_up,
 )
 from experiments.semcom_schemes import SWEEPS, excess, missed
-from experiments.verdicts import Verdict, spread
+from experiments.verdicts import RULES, Verdict, spread
+
+RESULTS = Path(__file__).parents[2] / "docs/results"
 
 
 def outcome(delay, energy=1.0, seeds=20, noise=0.01, stream=0):
@@ -36,6 +40,23 @@ def point(delays=None, energies=None, noise=0.01):
         for stream, name in enumerate(SCHEMES)
     }
     return others | {DEVICE: outcome(1.0, 1.0, noise=0.0)}
+
+
+@pytest.mark.parametrize(
+    ("page", "rules"),
+    [
+        ("semcom_paper", RULES), ("dtirs_paper", RULES),
+        ("eccnoma_paper", eccnoma_paper.rules(eccnoma_paper.Arguments())),
+    ],
+)  # fmt: skip
+def test_the_published_pages_state_the_rules_in_force(page, rules):
+    assert rules in (RESULTS / f"{page}.md").read_text().splitlines()
+
+
+def test_the_rules_name_the_comparisons_that_are_not_paired():
+    assert "on 7 of the 40 seeds there, so their quantities are not paired" in eccnoma_paper.rules(
+        eccnoma_paper.Arguments(seeds=40, li_gd_seeds=7)
+    )
 
 
 def verdict(claims, begins):

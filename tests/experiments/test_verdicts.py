@@ -168,6 +168,20 @@ class TestTrends:
         assert every(falling(level)) == Verdict.UNDECIDED
         assert every(rising(level)) == Verdict.UNDECIDED
 
+    @pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
+    def test_values_that_are_equal_up_to_rounding_have_no_trend(self, unit):
+        level = unit * sample(10.0, seeds=30)
+        rounded = [mean_of(level * (1.0 + 1e-15 * sample(0.0, seeds=30, stream=stream))) for stream in range(3)]
+        assert not (rounded[0] == rounded[1]).all()
+        assert every(falling(rounded)) == Verdict.FAILS
+        assert every(rising(rounded)) == Verdict.FAILS
+
+    def test_a_small_change_above_rounding_is_a_trend(self):
+        level = sample(10.0, seeds=30)
+        growing = [mean_of(level * (1.0 + step * 1e-8)) for step in range(3)]
+        assert every(rising(growing)) == Verdict.HOLDS
+        assert every(falling(growing)) == Verdict.FAILS
+
     @pytest.mark.parametrize(
         ("means", "deviation", "verdict"),
         [

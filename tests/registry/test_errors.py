@@ -64,12 +64,12 @@ def bad_actions(space: spaces.Space[Any]) -> list[tuple[Any, str]]:
 
 
 def can_be_clipped(space: spaces.Space[Any], words: str) -> bool:
-    """Whether clipping mends a bad action, going by what the message must say: a Box out of bounds, but not NaN."""
+    """True if clipping makes a bad action valid, by what the message must say: a Box out of bounds, but not NaN."""
     return isinstance(space, spaces.Box) and words.startswith("action[") and not words.endswith("nan")
 
 
 @every_id
-def test_what_the_message_of_a_box_names_does_mend_it(case):
+def test_the_wrapper_that_the_message_names_makes_the_action_valid(case):
     if not isinstance(case.bare().action_space, spaces.Box):
         pytest.skip("choices cannot be clipped")
     single, vector = gym.wrappers.ClipAction(case.single()), gym.wrappers.vector.ClipAction(case.vector(2))

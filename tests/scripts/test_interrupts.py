@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import pytest
 
 import evaluate
@@ -18,8 +19,10 @@ from agents import checkpoints, entries, learn, progress
 from agents import compare as comparing
 from agents.imitation import Lessons
 from agents.runs import BEST, CHECKPOINTS, CONFIG, EVALUATION, LAST, LOCK, Run, RunConfig
+from agents.score import system_of
 from agents.settings import Settings
 from agents.vec import WorldVecEnv
+from benchmarks import training as benchmark
 from edge_envs.core.command import Stopped
 from experiments.common import trained
 from tests.agents.crowd import CROWD
@@ -49,6 +52,18 @@ def once(number: int = signal.SIGTERM) -> Callable[[], None]:
             signal.raise_signal(number)
 
     return send
+
+
+def at_the_end(send: Callable[[], None]) -> Callable[[progress.Record, int], None]:
+    """`Record.reached` that sends a signal in the last update."""
+    plain = progress.Record.reached
+
+    def reached(self: progress.Record, steps: int) -> None:
+        plain(self, steps)
+        if steps >= self.steps:
+            send()
+
+    return reached
 
 
 def started(monkeypatch: pytest.MonkeyPatch, name: str, run: str = "run") -> int:
@@ -241,21 +256,58 @@ def test_a_signal_in_the_last_update_ends_the_training_and_spares_the_table(
 ):  # fmt: skip
     expected, send = straight(name), once()
     monkeypatch.chdir(tmp_path)
-    plain = progress.Record.reached
-
-    def reached(self: progress.Record, steps: int) -> None:
-        plain(self, steps)
-        if steps >= self.steps:
-            send()
-
     with monkeypatch.context() as patch:
-        patch.setattr(progress.Record, "reached", reached)
+        patch.setattr(progress.Record, "reached", at_the_end(send))
         patch.setattr(train, "show_comparison", lambda *_: pytest.fail("a table"))
         assert call(patch, train, *ENV, *TRAININGS[name], "--run", "run") == 143
     out = capsys.readouterr().out
     assert "\ninterrupted by SIGTERM after the training's end; its networks are saved in run\n" in out
     assert Run.open(Path("run")).finished
     check_same(expected)
+
+
+def test_a_signal_while_the_folder_is_made_leaves_one_that_can_be_gone_on_with(
+    tmp_path, straight, monkeypatch, capsys
+):  # fmt: skip
+    expected, plain, send = straight("ppo"), Run.tidy, once()
+    capsys.readouterr()
+    monkeypatch.chdir(tmp_path)
+
+    def tidy(self: Run) -> None:
+        send()
+        plain(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "tidy", tidy)
+        assert started(patch, "ppo") == 143
+    assert capsys.readouterr().out == NOTHING
+    assert resumed(monkeypatch) == 0
+    check_same(expected)
+
+
+@pytest.mark.parametrize("where", ["tidy", "save_network", "finish"])
+def test_a_signal_while_an_import_is_written_leaves_a_whole_run(tmp_path, monkeypatch, capfd, where):
+    from stable_baselines3 import PPO
+
+    monkeypatch.chdir(tmp_path)
+    small: dict[str, Any] = {"num_devices": 2, "num_services": 1, "max_episode_steps": 10}
+    PPO("MlpPolicy", gym.make("LyaPPO-v0", **small), n_steps=2, batch_size=2).save("model")
+    plain, send = getattr(Run, where), once()
+
+    def sent(self: Run, *arguments: Any) -> None:
+        send()
+        plain(self, *arguments)
+
+    arguments = ("--import-sb3", "model.zip", "--policy", "central", "--seeds", "1", "--run", "run", "--set", *SMALL)
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, where, sent)
+        assert call(patch, train, *ENV, *arguments) == 143
+    found = capfd.readouterr()
+    assert "interrupted by SIGTERM after the training's end; its networks are saved in run\n" in found.out
+    assert "\nSIGTERM: stopping after the run folder is written; again to stop at once\n" in found.err
+    run = Run.open(Path("run"))
+    assert run.finished
+    run.load_policy(system_of("LyaPPO-v0", "default", small), LAST)
 
 
 def test_a_signal_before_there_is_a_folder(tmp_path, monkeypatch, capsys):
@@ -417,6 +469,38 @@ def test_an_experiment_stops_with_its_training(tmp_path, monkeypatch):
             trained(config, tmp_path / "run")
     run = trained(config, tmp_path / "run")
     assert run.finished
+
+
+def test_an_experiment_stops_after_a_signal_in_the_last_update(tmp_path, monkeypatch):
+    """Its training is finished then, and the next one does not begin."""
+    config = RunConfig(
+        env_id="LyaPPO-v0", options={"num_devices": 2, "max_episode_steps": 10},
+        settings=Settings(steps=640, num_envs=16, n_steps=4),
+    )  # fmt: skip
+    with monkeypatch.context() as patch:
+        patch.setattr(progress.Record, "reached", at_the_end(once()))
+        with pytest.raises(Stopped, match="SIGTERM"):
+            trained(config, tmp_path / "run")
+    assert Run.open(tmp_path / "run").finished
+    assert trained(config, tmp_path / "run").finished
+
+
+def test_the_training_benchmark_stops_after_a_signal_in_the_last_update(monkeypatch):
+    options = {"num_devices": 2, "num_services": 1, "max_episode_steps": 10}
+    begun: list[int] = []
+
+    def usual_run(env_id: str, seed: int) -> RunConfig:
+        begun.append(seed)
+        return RunConfig(
+            env_id=env_id, options=options, settings=Settings(steps=640, num_envs=16, n_steps=4), seed=seed
+        )
+
+    monkeypatch.setattr(benchmark, "ENVIRONMENTS", {"LyaPPO-v0": None})
+    monkeypatch.setattr(benchmark, "usual_run", usual_run)
+    monkeypatch.setattr(progress.Record, "reached", at_the_end(once()))
+    with pytest.raises(Stopped, match="SIGTERM"):
+        benchmark.share(2)
+    assert begun == [0]
 
 
 def test_handlers_are_put_back(tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ import train
 from agents import progress
 from agents.document import checked
 from agents.runs import EVALUATION
-from tests.agents.toy import TOY_STEPS, UncertainToy
+from tests.agents.toy import TOY_STEPS, UnboundedToy, UncertainToy
 from tests.scripts.running import call
 from tests.scripts.test_kills import curves, hashes
 
@@ -37,6 +37,10 @@ def registered(tmp_path, monkeypatch) -> Iterator[None]:
     )
     yield
     del gym.registry[ID]
+
+
+def refuse(constant: str) -> None:
+    pytest.fail(f"{constant} is no JSON")
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")
@@ -60,9 +64,6 @@ def test_a_training_and_its_outputs(monkeypatch, capsys):
     assert "nan" not in out
     assert out.count("n/a") == 3
 
-    def refuse(constant: str) -> None:
-        pytest.fail(f"{constant} is no JSON")
-
     document = json.loads(Path("a.json").read_text(), parse_constant=refuse)
     checked(document)
     (section,) = document["environments"]
@@ -77,6 +78,30 @@ def test_a_training_and_its_outputs(monkeypatch, capsys):
     assert values <= {"", "0.0"}
     assert "| n/a |" in Path("a.md").read_text()
     assert '"certificate":{"mean":null' in Path("a.html").read_text()
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_an_infinite_certificate(monkeypatch, capsys):
+    """JSON has no number for it, and its curve is no reason to leave out the others."""
+    gym.registry[ID].kwargs["system"] = f"{UnboundedToy.__module__}:UnboundedToy"
+    assert call(monkeypatch, train, *TRAIN, "--run", "run") == 0
+    capsys.readouterr()
+    with Path("run", EVALUATION).open() as file:
+        assert {row["certificate"] for row in csv.DictReader(file)} == {"inf"}
+    files = ("--json", "a.json", "--csv", "a.csv", "--markdown", "a.md", "--report", "a.html")
+    policies = ("--policies", "wanted", "run", "--seeds", "2", "--episodes", "2")
+    assert call(monkeypatch, evaluate, "--env", ID, *policies, *files) == 0
+    assert "no curve" not in capsys.readouterr().out
+    document = json.loads(Path("a.json").read_text(), parse_constant=refuse)
+    checked(document)
+    (section,) = document["environments"]
+    assert section["policies"][1]["metrics"]["certificate"]["mean"] is None
+    (curve,) = section["curves"]
+    assert curve["metrics"]["certificate"] == [None] * len(curve["steps"])
+    assert None not in curve["metrics"]["reward"]
+    with Path("a.csv").open() as file:
+        values = {row["value"] for row in csv.DictReader(file) if row["metric"] == "certificate"}
+    assert values <= {"", "0.0"}
 
 
 def test_it_goes_on_after_a_signal(monkeypatch, capsys):
