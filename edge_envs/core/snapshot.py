@@ -102,10 +102,10 @@ def restore_snapshot(snapshot: Arrays, system: System[Any], state: Any, progress
     check_alike(snapshot, {**arrays, "generators": np.zeros((len(progress["started"]), 6), dtype=np.uint64)})
     check_values({name: snapshot[f"state.{name}"] for name, _ in arrays_of(state, system.scratch)}, system.limits)
     taken = {name: snapshot[name] for name in progress}
-    # What certifies may be NaN, and its summary with it.
+    # What certifies may be NaN or infinite, and its summary with it.
     certifies = np.array([metric.certifies for metric in system.metrics])
     totals = taken["summary.totals"]
-    taken["summary.totals"] = np.where(np.isnan(totals) & certifies, 0.0, totals)
+    taken["summary.totals"] = np.where(~np.isfinite(totals) & certifies, 0.0, totals)
     check_values(taken, {"summary.steps": (0, COUNT_MAX)})
     rngs = unpack_generators(snapshot["generators"])
     for name, array in arrays.items():

@@ -104,7 +104,9 @@ def test_an_infinite_certificate(monkeypatch, capsys):
     assert values <= {"", "0.0"}
 
 
-def test_it_goes_on_after_a_signal(monkeypatch, capsys):
+@pytest.mark.parametrize("system", [UncertainToy, UnboundedToy])
+def test_it_goes_on_after_a_signal(monkeypatch, capsys, system):
+    gym.registry[ID].kwargs["system"] = f"{system.__module__}:{system.__name__}"
     assert call(monkeypatch, train, *TRAIN, "--run", "straight") == 0
     plain = progress.Record.reached
 
