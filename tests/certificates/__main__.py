@@ -1,34 +1,52 @@
-"""`python -m tests.certificates lyappo [--json]`: the mutation table of one paper."""
+"""`python -m tests.certificates lyappo dtirs [--json]`: the mutation tables of some papers; without names, of all."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 PAPERS = ("lyappo", "semcom", "dtirs", "eccnoma")
+PREAMBLE = """# Mutation tables of the certificates
+
+Made by `python -m tests.certificates`. Every row breaks one line of a solver and solves random asymmetric instances
+over several decades of scale. The loss is what the broken solver's answer costs more than the unbroken one's, relative
+as the certificate is; it is computed by the test, not by the solver. An instance with a loss above 1e-6 counts as
+noticed if its certificate shows at least half of the loss, else as missed. `inf` stands for an answer that breaks a
+limit or serves nothing. `tests/certificates/test_mutations.py` requires that nothing is missed.
+"""
 
 
-def main(arguments: list[str]) -> None:
-    """Print the table of the paper named first, as Markdown or with --json."""
+def main(arguments: Sequence[str]) -> None:
+    """Print the tables of the papers named, as Markdown or with --json."""
     # Before numba is imported, which reads it then.
     os.environ["NUMBA_DISABLE_JIT"] = "1"
     from importlib import import_module
 
     from tests.certificates.harness import table
 
-    rows = [row for solver in import_module(f"tests.certificates.{arguments[0]}").SOLVERS for row in table(solver)]
+    papers = [name for name in arguments if name != "--json"] or PAPERS
+    rows: dict[str, list[Any]] = {
+        paper: [row for solver in import_module(f"tests.certificates.{paper}").SOLVERS for row in table(solver)]
+        for paper in papers
+    }
     if "--json" in arguments:
-        print(json.dumps([asdict(row) for row in rows]))
+        print(json.dumps([asdict(row) for each in rows.values() for row in each]))
         return
-    print("| solver | mutation | largest loss | its certificate | noticed | missed | smallest certificate / loss |")
-    print("|---|---|---|---|---|---|---|")
-    for row in rows:
-        print(
-            f"| {row.solver} | {row.mutation} | {row.loss:.2g} | {row.certificate:.2g} | {row.noticed} | {row.missed} "
-            f"| {row.smallest_share:.2g} |"
-        )
+    print(PREAMBLE)
+    for paper, each in rows.items():
+        print(f"## {paper}\n")
+        print("| solver | mutation | largest loss | its certificate | noticed | missed | smallest certificate / loss |")
+        print("|---|---|---|---|---|---|---|")
+        for row in each:
+            print(
+                f"| {row.solver} | {row.mutation} | {row.loss:.2g} | {row.certificate:.2g} | {row.noticed} "
+                f"| {row.missed} | {row.smallest_share:.2g} |"
+            )
+        print()
 
 
 if __name__ == "__main__":
