@@ -21,14 +21,20 @@ limit or serves nothing. `tests/certificates/test_mutations.py` requires that no
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Print the tables of the papers named, as Markdown or with --json."""
+    """Print the tables of the papers named, as Markdown or with --json.
+
+    Raises:
+        SystemExit: if a name is no paper.
+    """
+    papers = [name for name in arguments if name != "--json"] or list(PAPERS)
+    if unknown := [name for name in papers if name not in PAPERS]:
+        raise SystemExit(f"{unknown[0]!r} is no paper; give some of {', '.join(PAPERS)}, or none for all")
     # Before numba is imported, which reads it then.
     os.environ["NUMBA_DISABLE_JIT"] = "1"
     from importlib import import_module
 
     from tests.certificates.harness import table
 
-    papers = [name for name in arguments if name != "--json"] or PAPERS
     rows: dict[str, list[Any]] = {
         paper: [row for solver in import_module(f"tests.certificates.{paper}").SOLVERS for row in table(solver)]
         for paper in papers

@@ -23,8 +23,9 @@ def test_torchrl(case):
 
 
 def test_torchrl_in_a_batch():
+    """Its workers are processes of their own, which register the ids by the module that the id names."""
     envs: Any = pytest.importorskip("torchrl.envs")
-    assert envs.GymEnv("LyaPPO-v0", num_envs=2).rollout(3).batch_size[:2] == (2, 3)
+    assert envs.GymEnv("edge_envs:LyaPPO-v0", num_envs=2).rollout(3).batch_size[:2] == (2, 3)
 
 
 @every_id
