@@ -140,7 +140,7 @@ def print_anything() -> None:
 
 
 def encodes(stream: object, text: str) -> bool:
-    """Whether a stream's encoding has these characters."""
+    """Return True if a stream's encoding has these characters."""
     try:
         text.encode(getattr(stream, "encoding", None) or "utf-8")
     except (UnicodeError, LookupError):

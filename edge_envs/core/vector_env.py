@@ -35,7 +35,7 @@ RESET_MASK = "reset_mask"
 
 
 def whole(value: object) -> bool:
-    """Whether a value is an integer, of Python or numpy, and no truth value."""
+    """Return True if a value is an integer, of Python or numpy, and no truth value."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 

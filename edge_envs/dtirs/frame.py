@@ -198,7 +198,7 @@ def report_member(
 
 @kernel
 def solves_nothing(p: Parameters) -> bool:
-    """Whether a configuration leaves nothing that `certificate` could be about: no pool, no powers, no relaxation."""
+    """Return True if a configuration leaves `certificate` nothing to be about: no pool, powers or relaxation."""
     return not p.extended and p.twins == NO_TWIN and p.equal_power and not (p.irs and p.phase == SDR)
 
 

@@ -97,7 +97,7 @@ def largest_below(s: NDArray[np.float64], k: int) -> float:
 def is_positive(
     q: NDArray[np.float64], y: NDArray[np.float64], shift: float, s: NDArray[np.float64], column: NDArray[np.float64]
 ) -> bool:
-    """Whether diag(y + shift) - Q is positive semidefinite, by Cholesky's factorisation in `s` (2, N, N)."""
+    """Return True if diag(y + shift) - Q is positive semidefinite, by Cholesky's factorisation in `s` (2, N, N)."""
     elements = len(y)
     for i in range(elements):
         for j in range(i + 1):

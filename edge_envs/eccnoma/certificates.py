@@ -82,7 +82,7 @@ def heard_per_watt(
 
 @kernel_part
 def is_allowed(link: Link, w: Radio, bands: int, user: int) -> bool:
-    """Whether a user's band exists and its power is within the limits."""
+    """Return True if a user's band exists and its power is within the limits."""
     power_w = w.power_w[user]
     fits = power_w >= link.power_min_w * (1.0 - WITHIN) and power_w <= link.power_max_w * (1.0 + WITHIN)
     return fits and 0 <= w.band[user] < bands

@@ -108,7 +108,16 @@ TRANSMIT_MUTATIONS = [
 ]
 FULL = "backlog[row, stage, i] / slot_s"
 LAST = "= cap - total"
+SERVE = """        if frequency[row, stage, queue] < cap - total:
+                total += frequency[row, stage, queue]
+                continue
+            if price == 0.0:
+                price = backlog[row, stage, queue]
+            frequency[row, stage, queue] = cap - total
+            total = cap
+"""
 EDGE_MUTATIONS = [
+    Mutation("half the capacity", edge, SERVE, SERVE.replace("cap", "0.5 * cap")),
     Mutation("half of the last share", edge, LAST, "= 0.5 * (cap - total)"),
     ascending,
     Mutation("half of every queue", edge, FULL, f"0.5 * {FULL}"),
