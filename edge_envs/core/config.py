@@ -29,6 +29,10 @@ def nearest(word: str, known: list[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
 
 
+BESIDE = ("preset", "check", "render_mode", "max_episode_steps")
+"""What `gym.make` takes beside a configuration's parameters."""
+
+
 class UnknownParameter(TypeError, ValueError):  # noqa: N818  (it says what happened)
     """A keyword that is no parameter.
 
@@ -104,7 +108,7 @@ class WingConfig(BaseModel):
             field = str(problem["loc"][0])
             place = field + "".join(f"[{part}]" for part in problem["loc"][1:] if isinstance(part, int))
             if problem["type"] == "extra_forbidden":
-                lines.append(f"unexpected keyword argument {field!r}; {nearest(field, list(cls.model_fields))}")
+                lines.append(f"unexpected keyword argument {field!r}; {nearest(field, [*cls.model_fields, *BESIDE])}")
                 continue
             message = problem["msg"].removeprefix("Value error, ")
             meaning = (cls.model_fields[field].description or "").split("\n")[0]

@@ -65,11 +65,12 @@ def test_unknown_preset(preset):
 
 def test_unknown_key():
     """An error of both kinds: frameworks retry on a TypeError that speaks of an unexpected keyword argument."""
+    beside = "preset, check, render_mode, max_episode_steps"
     for key, tail in (
         ("volume", "did you mean 'volume_l'?"),
-        ("zzz", "known: volume_l, cups, shares, kind, undocumented"),
-        ("presets", "known: volume_l, cups, shares, kind, undocumented"),
-        ("table", "known: volume_l, cups, shares, kind, undocumented"),
+        ("zzz", f"known: volume_l, cups, shares, kind, undocumented, {beside}"),
+        ("presets", "did you mean 'preset'?"),
+        ("table", f"known: volume_l, cups, shares, kind, undocumented, {beside}"),
     ):
         for kind in (TypeError, ValueError):
             with pytest.raises(kind) as caught:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import TimeLimit
 
+import edge_envs  # noqa: F401  (registers the environments)
 from edge_envs.core.checking import BrokenInvariant
 from edge_envs.core.env import EdgeEnv, EdgeVectorEnv
 from edge_envs.core.system import Outcome
@@ -309,3 +311,10 @@ def test_an_episode_without_a_certificate_can_be_restored():
     taken["summary.totals"][0, 0] = np.nan
     with pytest.raises(ValueError, match=r"'summary.totals' holds values that are not finite"):
         env.restore(taken)
+
+
+@pytest.mark.parametrize(("given", "meant"), [("presett", "preset"), ("chek", "check"), ("num_device", "num_devices")])
+def test_a_misspelt_option_of_any_kind_gets_a_suggestion(given, meant):
+    options: dict[str, Any] = {given: 1}
+    with pytest.raises(TypeError, match=f"unexpected keyword argument '{given}'; did you mean '{meant}'"):
+        gym.make("LyaPPO-v0", **options)
