@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from edge_envs.core.command import fail, guarded, importing
+from edge_envs.core.io.command import fail, guarded, importing
 
 with importing():
     try:

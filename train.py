@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from edge_envs.core.command import Stopped, fail, guarded, importing, name_of, status_of
+from edge_envs.core.io.command import Stopped, fail, guarded, importing, name_of, status_of
 
 with importing():
     try:

@@ -16,8 +16,8 @@ from safetensors.numpy import load, save
 
 from agents.archives import TooLargeError, read_capped
 from agents.runs import RunError
-from edge_envs.core.files import sync_folder, write_atomically
-from edge_envs.core.snapshot import Arrays
+from edge_envs.core.io.files import sync_folder, write_atomically
+from edge_envs.core.runtime.snapshot import Arrays
 
 FORMAT = 1
 """Number of the format, raised whenever what is in a checkpoint changes."""

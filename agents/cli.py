@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 import tyro
 
-from edge_envs.core.command import fail, print_anything
 from edge_envs.core.config import nearest
+from edge_envs.core.io.command import fail, print_anything
 
 T = TypeVar("T")
 

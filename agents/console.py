@@ -7,7 +7,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from edge_envs.core.command import encodes, plain
+from edge_envs.core.io.command import encodes, plain
 
 
 class Activity:

@@ -11,7 +11,7 @@ from typing import Any
 from stable_baselines3.common.logger import TensorBoardOutputFormat
 from torch.utils.tensorboard.summary import hparams
 
-from edge_envs.core.files import sync_folder
+from edge_envs.core.io.files import sync_folder
 
 PATTERN = "events.out.tfevents.*"
 SCORE = "validation/reward"

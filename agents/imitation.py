@@ -21,7 +21,7 @@ from agents.score import IMITATION_STREAM, stream_seeds
 from agents.settings import Settings
 from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.core.policy import Policy, make_baseline
-from edge_envs.core.snapshot import Arrays, check_alike, pack_generators, unpack_generators
+from edge_envs.core.runtime.snapshot import Arrays, check_alike, pack_generators, unpack_generators
 from edge_envs.core.system import System
 
 GUIDED = 0.3

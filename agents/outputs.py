@@ -12,7 +12,7 @@ from typing import Any
 
 from agents.runs import stamp_of
 from agents.score import ABSENT
-from edge_envs.core.files import write_atomically
+from edge_envs.core.io.files import write_atomically
 
 FIELDS = ("env_id", "policy", "kind", "metric", "unit", "statistic", "run", "episode", "value")
 STATISTICS = (

@@ -14,7 +14,7 @@ from stable_baselines3.td3.policies import TD3Policy
 from agents.choices import ChoicePolicy
 from agents.pooled import PooledPolicy
 from agents.settings import IMITATORS, OFF_POLICY, AgentName, PolicyName, Settings
-from edge_envs.core.snapshot import Arrays, check_alike, check_values
+from edge_envs.core.runtime.snapshot import Arrays, check_alike, check_values
 from edge_envs.core.system import IntArray, System
 from edge_envs.core.wrappers import continuous_space, to_index
 

@@ -19,8 +19,8 @@ from agents.runs import BEST, EVALUATION, Run
 from agents.score import VALIDATION_STREAM, play, stream_seeds
 from agents.vec import WorldVecEnv
 from edge_envs.core.env import EdgeVectorEnv
-from edge_envs.core.files import write_atomically
-from edge_envs.core.snapshot import Arrays
+from edge_envs.core.io.files import write_atomically
+from edge_envs.core.runtime.snapshot import Arrays
 
 if TYPE_CHECKING:
     from agents.resume import Saver

@@ -35,7 +35,7 @@ from agents.states import (
 from agents.stopping import StopRequest
 from agents.vec import WorldVecEnv
 from edge_envs.core.config import first_complaint
-from edge_envs.core.snapshot import Arrays, check_alike, check_values
+from edge_envs.core.runtime.snapshot import Arrays, check_alike, check_values
 
 
 class Saver:

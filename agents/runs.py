@@ -27,8 +27,8 @@ from agents.normalization import normalize_by_arrays
 from agents.policies import LearnedPolicy, build_network, check_size, load_network, network_arrays
 from agents.settings import AgentName, PolicyName, Settings
 from edge_envs.core.config import first_complaint
-from edge_envs.core.files import sync_folder, write_atomically, write_json
-from edge_envs.core.snapshot import Arrays
+from edge_envs.core.io.files import sync_folder, write_atomically, write_json
+from edge_envs.core.runtime.snapshot import Arrays
 from edge_envs.core.system import System
 
 CONFIG, BEST, LAST, EVALUATION = "config.json", "model_best.safetensors", "model_last.safetensors", "evaluation.csv"

@@ -18,7 +18,14 @@ from stable_baselines3.common.policies import BasePolicy
 from torch.optim import Optimizer
 
 from agents.vec import WorldVecEnv
-from edge_envs.core.snapshot import FINITE_MAX, Arrays, check_alike, check_values, pack_generators, unpack_generators
+from edge_envs.core.runtime.snapshot import (
+    FINITE_MAX,
+    Arrays,
+    check_alike,
+    check_values,
+    pack_generators,
+    unpack_generators,
+)
 
 Count = Annotated[int, Field(ge=0, le=1 << 53)]
 Seconds = Annotated[float, Field(ge=0, lt=math.inf)]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from edge_envs.core.command import Stopped, handling, next_ends_at_once
+from edge_envs.core.io.command import Stopped, handling, next_ends_at_once
 
 
 class StopRequest:

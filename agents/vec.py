@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from agents.policies import member_rows
 from edge_envs.core.env import EdgeVectorEnv
-from edge_envs.core.episodes import EPISODE_MEAN
+from edge_envs.core.runtime.episodes import EPISODE_MEAN
 from edge_envs.core.wrappers import continuous_space, to_index
 
 

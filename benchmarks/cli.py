@@ -30,8 +30,8 @@ from benchmarks import (
     training,
 )
 from benchmarks.timing import Number, Result, Side, Skipped
-from edge_envs.core.command import guarded
-from edge_envs.core.files import write_json
+from edge_envs.core.io.command import guarded
+from edge_envs.core.io.files import write_json
 
 Benchmark = Callable[[int], Sequence[Result]]
 

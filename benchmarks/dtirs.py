@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from benchmarks import dtirs_kernels as kernels
 from benchmarks.dtirs_problems import Powers, Problem, Shares, new_frame
 from benchmarks.timing import Number, Result, Row, Sampler, Side, Skipped, interleave
-from edge_envs.core.compiled import FastCall
-from edge_envs.core.extras import load_cvxpy
+from edge_envs.core.io.extras import load_cvxpy
+from edge_envs.core.kernels.jit import FastCall
 from edge_envs.dtirs import reference, solvers
 
 ENV_ID = "DTIRS-v0"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from benchmarks import dtirs_kernels as kernels
 from benchmarks.timing import Number, Result, Row, Sampler, Side, interleave, per_second, timed
 from benchmarks.worlds import ShellWorlds, SingleWorld, SystemWorlds, sampled_actions, vector_env
-from edge_envs.core.compiled import FastCall
+from edge_envs.core.kernels.jit import FastCall
 from edge_envs.dtirs.config import Parameters
 from edge_envs.dtirs.model import State, draw
 from edge_envs.dtirs.system import DTIRSSystem

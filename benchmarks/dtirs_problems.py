@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.extras import load_cvxpy
+from edge_envs.core.io.extras import load_cvxpy
 from edge_envs.dtirs import model, reference, search
 from edge_envs.dtirs.config import DTIRSConfig, Parameters
 from edge_envs.dtirs.model import State

@@ -26,7 +26,7 @@ from benchmarks.eccnoma_problems import (
     radio_problems,
 )
 from benchmarks.timing import Number, Result, Row, Sampler, interleave
-from edge_envs.core.compiled import FastCall
+from edge_envs.core.kernels.jit import FastCall
 from edge_envs.eccnoma import solvers
 from edge_envs.eccnoma.config import ECCNOMAConfig
 from edge_envs.eccnoma.problems import RadioProblem

@@ -17,7 +17,7 @@ from benchmarks.eccnoma import ENV_ID, Solver
 from benchmarks.eccnoma_problems import Size, options_of, radio_problems
 from benchmarks.timing import Number, Result, Row, Sampler, interleave, per_second, timed
 from benchmarks.worlds import Actions, ShellWorlds, SingleWorld, SystemWorlds, vector_env
-from edge_envs.core.compiled import FastCall
+from edge_envs.core.kernels.jit import FastCall
 from edge_envs.eccnoma import model, solvers
 from edge_envs.eccnoma.config import Parameters
 from edge_envs.eccnoma.model import State

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from benchmarks import semcom_kernels as kernels
 from benchmarks.timing import Number, Result, Row, Sampler, Side, Skipped, interleave
-from edge_envs.core.compiled import FastCall
+from edge_envs.core.kernels.jit import FastCall
 from edge_envs.semcom import reference, reference_slsqp
 from edge_envs.semcom.config import SemComConfig
 from edge_envs.semcom.model import allocate_problem

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from benchmarks import semcom_kernels
 from benchmarks.timing import Result, Row, Sampler, interleave, per_second, timed
 from benchmarks.worlds import ShellWorlds, SingleWorld, SystemWorlds, sampled_actions, vector_env
-from edge_envs.core.compiled import FastCall
+from edge_envs.core.kernels.jit import FastCall
 from edge_envs.semcom.system import SemComSystem
 
 ENV_ID = "SemCom-v0"

@@ -26,7 +26,7 @@ Function = TypeVar("Function")
 
 
 def uncached(function: Function) -> Function:
-    """`edge_envs.core.compiled.kernel` without its cache."""
+    """`edge_envs.core.kernels.jit.kernel` without its cache."""
     return cast(Function, cast(Any, numba.njit)(error_model="numpy", _nrt=False)(function))
 
 

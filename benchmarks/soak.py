@@ -23,11 +23,12 @@ from tqdm import tqdm
 
 from agents.cli import parse_arguments
 from agents.score import known_ids
-from edge_envs.core.checking import BrokenInvariant, Checked
-from edge_envs.core.command import guarded
 from edge_envs.core.config import nearest
 from edge_envs.core.env import EdgeVectorEnv
-from edge_envs.core.files import write_json
+from edge_envs.core.invariants import BrokenInvariant
+from edge_envs.core.io.command import guarded
+from edge_envs.core.io.files import write_json
+from edge_envs.core.runtime.checking import Checked
 
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "DTIRS-v0": {"num_devices": 4, "num_elements": 8, "num_antennas": 8},

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.timing import Row, Side
-from edge_envs.core.command import Stopped
+from edge_envs.core.io.command import Stopped
 
 if TYPE_CHECKING:
     from agents.runs import RunConfig

@@ -17,8 +17,8 @@ from agents.learn import train
 from agents.runs import BEST, CONFIG, LAST, Run, RunConfig, provenance, stamp
 from agents.score import ABSENT, Interval, Scores, plus_minus
 from agents.statistics import Resampled, difference
-from edge_envs.core.command import Stopped, guarded
-from edge_envs.core.files import write_atomically, write_json
+from edge_envs.core.io.command import Stopped, guarded
+from edge_envs.core.io.files import write_atomically, write_json
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from edge_envs.core.files import write_atomically
+from edge_envs.core.io.files import write_atomically
 from experiments.common import caption, command, publish, spread_text
 from experiments.dtirs_claims import all_claims
 from experiments.dtirs_schemes import (

@@ -16,7 +16,7 @@ import numpy as np
 from rich.console import Console
 
 from agents.runs import stamp
-from edge_envs.core.files import write_atomically
+from edge_envs.core.io.files import write_atomically
 from experiments.common import caption, command, publish, spread_text
 from experiments.eccnoma_claims import all_claims
 from experiments.eccnoma_schemes import (

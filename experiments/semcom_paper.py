@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from agents.score import Table
-from edge_envs.core.files import write_atomically
+from edge_envs.core.io.files import write_atomically
 from experiments.common import caption, command, percent_text, publish, spread_text
 from experiments.semcom_claims import all_claims
 from experiments.semcom_schemes import SCHEMES, SWEEPS, Sweep, excess, mean, missed, run_sweep

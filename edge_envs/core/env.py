@@ -10,8 +10,8 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from edge_envs.core.checking import world_of
-from edge_envs.core.episodes import (
+from edge_envs.core.runtime.checking import world_of
+from edge_envs.core.runtime.episodes import (
     MASK,
     EpisodeSummary,
     Info,
@@ -21,7 +21,7 @@ from edge_envs.core.episodes import (
     flat_masks,
     open_choices,
 )
-from edge_envs.core.snapshot import Arrays, restore_snapshot, take_snapshot
+from edge_envs.core.runtime.snapshot import Arrays, restore_snapshot, take_snapshot
 from edge_envs.core.system import BoolArray, IntArray, Outcome, System, load_system
 from edge_envs.core.vector_env import EdgeVectorEnv
 
@@ -190,6 +190,6 @@ class EdgeEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
         """The episode so far as an RGB picture (needs matplotlib, extra `train`); None without a render mode."""
         if self.render_mode is None:
             return None
-        from edge_envs.core.rendering import draw_episode
+        from edge_envs.core.runtime.rendering import draw_episode
 
         return draw_episode(self.system, self._history)

@@ -18,8 +18,8 @@ from gymnasium import spaces
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from edge_envs.core.checking import Invariant, Step
-from edge_envs.core.compiled import kernel
+from edge_envs.core.invariants import Invariant, Step
+from edge_envs.core.kernels.jit import kernel
 
 FloatArray = NDArray[np.floating[Any]]
 IntArray = NDArray[np.int64]

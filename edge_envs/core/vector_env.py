@@ -14,9 +14,9 @@ from gymnasium.vector.utils import batch_space
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from edge_envs.core.checking import world_of
 from edge_envs.core.config import nearest
-from edge_envs.core.episodes import (
+from edge_envs.core.runtime.checking import world_of
+from edge_envs.core.runtime.episodes import (
     MASK,
     EpisodeSummary,
     Info,
@@ -27,7 +27,7 @@ from edge_envs.core.episodes import (
     flat_masks,
     open_choices,
 )
-from edge_envs.core.snapshot import Arrays, restore_snapshot, take_snapshot
+from edge_envs.core.runtime.snapshot import Arrays, restore_snapshot, take_snapshot
 from edge_envs.core.system import BoolArray, FloatArray, IntArray, System, load_system
 
 RESET_MASK = "reset_mask"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from edge_envs.core.compiled import kernel_part
+from edge_envs.core.kernels.jit import kernel_part
 from edge_envs.dtirs import pool, power
 from edge_envs.dtirs.config import NO_TWIN, OPTIMAL, Parameters
 from edge_envs.dtirs.model import State, solve_phases

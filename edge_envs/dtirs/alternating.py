@@ -15,7 +15,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from edge_envs.core.compiled import FastCall, kernel
+from edge_envs.core.kernels.jit import FastCall, kernel
 from edge_envs.dtirs import allocation, links, phases, search
 from edge_envs.dtirs.config import Parameters
 from edge_envs.dtirs.model import State, solve_phases

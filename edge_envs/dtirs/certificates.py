@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.compiled import kernel
+from edge_envs.core.kernels.jit import kernel
 
 LARGEST_LOG = 700.0
 """Logarithm beyond which a ratio is not worked out, as it would overflow."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
 from edge_envs.core.config import Bandwidth, Exponent, Length, NonNegative, Positive, Probability, WingConfig
-from edge_envs.core.networks import Cuts, parse_network
+from edge_envs.core.physics.networks import Cuts, parse_network
 from edge_envs.dtirs.links import INDEPENDENT, UPLINKS
 from edge_envs.dtirs.phases import factor_rank
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.compiled import kernel, kernel_part
+from edge_envs.core.kernels.jit import kernel, kernel_part
 from edge_envs.core.system import Metric
 from edge_envs.dtirs import allocation, certificates, pool, power
 from edge_envs.dtirs.config import NO_TWIN, OPTIMAL, SDR, Parameters

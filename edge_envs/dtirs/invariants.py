@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.checking import Invariant, Step, over, within
+from edge_envs.core.invariants import Invariant, Step, over, within
 from edge_envs.dtirs.config import NO_TWIN, OPTIMAL, SDR, THRESHOLD, Parameters
 from edge_envs.dtirs.links import INDEPENDENT, RECIPROCAL
 from edge_envs.dtirs.model import State

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from edge_envs.core.validation import FloatArray, numbers, positive
 from edge_envs.dtirs import links, phases
-from edge_envs.dtirs.checks import FloatArray, numbers, positive
 
 Method = Literal["sdr", "ca", "random"]
 Uplink = Literal["reciprocal", "hermitian", "independent"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.compiled import kernel
+from edge_envs.core.kernels.jit import kernel
 
 RECIPROCAL, HERMITIAN, INDEPENDENT = range(3)
 UPLINKS = ("reciprocal", "hermitian", "independent")

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from edge_envs.core.channel import gauss_markov, power_law_gain
-from edge_envs.core.compiled import kernel, kernel_part
+from edge_envs.core.kernels.jit import kernel, kernel_part
+from edge_envs.core.physics.channel import gauss_markov, power_law_gain
 from edge_envs.dtirs import links, phases
 from edge_envs.dtirs.config import ASCENT, DEVICE_DRAWS, FIXED, FRAME, RANDOM, SDR, DTIRSConfig, Parameters
 from edge_envs.dtirs.links import INDEPENDENT

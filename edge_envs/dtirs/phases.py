@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.compiled import kernel
+from edge_envs.core.kernels.jit import kernel
 
 MOST_SWEEPS = 20_000
 SETTLED = 1e-10

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.compiled import kernel
+from edge_envs.core.kernels.jit import kernel
 
 LOG_LARGE, LOG_SMALL = 1.5, -18.0
 """Bounds of ln z between which W(z) is found by Halley's method on w e^w = z; beyond, there are better forms."""

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.extras import load_cvxpy
+from edge_envs.core.io.extras import load_cvxpy
 
 Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from edge_envs.core.compiled import FastCall, kernel
+from edge_envs.core.kernels.jit import FastCall, kernel
 from edge_envs.dtirs import allocation, power
 from edge_envs.dtirs.config import NO_TWIN, THRESHOLD, Parameters
 from edge_envs.dtirs.model import State

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from edge_envs.core.validation import FloatArray, numbers, positive
 from edge_envs.dtirs import certificates, pool, power
-from edge_envs.dtirs.checks import FloatArray, numbers, positive
 from edge_envs.dtirs.irs import Phases, link_gains, optimise_phases, phase_quadratic
 
 __all__ = [

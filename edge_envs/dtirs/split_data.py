@@ -1,8 +1,9 @@
 """Private data of the users, and held-out images with the same labels: photographs or CIFAR-10.
 
 The built-in task is to say from which of the five training photographs a patch was cut. The test photographs of
-`edge_envs.core.images` have other labels, so held-out patches come from a part of the same photographs that no training
-patch touches: a band from their middle to three quarters of their width. All of them have something to show there.
+`edge_envs.core.physics.images` have other labels, so held-out patches come from a part of the same photographs that no
+training patch touches: a band from their middle to three quarters of their width. All of them have something to show
+there.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.images import CIFAR_CLASSES, PHOTOGRAPH_SPLITS, photograph, read_cifar10
+from edge_envs.core.physics.images import CIFAR_CLASSES, PHOTOGRAPH_SPLITS, photograph, read_cifar10
 
 __all__ = ["Data", "Labelled", "load_data"]
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edge_envs.core.files import write_atomically
+from edge_envs.core.io.files import write_atomically
 from edge_envs.dtirs.split_frames import DELAY_PARTS
 from edge_envs.dtirs.split_runs import Series
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from edge_envs.core.command import fail, guarded
-from edge_envs.core.files import write_atomically
+from edge_envs.core.io.command import fail, guarded
+from edge_envs.core.io.files import write_atomically
 
 if TYPE_CHECKING:
     from edge_envs.dtirs.split_data import Data

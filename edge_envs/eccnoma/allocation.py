@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.compiled import kernel, kernel_part
+from edge_envs.core.kernels.jit import kernel, kernel_part
 from edge_envs.eccnoma import assignment, certificates, placement, relaxation
 from edge_envs.eccnoma.bands import ASSIGNMENT_GAP, COST, POWER_GAP, UPLINK, Link, Radio
 from edge_envs.eccnoma.config import EQUAL, FDMA, LI_GD, MOST, OPTIMAL, RANDOM, TDMA, Parameters

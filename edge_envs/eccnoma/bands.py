@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.compiled import kernel, kernel_part
+from edge_envs.core.kernels.jit import kernel, kernel_part
 
 UPLINK, DOWNLINK, DOWNLINK_PRINTED = range(3)
 DIRECTIONS = ("uplink", "downlink", "downlink-printed")

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
 from edge_envs.core.config import Bandwidth, Exponent, Length, NonNegative, Positive, Probability, WingConfig
-from edge_envs.core.networks import Cuts, parse_network
-from edge_envs.core.units import db_to_linear, dbm_to_watt
+from edge_envs.core.physics.networks import Cuts, parse_network
+from edge_envs.core.physics.units import db_to_linear, dbm_to_watt
 from edge_envs.eccnoma.bands import DOWNLINK, DOWNLINK_PRINTED, default_candidates
 from edge_envs.eccnoma.layout import cell_centres
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.compiled import kernel, kernel_part
+from edge_envs.core.kernels.jit import kernel, kernel_part
 from edge_envs.core.system import Metric
 from edge_envs.eccnoma import allocation
 from edge_envs.eccnoma.bands import ASSIGNMENT_GAP, OVERFLOW, POWER_GAP, SWEEPS

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.checking import Invariant, Step, over, within
+from edge_envs.core.invariants import Invariant, Step, over, within
 from edge_envs.eccnoma.bands import DOWNLINK_PRINTED, Radio
 from edge_envs.eccnoma.config import FDMA, MOST, OPTIMAL, RANDOM, TDMA, Parameters
 from edge_envs.eccnoma.model import State

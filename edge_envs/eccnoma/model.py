@@ -12,8 +12,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from edge_envs.core.channel import gauss_markov, poisson, power_law_gain
-from edge_envs.core.compiled import kernel, kernel_part
+from edge_envs.core.kernels.jit import kernel, kernel_part
+from edge_envs.core.physics.channel import gauss_markov, poisson, power_law_gain
 from edge_envs.eccnoma.config import RANDOM, ECCNOMAConfig, Parameters
 from edge_envs.eccnoma.layout import nearest_centre, place_users
 from edge_envs.eccnoma.work import Work, allocate_work

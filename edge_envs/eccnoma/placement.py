@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.compiled import kernel, kernel_part
+from edge_envs.core.kernels.jit import kernel, kernel_part
 from edge_envs.eccnoma.assignment import clear, finish, sort_falling, subchannel_of, total_cost
 from edge_envs.eccnoma.bands import (
     COST,

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.compiled import kernel, kernel_part
+from edge_envs.core.kernels.jit import kernel, kernel_part
 from edge_envs.eccnoma.bands import Link, Radio, coupling_of, power_at, refresh, sending_cost
 
 ARMIJO = 1e-4

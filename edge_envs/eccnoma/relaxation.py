@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.compiled import kernel, kernel_part
+from edge_envs.core.kernels.jit import kernel, kernel_part
 from edge_envs.eccnoma.bands import DOWNLINK, DOWNLINK_PRINTED, UPLINK, Link, Radio, power_at
 from edge_envs.eccnoma.powers import ARMIJO
 

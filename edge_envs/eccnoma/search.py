@@ -12,7 +12,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.compiled import FastCall, kernel, kernel_part
+from edge_envs.core.kernels.jit import FastCall, kernel, kernel_part
 from edge_envs.eccnoma import allocation, relaxation
 from edge_envs.eccnoma.assignment import subchannel_of
 from edge_envs.eccnoma.bands import UPLINK, Link, Radio, coupling_of, take_seat

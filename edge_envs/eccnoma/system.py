@@ -11,9 +11,9 @@ from gymnasium import spaces
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from edge_envs.core.checking import Invariant, Step
-from edge_envs.core.compiled import FastCall
-from edge_envs.core.snapshot import BELOW_ONE
+from edge_envs.core.invariants import Invariant, Step
+from edge_envs.core.kernels.jit import FastCall
+from edge_envs.core.runtime.snapshot import BELOW_ONE
 from edge_envs.core.system import IntArray, Outcome, System
 from edge_envs.eccnoma import frame, invariants, model
 from edge_envs.eccnoma.config import ECCNOMAConfig

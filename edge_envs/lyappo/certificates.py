@@ -23,7 +23,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.compiled import kernel_part
+from edge_envs.core.kernels.jit import kernel_part
 
 LN2 = math.log(2.0)
 TINY = 1e-300

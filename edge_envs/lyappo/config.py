@@ -20,9 +20,9 @@ from edge_envs.core.config import (
     Probability,
     WingConfig,
 )
-from edge_envs.core.networks import Cuts, parse_network
-from edge_envs.core.randomness import BLOCK_STEPS
-from edge_envs.core.units import noise_density
+from edge_envs.core.kernels.randomness import BLOCK_STEPS
+from edge_envs.core.physics.networks import Cuts, parse_network
+from edge_envs.core.physics.units import noise_density
 
 MAX_TASKS_PER_SLOT = 50.0
 """Above this mean the Poisson draw by inversion loses digits [tasks per slot and service]."""

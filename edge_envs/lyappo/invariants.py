@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.checking import Invariant, Step, within
+from edge_envs.core.invariants import Invariant, Step, within
 from edge_envs.lyappo.config import LyaPPOConfig, Parameters
 from edge_envs.lyappo.model import EDGE, LOCAL, TRANSMIT, Queues, State
 

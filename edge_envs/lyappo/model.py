@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.channel import complex_normal, exponential, free_space_exponent_gain, gauss_markov, poisson
-from edge_envs.core.compiled import kernel_part
-from edge_envs.core.randomness import BLOCK_STEPS, allocate_uniforms
+from edge_envs.core.kernels.jit import kernel_part
+from edge_envs.core.kernels.randomness import BLOCK_STEPS, allocate_uniforms
+from edge_envs.core.physics.channel import complex_normal, exponential, free_space_exponent_gain, gauss_markov, poisson
 from edge_envs.lyappo.config import Parameters
 
 LOCAL, TRANSMIT, EDGE = 0, 1, 2

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edge_envs.core.extras import load_cvxpy
+from edge_envs.core.io.extras import load_cvxpy
 from edge_envs.lyappo import period
 from edge_envs.lyappo.config import Parameters
 from edge_envs.lyappo.model import EDGE, LOCAL, TRANSMIT, State, fading_draws

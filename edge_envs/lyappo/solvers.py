@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edge_envs.core.compiled import kernel_part
+from edge_envs.core.kernels.jit import kernel_part
 from edge_envs.lyappo.certificates import LN2, edge_gap, local_gap, transmit_gap
 
 Floats = NDArray[np.float64]

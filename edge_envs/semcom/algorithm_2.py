@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from edge_envs.core.compiled import compiled
+from edge_envs.core.kernels.jit import compiled
 from edge_envs.semcom.nats import inverse_bend
 from edge_envs.semcom.problem import LN2, Array, Problem, Workspace, allocate_workspace, prepare
 from edge_envs.semcom.subproblems import link_limits

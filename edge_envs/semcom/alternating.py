@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from edge_envs.core.compiled import kernel
+from edge_envs.core.kernels.jit import kernel
 from edge_envs.semcom.problem import (
     LN2,
     OBJECTIVE,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from edge_envs.core.compiled import kernel
+from edge_envs.core.kernels.jit import kernel
 from edge_envs.semcom.dual import compute_bound, link_bound, round_bound, upload_of, upload_time
 from edge_envs.semcom.problem import BAND_PRICE, BOUND, Array, Problem, Workspace
 

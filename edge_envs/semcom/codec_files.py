@@ -10,7 +10,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from edge_envs.core.files import write_atomically
+from edge_envs.core.io.files import write_atomically
 from edge_envs.semcom.codec_law import Law
 from edge_envs.semcom.codec_networks import Codec
 from edge_envs.semcom.codec_training import Recipe

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edge_envs.core.units import db_to_linear
+from edge_envs.core.physics.units import db_to_linear
 
 __all__ = ["Law", "SnrUnit", "cross_validated_mae_db", "fit_law", "interpolation_mae_db"]
 

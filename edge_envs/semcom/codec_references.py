@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.units import db_to_linear
+from edge_envs.core.physics.units import db_to_linear
 
 __all__ = ["BLOCK", "JpegCurve", "LinearCode", "jpeg_curves", "jpeg_psnr", "mean_colour_psnr", "psnr_db"]
 

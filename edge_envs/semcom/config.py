@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from edge_envs.core.config import Bandwidth, EnergyCoefficient, Length, NonNegative, Positive, WingConfig
-from edge_envs.core.units import db_to_linear, dbm_to_watt, noise_density
+from edge_envs.core.physics.units import db_to_linear, dbm_to_watt, noise_density
 from edge_envs.semcom.psnr import PsnrLaw
 
 Share = Annotated[float, Field(gt=0, lt=1)]

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.compiled import kernel, kernel_part
+from edge_envs.core.kernels.jit import kernel, kernel_part
 from edge_envs.semcom import joint
 from edge_envs.semcom.alternating import alternate, compute_at_link
 from edge_envs.semcom.config import ALTERNATING, COMPRESSION, HARD, JOINT, POWER_BANDWIDTH, Parameters

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_envs.core.units import linear_to_db
+from edge_envs.core.physics.units import linear_to_db
 from edge_envs.semcom.joint import least_bandwidth
 from edge_envs.semcom.nats import LARGEST_U, inverse_energy_ratio
 from edge_envs.semcom.problem import LN2, Array, Problem, allocate_workspace, prepare

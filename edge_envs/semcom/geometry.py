@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.channel import exponential, log_distance_gain, log_normal_gain, standard_normal
-from edge_envs.core.compiled import kernel
+from edge_envs.core.kernels.jit import kernel
+from edge_envs.core.physics.channel import exponential, log_distance_gain, log_normal_gain, standard_normal
 
 if TYPE_CHECKING:
     from edge_envs.semcom.config import Parameters, SemComConfig

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.checking import Invariant, Step, within
+from edge_envs.core.invariants import Invariant, Step, within
 from edge_envs.semcom.config import (
     COMPRESSION,
     HARD,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 
-from edge_envs.core.compiled import kernel
+from edge_envs.core.kernels.jit import kernel
 from edge_envs.semcom.device import settle
 from edge_envs.semcom.nats import (
     bend,

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.command import fail, guarded
-from edge_envs.core.files import write_atomically
-from edge_envs.core.images import photograph, photograph_patches, read_cifar10, read_image
+from edge_envs.core.io.command import fail, guarded
+from edge_envs.core.io.files import write_atomically
+from edge_envs.core.physics.images import photograph, photograph_patches, read_cifar10, read_image
 
 if TYPE_CHECKING:
     from edge_envs.semcom.codec_figure import Measured

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.channel import complex_normal, gauss_markov
-from edge_envs.core.compiled import kernel, kernel_part
-from edge_envs.core.randomness import BLOCK_STEPS, allocate_uniforms
+from edge_envs.core.kernels.jit import kernel, kernel_part
+from edge_envs.core.kernels.randomness import BLOCK_STEPS, allocate_uniforms
+from edge_envs.core.physics.channel import complex_normal, gauss_markov
 from edge_envs.semcom import joint
 from edge_envs.semcom.config import LONG_TERM, Parameters
 from edge_envs.semcom.geometry import GEOMETRY_DRAWS, between, mean_gain

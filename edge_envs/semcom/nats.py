@@ -6,7 +6,7 @@ A device that sends c nats over bandwidth B in time t has u = c / (B t), and its
 
 import math
 
-from edge_envs.core.compiled import kernel
+from edge_envs.core.kernels.jit import kernel
 
 LARGEST_U = 600.0
 """Beyond this (an SNR of 2600 dB) exponentials overflow; no channel gets there."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.compiled import kernel
+from edge_envs.core.kernels.jit import kernel
 from edge_envs.semcom.nats import LARGEST_U, energy_ratio
 
 Array = NDArray[np.float64]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from edge_envs.core.compiled import kernel
+from edge_envs.core.kernels.jit import kernel
 
 LEAST_SNR = 1e-30
 """Floor of an SNR before it is turned into decibels."""

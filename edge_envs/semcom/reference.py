@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from edge_envs.core.extras import load_cvxpy
+from edge_envs.core.io.extras import load_cvxpy
 from edge_envs.semcom.problem import LN2, Array, Problem
 
 SERIES_TERMS = 50

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from edge_envs.core.compiled import kernel
+from edge_envs.core.kernels.jit import kernel
 from edge_envs.semcom import joint
 from edge_envs.semcom.alternating import compute_at_link
 from edge_envs.semcom.config import Parameters

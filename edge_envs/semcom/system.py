@@ -11,10 +11,10 @@ from gymnasium import spaces
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from edge_envs.core.checking import Invariant, Step
-from edge_envs.core.compiled import FastCall
-from edge_envs.core.randomness import BLOCK_STEPS, refill
-from edge_envs.core.snapshot import BELOW_ONE, COUNT_MAX
+from edge_envs.core.invariants import Invariant, Step
+from edge_envs.core.kernels.jit import FastCall
+from edge_envs.core.kernels.randomness import BLOCK_STEPS, refill
+from edge_envs.core.runtime.snapshot import BELOW_ONE, COUNT_MAX
 from edge_envs.core.system import IntArray, Outcome, System
 from edge_envs.semcom import invariants, model, round
 from edge_envs.semcom.config import SemComConfig

@@ -12,7 +12,7 @@ from safetensors.numpy import save
 from agents import checkpoints
 from agents.checkpoints import Checkpoint, Checkpoints, digest, pack, unpack
 from agents.runs import RunError
-from edge_envs.core.snapshot import Arrays
+from edge_envs.core.runtime.snapshot import Arrays
 
 VALUES = {"steps": 17, "best": -1.5, "rows": [{"a": 0.1 + 0.2}], "none": None, "worst": -math.inf}
 

@@ -11,7 +11,7 @@ from typing import Literal
 import pytest
 
 from agents.cli import parse_arguments, parse_options, unboxed
-from edge_envs.core.command import fail
+from edge_envs.core.io.command import fail
 
 
 def test_values_are_json_where_they_parse():

@@ -12,8 +12,8 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import TimeLimit
 
 import edge_envs  # noqa: F401  (registers the environments)
-from edge_envs.core.checking import BrokenInvariant
 from edge_envs.core.env import EdgeEnv, EdgeVectorEnv
+from edge_envs.core.invariants import BrokenInvariant
 from edge_envs.core.system import Outcome
 from tests.core.test_env import MODES, STEPS, Toy, sync, vector
 from tests.core.test_masks import MaskedToy

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.networks import parse_network
+from edge_envs.core.physics.networks import parse_network
 from edge_envs.dtirs.config import DTIRSConfig
 from tests.dtirs.reference_decisions import best_powers, best_shares, best_twins, ratio
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import edge_envs  # noqa: F401  (registers the ids)
-from edge_envs.core.networks import NETWORKS
+from edge_envs.core.physics.networks import NETWORKS
 from edge_envs.dtirs.config import DTIRSConfig
 from edge_envs.dtirs.system import DTIRSSystem
 from tests.dtirs import reference_frame as slow

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.networks import parse_network
+from edge_envs.core.physics.networks import parse_network
 from edge_envs.eccnoma.config import ECCNOMAConfig
 from edge_envs.eccnoma.layout import cell_centres
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_envs.core.networks import parse_network
+from edge_envs.core.physics.networks import parse_network
 from edge_envs.lyappo.config import MAX_TASKS_PER_SLOT, LyaPPOConfig
 from edge_envs.lyappo.system import LyaPPOSystem
 

@@ -6,7 +6,7 @@ from reference import Parameters as ReferenceParameters
 from reference import simulate
 from scipy.stats import poisson
 
-from edge_envs.core.randomness import BLOCK_STEPS
+from edge_envs.core.kernels.randomness import BLOCK_STEPS
 from edge_envs.lyappo.config import LyaPPOConfig
 from edge_envs.lyappo.system import LyaPPOSystem
 

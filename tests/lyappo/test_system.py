@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import edge_envs  # noqa: F401  (registers the ids)
-from edge_envs.core.channel import free_space_exponent_gain
+from edge_envs.core.physics.channel import free_space_exponent_gain
 from edge_envs.core.policy import shell_of
 from edge_envs.lyappo.config import LyaPPOConfig
 from edge_envs.lyappo.model import EDGE, LOCAL, TRANSMIT

@@ -9,7 +9,7 @@ import pytest
 from gymnasium import spaces
 
 from edge_envs.core.env import EdgeEnv
-from edge_envs.core.episodes import MASK
+from edge_envs.core.runtime.episodes import MASK
 from edge_envs.core.system import System
 from tests.helpers import random_actions, rollout
 from tests.registry.cases import EPISODE, Case, every_case, every_id

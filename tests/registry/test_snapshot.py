@@ -10,7 +10,7 @@ from gymnasium.vector import AutoresetMode
 
 from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.core.policy import RandomPolicy
-from edge_envs.core.snapshot import arrays_of, pack_generators, unpack_generators
+from edge_envs.core.runtime.snapshot import arrays_of, pack_generators, unpack_generators
 from tests.registry.cases import EPISODE, Case, every_case, every_id
 
 ROWS = 3

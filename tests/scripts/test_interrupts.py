@@ -23,7 +23,7 @@ from agents.score import system_of
 from agents.settings import Settings
 from agents.vec import WorldVecEnv
 from benchmarks import training as benchmark
-from edge_envs.core.command import Stopped
+from edge_envs.core.io.command import Stopped
 from experiments.common import trained
 from tests.agents.crowd import CROWD
 from tests.scripts.running import ENV, EVALUATE, QUICK, ROOT, SMALL, call, environment, execute, table_rows

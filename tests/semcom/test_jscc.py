@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn.functional import mse_loss
 
-from edge_envs.core.images import photograph, photograph_patches
+from edge_envs.core.physics.images import photograph, photograph_patches
 from edge_envs.semcom import codec_training
 from edge_envs.semcom.codec_networks import Codec, awgn, channels_of, normalise_power, rho_of
 from edge_envs.semcom.codec_references import mean_colour_psnr

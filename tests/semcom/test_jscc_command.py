@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from edge_envs.core.images import photograph
+from edge_envs.core.physics.images import photograph
 from edge_envs.semcom import jscc
 from edge_envs.semcom.codec_files import load_codec, save_codec
 from edge_envs.semcom.codec_networks import Codec

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge_envs.core.images import photograph_patches
+from edge_envs.core.physics.images import photograph_patches
 from edge_envs.semcom.codec_law import cross_validated_mae_db, fit_law, interpolation_mae_db
 from edge_envs.semcom.codec_references import (
     LinearCode,

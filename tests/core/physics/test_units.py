@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edge_envs.core import units
+from edge_envs.core.physics import units
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from edge_envs.core.command import Stopped, encodes, guarded, handling, plain, print_anything, status_of
+from edge_envs.core.io.command import Stopped, encodes, guarded, handling, plain, print_anything, status_of
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TEXT = "1 ± 2 \u00d7 3 µs ≥ 4\u2013\u22125 … ┃─┏ ⠋ █ café \u4e2d"
 PLAIN_TEXT = "1 +- 2 x 3 us >= 4--5 ... |-+ * # cafe \\u4e2d"
 CODE = f"""
 import sys
-from edge_envs.core.command import guarded
+from edge_envs.core.io.command import guarded
 
 def job():
     print({TEXT!r})
@@ -107,7 +107,7 @@ def test_another_thread_handles_no_signals():
 
 def test_a_reader_that_leaves(tmp_path):
     """As `| head -1` does."""
-    code = "from edge_envs.core.command import guarded\nimport sys\n" + (
+    code = "from edge_envs.core.io.command import guarded\nimport sys\n" + (
         "def job():\n    for _ in range(100_000):\n        print('line')\n    return 0\nsys.exit(guarded(job))\n"
     )
     process = subprocess.Popen(

@@ -6,7 +6,7 @@ from typing import Any, TypeVar, cast
 import numba
 import numpy as np
 
-from edge_envs.core.kernel_cache import add_cache
+from edge_envs.core.kernels.cache import add_cache
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

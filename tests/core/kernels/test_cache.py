@@ -12,18 +12,18 @@ from pathlib import Path
 import pytest
 
 import edge_envs
-from edge_envs.core import kernel_cache
-from edge_envs.core.kernel_cache import OF_A_DIGEST, Sources, delete_stale, source_root
+from edge_envs.core.kernels import cache
+from edge_envs.core.kernels.cache import OF_A_DIGEST, Sources, delete_stale, source_root
 
 HELPER = """
-from edge_envs.core.compiled import compiled
+from edge_envs.core.kernels.jit import compiled
 @compiled
 def number():
     return {number}
 """
 KERNELS = """
-from edge_envs.core.channel import exponential
-from edge_envs.core.compiled import compiled
+from edge_envs.core.physics.channel import exponential
+from edge_envs.core.kernels.jit import compiled
 from helper import number
 @compiled
 def twice(x):
@@ -89,7 +89,7 @@ def test_a_kernel_follows_a_change_of_its_users_other_file_and_of_the_package(co
     assert copy.cached()
     copy.write_helper(10.0)
     assert float(copy.run()[0]) == pytest.approx(10.0 * float(first))
-    channel = copy.folder / "edge_envs" / "core" / "channel.py"
+    channel = copy.folder / "edge_envs" / "core" / "physics" / "channel.py"
     text = channel.read_text()
     changed = text.replace("-np.log(", "-0.01 * np.log(", 1)
     assert changed != text
@@ -122,7 +122,7 @@ def no_folder(copy: Copy) -> None:
 
 
 def full_disk(copy: Copy) -> None:
-    file = copy.folder / "edge_envs" / "core" / "kernel_cache.py"
+    file = copy.folder / "edge_envs" / "core" / "kernels" / "cache.py"
     file.write_text(
         file.read_text()
         + "\ndef _full(self, signature, data):\n    raise OSError(28, 'No space left on device')\n"
@@ -164,10 +164,10 @@ def test_a_process_whose_sources_changed_after_the_import_leaves_nothing_behind(
     assert [name for name in copy.cached() if name.startswith("kernels.")]
 
 
-PHYSICS = "from edge_envs.core.compiled import compiled\n@compiled\ndef law(x):\n    return {factor} * x\n"
+PHYSICS = "from edge_envs.core.kernels.jit import compiled\n@compiled\ndef law(x):\n    return {factor} * x\n"
 SCATTERED = """
 import lib.physics as physics
-from edge_envs.core.compiled import compiled
+from edge_envs.core.kernels.jit import compiled
 from lib.constants import OFFSET
 @compiled
 def shifted(x):
@@ -201,7 +201,7 @@ def test_a_reloaded_module_does_not_get_the_old_kernels(tmp_path):
 
 def test_what_is_typed_in_is_compiled_without_a_cache_and_without_a_word(tmp_path):
     copy = user_copy(tmp_path, {})
-    code = "from edge_envs.core.compiled import compiled; print(compiled(lambda x: x + 1.0)(2.0))"
+    code = "from edge_envs.core.kernels.jit import compiled; print(compiled(lambda x: x + 1.0)(2.0))"
     assert copy.run(code) == ("3.0", "")
 
 
@@ -236,7 +236,7 @@ def package(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
 def test_every_change_of_a_source_changes_the_digest(package, change, monkeypatch):
-    monkeypatch.setattr(kernel_cache, "LOOK_EVERY_S", -1.0)
+    monkeypatch.setattr(cache, "LOOK_EVERY_S", -1.0)
     before = Sources(((package, True),))
     assert Sources(((package, True),)).digest == before.digest
     assert not before.changed()

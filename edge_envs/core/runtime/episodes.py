@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from edge_envs.core.compiled import kernel
+from edge_envs.core.kernels.jit import kernel
 from edge_envs.core.system import BoolArray, FloatArray, IntArray, Outcome, System
 
 Info = dict[str, Any]

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 
-PACKAGE = Path(__file__).parents[1]
+PACKAGE = Path(__file__).parents[2]
 DIGEST_BYTES = 8
 OF_A_DIGEST = re.compile(rf"\.py\d+\w*-([0-9a-f]{{{2 * DIGEST_BYTES}}})\.(?:nbi|\d+\.nbc)$")
 """The end of a cached file's name, with the digest as its first group."""

@@ -14,8 +14,8 @@ import math
 
 import numpy as np
 
-from edge_envs.core.compiled import compiled
-from edge_envs.core.units import SPEED_OF_LIGHT, Value
+from edge_envs.core.kernels.jit import compiled
+from edge_envs.core.physics.units import SPEED_OF_LIGHT, Value
 
 
 @compiled

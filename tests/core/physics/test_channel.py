@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from edge_envs.core import channel
-from edge_envs.core.units import db_to_linear, linear_to_db, noise_density
+from edge_envs.core.physics import channel
+from edge_envs.core.physics.units import db_to_linear, linear_to_db, noise_density
 
 FREE_SPACE = (3.0, 915e6, 3.0)
 """Antenna gain 3, 915 MHz, exponent 3."""

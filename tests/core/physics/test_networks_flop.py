@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from edge_envs.core.networks import NETWORKS, Layer, Network, build_network, parse_network
+from edge_envs.core.physics.networks import NETWORKS, Layer, Network, build_network, parse_network
 
 # (MMAC, output elements) of every layer at 32x32
 NIN = [

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge_envs.core import images as module
-from edge_envs.core.images import PHOTOGRAPH_SPLITS, PHOTOGRAPHS, photograph, photograph_patches, read_cifar10
+from edge_envs.core.physics import images as module
+from edge_envs.core.physics.images import PHOTOGRAPH_SPLITS, PHOTOGRAPHS, photograph, photograph_patches, read_cifar10
 
 RECORD = 3073
 TRAIN_FILES = [f"data_batch_{number}.bin" for number in range(1, 6)]
@@ -202,7 +202,7 @@ def test_grey_picture_gets_three_channels(tmp_path):
 def test_reading_a_photograph_imports_no_heavy_package():
     code = """
 import sys
-import edge_envs.core.images as images
+import edge_envs.core.physics.images as images
 assert "PIL" not in sys.modules
 images.photograph("rocket"), images.photograph("china")
 print([name for name in ("sklearn", "skimage", "torch", "scipy", "pooch") if name in sys.modules])

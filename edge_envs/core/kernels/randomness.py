@@ -9,7 +9,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from edge_envs.core.compiled import kernel
+from edge_envs.core.kernels.jit import kernel
 
 BLOCK_STEPS = 4
 """Steps drawn at once. A larger block saves calls but leaves the processor's cache at 1024 worlds."""

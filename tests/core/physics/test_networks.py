@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from edge_envs.core.networks import (
+from edge_envs.core.physics.networks import (
     NETWORKS,
     Cuts,
     Layer,

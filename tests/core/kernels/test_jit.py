@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numba.core.errors import NumbaError
 
-from edge_envs.core.compiled import FastCall, compiled, kernel, kernel_part
+from edge_envs.core.kernels.jit import FastCall, compiled, kernel, kernel_part
 
 
 class Pair(NamedTuple):
@@ -107,7 +107,7 @@ def test_compiled_functions_keep_name_and_docstring():
 
 
 def test_functions_of_the_package_can_be_pickled():
-    from edge_envs.core import channel
+    from edge_envs.core.physics import channel
 
     assert pickle.loads(pickle.dumps(channel.exponential))(0.0) == 0.0
 

@@ -1,0 +1,1 @@
+"""What every command needs: error handling, atomic files and optional dependencies."""

@@ -1,0 +1,1 @@
+"""Parts of the Gymnasium classes: episode summaries, snapshots, invariant checking and rendering."""
