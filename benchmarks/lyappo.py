@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from benchmarks.timing import Row, Skipped, interleave, timed
 from benchmarks.worlds import Actions, SystemWorlds, sampled_actions, vector_env
 from edge_envs.core.env import EdgeVectorEnv
-from edge_envs.lyappo import reference
 from edge_envs.lyappo.config import LyaPPOConfig, Parameters
-from edge_envs.lyappo.model import EDGE, LOCAL, TRANSMIT
+from edge_envs.lyappo.model.state import EDGE, LOCAL, TRANSMIT
+from edge_envs.lyappo.solvers import reference_cvxpy
 
 ENV_ID = "LyaPPO-v0"
 GOOD_CUTS = (2, 4)
@@ -47,14 +47,14 @@ def cvxpy_solvers() -> dict[str, tuple[Solver, Solver, Solver]]:
         Skipped: CVXPY is not installed.
     """
     try:
-        compiled = reference.CompiledReference()
+        compiled = reference_cvxpy.CompiledReference()
     except ImportError as error:
         raise Skipped(str(error)) from error
     return {
         "CVXPY, rebuilt": (
-            reference.solve_local_cvxpy,
-            reference.solve_transmit_cvxpy,
-            reference.solve_edge_cvxpy,
+            reference_cvxpy.solve_local_cvxpy,
+            reference_cvxpy.solve_transmit_cvxpy,
+            reference_cvxpy.solve_edge_cvxpy,
         ),
         "CVXPY, compiled once": (compiled.solve_local, compiled.solve_transmit, compiled.solve_edge),
     }

@@ -47,7 +47,7 @@ def test_wheel_holds_the_package_alone(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"edge_envs"}
-    assert "edge_envs/lyappo/baselines.py" in names
+    assert "edge_envs/lyappo/baselines/policies.py" in names
     assert not [name for name in names if name.endswith((".nbi", ".nbc", ".stamp", ".pyc"))]
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edge_envs.core.invariants import Invariant, Step, within
 from edge_envs.lyappo.config import LyaPPOConfig, Parameters
-from edge_envs.lyappo.model import EDGE, LOCAL, TRANSMIT, Queues, State
+from edge_envs.lyappo.model.state import EDGE, LOCAL, TRANSMIT, Queues, State
 
 CERTIFICATE_LIMIT = 1e-9
 """Largest relative duality gap of the closed forms; measured: 1e-11."""

@@ -16,9 +16,13 @@ from edge_envs.core.kernels.jit import FastCall
 from edge_envs.core.kernels.randomness import BLOCK_STEPS, refill
 from edge_envs.core.runtime.snapshot import BELOW_ONE, COUNT_MAX
 from edge_envs.core.system import IntArray, Outcome, System
-from edge_envs.lyappo import invariants, model, period
+from edge_envs.lyappo import invariants
 from edge_envs.lyappo.config import LyaPPOConfig
-from edge_envs.lyappo.model import State
+from edge_envs.lyappo.model import dynamics, reward
+from edge_envs.lyappo.model import observation as observation_module
+from edge_envs.lyappo.model import state as state_module
+from edge_envs.lyappo.model import step as step_module
+from edge_envs.lyappo.model.state import State
 
 POWER_EXPONENT = 3
 """A requested power share x means x^3 of the largest power, which resolves the low powers that matter; chosen."""
@@ -33,7 +37,7 @@ class LyaPPOSystem(System[State]):
     down and counted as `requests_projected`.
     """
 
-    metrics = period.METRICS
+    metrics = reward.METRICS
     member_metrics = ("power_mw", "finished_ratio")
     headline = ("power_mw", "mean_cut")
     bar = "best-fixed"
@@ -49,13 +53,15 @@ class LyaPPOSystem(System[State]):
         self.upper_bar = "regime-table" if varied else "best-fixed"
         self.choices = config.last_cut - config.k_min + 1
         self.initial_cut = np.tile(np.maximum(config.k_min, (config.last_cut + 1) // 2), self.members)
-        facts = period.EXTENDED_FACTS if config.observation == "extended" else period.PAPER_FACTS
-        local = facts * config.num_services + period.DEVICE_FACTS
+        facts = (
+            observation_module.EXTENDED_FACTS if config.observation == "extended" else observation_module.PAPER_FACTS
+        )
+        local = facts * config.num_services + observation_module.DEVICE_FACTS
         self._size = self.members * local + 1
         shared = np.full((self.members, 1), self._size - 1)
         self.member_view = np.hstack([np.arange(self._size - 1).reshape(self.members, local), shared])
-        self.observation_space = self._box(self._size, period.OBSERVATION_LIMIT)
-        self.member_observation_space = self._box(local + 1, period.OBSERVATION_LIMIT)
+        self.observation_space = self._box(self._size, observation_module.OBSERVATION_LIMIT)
+        self.member_observation_space = self._box(local + 1, observation_module.OBSERVATION_LIMIT)
         self._requests = 4 * config.num_services + 1
         if config.decision == "joint":
             self.action_space: spaces.Space[Any] = self._box(self.members * self._requests, 1.0)
@@ -63,9 +69,9 @@ class LyaPPOSystem(System[State]):
         else:
             self.action_space = spaces.MultiDiscrete(np.tile(self.choices, self.members))
             self.member_action_space = spaces.MultiDiscrete(self.choices)
-        self._run: Callable[..., None] = FastCall(period.run)
+        self._run: Callable[..., None] = FastCall(step_module.run)
         if config.solver == "cvxpy":
-            from edge_envs.lyappo.reference import ReferenceAllocator
+            from edge_envs.lyappo.model.reference_step import ReferenceAllocator
 
             self._run = ReferenceAllocator(self.parameters).run
 
@@ -91,17 +97,17 @@ class LyaPPOSystem(System[State]):
 
     def allocate(self, batch: int) -> State:
         """State arrays of `batch` worlds."""
-        return model.allocate(self.parameters, batch)
+        return state_module.allocate(self.parameters, batch)
 
     def reset(self, state: State, rows: IntArray, rngs: Sequence[Generator]) -> None:
         """Empty queues and the middle cut; distances, regimes and fading drawn anew."""
-        draws = np.stack([rngs[row].random((self.members, model.RESET_DRAWS)) for row in rows.tolist()])
-        model.reset(self.parameters, state, rows, self.initial_cut, draws)
+        draws = np.stack([rngs[row].random((self.members, dynamics.RESET_DRAWS)) for row in rows.tolist()])
+        dynamics.reset(self.parameters, state, rows, self.initial_cut, draws)
 
     def observe(self, state: State) -> NDArray[np.float32]:
         """State (25)-(33) of the period just over; after a reset zero backlogs and the initial cut."""
         observation = np.empty((len(state.cut), self._size), dtype=np.float32)
-        period.encode_all(self.parameters, state, observation)
+        observation_module.encode_all(self.parameters, state, observation)
         return observation
 
     def step(self, state: State, rows: IntArray, actions: NDArray[Any], rngs: Sequence[Generator]) -> Outcome:
@@ -130,9 +136,9 @@ class LyaPPOSystem(System[State]):
         local, over_local = self._scale_down(by_service[..., 1], axes=(2,))
         rate, over_rate = self._scale_down(by_service[..., 2], axes=(2,))
         edge, over_edge = self._scale_down(by_service[..., 3], axes=(1, 2))
-        state.request[rows, model.LOCAL] = local * config.frequency_local_max_hz
-        state.request[rows, model.TRANSMIT] = rate
-        state.request[rows, model.EDGE] = edge * config.frequency_edge_max_hz
+        state.request[rows, state_module.LOCAL] = local * config.frequency_local_max_hz
+        state.request[rows, state_module.TRANSMIT] = rate
+        state.request[rows, state_module.EDGE] = edge * config.frequency_edge_max_hz
         state.request_power_w[rows] = unit[:, :, -1] ** POWER_EXPONENT * config.power_max_w
         state.projected[rows] = over_local + over_rate + over_edge
         return choices

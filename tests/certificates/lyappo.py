@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.lyappo import solvers
-from edge_envs.lyappo.solvers import Split
+from edge_envs.lyappo.solvers import api, drift_plus_penalty
+from edge_envs.lyappo.solvers.api import Split
 from tests.certificates.harness import Mutation, Solver
 
 SLOT_S = 0.01
@@ -72,12 +72,12 @@ def edge_cost(instance: Instance, split: Split) -> float:
     return -float(instance.backlog @ split.share)
 
 
-local: Any = solvers.local_frequency
-rates: Any = solvers.split_rate
-edge: Any = solvers.edge_frequency
+local: Any = drift_plus_penalty.local_frequency
+rates: Any = drift_plus_penalty.split_rate
+edge: Any = drift_plus_penalty.edge_frequency
 ascending = Mutation(
     "smallest backlog first",
-    solvers.largest_first,
+    drift_plus_penalty.largest_first,
     "< backlog[row, stage, candidate]",
     "> backlog[row, stage, candidate]",
 )
@@ -102,9 +102,9 @@ TRANSMIT_MUTATIONS = [
     Mutation("half the limit", rates, "min(rate_max, bandwidth", "min(0.5 * rate_max, bandwidth"),
     Mutation("largest backlog used for all", rates, TAIL, ONE_FOR_ALL),
     Mutation("serves nothing", rates, "or rate_max <= 0.0", "or rate_max > 0.0"),
-    Mutation("half the power limit", solvers.full_power_rate, "snr = power_max", "snr = 0.5 * power_max"),
-    Mutation("0.9 of the largest rate", solvers.full_power_rate, "/ LN2", "/ LN2 * 0.9"),
-    Mutation("twice the power", solvers.power_for_rate, "return bandwidth", "return 2.0 * bandwidth"),
+    Mutation("half the power limit", drift_plus_penalty.full_power_rate, "snr = power_max", "snr = 0.5 * power_max"),
+    Mutation("0.9 of the largest rate", drift_plus_penalty.full_power_rate, "/ LN2", "/ LN2 * 0.9"),
+    Mutation("twice the power", drift_plus_penalty.power_for_rate, "return bandwidth", "return 2.0 * bandwidth"),
 ]
 FULL = "backlog[row, stage, i] / slot_s"
 LAST = "= cap - total"
@@ -132,7 +132,7 @@ SOLVERS = [
             {"weight": 3e17, "energy_coefficient": 1e-28, "frequency_max_hz": 1.5e9}, (4.0, 9.0),
             {"weight": (-2.5, 2.5), "frequency_max_hz": (-1.0, 1.0)}, 1,
         ),
-        solved(solvers.solve_local), local_cost, served, LOCAL_MUTATIONS,
+        solved(api.solve_local), local_cost, served, LOCAL_MUTATIONS,
     ),
     Solver(
         "Problem 4",
@@ -140,11 +140,11 @@ SOLVERS = [
             {"weight": 3e11, "gain": 6e-11, "power_max_w": 0.3, "bandwidth_hz": 2.5e5, "noise_w_per_hz": 4e-21},
             (2.0, 7.0), {"weight": (-2.5, 2.5), "gain": (-3.0, 2.0), "power_max_w": (-2.0, 0.0)}, 2,
         ),
-        solved(solvers.solve_transmit), transmit_cost, served, TRANSMIT_MUTATIONS,
+        solved(api.solve_transmit), transmit_cost, served, TRANSMIT_MUTATIONS,
     ),
     Solver(
         "Problem 5",
         instances({"frequency_max_hz": 20e9}, (6.0, 11.0), {"frequency_max_hz": (-2.0, 1.0)}, 3),
-        solved(solvers.solve_edge), edge_cost, served, EDGE_MUTATIONS,
+        solved(api.solve_edge), edge_cost, served, EDGE_MUTATIONS,
     ),
 ]  # fmt: skip

@@ -10,7 +10,7 @@ import edge_envs  # noqa: F401  (registers the ids)
 from edge_envs.core.physics.channel import free_space_exponent_gain
 from edge_envs.core.policy import shell_of
 from edge_envs.lyappo.config import LyaPPOConfig
-from edge_envs.lyappo.model import EDGE, LOCAL, TRANSMIT
+from edge_envs.lyappo.model.state import EDGE, LOCAL, TRANSMIT
 from edge_envs.lyappo.system import LyaPPOSystem
 
 GOLDEN: dict[str, list[float]] = {

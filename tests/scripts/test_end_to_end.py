@@ -96,7 +96,7 @@ def test_train_then_evaluate(tmp_path):
 )
 def test_other_agents(tmp_path, monkeypatch, capsys, more):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("edge_envs.lyappo.baselines.TABLE_PERIODS", 10)
+    monkeypatch.setattr("edge_envs.lyappo.baselines.policies.TABLE_PERIODS", 10)
     arguments = ("--env", ID, "--steps", "64", "--num-envs", "16", "--seeds", "1", "--episodes", "2", "--run", "run")
     assert call(monkeypatch, train, *arguments, *more) == 0
     out = capsys.readouterr().out

@@ -24,21 +24,21 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from edge_envs.core.io.extras import load_cvxpy
-from edge_envs.lyappo import period
-from edge_envs.lyappo.config import Parameters
-from edge_envs.lyappo.model import EDGE, LOCAL, TRANSMIT, State, fading_draws
-from edge_envs.lyappo.solvers import LN2, Floats, Split, as_queues, full_power_rate, power_for_rate
+from edge_envs.lyappo.solvers.api import Split, as_queues
+from edge_envs.lyappo.solvers.drift_plus_penalty import LN2, Floats, full_power_rate, power_for_rate
 
 TOLERANCE = 1e-12
 """Asked of the interior-point method, in the problems' units; at times it stops short of it for want of digits."""
+
 STEPS = (0.99, 0.9, 0.7)
 """Clarabel's `max_step_fraction`: its default, and what helps where it gets stuck (1 in 20000 random instances)."""
 
 Form = Callable[..., tuple[Any, Any]]
 """Builds a CVXPY problem and its variable from named numbers, or from CVXPY parameters in their place."""
+
 Solve = Callable[[Form, dict[str, Any]], Floats]
 """Solution of a form for the given numbers."""
 
@@ -263,58 +263,3 @@ class CompiledReference:
         for name, value in numbers.items():
             parameters[name].value = value
         return optimum(problem, x)
-
-
-class ReferenceAllocator:
-    """`period.run` with CVXPY's allocations in every slot, for `LyaPPO-v0` with `solver="cvxpy"`.
-
-    Raises:
-        ImportError: CVXPY is not installed.
-    """
-
-    def __init__(self, parameters: Parameters) -> None:
-        p, reference = parameters, CompiledReference()
-        self._local = partial(
-            reference.solve_local, slot_s=p.slot_s, weight=p.weight_local, energy_coefficient=p.energy_coefficient,
-            frequency_max_hz=p.frequency_local_max_hz,
-        )  # fmt: skip
-        self._transmit = partial(
-            reference.solve_transmit, slot_s=p.slot_s, weight=p.weight_transmit, power_max_w=p.power_max_w,
-            bandwidth_hz=p.bandwidth_hz, noise_w_per_hz=p.noise_w_per_hz,
-        )  # fmt: skip
-        self._edge = partial(reference.solve_edge, slot_s=p.slot_s, frequency_max_hz=p.frequency_edge_max_hz)
-
-    def run(
-        self, p: Parameters, s: State, rows: NDArray[np.int64], choices: NDArray[np.int64],
-        observation: NDArray[np.float32], reward: NDArray[np.float64], member: NDArray[np.float64],
-        metrics: NDArray[np.float64],
-    ) -> None:  # fmt: skip
-        """Advance `rows` by one period, as `period.run`."""
-        channel_draws = fading_draws(p) * p.num_devices
-        slot_draws = channel_draws + p.num_devices * p.num_services
-        for row in rows.tolist():
-            finished, dropped = period.leavers(p, s, row)
-            period.begin_period(p, s, row, choices)
-            for slot in range(p.slots):
-                period.draw_channels(p, s, row, slot * slot_draws)
-                self._allocate(p, s, row)
-                period.finish_slot(p, s, row, slot * slot_draws + channel_draws)
-            period.close_period(
-                p, s, row, p.slots * slot_draws, finished, dropped, observation, reward, member, metrics
-            )
-
-    def _allocate(self, p: Parameters, s: State, row: int) -> None:
-        """Solve Problems 3, 4 and 5 for the slot; keeps the period's largest relative duality gap."""
-        backlog = s.queues.backlog[row]
-        splits = []
-        for m in range(p.num_devices):
-            own = slice(m * p.num_services, (m + 1) * p.num_services)
-            local = self._local(backlog[LOCAL, own])
-            transmit = self._transmit(backlog[TRANSMIT, own], gain=float(s.gain[m]))
-            s.allocation[row, LOCAL, own] = local.share
-            s.allocation[row, TRANSMIT, own] = transmit.share
-            s.power_w[row, m] = transmit.power_w
-            splits += [local, transmit]
-        edge = self._edge(backlog[EDGE])
-        s.allocation[row, EDGE] = edge.share
-        s.certificate[row] = max(s.certificate[row], edge.gap, *(split.gap for split in splits))

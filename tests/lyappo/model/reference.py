@@ -28,7 +28,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from reference_solvers import full_power_rate, solve_edge, solve_local, solve_transmit
+
+from tests.lyappo.solvers.reference_solvers import full_power_rate, solve_edge, solve_local, solve_transmit
 
 LOCAL, TRANSMIT, EDGE = 0, 1, 2
 STAGES = (LOCAL, TRANSMIT, EDGE)

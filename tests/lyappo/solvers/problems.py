@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import reference_solvers as oracle
 from numpy.typing import NDArray
 
-from edge_envs.lyappo import reference, solvers
-from edge_envs.lyappo.solvers import Split
+from edge_envs.lyappo.solvers import api, reference_cvxpy
+from edge_envs.lyappo.solvers.api import Split
+from tests.lyappo.solvers import reference_solvers as oracle
 
 Floats = NDArray[np.float64]
 Options = dict[str, float]
@@ -44,10 +44,10 @@ class Problem:
     """What can end the service: no more backlog, the cap, the price, or a price above any backlog"""
 
     def exact(self, backlog: Any, options: Options) -> Split:
-        return getattr(solvers, f"solve_{self.name}")(backlog, **options)  # type: ignore[no-any-return]
+        return getattr(api, f"solve_{self.name}")(backlog, **options)  # type: ignore[no-any-return]
 
     def rebuilt(self, backlog: Any, options: Options) -> Split:
-        return getattr(reference, f"solve_{self.name}_cvxpy")(backlog, **options)  # type: ignore[no-any-return]
+        return getattr(reference_cvxpy, f"solve_{self.name}_cvxpy")(backlog, **options)  # type: ignore[no-any-return]
 
     def instances(self, per_count: int, seed: int) -> Iterator[tuple[Floats, Options]]:
         """Unequal backlogs over two decades, a fifth with an empty queue and a fifth with a tie, at a random scale."""

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
-from problems import BY_NAME, PROBLEMS, SLOT_S, TRANSMIT, every_problem, full_rate
 
-from edge_envs.lyappo import reference, solvers
+from edge_envs.lyappo.solvers import api, drift_plus_penalty
+from tests.lyappo.solvers.problems import BY_NAME, PROBLEMS, SLOT_S, TRANSMIT, every_problem, full_rate
 
 
 @every_problem
@@ -36,7 +36,7 @@ def test_equal_queues_are_served_by_index(problem):
 @pytest.mark.parametrize("weight", [3e11, 1e300])
 def test_dead_channel_sends_nothing(gain, weight):
     """A bit costs more than any backlog is worth; the certificate stays a number."""
-    split = solvers.solve_transmit([1e5, 0.0, 3e4], **{**TRANSMIT, "gain": gain, "weight": weight})
+    split = api.solve_transmit([1e5, 0.0, 3e4], **{**TRANSMIT, "gain": gain, "weight": weight})
     assert (split.total, split.power_w, split.gap) == (0.0, 0.0, 0.0)
     assert math.isfinite(split.price)
 
@@ -44,7 +44,7 @@ def test_dead_channel_sends_nothing(gain, weight):
 def test_dead_channel_at_any_price():
     """With power all but free a channel of gain 1e-30 is used in full, for a ten-billionth of a bit per second."""
     options = {**TRANSMIT, "gain": 1e-30, "weight": 1e-30}
-    split = solvers.solve_transmit([1e5, 3e4], **options)
+    split = api.solve_transmit([1e5, 3e4], **options)
     assert split.total == pytest.approx(full_rate(options), rel=1e-14)
     assert split.power_w == pytest.approx(options["power_max_w"], rel=1e-14)
     assert split.gap <= 1e-12
@@ -58,8 +58,8 @@ def test_total_exactly_at_the_cap(backlog, cap):
     expected = [min(2 * queue, max(0.0, cap - 2 * sum(backlog[:i]))) for i, queue in enumerate(backlog)]
     free = {"weight": 1e-6, "energy_coefficient": 1e-6}
     for split in (
-        solvers.solve_local(backlog, slot_s=0.5, frequency_max_hz=cap, **free),
-        solvers.solve_edge(backlog, slot_s=0.5, frequency_max_hz=cap),
+        api.solve_local(backlog, slot_s=0.5, frequency_max_hz=cap, **free),
+        api.solve_edge(backlog, slot_s=0.5, frequency_max_hz=cap),
     ):
         np.testing.assert_array_equal(split.share, expected)
         assert (split.total, split.gap) == (cap, 0.0)
@@ -68,10 +68,10 @@ def test_total_exactly_at_the_cap(backlog, cap):
 def test_rate_exactly_at_full_power():
     """One queue that the slot empties at exactly the full-power rate."""
     options = {**TRANSMIT, "slot_s": 1.0, "weight": 1e-3}
-    rate_max = solvers.full_power_rate(
+    rate_max = drift_plus_penalty.full_power_rate(
         *(options[key] for key in ("gain", "power_max_w", "bandwidth_hz", "noise_w_per_hz"))
     )
-    split = solvers.solve_transmit([rate_max], **options)
+    split = api.solve_transmit([rate_max], **options)
     assert split.total == rate_max
     assert 0.0 <= split.gap <= 1e-15
     assert split.power_w == pytest.approx(options["power_max_w"], rel=1e-14)
@@ -83,6 +83,6 @@ def test_rate_exactly_at_full_power():
 )
 def test_bad_backlog_is_refused(name, backlog):
     """Neither the exact solvers nor the references guess what was meant."""
-    module = reference if name.endswith("cvxpy") else solvers
+    module = reference if name.endswith("cvxpy") else api
     with pytest.raises(ValueError, match="backlog"):
         getattr(module, f"solve_{name}")(backlog, **BY_NAME[name.split("_")[0]].options)

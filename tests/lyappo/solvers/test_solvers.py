@@ -7,15 +7,15 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-import reference_solvers as oracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from problems import SLOT_S, Floats, Options, Problem, every_problem
 
 import edge_envs  # noqa: F401  (registers the environments)
 from edge_envs.core.env import EdgeEnv
-from edge_envs.lyappo import certificates, reference, solvers
-from edge_envs.lyappo.solvers import Split
+from edge_envs.lyappo.solvers import certificates, drift_plus_penalty, reference_cvxpy
+from edge_envs.lyappo.solvers.api import Split
+from tests.lyappo.solvers import reference_solvers as oracle
+from tests.lyappo.solvers.problems import SLOT_S, Floats, Options, Problem, every_problem
 
 
 def assert_feasible(problem: Problem, backlog: Floats, split: Split, options: Options) -> None:
@@ -46,9 +46,9 @@ def scale_of(problem: Problem, backlog: Floats, split: Split, options: Options) 
 
 
 @pytest.fixture(scope="module")
-def compiled() -> reference.CompiledReference:
+def compiled() -> reference_cvxpy.CompiledReference:
     pytest.importorskip("cvxpy")
-    return reference.CompiledReference()
+    return reference_cvxpy.CompiledReference()
 
 
 @every_problem
@@ -106,7 +106,7 @@ def certificate(problem: Problem, backlog: Floats, options: Options, share: Floa
     if problem.name == "edge":
         return certificates.edge_gap(*where, options["frequency_max_hz"], shares, price)
     radio = (options["bandwidth_hz"], options["noise_w_per_hz"])
-    power_w = solvers.power_for_rate(total, options["gain"], *radio)
+    power_w = drift_plus_penalty.power_for_rate(total, options["gain"], *radio)
     channel = (options["weight"], options["gain"], options["power_max_w"], *radio)
     return certificates.transmit_gap(*where, *channel, shares, power_w, price)
 
@@ -155,7 +155,7 @@ def lazy_reference(problem: Problem, backlog: Floats, options: Options, share: F
         units.append(resource * worth)
         return share / resource
 
-    split = getattr(reference, f"solve_{problem.name}_cvxpy")(backlog, **options, solve=answer)
+    split = getattr(reference_cvxpy, f"solve_{problem.name}_cvxpy")(backlog, **options, solve=answer)
     return split, max(float(backlog @ split.share), *units)
 
 
@@ -261,5 +261,5 @@ def test_missing_cvxpy_names_the_extra(monkeypatch):
     with pytest.raises(ImportError, match=r"edge-envs\[reference\]"):
         make("cvxpy")
     with pytest.raises(ImportError, match=r"edge-envs\[reference\]"):
-        reference.solve_edge_cvxpy([1.0], slot_s=SLOT_S, frequency_max_hz=1e9)
+        reference_cvxpy.solve_edge_cvxpy([1.0], slot_s=SLOT_S, frequency_max_hz=1e9)
     assert make("exact").system.config.solver == "exact"

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from reference import Parameters as ReferenceParameters
-from reference import simulate
 from scipy.stats import poisson
 
 from edge_envs.core.kernels.randomness import BLOCK_STEPS
 from edge_envs.lyappo.config import LyaPPOConfig
 from edge_envs.lyappo.system import LyaPPOSystem
+from tests.lyappo.model.reference import Parameters as ReferenceParameters
+from tests.lyappo.model.reference import simulate
 
 PERIODS = 120
 
