@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from benchmarks import semcom_kernels as kernels
 from benchmarks.timing import Number, Result, Row, Sampler, Side, Skipped, interleave
 from edge_envs.core.kernels.jit import FastCall
-from edge_envs.semcom import reference, reference_slsqp
 from edge_envs.semcom.config import SemComConfig
-from edge_envs.semcom.model import allocate_problem
-from edge_envs.semcom.problem import BOUND, OBJECTIVE, Array, Problem, allocate_workspace, prepare
-from edge_envs.semcom.psnr import snr_needed
+from edge_envs.semcom.image_quality import snr_needed
+from edge_envs.semcom.model.state import allocate_problem
+from edge_envs.semcom.solvers import reference_cvxpy, reference_slsqp
+from edge_envs.semcom.solvers.problem import BOUND, OBJECTIVE, Array, Problem, allocate_workspace, prepare
 
 ENV_ID = "SemCom-v0"
 BANDWIDTH_PER_DEVICE_HZ = 4e5
@@ -170,14 +170,14 @@ def against(
     ]
 
 
-def compiled_reference() -> reference.CompiledReference:
+def compiled_reference() -> reference_cvxpy.CompiledReference:
     """CVXPY's problems, each compiled when it is first solved.
 
     Raises:
         Skipped: CVXPY is not installed.
     """
     try:
-        return reference.CompiledReference()
+        return reference_cvxpy.CompiledReference()
     except ImportError as error:
         raise Skipped(str(error)) from error
 
@@ -186,7 +186,7 @@ def p3(repetitions: int) -> list[Row]:
     """P3 at the upload times of even shares."""
     compiled = compiled_reference()
     others: dict[str, Solve] = {
-        REBUILT: lambda each: reference.solve_p3_cvxpy(each.problem, each.upload_s).objective,
+        REBUILT: lambda each: reference_cvxpy.solve_p3_cvxpy(each.problem, each.upload_s).objective,
         COMPILED: lambda each: compiled.solve_p3(each.problem, each.upload_s).objective,
     }
     rows = []
@@ -202,7 +202,7 @@ def p4(repetitions: int) -> list[Row]:
     """P4 at the rates of even shares."""
     compiled = compiled_reference()
     others: dict[str, Solve] = {
-        REBUILT: lambda each: reference.solve_p4_cvxpy(each.problem, each.rates_bps).objective,
+        REBUILT: lambda each: reference_cvxpy.solve_p4_cvxpy(each.problem, each.rates_bps).objective,
         COMPILED: lambda each: compiled.solve_p4(each.problem, each.rates_bps).objective,
     }
     rows = []
@@ -221,11 +221,13 @@ def joint_solvers(devices: int) -> dict[str, Solve]:
         Skipped: CVXPY is not installed.
     """
     compiled = compiled_reference()
-    series, quadrature = reference.joint_form, reference.quadrature_form
+    series, quadrature = reference_cvxpy.joint_form, reference_cvxpy.quadrature_form
     others: dict[str, Solve] = {
-        f"{SERIES}, {REBUILT}": lambda each: reference.solve_joint_cvxpy(each.problem).objective,
+        f"{SERIES}, {REBUILT}": lambda each: reference_cvxpy.solve_joint_cvxpy(each.problem).objective,
         f"{SERIES}, {COMPILED}": lambda each: compiled.solve_joint(each.problem, form=series).objective,
-        f"{QUADRATURE}, {REBUILT}": (lambda each: reference.solve_joint_cvxpy(each.problem, form=quadrature).objective),
+        f"{QUADRATURE}, {REBUILT}": (
+            lambda each: reference_cvxpy.solve_joint_cvxpy(each.problem, form=quadrature).objective
+        ),
         f"{QUADRATURE}, {COMPILED}": (lambda each: compiled.solve_joint(each.problem, form=quadrature).objective),
     }
     if devices == SIZES[0]:

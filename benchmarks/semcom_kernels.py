@@ -13,14 +13,14 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.semcom import joint, subproblems
-from edge_envs.semcom.alternating import alternate
-from edge_envs.semcom.certificate import certify_compute, certify_link, certify_round
 from edge_envs.semcom.config import Parameters
-from edge_envs.semcom.decisions import decode_rate
-from edge_envs.semcom.model import State, pose
-from edge_envs.semcom.problem import Array, Problem, Workspace, prepare
-from edge_envs.semcom.psnr import PsnrLaw
+from edge_envs.semcom.image_quality import PsnrLaw
+from edge_envs.semcom.model.allocation import decode_rate
+from edge_envs.semcom.model.state import State, pose
+from edge_envs.semcom.solvers import joint, subproblems
+from edge_envs.semcom.solvers.certificates.bounds import certify_compute, certify_link, certify_round
+from edge_envs.semcom.solvers.paper_algorithms import alternate
+from edge_envs.semcom.solvers.problem import Array, Problem, Workspace, prepare
 
 Function = TypeVar("Function")
 

@@ -22,7 +22,7 @@ from benchmarks.timing import Bound, Number, Result, Row, Side, Skipped, Worker,
 from benchmarks.worlds import ShellWorlds, SingleWorld, SystemWorlds, sampled_actions, vector_env
 from edge_envs import _SYSTEMS
 from edge_envs.core.env import EdgeEnv
-from edge_envs.semcom import solvers
+from edge_envs.semcom.solvers import api
 
 ROOT = Path(__file__).parents[1]
 ECHO = 'import sys; print(\'{"numpy": "9"}\', flush=True)\nfor line in sys.stdin: print(0.25, flush=True)'
@@ -210,12 +210,12 @@ def test_semcom_kernels_solve_what_the_solvers_solve() -> None:
     problem, work, rates = instance.problem, instance.work, instance.rates_bps
     np.testing.assert_allclose(problem.bits / instance.upload_s, rates)
     semcom_kernels.repeat_p3(problem, work, 2)
-    compute = solvers.solve_p3(problem, instance.upload_s)
+    compute = api.solve_p3(problem, instance.upload_s)
     assert instance.objective == compute.objective
     semcom_kernels.repeat_p4(problem, work, rates, 2)
-    assert instance.objective == solvers.solve_p4(problem, rates).objective
+    assert instance.objective == api.solve_p4(problem, rates).objective
     semcom_kernels.repeat_joint(problem, work, 2)
-    best = solvers.solve_joint(problem).objective
+    best = api.solve_joint(problem).objective
     assert instance.objective == best
     semcom_kernels.repeat_alternating(problem, work, instance.scratch, instance.law, 2)
     even = 0.5 * problem.power_max_w @ instance.upload_s * problem.weight_energy + compute.objective
@@ -226,7 +226,7 @@ def test_what_is_not_certified_is_not_timed() -> None:
     instance = semcom.Instance(3, 0)
     sample = semcom.our_sampler([instance], semcom_kernels.repeat_joint, lambda _: (), 2)
     assert sample() > 0.0
-    assert semcom.certified(instance) == solvers.solve_joint(instance.problem).objective
+    assert semcom.certified(instance) == api.solve_joint(instance.problem).objective
     instance.work.totals[semcom.BOUND] *= 1.0 - 2e-6
     with pytest.raises(RuntimeError, match=r"duality gap of 2\.0e-06, above 1e-06"):
         semcom.certified(instance)

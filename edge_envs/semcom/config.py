@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from edge_envs.core.config import Bandwidth, EnergyCoefficient, Length, NonNegative, Positive, WingConfig
 from edge_envs.core.physics.units import db_to_linear, dbm_to_watt, noise_density
-from edge_envs.semcom.psnr import PsnrLaw
+from edge_envs.semcom.image_quality import PsnrLaw
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0)]
@@ -232,7 +232,7 @@ class SemComConfig(WingConfig):
     def kernel(self) -> Parameters:
         """The configuration as the kernels read it; the fixed geometry and the calibration's fading have seeds of
         their own."""
-        from edge_envs.semcom.geometry import calibration_fades, draw_geometry
+        from edge_envs.semcom.model.geometry import calibration_fades, draw_geometry
 
         partial = Parameters(
             num_devices=self.num_devices,

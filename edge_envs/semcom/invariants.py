@@ -19,8 +19,8 @@ from edge_envs.semcom.config import (
     UTILITY,
     Parameters,
 )
-from edge_envs.semcom.model import State
-from edge_envs.semcom.psnr import LEAST_SNR, PsnrLaw
+from edge_envs.semcom.image_quality import LEAST_SNR, PsnrLaw
+from edge_envs.semcom.model.state import State
 
 CERTIFICATE_LIMIT = 1e-6
 """Largest certificate of an exact solve; measured: below it on every configuration that was tried."""

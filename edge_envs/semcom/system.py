@@ -16,10 +16,14 @@ from edge_envs.core.kernels.jit import FastCall
 from edge_envs.core.kernels.randomness import BLOCK_STEPS, refill
 from edge_envs.core.runtime.snapshot import BELOW_ONE, COUNT_MAX
 from edge_envs.core.system import IntArray, Outcome, System
-from edge_envs.semcom import invariants, model, round
+from edge_envs.semcom import invariants
 from edge_envs.semcom.config import SemComConfig
-from edge_envs.semcom.decisions import VARIABLES
-from edge_envs.semcom.model import State
+from edge_envs.semcom.model import calibration, reward
+from edge_envs.semcom.model import observation as observation_module
+from edge_envs.semcom.model import state as state_module
+from edge_envs.semcom.model import step as step_module
+from edge_envs.semcom.model.allocation import VARIABLES
+from edge_envs.semcom.model.state import State
 
 HEADLINES = {
     "long_term": ("cost", "shortfall_db", "targets_met", "queue_db", "psnr_mean_db"),
@@ -39,8 +43,8 @@ class SemComSystem(System[State]):
     "joint" it is (power, bandwidth, device frequency, server frequency, compression) and nothing is solved.
     """
 
-    metrics = round.METRICS
-    member_metrics = round.MEMBER_METRICS
+    metrics = reward.METRICS
+    member_metrics = reward.MEMBER_METRICS
     bar = "best-static"
     scratch = ("problem", "work", "rates", "goal_db", "rho", "limits")
     remembered = invariants.REMEMBERED
@@ -55,15 +59,15 @@ class SemComSystem(System[State]):
         self.headline = HEADLINES[config.psnr_mode]
         per_round = config.psnr_mode == "hard" or config.decision != "compression"
         self.upper_bar = "joint" if per_round else "drift-polish"
-        facts = round.facts(self.parameters)
+        facts = observation_module.facts(self.parameters)
         self._size = self.members * facts
         self.member_view = np.arange(self._size).reshape(self.members, facts)
-        self.observation_space = self._box(self._size, round.OBSERVATION_LIMIT)
-        self.member_observation_space = self._box(facts, round.OBSERVATION_LIMIT)
+        self.observation_space = self._box(self._size, observation_module.OBSERVATION_LIMIT)
+        self.member_observation_space = self._box(facts, observation_module.OBSERVATION_LIMIT)
         variables = VARIABLES[self.parameters.decision]
         self.action_space = self._box(self.members * variables, 1.0)
         self.member_action_space = self._box(variables, 1.0)
-        self._run = FastCall(round.run)
+        self._run = FastCall(step_module.run)
 
     @staticmethod
     def _box(size: int, limit: float) -> spaces.Box:
@@ -84,7 +88,7 @@ class SemComSystem(System[State]):
 
     def allocate(self, batch: int) -> State:
         """State arrays of `batch` worlds."""
-        return model.allocate(self.parameters, batch)
+        return state_module.allocate(self.parameters, batch)
 
     def reset(self, state: State, rows: IntArray, rngs: Sequence[Generator]) -> None:
         """Fading, virtual queues and, where it is random, the geometry drawn anew.
@@ -94,20 +98,20 @@ class SemComSystem(System[State]):
         """
         scale, targets = (0.0, state.goal_db) if self.parameters.reset_geometry else _calibrated(self.config)
         for row in rows.tolist():
-            draws = rngs[row].random((self.members, model.RESET_DRAWS))
-            model.begin_episode(self.parameters, state, row, draws, scale, targets)
+            draws = rngs[row].random((self.members, step_module.RESET_DRAWS))
+            step_module.begin_episode(self.parameters, state, row, draws, scale, targets)
             if not state.cost_scale[row] <= COST_MAX:
                 raise ValueError(
                     f"a round's cost is {state.cost_scale[row]} with these parameters, and must be at most {COST_MAX}: "
                     "the links are too weak, or the bits, cycles or frequencies beyond all measure; bring them nearer "
                     "to the defaults"
                 )
-            round.start_price(self.parameters, state, row)
+            observation_module.start_price(self.parameters, state, row)
 
     def observe(self, state: State) -> NDArray[np.float32]:
         """What the devices know of the round to come: fades, virtual queues, and as configured prices and geometry."""
         observation = np.empty((len(state.rounds), self._size), dtype=np.float32)
-        round.encode_all(self.parameters, state, observation)
+        observation_module.encode_all(self.parameters, state, observation)
         return observation
 
     def step(self, state: State, rows: IntArray, actions: NDArray[Any], rngs: Sequence[Generator]) -> Outcome:
@@ -133,7 +137,7 @@ def _calibrated(config: SemComConfig) -> tuple[float, NDArray[np.float64]]:
 def _calibrate(document: str) -> tuple[float, NDArray[np.float64]]:
     """`_calibrated` by the configuration's text, as systems are built often and calibrated slowly."""
     p = SemComConfig.model_validate_json(document).kernel()
-    state = model.allocate(p, 1)
+    state = state_module.allocate(p, 1)
     state.mean_gain[0], state.device_cycles[0], state.server_cycles[0] = p.geometry
-    model.calibrate_row(p, state, 0)
+    calibration.calibrate_row(p, state, 0)
     return float(state.cost_scale[0]), state.target_db[0].copy()

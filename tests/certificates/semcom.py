@@ -13,11 +13,11 @@ from unittest.mock import patch
 
 import numpy as np
 
-from edge_envs.semcom import algorithm_2, alternating, device, joint, problem, solvers, subproblems
-from edge_envs.semcom.problem import Problem
+from edge_envs.semcom.solvers import api, joint, one_device, paper_algorithms, problem, subproblems
+from edge_envs.semcom.solvers.problem import Problem
 from tests.certificates.harness import Mutation, Solver
-from tests.semcom import reference_solvers as reference
-from tests.semcom.problems import random_problem, random_upload_times, tight_start
+from tests.semcom.solvers import reference_solvers as reference
+from tests.semcom.solvers.problems import random_problem, random_upload_times, tight_start
 
 SEEDS = range(12)
 FEW = 5
@@ -55,7 +55,7 @@ def solver(
     return Solver(name, instances(solve, cases), certified, cost, scale, mutations)
 
 
-def round_cost(instance: Instance, found: solvers.Allocation) -> float:
+def round_cost(instance: Instance, found: api.Allocation) -> float:
     """Cost of a whole round, and of what it violates."""
     deadline_s = instance.given[0] if instance.given else math.inf
     result = reference.evaluate(
@@ -65,7 +65,7 @@ def round_cost(instance: Instance, found: solvers.Allocation) -> float:
     return result.objective + instance.least * violation
 
 
-def compute_cost(instance: Instance, found: solvers.ComputeAllocation) -> float:
+def compute_cost(instance: Instance, found: api.ComputeAllocation) -> float:
     """Cost of frequencies in P3, and of what they violate."""
     task, (upload_s,) = instance.problem, instance.given
     device_hz, server_hz = found.device_frequency_hz, found.server_frequency_hz
@@ -77,7 +77,7 @@ def compute_cost(instance: Instance, found: solvers.ComputeAllocation) -> float:
     return float(cost + instance.least * max(excess - 1.0, 0.0))
 
 
-def link_cost(instance: Instance, found: solvers.LinkAllocation) -> float:
+def link_cost(instance: Instance, found: api.LinkAllocation) -> float:
     """Cost of powers and bandwidths in P4, and of what they violate."""
     task, rates = instance.problem, instance.given[0]
     caps = task.device_frequency_max_hz, task.server_frequency_max_hz
@@ -87,10 +87,10 @@ def link_cost(instance: Instance, found: solvers.LinkAllocation) -> float:
     return task.weight_energy * result.transmit_energy_j + instance.least * violation
 
 
-def nested(task: Problem) -> solvers.Allocation:
+def nested(task: Problem) -> api.Allocation:
     """The joint optimum by the nested searches alone."""
     with patch.object(joint, "newton", lambda *_: False):
-        return solvers.solve_joint(task)
+        return api.solve_joint(task)
 
 
 def wide(task: Problem) -> Problem:
@@ -106,7 +106,7 @@ def attainable(task: Problem) -> Problem:
 
 def deadline(task: Problem) -> float:
     """A deadline halfway between the shortest and the best."""
-    shortest_s, best_s = reference.least_delay(task), solvers.solve_joint(task).delay_s
+    shortest_s, best_s = reference.least_delay(task), api.solve_joint(task).delay_s
     return shortest_s + 0.5 * (best_s - shortest_s)
 
 
@@ -156,21 +156,21 @@ P4 = [
 
 P7 = [
     *broken(
-        algorithm_2.solve_p7,
+        paper_algorithms.solve_p7,
         ("first device's gain for all", "problem.gain[n]\n        worth", "problem.gain[0]\n        worth"),
         ("first device's power for all", "= high_band[n], high_power[n]", "= high_band[n], high_power[0]"),
         ("four steps", "range(PRICE_STEPS)", "range(4)"),
     ),
     *broken(
-        algorithm_2.best_at_price,
+        paper_algorithms.best_at_price,
         ("required rate halved", "return u, nats_per_s", "return u, 0.5 * nats_per_s"),
         ("power limit ignored", "0.0), least), most) if", "0.0), least), math.inf) if"),
     ),
-    *broken(algorithm_2.refine, ("stops at once", "size <= tolerance", "size <= 1e9")),
+    *broken(paper_algorithms.refine, ("stops at once", "size <= tolerance", "size <= 1e9")),
 ]
 
 ALTERNATION = [
-    *broken(alternating.alternate, ("required rates halved", "rates[n] = work", "rates[n] = 0.5 * work")),
+    *broken(paper_algorithms.alternate, ("required rates halved", "rates[n] = work", "rates[n] = 0.5 * work")),
     *P4[:2],
     *P3[:3],
 ]
@@ -194,18 +194,18 @@ NEWTON = [
 
 DEVICE = [
     *broken(
-        device.unconstrained,
+        one_device.unconstrained,
         ("first device's energy for all", "work.energy_j[n]", "work.energy_j[0]"),
         ("price of time x 2", "math.log(beta", "math.log(2.0 * beta"),
         ("two steps", "range(MOST_STEPS)", "range(2)"),
     ),
     *broken(
-        device.settle,
+        one_device.settle,
         ("SNR required ignored", "snr_binds = u < work.u_min[n]", "snr_binds = False"),
         ("power limit doubled", "work.upload_s[n] < work.nats[n]", "work.upload_s[n] < 0.5 * work.nats[n]"),
     ),
     *broken(
-        device.at_full_power,
+        one_device.at_full_power,
         ("at full power: one step", "range(MOST_STEPS)", "range(1)"),
         ("at full power: band's price halved", "strength = price", "strength = 0.5 * price"),
     ),
@@ -262,13 +262,13 @@ LIMITED = [(task, (deadline(task),)) for task in PROBLEMS.values()]
 WIDE = [(wide(task), ()) for task in PROBLEMS.values()]
 
 SOLVERS = [
-    solver("P3", solvers.solve_p3, compute_cost, COMPUTING, P3),
-    solver("P4", solvers.solve_p4, link_cost, LINKS, P4),
-    solver("Algorithm 2", solvers.algorithm_2, link_cost, STARTS, P7),
-    solver("Algorithm 3", solvers.algorithm_3, round_cost, EVEN, ALTERNATION),
-    solver("joint optimum", solvers.solve_joint, round_cost, ROUNDS, NEWTON),
-    solver("joint optimum: a device's part", solvers.solve_joint, round_cost, ROUNDS, DEVICE),
+    solver("P3", api.solve_p3, compute_cost, COMPUTING, P3),
+    solver("P4", api.solve_p4, link_cost, LINKS, P4),
+    solver("Algorithm 2", api.algorithm_2, link_cost, STARTS, P7),
+    solver("Algorithm 3", api.algorithm_3, round_cost, EVEN, ALTERNATION),
+    solver("joint optimum", api.solve_joint, round_cost, ROUNDS, NEWTON),
+    solver("joint optimum: a device's part", api.solve_joint, round_cost, ROUNDS, DEVICE),
     solver("joint optimum: nested searches", nested, round_cost, ROUNDS[:FEW], NESTED),
-    solver("joint optimum: deadline", solvers.solve_joint, round_cost, LIMITED, DEADLINE),
-    solver("joint optimum: ample band", solvers.solve_joint, round_cost, WIDE, AMPLE),
+    solver("joint optimum: deadline", api.solve_joint, round_cost, LIMITED, DEADLINE),
+    solver("joint optimum: ample band", api.solve_joint, round_cost, WIDE, AMPLE),
 ]

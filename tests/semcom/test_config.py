@@ -14,7 +14,7 @@ import pytest
 import edge_envs  # noqa: F401  (registers the ids)
 from edge_envs.semcom.config import PSNR_LAWS, SemComConfig
 from edge_envs.semcom.system import SemComSystem
-from tests.semcom.reference_round import COEFFICIENTS
+from tests.semcom.model.reference_round import COEFFICIENTS
 
 PRESETS = list(SemComConfig.presets)
 every_preset = pytest.mark.parametrize("preset", PRESETS)

@@ -13,8 +13,8 @@ import pytest
 import edge_envs  # noqa: F401  (registers the ids)
 from edge_envs.semcom.config import SemComConfig
 from edge_envs.semcom.system import SemComSystem
-from tests.semcom.reference_decisions import optimum
-from tests.semcom.reference_round import certified, problem_of, psnr, world_of
+from tests.semcom.model.reference_decisions import optimum
+from tests.semcom.model.reference_round import certified, problem_of, psnr, world_of
 
 GOLDEN: dict[str, list[float]] = {
     "default": [

@@ -1,0 +1,1 @@
+"""The neural codec behind the law of image quality; run with `python -m`."""

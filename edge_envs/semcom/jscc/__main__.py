@@ -1,0 +1,253 @@
+"""Trains the neural codec of the paper, measures it, and fits the PSNR law that the environment uses.
+
+    python -m edge_envs.semcom.jscc --steps 6000
+
+The parts are modules of their own: `codec_networks` (encoder, channel, decoder), `codec_training` (Algorithm 1 with
+device and base station apart), `codec_references` (linear code, JPEG), `codec_scores`, `codec_law` (57),
+`codec_figure`, `codec_files`. They need the extra `codec`; this one is importable without it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_envs.core.io.command import fail, guarded
+from edge_envs.core.io.files import write_atomically
+from edge_envs.core.physics.images import photograph, photograph_patches, read_cifar10, read_image
+
+if TYPE_CHECKING:
+    from edge_envs.semcom.jscc.figure import Measured
+    from edge_envs.semcom.jscc.networks import Codec
+    from edge_envs.semcom.jscc.quality_law import Law
+    from edge_envs.semcom.jscc.reference_codes import LinearCode
+    from edge_envs.semcom.jscc.scores import Scores
+    from edge_envs.semcom.jscc.training import Recipe, Traffic
+
+Images = NDArray[np.uint8]
+
+TRAINING_PATCHES = 8192
+CIFAR_TEST_IMAGES = 256
+"""Of CIFAR-10's 10,000 test images, the first so many are scored."""
+TABLE_CHANNELS = (10, 19, 29)
+"""Compression rates 0.104, 0.198 and 0.302, next to the paper's 0.1, 0.2 and 0.3."""
+TABLE_SNR_DB = (1.0, 4.0, 7.0, 10.0, 13.0, 19.0)
+LAW_CHANNELS = range(8, 30, 3)
+LAW_SNR_DB = range(0, 21, 2)
+PAPER_SCALE_DB = 18.67
+"""a of (58)."""
+JPEG_RULE = """
+JPEG: the best quality within k log2(1 + SNR) bits, k = 3 rho H W complex symbols over an ideal channel code;
+"data" counts the entropy-coded data and one byte, "files" whole files (-: none fits; /%: mean colour for the rest)"""
+LARGE_PHOTOGRAPH = "astronaut"
+LARGE_SNR_DB = (4.0, 10.0, 13.0)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        fail(message)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Images (n, H, W, 3) uint8 to train on and to test with."""
+
+    name: str
+    train: Images
+    test: Images
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status: 0, 2 for bad input in one line, 130 after Ctrl-C."""
+    options = _parser().parse_args(arguments)
+    return guarded(lambda: run(options), extra="codec")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m edge_envs.semcom.jscc", description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser.add_argument("--steps", type=int, default=6000, help="training steps, rounds of Algorithm 1 (%(default)s)")
+    parser.add_argument("--cifar", type=Path, metavar="DIR", help="CIFAR-10's binary files in place of the photographs")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, batches and noise (%(default)s)")
+    parser.add_argument("--rho", type=float, help="train for this compression rate only (default: 0.083 to 0.302)")
+    parser.add_argument("--snr-db", type=float, help="train at this SNR only (default: 0 to 20 dB)")
+    parser.add_argument("--image", type=Path, metavar="FILE", help="large picture to try (default: a photograph)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/jscc"), metavar="FOLDER", help="for codec and figure (%(default)s)"
+    )
+    parser.add_argument("--coefficients", type=Path, metavar="FILE", help="write the fitted law as JSON")
+    return parser
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train, print the tables, fit the law, write the files; returns the exit status.
+
+    Raises:
+        ValueError: an option or a file that cannot be.
+        OSError: a file that is missing or cannot be written.
+        ImportError: a package of the extra `codec` is missing.
+    """
+    from edge_envs.semcom.jscc.figure import draw_codec
+    from edge_envs.semcom.jscc.files import save_codec, save_coefficients
+    from edge_envs.semcom.jscc.reference_codes import LinearCode
+    from edge_envs.semcom.jscc.scores import score
+    from edge_envs.semcom.jscc.training import Recipe
+
+    recipe = Recipe(steps=options.steps, seed=options.seed, rho=options.rho, snr_db=options.snr_db)
+    if options.coefficients and options.rho is not None:
+        raise ValueError("--coefficients needs a codec for all compression rates; leave out --rho")
+    if options.coefficients and options.coefficients.is_dir():
+        raise ValueError(f"--coefficients {options.coefficients} is a folder; name a file")
+    large = photograph(LARGE_PHOTOGRAPH) if options.image is None else read_image(options.image)
+    data = load_data(options.cifar, options.seed)
+    for folder in (options.out, *([options.coefficients.parent] if options.coefficients else [])):
+        folder.mkdir(parents=True, exist_ok=True)
+
+    codec = _train(data, recipe)
+    linear = LinearCode.fit(data.train)
+    channels = TABLE_CHANNELS if recipe.rho is None else (codec.channels,)
+    scores = score(codec, linear, data.test, channels, TABLE_SNR_DB, recipe.seed)
+    _print_scores(scores, "mean PSNR [dB] over the test images")
+    law, measured = _fit(codec, data.test, recipe) if recipe.rho is None else (None, None)
+    name = LARGE_PHOTOGRAPH if options.image is None else options.image.name
+    size = f"{large.shape[0]} x {large.shape[1]}"
+    large_scores = score(codec, linear, large[None], channels, LARGE_SNR_DB, recipe.seed)
+    _print_scores(large_scores, f"PSNR [dB] of one picture that is larger than any in training: {name}, {size}")
+    print(JPEG_RULE)
+    pictures = _pictures(codec, linear, large, channels[0], recipe.seed)
+
+    save_codec(options.out / "codec.safetensors", codec, recipe, data.name)
+    write_atomically(options.out / "codec.png", draw_codec(scores, law, measured, pictures))
+    print(f"\ncodec and figure: {options.out}")
+    if options.coefficients and law and measured:
+        mae_db = law.mae_db(measured.rho, measured.snr_db, measured.psnr_db)
+        notes = {
+            "rho_range": [float(measured.rho.min()), float(measured.rho.max())],
+            "snr_db_range": [float(measured.snr_db.min()), float(measured.snr_db.max())],
+            "data": data.name, "steps": recipe.steps, "seed": recipe.seed,
+        }  # fmt: skip
+        save_coefficients(options.coefficients, law, mae_db, notes)
+        print(f"coefficients: {options.coefficients}")
+    return 0
+
+
+def load_data(cifar: Path | None, seed: int) -> Data:
+    """CIFAR-10 from a folder, or the built-in patches; training and test images never overlap."""
+    if cifar is not None:
+        train, test = read_cifar10(cifar, "train")[0], read_cifar10(cifar, "test")[0][:CIFAR_TEST_IMAGES]
+        return Data("CIFAR-10", train, test)
+    train = photograph_patches(split="train", count=TRAINING_PATCHES, seed=seed)[0]
+    return Data("built-in photographs", train, photograph_patches(split="test")[0])
+
+
+def _train(data: Data, recipe: Recipe) -> Codec:
+    from tqdm import tqdm
+
+    from edge_envs.semcom.jscc.training import train
+
+    print(f"{data.name}: {len(data.train)} training and {len(data.test)} test images")
+    started, recent = time.monotonic(), 0.0
+    with tqdm(total=recipe.steps, unit="step", dynamic_ncols=True, desc="codec") as bar:
+
+        def on_step(loss: float) -> None:
+            nonlocal recent
+            recent = 0.99 * recent + 0.01 * loss if recent else loss
+            bar.update()
+            if bar.n % 50 == 0:
+                bar.set_postfix_str(f"training PSNR {-10 * np.log10(recent):.1f} dB", refresh=False)
+
+        codec, traffic = train(data.train, recipe, on_step)
+    _print_traffic(traffic, recipe.steps, time.monotonic() - started)
+    return codec
+
+
+def _print_traffic(traffic: Traffic, steps: int, seconds: float) -> None:
+    up, down = traffic.symbols_up / steps, traffic.bytes_down / steps
+    print(
+        f"{steps} rounds of Algorithm 1 in {seconds:.0f} s; a round sends {up:,.0f} complex symbols up "
+        f"({traffic.bytes_up / steps / 1e3:,.0f} kB as floats) and {down / 1e3:,.0f} kB of encoder weights down"
+    )
+
+
+def _print_scores(scores: Scores, title: str) -> None:
+    print(f"\n{title}; mean colour alone {scores.mean_colour_db:.1f}")
+    print(f"{'rho':>6}  {'code':<12}" + "".join(f"{f'{snr:g} dB':>10}" for snr in scores.snr_db))
+    for i, rho in enumerate(scores.rho):
+        files = [_file_cell(*cell) for cell in zip(scores.jpeg_db[i], scores.jpeg_share[i], strict=True)]
+        rows = (("CNN", scores.codec_db[i]), ("linear", scores.linear_db[i]), ("JPEG data", scores.jpeg_data_db[i]))
+        for name, values in rows:
+            print(f"{rho:>6.3f}  {name:<12}" + "".join(f"{value:>10.1f}" for value in values))
+        print(f"{rho:>6.3f}  {'JPEG files':<12}" + "".join(f"{cell:>10}" for cell in files))
+
+
+def _file_cell(value: float, share: float) -> str:
+    if share == 0.0:
+        return "-"
+    return f"{value:.1f}" if share == 1.0 else f"{value:.1f}/{share:.0%}"
+
+
+def _fit(codec: Codec, images: Images, recipe: Recipe) -> tuple[Law, Measured]:
+    from edge_envs.semcom.jscc.figure import Measured
+    from edge_envs.semcom.jscc.networks import rho_of
+    from edge_envs.semcom.jscc.quality_law import (
+        LOWEST_SNR_DB,
+        SnrUnit,
+        cross_validated_mae_db,
+        fit_law,
+        interpolation_mae_db,
+    )
+    from edge_envs.semcom.jscc.scores import surface
+
+    psnr = surface(codec, images, LAW_CHANNELS, LAW_SNR_DB, seed=recipe.seed)
+    rho, snr_db = np.meshgrid([rho_of(c) for c in LAW_CHANNELS], np.array(LAW_SNR_DB, dtype=np.float64), indexing="ij")
+    points = rho.ravel(), snr_db.ravel(), psnr.ravel()
+    low, high = psnr.min(), psnr.max()
+    print(f"\nlaw (57), P = a ln(l (c_rho rho + c_s S) + b), over {psnr.size} points from {low:.1f} to {high:.1f} dB")
+    print(f"{'S in':<20}{'a':>8}{'l':>4}{'b':>11}{'c_rho':>11}{'c_s':>11}{'MAE dB':>8}{'5-fold':>8}")
+    units: tuple[SnrUnit, ...] = ("db", "linear")
+    laws = [fit_law(*points, unit) for unit in units]
+    for unit, law in zip(units, laws, strict=True):
+        crossed = cross_validated_mae_db(*points, unit)
+        _print_law("dB" if unit == "db" else unit, law, law.mae_db(*points), f"{crossed:.2f}")
+    for label, held in (
+        ("dB, a of (58)", fit_law(*points, "db", PAPER_SCALE_DB)),
+        ("dB, S >= 0 dB only", fit_law(*points, "db", lowest_snr_db=0.0)),
+    ):
+        _print_law(label, held, held.mae_db(*points), "")
+    print("l = 1, since only l c_rho and l c_s can be told from data")
+    print(f"all but the last give a number for every rho, with S in dB from {LOWEST_SNR_DB:g} dB on")
+    print(f"linear interpolation between points, 5-fold: {interpolation_mae_db(*points):.2f} dB (paper 0.44)")
+    best = min(laws, key=lambda law: law.mae_db(*points))
+    return best, Measured(*points)
+
+
+def _print_law(label: str, law: Law, mae_db: float, crossed: str) -> None:
+    a, l, b, c_rho, c_s = law.coefficients  # noqa: E741 (the paper's name)
+    print(f"{label:<20}{a:>8.3f}{l:>4.0f}{b:>11.4g}{c_rho:>11.4g}{c_s:>11.4g}{mae_db:>8.2f}{crossed:>8}")
+
+
+def _pictures(codec: Codec, linear: LinearCode, image: Images, channels: int, seed: int) -> list[tuple[str, Images]]:
+    import torch
+
+    from edge_envs.semcom.jscc.networks import rho_of
+    from edge_envs.semcom.jscc.reference_codes import psnr_db
+    from edge_envs.semcom.jscc.scores import reconstruct
+
+    noise, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
+    shown = [(f"original\n{image.shape[0]} x {image.shape[1]}", image)]
+    made = [(f"CNN, SNR {snr:g} dB", reconstruct(codec, image[None], channels, snr, noise)) for snr in (4.0, 13.0)]
+    made.append(("linear code, SNR 13 dB", linear.transmit(image[None], channels, 13.0, rng)))
+    for name, pixels in made:
+        title = f"{name}\nrho {rho_of(channels):.3f}: {psnr_db(image[None], pixels)[0]:.1f} dB"
+        shown.append((title, np.rint(np.clip(pixels[0], 0, 255)).astype(np.uint8)))
+    return shown
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

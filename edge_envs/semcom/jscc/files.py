@@ -1,0 +1,56 @@
+"""Files of the codec: its weights as safetensors, and the fitted law's coefficients as JSON. Needs safetensors."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from edge_envs.core.io.files import write_atomically
+from edge_envs.semcom.jscc.networks import Codec
+from edge_envs.semcom.jscc.quality_law import Law
+from edge_envs.semcom.jscc.training import Recipe
+
+__all__ = ["load_codec", "save_codec", "save_coefficients"]
+
+
+def save_codec(path: Path, codec: Codec, recipe: Recipe, data: str) -> None:
+    """Write a codec's weights with the number of its channels, its recipe and the name of its training set."""
+    tensors = {name: tensor.contiguous() for name, tensor in codec.state_dict().items()}
+    notes = {"channels": str(codec.channels), "recipe": json.dumps(asdict(recipe)), "data": data}
+    write_atomically(path, save(tensors, metadata=notes))
+
+
+def load_codec(path: Path) -> Codec:
+    """The codec that `save_codec` wrote.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no codec of this project, or damaged.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no codec at {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            codec = Codec(int(file.metadata()["channels"]))
+            codec.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (no mapping)
+    except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} holds no codec of this project, or is damaged: {error}") from error
+    return codec
+
+
+def save_coefficients(path: Path, law: Law, mae_db: float, notes: dict[str, Any]) -> None:
+    """Write a fitted law for the environment's `psnr_law`, with its error and where it comes from.
+
+    Args:
+        path: JSON file; an older one is replaced in one piece.
+        law: the fit.
+        mae_db: its mean absolute error at the measured points [dB].
+        notes: anything else worth keeping, such as the range that was measured.
+    """
+    document = {"psnr_law": list(law.coefficients), "snr_unit": law.snr_unit, "mae_db": mae_db, **notes}
+    write_atomically(path, (json.dumps(document, indent=2) + "\n").encode())

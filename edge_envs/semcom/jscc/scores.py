@@ -1,0 +1,144 @@
+"""PSNR of a trained codec over compression rate and SNR, beside the references. Needs torch and Pillow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edge_envs.semcom.jscc.networks import CHANNELS_PER_RHO, Codec, awgn, rho_of
+from edge_envs.semcom.jscc.reference_codes import LinearCode, jpeg_curves, jpeg_psnr, mean_colour_psnr, psnr_db
+from edge_envs.semcom.jscc.training import as_tensor
+
+__all__ = ["Scores", "reconstruct", "score", "surface"]
+
+Images = NDArray[np.uint8]
+Floats = NDArray[np.float64]
+
+BATCH_PIXELS = 1 << 18
+"""Pixels decoded at a time, so that memory stays small whatever the images."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Mean PSNR [dB] over one set of images; every array is (rates, SNR)."""
+
+    rho: Floats
+    """compression rates, (rates,)"""
+    snr_db: Floats
+    """(SNR,) [dB]"""
+    codec_db: Floats
+    linear_db: Floats
+    jpeg_db: Floats
+    """whole files; images of which no quality fits count as their mean colour"""
+    jpeg_share: Floats
+    """of the images of which a whole file fits"""
+    jpeg_data_db: Floats
+    """picture data alone, the same rule"""
+    mean_colour_db: float
+    """the floor [dB]"""
+
+
+def reconstruct(codec: Codec, images: Images, channels: int, snr_db: float, generator: torch.Generator) -> Floats:
+    """Images (n, H, W, 3) from 0 to 255 after the codec and one draw of the noise.
+
+    Args:
+        codec: trained for at least `channels` code channels.
+        images: same shape, uint8; any height and width.
+        channels: code channels sent.
+        snr_db: signal-to-noise ratio [dB].
+        generator: source of the noise.
+
+    Raises:
+        ValueError: more channels than the codec has.
+    """
+    _check_channels(codec, channels)
+    parts = []
+    for part in _split(images):
+        pixels = as_tensor(part)
+        kept, snr = torch.full((len(part),), channels), torch.full((len(part),), float(snr_db))
+        with torch.no_grad():
+            parts.append(_as_pixels(codec(pixels, kept, snr, generator)))
+    return np.concatenate(parts)
+
+
+def surface(
+    codec: Codec, images: Images, channels: Sequence[int], snr_db: Sequence[float], draws: int = 1, seed: int = 0
+) -> Floats:
+    """Mean PSNR [dB] of a codec at every pair of channels and SNR, (len(channels), len(snr_db)).
+
+    Args:
+        codec: see `reconstruct`.
+        images: (n, H, W, 3) uint8.
+        channels: numbers of code channels sent.
+        snr_db: signal-to-noise ratios [dB].
+        draws: independent draws of the noise to average over.
+        seed: of the noise.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    result = np.zeros((len(channels), len(snr_db)))
+    for i, count in enumerate(channels):
+        _check_channels(codec, count)
+        for part in _split(images):
+            kept = torch.full((len(part),), count)
+            with torch.no_grad():
+                sent = codec.encoder(as_tensor(part), kept)
+                for j, level in enumerate(snr_db):
+                    for _ in range(draws):
+                        received = awgn(sent, kept, torch.full((len(part),), float(level)), generator)
+                        pixels = _as_pixels(codec.decoder(received, (part.shape[1], part.shape[2])))
+                        result[i, j] += psnr_db(part, pixels).sum()
+    return result / (draws * len(images))
+
+
+def score(
+    codec: Codec,
+    linear: LinearCode,
+    images: Images,
+    channels: Sequence[int],
+    snr_db: Sequence[float],
+    seed: int = 0,
+) -> Scores:
+    """The codec beside a linear code, JPEG and the mean colour on the same images and rates."""
+    rng = np.random.default_rng(seed)
+    floor = mean_colour_psnr(images)
+    curves = jpeg_curves(images)
+    places = int(np.prod([-(-side // 4) for side in images.shape[1:3]]))
+    grid = [[(count, level) for level in snr_db] for count in channels]
+    files, data = (
+        np.array(
+            [
+                [jpeg_psnr(curves, c * places / 2, s, headers=headers, otherwise_db=floor) for c, s in row]
+                for row in grid
+            ]
+        )
+        for headers in (True, False)
+    )
+    return Scores(
+        rho=np.array([rho_of(count) for count in channels]),
+        snr_db=np.array(snr_db, dtype=np.float64),
+        codec_db=surface(codec, images, channels, snr_db, seed=seed),
+        linear_db=np.array([[linear.psnr(images, c, s, rng) for c, s in row] for row in grid]),
+        jpeg_db=files[:, :, 0],
+        jpeg_share=files[:, :, 1],
+        jpeg_data_db=data[:, :, 0],
+        mean_colour_db=floor,
+    )
+
+
+def _check_channels(codec: Codec, channels: int) -> None:
+    if not 1 <= channels <= codec.channels:
+        most = f"{codec.channels} channels, rho {codec.channels / CHANNELS_PER_RHO:.3f}"
+        raise ValueError(f"{channels} channels are not possible: this codec has up to {most}")
+
+
+def _split(images: Images) -> list[Images]:
+    pixels = images.shape[1] * images.shape[2]
+    return np.array_split(images, max(1, min(len(images), -(-len(images) * pixels // BATCH_PIXELS))))
+
+
+def _as_pixels(images: torch.Tensor) -> Floats:
+    return images.permute(0, 2, 3, 1).numpy().astype(np.float64) * 255.0

@@ -1,0 +1,283 @@
+"""Algorithm 1: devices and base station train the codec together, with what crosses the air made explicit.
+
+A `Device` holds an encoder and no gradients; the `BaseStation` holds the whole model of every device and its optimiser.
+Symbols go up, new encoder weights come down. The paper takes the training images as known to both sides beforehand, so
+the base station can run the encoder itself, which it needs for the encoder's gradient. Needs torch.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import mse_loss
+
+from edge_envs.semcom.jscc.networks import Codec, Decoder, Encoder, awgn, channels_of
+
+__all__ = [
+    "BaseStation",
+    "Batch",
+    "Device",
+    "Recipe",
+    "Traffic",
+    "as_tensor",
+    "learning_rate",
+    "mosaic",
+    "train",
+    "training_round",
+]  # fmt: skip
+
+BYTES_PER_WEIGHT = 4
+"""Encoder weights come down in single precision."""
+BYTES_PER_SYMBOL = 8
+"""In-phase and quadrature part in single precision, as a digital front end would hold them."""
+WARMUP_STEPS = 100
+MIN_CHANNELS, MAX_CHANNELS = 8, 29
+"""Code channels a training over all compression rates draws from: 0.083 to 0.302."""
+MIN_SNR_DB, MAX_SNR_DB = 0.0, 20.0
+"""SNR a training over all SNR draws from [dB]."""
+MOST_SEEDS = 1 << 32
+
+OptimiserOf = Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a device and the base station agree on for one round."""
+
+    images: Tensor
+    """(b, 3, H, W) from 0 to 1; known to both sides"""
+    kept: Tensor
+    """code channels to send of each image, (b,)"""
+    snr_db: Tensor
+    """signal-to-noise ratio each image meets, (b,) [dB]"""
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What has crossed the air."""
+
+    symbols_up: int = 0
+    """complex channel symbols"""
+    bytes_down: int = 0
+    """encoder weights"""
+
+    @property
+    def bytes_up(self) -> int:
+        """The symbols as numbers, two floats each."""
+        return self.symbols_up * BYTES_PER_SYMBOL
+
+    def __add__(self, other: Traffic) -> Traffic:
+        return Traffic(self.symbols_up + other.symbols_up, self.bytes_down + other.bytes_down)
+
+
+class Device:
+    """A device: encodes its images and installs the encoder it is sent."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        """A device with its own copy of an encoder."""
+        self.encoder = copy.deepcopy(encoder).requires_grad_(False)
+
+    def encode(self, images: Tensor, kept: Tensor) -> Tensor:
+        """Symbols X_n to send (1), (b, c, h, w); channels from `kept` on are 0 and are not sent."""
+        with torch.no_grad():
+            symbols: Tensor = self.encoder(images, kept)
+        return symbols
+
+    def install(self, weights: Tensor) -> None:
+        """Take over the encoder that came down, as `BaseStation.update` returns it.
+
+        Raises:
+            ValueError: the number of weights is not that of this encoder.
+        """
+        own = sum(parameter.numel() for parameter in self.encoder.parameters())
+        if weights.numel() != own:
+            raise ValueError(f"{weights.numel()} weights came down for an encoder of {own}")
+        torch.nn.utils.vector_to_parameters(weights, self.encoder.parameters())
+
+
+class BaseStation:
+    """The base station: decodes, measures the loss, and updates the whole model of each device."""
+
+    def __init__(self, codecs: Sequence[Codec], optimiser_of: OptimiserOf | None = None) -> None:
+        """A base station for devices 0 to len(codecs) - 1.
+
+        Args:
+            codecs: their models, which it trains in place.
+            optimiser_of: makes the optimiser of one model's parameters; default Adam as in `Recipe`.
+        """
+        make = optimiser_of or adam
+        self.codecs = list(codecs)
+        self.optimisers = [make(codec.parameters()) for codec in self.codecs]
+
+    def update(self, device: int, received: Tensor, batch: Batch) -> tuple[float, Tensor]:
+        """Lines 8 to 10 of Algorithm 1 for one device: decode, loss, one step on the whole model.
+
+        The loss is differentiated down to the received symbols; since the channel only adds to them, that is also the
+        gradient at the encoder's output, with which the base station goes on through its own copy of the encoder.
+
+        Args:
+            device: whose model.
+            received: noisy symbols Y_n (2), (b, c, h, w).
+            batch: the images behind them.
+
+        Returns:
+            Mean squared error before the step, and the new weights of the encoder as one vector.
+        """
+        codec, optimiser = self.codecs[device], self.optimisers[device]
+        decoder: Decoder = codec.decoder
+        optimiser.zero_grad()
+        symbols = received.detach().requires_grad_()
+        loss = mse_loss(decoder(symbols, (batch.images.shape[2], batch.images.shape[3])), batch.images)
+        loss.backward()
+        codec.encoder(batch.images, batch.kept).backward(symbols.grad)
+        optimiser.step()
+        return loss.item(), torch.nn.utils.parameters_to_vector(codec.encoder.parameters()).detach()
+
+
+def training_round(
+    devices: Sequence[Device],
+    station: BaseStation,
+    batches: Sequence[Batch],
+    generators: Sequence[torch.Generator],
+) -> tuple[list[float], Traffic]:
+    """One iteration of Algorithm 1 over all devices; the channel lies between the two sides.
+
+    Args:
+        devices: those that hold the encoders.
+        station: holds their models in the same order.
+        batches: this round's images of each device.
+        generators: source of each device's channel noise.
+
+    Returns:
+        Mean squared error of each device, and what crossed the air.
+    """
+    losses, traffic = [], Traffic()
+    for n, (device, batch, generator) in enumerate(zip(devices, batches, generators, strict=True)):
+        sent = device.encode(batch.images, batch.kept)
+        received = awgn(sent, batch.kept, batch.snr_db, generator)
+        loss, weights = station.update(n, received, batch)
+        device.install(weights)
+        losses.append(loss)
+        places = sent.shape[2] * sent.shape[3]
+        symbols = sum(math.ceil(kept * places / 2) for kept in batch.kept.tolist())
+        traffic += Traffic(symbols, weights.numel() * BYTES_PER_WEIGHT)
+    return losses, traffic
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one codec is trained: by default one model for all compression rates and SNR, drawn anew for each image."""
+
+    steps: int = 6000
+    """rounds of Algorithm 1"""
+    seed: int = 0
+    """of the weights, the batches and the noise"""
+    rho: float | None = None
+    """compression rate to train for; None is all from 0.083 to 0.302"""
+    snr_db: float | None = None
+    """SNR to train at [dB]; None is all from 0 to 20 dB"""
+    batch: int = 16
+    """images in a round"""
+    peak_learning_rate: float = 3e-3
+    """of Adam, after the warm-up"""
+    mosaic_share: float = 0.1
+    """share of the rounds in which a batch is one large picture, side by side; see `mosaic`"""
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch < 1:
+            raise ValueError(f"steps={self.steps}, batch={self.batch}: give whole numbers from 1")
+        if not 0 <= self.seed < MOST_SEEDS:
+            raise ValueError(f"seed={self.seed} is not possible; give a whole number from 0 to {MOST_SEEDS - 1}")
+        if not 0.0 <= self.mosaic_share <= 1.0:
+            raise ValueError(f"mosaic_share={self.mosaic_share} is not possible; give 0 to 1")
+        if self.snr_db is not None and not math.isfinite(self.snr_db):
+            raise ValueError(f"snr_db={self.snr_db} is not possible; give a finite number of dB")
+        if self.rho is not None:
+            channels_of(self.rho)
+
+    @property
+    def channels(self) -> tuple[int, int]:
+        """Fewest and most code channels that are trained."""
+        if self.rho is None:
+            return MIN_CHANNELS, MAX_CHANNELS
+        return (channels_of(self.rho),) * 2
+
+
+def learning_rate(step: int, steps: int, peak: float) -> float:
+    """A short linear rise to `peak`, over the first tenth of the steps or 100, and a linear fall to 0 at the end."""
+    warmup = min(WARMUP_STEPS, max(1, steps // 10))
+    return peak * min(1.0, (step + 1) / warmup) * (1.0 - step / steps)
+
+
+def mosaic(images: Tensor) -> Tensor:
+    """Images (b, 3, H, W) side by side as one picture (1, 3, s H, s W), s^2 <= b; what is left over is dropped.
+
+    The power of a code is shared by the whole picture. A codec that has only ever seen small ones takes it for granted
+    that each patch has its own, and fades a large picture wherever that is not so (by 2 to 4 dB in the whole).
+    """
+    side = math.isqrt(len(images))
+    rows = [torch.cat(list(images[i * side : (i + 1) * side]), dim=2) for i in range(side)]
+    return torch.cat(rows, dim=1)[None]
+
+
+def adam(parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    """Adam with a short memory of squared gradients, for trainings of a few thousand steps."""
+    return torch.optim.Adam(parameters, lr=Recipe.peak_learning_rate, betas=(0.9, 0.99))
+
+
+def train(
+    images: NDArray[np.uint8],
+    recipe: Recipe,
+    on_step: Callable[[float], None] | None = None,
+) -> tuple[Codec, Traffic]:
+    """A codec trained by Algorithm 1 between one device and the base station.
+
+    Args:
+        images: training set (n, H, W, 3).
+        recipe: how.
+        on_step: called after every round with its mean squared error.
+
+    Returns:
+        The base station's model, and what crossed the air.
+    """
+    low, high = recipe.channels
+    codec = Codec(high, recipe.seed)
+    device, station = Device(codec.encoder), BaseStation([codec])
+    choices = np.random.default_rng((recipe.seed, 1))
+    noise = torch.Generator().manual_seed(recipe.seed)
+    total = Traffic()
+    for step in range(recipe.steps):
+        for group in station.optimisers[0].param_groups:
+            group["lr"] = learning_rate(step, recipe.steps, recipe.peak_learning_rate)
+        batch = _draw_batch(images, recipe, choices, low, high)
+        losses, traffic = training_round([device], station, [batch], [noise])
+        total += traffic
+        if on_step is not None:
+            on_step(losses[0])
+    return codec, total
+
+
+def _draw_batch(pool: NDArray[np.uint8], recipe: Recipe, choices: np.random.Generator, low: int, high: int) -> Batch:
+    images = as_tensor(pool[choices.integers(len(pool), size=recipe.batch)])
+    # Mirrored pictures are as good as new ones; the built-in set has few photographs.
+    flips = [axis for axis in (2, 3) if choices.random() < 0.5]
+    kept = torch.from_numpy(choices.integers(low, high + 1, size=recipe.batch))
+    snr_db = torch.from_numpy(choices.uniform(MIN_SNR_DB, MAX_SNR_DB, size=recipe.batch)).float()
+    if recipe.snr_db is not None:
+        snr_db = torch.full_like(snr_db, recipe.snr_db)
+    images = images.flip(flips)
+    if choices.random() < recipe.mosaic_share:
+        return Batch(mosaic(images), kept[:1], snr_db[:1])
+    return Batch(images, kept, snr_db)
+
+
+def as_tensor(images: NDArray[np.uint8]) -> Tensor:
+    """Images (n, H, W, 3) uint8 as the networks take them: (n, 3, H, W) from 0 to 1."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().float() / 255.0

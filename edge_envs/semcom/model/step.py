@@ -1,0 +1,73 @@
+"""One training round of a batch, compiled; and the reset of a row."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_envs.core.kernels.jit import kernel
+from edge_envs.core.kernels.randomness import BLOCK_STEPS
+from edge_envs.core.physics.channel import complex_normal
+from edge_envs.semcom.config import LONG_TERM, Parameters
+from edge_envs.semcom.model.allocation import allocate_round
+from edge_envs.semcom.model.calibration import calibrate
+from edge_envs.semcom.model.dynamics import advance_fading, fade
+from edge_envs.semcom.model.geometry import GEOMETRY_DRAWS, between, mean_gain
+from edge_envs.semcom.model.observation import encode, update_price
+from edge_envs.semcom.model.reward import account, certify
+from edge_envs.semcom.model.state import State
+
+RESET_DRAWS = GEOMETRY_DRAWS + 3
+"""Uniforms per device that a reset uses: those of the geometry, two for the fading, one for the virtual queue."""
+
+
+@kernel
+def begin_episode(
+    p: Parameters, s: State, row: int, draws: NDArray[np.float64], cost_scale: float,
+    target_db: NDArray[np.float64],
+) -> None:  # fmt: skip
+    """Start a row afresh with the uniforms `draws`, shape (N, RESET_DRAWS).
+
+    A fixed geometry has been calibrated before: its cost scale and requirements (N,) are taken over.
+    """
+    for n in range(p.num_devices):
+        s.mean_gain[row, n] = p.geometry[0, n]
+        s.device_cycles[row, n] = p.geometry[1, n]
+        s.server_cycles[row, n] = p.geometry[2, n]
+        if p.reset_geometry:
+            s.mean_gain[row, n] = mean_gain(p, draws[n, 0], draws[n, 1], draws[n, 2])
+            s.device_cycles[row, n] = between(p.device_cycles_min, p.device_cycles_max, draws[n, 3])
+            s.server_cycles[row, n] = between(p.server_cycles_min, p.server_cycles_max, draws[n, 4])
+    if p.reset_geometry:
+        calibrate(p, s, row)
+    else:
+        s.cost_scale[row] = cost_scale
+        for n in range(p.num_devices):
+            s.target_db[row, n] = target_db[n]
+    for n in range(p.num_devices):
+        s.fading[row, n, 0], s.fading[row, n, 1] = complex_normal(draws[n, 5], draws[n, 6])
+        s.queue_db[row, n] = p.initial_queue_max_db * draws[n, 7] if p.psnr_mode == LONG_TERM else 0.0
+        s.psnr_sum_db[row, n] = 0.0
+        s.psnr_db[row, n] = 0.0
+        s.sensitivity[row, n] = 0.0
+        s.compression[row, n] = 0.5 * (p.compression_min + p.compression_max)
+    fade(p, s, row)
+    s.rounds[row] = 0
+    s.relaxed[row] = 0
+    s.cursor[row] = BLOCK_STEPS
+
+
+@kernel
+def run(
+    p: Parameters, s: State, rows: NDArray[np.int64], actions: NDArray[np.float64], observation: NDArray[np.float32],
+    reward: NDArray[np.float64], member: NDArray[np.float64], metrics: NDArray[np.float64],
+) -> None:  # fmt: skip
+    """Advance `rows` by one round, and report it into zeroed arrays."""
+    for i in range(len(rows)):
+        row = rows[i]
+        deadline_s = allocate_round(p, s, row, actions)
+        account(p, s, row, reward, member, metrics)
+        certify(p, s, row, deadline_s, metrics)
+        advance_fading(p, s, row)
+        update_price(p, s, row)
+        encode(p, s, row, observation)

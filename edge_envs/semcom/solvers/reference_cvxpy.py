@@ -1,0 +1,313 @@
+"""Slow reference solutions of P3, P4 and the joint problem: CVXPY, to check and to time the exact ones.
+
+P3 and P4 are convex as they stand and go to CVXPY as such. P1 at given compression rates is a geometric program, but
+for the transmit energy: that is a power series with positive coefficients, which CVXPY takes cut short, or an integral
+over exponentials, which it takes as a quadrature. Both are exact to 1e-9 up to an SNR of 80 dB.
+
+All of them get numbers of order one: bandwidths over an even share, times over that of a plain allocation, frequencies
+and powers over what is about needed. Answers are feasible and optimal to the solvers' own tolerances, about 1e-8.
+
+Needs the extra `reference`.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from edge_envs.core.io.extras import load_cvxpy
+from edge_envs.semcom.solvers.problem import LN2, Array, Problem
+
+SERIES_TERMS = 50
+"""Terms of the power series of (e^v - 1) / v: what it leaves out is below 1e-9 up to v = 18.4, an SNR of 80 dB."""
+QUADRATURE_NODES = 12
+"""Gauss-Legendre nodes for the mean of e^(s v) over s in [0, 1], which is the same function, as exact up to there."""
+STEPS = (0.99, 0.9)
+"""Clarabel's `max_step_fraction`: its default, and what helps at times where it fails. It does so, or stops early,
+on P4 where SNRs are far below one or devices many decades apart."""
+LEAST_NATS = 1e-9
+"""Stands for ln(1 + S_min) of a device without a required SNR, whose limit is then far out of reach."""
+
+Numbers = dict[str, Array]
+Form = Callable[..., tuple[Any, dict[str, Any]]]
+"""Builds a CVXPY problem and its variables from named numbers, or from CVXPY parameters in their place."""
+Solve = Callable[[Form, Numbers], tuple[float, Numbers]]
+"""Least value and solution of a form for the given numbers."""
+
+
+class ComputeAnswer(NamedTuple):
+    """A solution of P3; arrays of shape (N,)."""
+
+    objective: float  # omega_1 T + omega_2 computing energies
+    delay_s: float
+    device_frequency_hz: Array
+    server_frequency_hz: Array
+
+
+class LinkAnswer(NamedTuple):
+    """A solution of P4; arrays of shape (N,)."""
+
+    objective: float  # omega_2 transmit energies
+    power_w: Array
+    bandwidth_hz: Array
+
+
+class JointAnswer(NamedTuple):
+    """A solution of P1 at given compression rates; arrays of shape (N,)."""
+
+    objective: float  # omega_1 T + omega_2 all energies
+    delay_s: float
+    power_w: Array
+    bandwidth_hz: Array
+    device_frequency_hz: Array
+    server_frequency_hz: Array
+
+
+def compute_form(
+    upload: Any, device_work: Any, server_work: Any, device_cost: Any, server_cost: Any, device_cap: Any,
+    server_cap: Any,
+) -> tuple[Any, dict[str, Any]]:  # fmt: skip
+    """P5, eq. (21): min T + energies, subject to upload + work / f + work / h <= T and the caps."""
+    cp = load_cvxpy()
+    device, server = cp.Variable(upload.size, pos=True), cp.Variable(upload.size, pos=True)
+    delay = cp.Variable()
+    computing = cp.multiply(device_work, cp.inv_pos(device)) + cp.multiply(server_work, cp.inv_pos(server))
+    cost = delay + device_cost @ cp.square(device) + server_cost @ cp.square(server)
+    limits = [upload + computing <= delay, device <= device_cap, server <= server_cap]
+    return cp.Problem(cp.Minimize(cost), limits), {"device": device, "server": server, "delay": delay}
+
+
+def link_form(
+    cost: Any, share: Any, level: Any, floor: Any, ratio: Any, snr_min: Any, power_cap: Any
+) -> tuple[Any, dict[str, Any]]:
+    """P4, eq. (19), with every rate met exactly, which makes it convex: r = -rel_entr(B, B + p g / N_0) / ln 2.
+
+    With both sides of ln(1 + S) lowered by a `level`, and with `floor` = e^-level, no number is as large as an SNR.
+    """
+    cp = load_cvxpy()
+    band, power = cp.Variable(cost.size, pos=True), cp.Variable(cost.size, pos=True)
+    received = cp.multiply(floor, band) + cp.multiply(ratio, power)
+    limits = [
+        -cp.rel_entr(band, received) + cp.multiply(level, band) >= 1.0,
+        cp.multiply(snr_min, band) <= power,
+        power <= power_cap,
+        share @ band <= 1.0,
+    ]
+    return cp.Problem(cp.Minimize(cost @ power), limits), {"band": band, "power": power}
+
+
+def by_series(v: Any) -> Any:
+    """(e^v - 1) / v by its power series, as a posynomial."""
+    cp = load_cvxpy()
+    return np.ones(v.size) + sum(cp.power(v, k) / math.factorial(k + 1) for k in range(1, SERIES_TERMS))
+
+
+def by_quadrature(v: Any) -> Any:
+    """(e^v - 1) / v as a mean of exponentials, which are log-log convex as well."""
+    cp = load_cvxpy()
+    nodes, weights = np.polynomial.legendre.leggauss(QUADRATURE_NODES)
+    return sum(0.5 * weight * cp.exp((0.5 + 0.5 * node) * v) for node, weight in zip(nodes, weights, strict=True))
+
+
+def joint_form(
+    load: Any, longest: Any, power: Any, energy_cost: Any, device_s: Any, server_s: Any, device_cost: Any,
+    server_cost: Any, energy_ratio: Callable[[Any], Any] = by_series,
+) -> tuple[Any, dict[str, Any]]:  # fmt: skip
+    """P1, eq. (16), at given compression rates as a geometric program in B, t, f, h, T and the transmit energies."""
+    cp = load_cvxpy()
+    band, upload, device, server, energy = (cp.Variable(load.size, pos=True) for _ in range(5))
+    delay = cp.Variable(pos=True)
+    product = cp.multiply(band, upload)
+    computing = cp.multiply(device_s, device**-1) + cp.multiply(server_s, server**-1)
+    limits = [
+        energy_ratio(cp.multiply(load, product**-1)) <= energy,
+        cp.multiply(power, energy) <= upload,
+        product <= longest,
+        upload + computing <= delay,
+        device <= 1.0,
+        server <= 1.0,
+        cp.sum(band) <= load.size,
+    ]
+    cost = cp.sum(cp.multiply(device_cost, device**2)) + cp.sum(cp.multiply(server_cost, server**2))
+    cost = delay + cp.sum(cp.multiply(energy_cost, energy)) + cost
+    variables = {"band": band, "upload": upload, "device": device, "server": server, "delay": delay}
+    return cp.Problem(cp.Minimize(cost), limits), variables
+
+
+quadrature_form = partial(joint_form, energy_ratio=by_quadrature)
+"""`joint_form` with exponentials in place of the power series."""
+
+
+def optimum(problem: Any, variables: dict[str, Any]) -> tuple[float, Numbers]:
+    """Solve a CVXPY problem with Clarabel at its own tolerances.
+
+    Raises:
+        RuntimeError: the solver gave no solution; says what it said.
+    """
+    failed, said = load_cvxpy().error.SolverError, ""
+    for step in STEPS:
+        with warnings.catch_warnings(), suppress(failed):
+            # How far short of the tolerance an answer may be, the comparison tells.
+            warnings.filterwarnings("ignore", message="Solution may be inaccurate")
+            warnings.filterwarnings("ignore", message="Constraint .* contains too many subexpressions")
+            problem.solve(solver="CLARABEL", gp=not problem.is_dcp(), max_step_fraction=step)
+            if problem.status in ("optimal", "optimal_inaccurate"):
+                return float(problem.value), {name: np.asarray(each.value) for name, each in variables.items()}
+            said = f": {problem.status}"
+            break
+    raise RuntimeError(f"Clarabel found no solution{said}")
+
+
+def rebuild(form: Form, numbers: Numbers) -> tuple[float, Numbers]:
+    """Solve a form as a problem built for these numbers alone."""
+    return optimum(*form(**numbers))
+
+
+def _compute_costs(problem: Problem, device_hz: Array, server_hz: Array) -> tuple[Array, Array]:
+    """Weighted computing energies of device and base station at given frequencies, eqs. (10) and (13)."""
+    weight = problem.weight_energy
+    return (
+        weight * problem.device_energy_coefficient * problem.device_cycles * device_hz**2,
+        weight * problem.server_energy_coefficient * problem.server_cycles * server_hz**2,
+    )
+
+
+def solve_p3_cvxpy(problem: Problem, upload_s: Array, *, solve: Solve = rebuild) -> ComputeAnswer:
+    """P3 at given compression rates and upload times (N,) [s] by CVXPY, as `solvers.solve_p3`.
+
+    Raises:
+        ImportError: CVXPY is not installed.
+        RuntimeError: the solver failed.
+    """
+    device_cap, server_cap = problem.device_frequency_max_hz, problem.server_frequency_max_hz
+    unit_s = float((upload_s + problem.device_cycles / device_cap + problem.server_cycles / server_cap).max())
+    device_hz = np.minimum(device_cap, 2.0 * problem.device_cycles / unit_s)
+    server_hz = np.minimum(server_cap, 2.0 * problem.server_cycles / unit_s)
+    device_cost, server_cost = _compute_costs(problem, device_hz, server_hz)
+    unit = problem.weight_time * unit_s
+    numbers = {
+        "upload": upload_s / unit_s, "device_work": problem.device_cycles / (device_hz * unit_s),
+        "server_work": problem.server_cycles / (server_hz * unit_s), "device_cost": device_cost / unit,
+        "server_cost": server_cost / unit, "device_cap": device_cap / device_hz, "server_cap": server_cap / server_hz,
+    }  # fmt: skip
+    value, found = solve(compute_form, numbers)
+    return ComputeAnswer(
+        value * unit, float(found["delay"]) * unit_s, found["device"] * device_hz, found["server"] * server_hz
+    )
+
+
+def solve_p4_cvxpy(problem: Problem, rate_min_bps: Array, *, solve: Solve = rebuild) -> LinkAnswer:
+    """P4 at required rates (N,) [bit/s] by CVXPY, as `solvers.solve_p4`.
+
+    Raises:
+        ImportError: CVXPY is not installed.
+        RuntimeError: the solver failed, or the rates and SNRs cannot be had.
+    """
+    even_hz = problem.bandwidth_hz / len(problem.bits)
+    # A band of as many hertz as there are nats per second makes every rate one.
+    band_hz = rate_min_bps * LN2
+    # What the rate takes at an even share of the band, if the device has that much power.
+    snr = np.maximum(np.expm1(np.minimum(band_hz / even_hz, 40.0)), problem.snr_min)
+    power_w = np.minimum(problem.power_max_w, snr * problem.noise_w_per_hz * even_hz / problem.gain)
+    ratio = power_w * problem.gain / (problem.noise_w_per_hz * band_hz)
+    level = np.log1p(power_w * problem.gain / (problem.noise_w_per_hz * even_hz))
+    cost = problem.weight_energy * power_w * problem.bits / rate_min_bps
+    unit = float(cost.sum())
+    numbers = {
+        "cost": cost / unit, "share": band_hz / problem.bandwidth_hz, "level": level, "floor": np.exp(-level),
+        "ratio": ratio * np.exp(-level), "snr_min": problem.snr_min / ratio,
+        "power_cap": problem.power_max_w / power_w,
+    }  # fmt: skip
+    value, found = solve(link_form, numbers)
+    return LinkAnswer(value * unit, found["power"] * power_w, found["band"] * band_hz)
+
+
+class Units(NamedTuple):
+    """What the joint problem's quantities are counted in, frequencies being counted in their limits."""
+
+    band_hz: float
+    time_s: float
+    cost: float
+
+
+def joint_numbers(problem: Problem) -> tuple[Numbers, Units]:
+    """The joint problem in numbers of order one, and their units."""
+    device_s = problem.device_cycles / problem.device_frequency_max_hz
+    server_s = problem.server_cycles / problem.server_frequency_max_hz
+    nats = problem.bits * LN2
+    band_hz = problem.bandwidth_hz / len(nats)
+    least_energy_j = problem.noise_w_per_hz * nats / problem.gain
+    snr = problem.power_max_w * problem.gain / (problem.noise_w_per_hz * band_hz)
+    time_s = float((nats / (band_hz * np.log1p(snr)) + device_s + server_s).max())
+    unit = problem.weight_time * time_s
+    load = nats / (band_hz * time_s)
+    device_cost, server_cost = _compute_costs(problem, problem.device_frequency_max_hz, problem.server_frequency_max_hz)
+    numbers = {
+        "load": load, "longest": load / np.maximum(np.log1p(problem.snr_min), LEAST_NATS),
+        "power": least_energy_j / (problem.power_max_w * time_s),
+        "energy_cost": problem.weight_energy * least_energy_j / unit, "device_s": device_s / time_s,
+        "server_s": server_s / time_s, "device_cost": device_cost / unit, "server_cost": server_cost / unit,
+    }  # fmt: skip
+    return numbers, Units(band_hz, time_s, unit)
+
+
+def joint_answer(problem: Problem, units: Units, value: float, found: Numbers) -> JointAnswer:
+    """A solution in SI units; the powers are those that the bandwidths and upload times ask for."""
+    band_hz, upload_s = found["band"] * units.band_hz, found["upload"] * units.time_s
+    snr = np.expm1(problem.bits * LN2 / (band_hz * upload_s))
+    return JointAnswer(
+        value * units.cost, float(found["delay"]) * units.time_s, snr * problem.noise_w_per_hz * band_hz / problem.gain,
+        band_hz, found["device"] * problem.device_frequency_max_hz, found["server"] * problem.server_frequency_max_hz,
+    )  # fmt: skip
+
+
+def solve_joint_cvxpy(problem: Problem, *, form: Form = joint_form, solve: Solve = rebuild) -> JointAnswer:
+    """P1 at given compression rates as CVXPY's geometric program, as `solvers.solve_joint` without a deadline.
+
+    Args:
+        problem: the round.
+        form: `joint_form` with the power series, or `quadrature_form`.
+        solve: how to solve it.
+
+    Raises:
+        ImportError: CVXPY is not installed.
+        RuntimeError: the solver failed.
+    """
+    numbers, units = joint_numbers(problem)
+    return joint_answer(problem, units, *solve(form, numbers))
+
+
+class CompiledReference:
+    """The CVXPY solutions with problems that are compiled once per number of devices and then only get new numbers.
+
+    Same interface as the functions above, without the time that CVXPY takes to build a problem (its rules for
+    parametrised problems, "DPP", are met).
+
+    Raises:
+        ImportError: CVXPY is not installed.
+    """
+
+    def __init__(self) -> None:
+        self._cvxpy = load_cvxpy()
+        self._problems: dict[tuple[Form, int], tuple[Any, dict[str, Any], dict[str, Any]]] = {}
+        self.solve_p3 = partial(solve_p3_cvxpy, solve=self._solve)
+        self.solve_p4 = partial(solve_p4_cvxpy, solve=self._solve)
+        self.solve_joint = partial(solve_joint_cvxpy, solve=self._solve)
+
+    def _solve(self, form: Form, numbers: Numbers) -> tuple[float, Numbers]:
+        key = form, len(next(iter(numbers.values())))
+        if key not in self._problems:
+            # A geometric program's numbers must be known to be positive; of the others one may be zero.
+            sign = {"nonneg": True} if form in (compute_form, link_form) else {"pos": True}
+            parameters = {name: self._cvxpy.Parameter(value.shape, **sign) for name, value in numbers.items()}
+            self._problems[key] = *form(**parameters), parameters
+        problem, variables, parameters = self._problems[key]
+        for name, value in numbers.items():
+            parameters[name].value = value
+        return optimum(problem, variables)
