@@ -22,7 +22,7 @@ from benchmarks.dtirs_problems import Powers, Problem, Shares, new_frame
 from benchmarks.timing import Number, Result, Row, Sampler, Side, Skipped, interleave
 from edge_envs.core.io.extras import load_cvxpy
 from edge_envs.core.kernels.jit import FastCall
-from edge_envs.dtirs import reference, solvers
+from edge_envs.dtirs.solvers import api, reference_cvxpy
 
 ENV_ID = "DTIRS-v0"
 SIZES = (10, 100)
@@ -140,7 +140,7 @@ def relaxed_value(form: NDArray[np.complex128], matrix: NDArray[np.complex128]) 
     return float(np.sum(form * (matrix / np.outer(root, root)).conj()).real)
 
 
-def certified(found: solvers.Phases) -> solvers.Phases:
+def certified(found: api.Phases) -> api.Phases:
     """The answer.
 
     Raises:
@@ -163,7 +163,7 @@ class Relaxation:
         """Seconds of one solve, on the next draw."""
         quadratic, best = next(self._upcoming)
         started = time.perf_counter()
-        matrix = reference.phases(quadratic, self._solver, self._form)
+        matrix = reference_cvxpy.phases(quadratic, self._solver, self._form)
         seconds = time.perf_counter() - started
         self.ratios.append(relaxed_value(quadratic, matrix) / best)
         if not abs(self.ratios[-1] - 1.0) <= AGREEMENT:
@@ -179,13 +179,13 @@ def phases(repetitions: int) -> list[Row]:
     """
     require_cvxpy()
     forms = [quadratic_form(PHASE_ELEMENTS, seed) for seed in range(PHASE_DRAWS)]
-    best = [certified(solvers.optimise_phases(form)).relaxed for form in forms]
+    best = [certified(api.optimise_phases(form)).relaxed for form in forms]
     upcoming = cycle(forms)
 
     def ours() -> float:
         form = next(upcoming)
         started = time.perf_counter()
-        found = solvers.optimise_phases(form)
+        found = api.optimise_phases(form)
         seconds = time.perf_counter() - started
         certified(found)
         return seconds

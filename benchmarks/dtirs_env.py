@@ -14,7 +14,8 @@ from benchmarks.timing import Number, Result, Row, Sampler, Side, interleave, pe
 from benchmarks.worlds import ShellWorlds, SingleWorld, SystemWorlds, sampled_actions, vector_env
 from edge_envs.core.kernels.jit import FastCall
 from edge_envs.dtirs.config import Parameters
-from edge_envs.dtirs.model import State, draw
+from edge_envs.dtirs.model.dynamics import draw
+from edge_envs.dtirs.model.state import State
 from edge_envs.dtirs.system import DTIRSSystem
 
 ENV_ID = "DTIRS-v0"

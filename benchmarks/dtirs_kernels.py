@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.semcom_kernels import uncached
-from edge_envs.dtirs import allocation, certificates, model, pool, power
 from edge_envs.dtirs.config import Parameters
-from edge_envs.dtirs.model import State
+from edge_envs.dtirs.model import allocation, channels
+from edge_envs.dtirs.model.state import State
+from edge_envs.dtirs.solvers import certificates, compute_pool, power
 
 Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -32,7 +33,7 @@ def renew_channels(p: Parameters, s: State, times: int) -> None:
     """Every row's channels and Gram matrices, from the numbers last drawn; changes nothing if the fading is white."""
     for row in range(len(s.level)):
         for _ in range(times):
-            model.renew_channels(p, s, row, False)
+            channels.renew_channels(p, s, row, False)
 
 
 @uncached
@@ -41,7 +42,7 @@ def repeat_phases(p: Parameters, s: State, row: int, times: int) -> None:
     for k in range(p.num_devices):
         s.work.weight_down[k] = s.work.weight_up[k] = 1.0
     for _ in range(times):
-        model.solve_phases(p, s, row)
+        channels.solve_phases(p, s, row)
 
 
 @uncached
@@ -71,7 +72,9 @@ def repeat_pool(
     """The pool's shares into `boost_flop_s` and `back_end_flop_s`, with their certificate, which is returned."""
     residual = 0.0
     for _ in range(times):
-        s = pool.share_pool(front_flop, back_flop, speed_flop_s, twin, capacity_flop_s, boost_flop_s, back_end_flop_s)
+        s = compute_pool.share_pool(
+            front_flop, back_flop, speed_flop_s, twin, capacity_flop_s, boost_flop_s, back_end_flop_s
+        )
         worst = certificates.pool_residual(
             front_flop, back_flop, speed_flop_s, twin, capacity_flop_s, boost_flop_s, back_end_flop_s, s
         )

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.io.extras import load_cvxpy
-from edge_envs.dtirs import model, reference, search
 from edge_envs.dtirs.config import DTIRSConfig, Parameters
-from edge_envs.dtirs.model import State
+from edge_envs.dtirs.model import calibration, dynamics, state
+from edge_envs.dtirs.model.state import State
+from edge_envs.dtirs.solvers import reference_cvxpy
 
 
 class Problem(Protocol):
@@ -40,12 +41,12 @@ def new_frame(preset: str, seed: int, **options: Any) -> tuple[Parameters, State
     """One world at its first frame, at random cuts, with its allocation in the work space."""
     config = DTIRSConfig.from_options(preset, {"cuts": "all", "phase": "ca", **options})
     p = config.kernel()
-    s = model.allocate(config, p, 1)
+    s = state.allocate(config, p, 1)
     rng = np.random.default_rng(seed)
-    model.draw(s, 0, rng)
-    model.begin_episode(p, s, 0)
+    dynamics.draw(s, 0, rng)
+    dynamics.begin_episode(p, s, 0)
     s.choice[0] = rng.integers(len(p.cut_numbers), size=p.num_devices)
-    search.objective(p, s, 0)
+    calibration.objective(p, s, 0)
     return p, s
 
 
@@ -75,7 +76,7 @@ class Powers:
 
     def rebuilt(self) -> float:
         """See `Problem`."""
-        return self.delay(reference.power(self.gain_per_w, self.nat_seconds, self.total_w, self.most_w))
+        return self.delay(reference_cvxpy.power(self.gain_per_w, self.nat_seconds, self.total_w, self.most_w))
 
     def compile(self) -> Callable[[], float]:
         """See `Problem`. The variables are SNRs, so that no number multiplies two parameters."""
@@ -130,7 +131,9 @@ class Shares:
 
     def rebuilt(self) -> float:
         """See `Problem`."""
-        found = reference.pool(self.front_flop, self.speed_flop_s, self.twin, self.capacity_flop_s, self.back_flop)
+        found = reference_cvxpy.pool(
+            self.front_flop, self.speed_flop_s, self.twin, self.capacity_flop_s, self.back_flop
+        )
         return self.delay(*found)
 
     def compile(self) -> Callable[[], float]:

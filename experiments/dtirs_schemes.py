@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from agents.score import EVALUATION_STREAM, stream_seeds
-from edge_envs.dtirs import model, search
-from edge_envs.dtirs.alternating import Trace, algorithm_5
-from edge_envs.dtirs.solvers import allocate_power
+from edge_envs.dtirs.baselines import search
+from edge_envs.dtirs.baselines.paper_algorithm_5 import Trace, algorithm_5
+from edge_envs.dtirs.model import dynamics
+from edge_envs.dtirs.model import state as state_module
+from edge_envs.dtirs.solvers.api import allocate_power
 from edge_envs.dtirs.system import DTIRSSystem
 from experiments.verdicts import Estimate, mean_of
 
@@ -51,15 +53,15 @@ class Frames:
         return means
 
 
-Solve = Callable[[Any, model.State, np.random.Generator], Trace]
+Solve = Callable[[Any, state_module.State, np.random.Generator], Trace]
 
 
-def proposed(p: Any, s: model.State, rng: np.random.Generator) -> Trace:
+def proposed(p: Any, s: state_module.State, rng: np.random.Generator) -> Trace:
     """Algorithm 5 as printed."""
     return algorithm_5(p, s, rng, iterations=ITERATIONS, tolerance=0.0)
 
 
-def safeguarded(p: Any, s: model.State, rng: np.random.Generator) -> Trace:
+def safeguarded(p: Any, s: state_module.State, rng: np.random.Generator) -> Trace:
     """Algorithm 5 with the safeguard and phases for the delay."""
     return algorithm_5(p, s, rng, safeguard=True, weighted=True, iterations=ITERATIONS, tolerance=0.0)
 
@@ -67,7 +69,7 @@ def safeguarded(p: Any, s: model.State, rng: np.random.Generator) -> Trace:
 def searched(scheme: Callable[..., NDArray[np.int64]]) -> Solve:
     """A search over cuts, which allocates everything else at each of its cuts."""
 
-    def solve(p: Any, s: model.State, rng: np.random.Generator) -> Trace:
+    def solve(p: Any, s: state_module.State, rng: np.random.Generator) -> Trace:
         trace = Trace()
         search.use(s, scheme(p, s, rng, trace.objective_s))
         trace.objective_s.append(float(search.FAST_OBJECTIVE(p, s, 0)))
@@ -87,8 +89,8 @@ def run(solve: Solve, options: Mapping[str, Any], draws: int) -> Frames:
     found = Frames()
     for seed in stream_seeds(EVALUATION_STREAM, 0, draws):
         rng = np.random.default_rng(seed)
-        model.draw(state, 0, rng)
-        model.begin_episode(p, state, 0)
+        dynamics.draw(state, 0, rng)
+        dynamics.begin_episode(p, state, 0)
         trace = solve(p, state, np.random.default_rng([seed, 1]))
         found.curve.append(trace.objective_s)
         found.delay_s.append(trace.objective_s[-1] - p.loss_s)
@@ -125,8 +127,8 @@ def saved_power(draws: int) -> list[list[float]]:
                 options = {"power_total_w": total, "phase": phase, "phase_passes": passes, "twins": "optimal"}
                 system = DTIRSSystem.from_options(PRESET, options)
                 state = system.allocate(1)
-                model.draw(state, 0, np.random.default_rng(seed))
-                model.begin_episode(system.parameters, state, 0)
+                dynamics.draw(state, 0, np.random.default_rng(seed))
+                dynamics.begin_episode(system.parameters, state, 0)
                 state.choice[0] = 0
                 search.solve_row(system.parameters, state, 0)
                 w = state.work

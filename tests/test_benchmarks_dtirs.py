@@ -16,7 +16,8 @@ from benchmarks import cli, dtirs, dtirs_env, dtirs_problems
 from benchmarks import dtirs_kernels as kernels
 from benchmarks.timing import Number, Row, Side, Skipped
 from benchmarks.worlds import SystemWorlds, sampled_actions, vector_env
-from edge_envs.dtirs import frame, solvers
+from edge_envs.dtirs.model import reward
+from edge_envs.dtirs.solvers import api
 from edge_envs.dtirs.system import DTIRSSystem
 
 MAKERS: list[Callable[[int, int], dtirs_problems.Problem]] = [
@@ -37,14 +38,14 @@ def small_system() -> DTIRSSystem:
 def test_kernels_solve_what_the_solvers_solve(devices: int) -> None:
     powers = dtirs_problems.Powers(devices, 0)
     assert REPEAT_POWER(*powers.arguments, 2) < 1e-12
-    known = solvers.allocate_power(powers.gain_per_w, powers.nat_seconds, powers.total_w, powers.most_w)
+    known = api.allocate_power(powers.gain_per_w, powers.nat_seconds, powers.total_w, powers.most_w)
     np.testing.assert_array_equal(powers.power_w, known.power_w)
     assert powers.objective == pytest.approx(known.delay_s, rel=1e-12)
     for printed in (True, False):
         shares = dtirs_problems.Shares(printed, devices, 0)
         assert (shares.back_flop == 0.0).all() == printed
         assert REPEAT_POOL(*shares.arguments, 2) < 1e-12
-        found = solvers.share_pool(
+        found = api.share_pool(
             shares.front_flop, shares.speed_flop_s, shares.twin, shares.capacity_flop_s, shares.back_flop
         )
         np.testing.assert_array_equal(shares.boost_flop_s, found.twin_boost_flop_s)
@@ -88,7 +89,7 @@ def test_what_is_not_certified_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> 
         sample()
     monkeypatch.setattr(dtirs, "MOST_GAP", 1e-9)
     with pytest.raises(RuntimeError, match=r"gap of 1\.0e-07, above 1e-09"):
-        dtirs.certified(solvers.optimise_phases(dtirs.quadratic_form(4, 0)))
+        dtirs.certified(api.optimise_phases(dtirs.quadratic_form(4, 0)))
 
 
 def test_others_must_come_to_the_same_optimum() -> None:
@@ -113,7 +114,7 @@ def test_a_relaxed_value_has_a_unit_diagonal() -> None:
 
 def test_another_relaxed_value_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     form = dtirs.quadratic_form(3, 0)
-    monkeypatch.setattr("edge_envs.dtirs.reference.phases", lambda *_: np.eye(3))
+    monkeypatch.setattr("edge_envs.dtirs.solvers.reference_cvxpy.phases", lambda *_: np.eye(3))
     exact = dtirs.Relaxation([form], [3.0], "SCS", "primal")
     assert exact.sample() > 0.0
     assert exact.ratios == [pytest.approx(1.0)]
@@ -191,7 +192,7 @@ def test_parts_do_their_work() -> None:
     parts["twins, shares and powers"](p, s, actions, 2)
     objective = s.work.solution[3]
     outcome = system.step(s, np.arange(1), actions, [np.random.default_rng(0)])
-    assert outcome.metrics[0, frame.OBJECTIVE_OF] == objective
+    assert outcome.metrics[0, reward.OBJECTIVE_OF] == objective
     draws = parts["numpy's draws"]
     assert isinstance(draws, dtirs_env.Draws)
     draws(p, s, actions, 1)

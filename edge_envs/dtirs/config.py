@@ -12,8 +12,8 @@ from pydantic import Field, field_validator, model_validator
 
 from edge_envs.core.config import Bandwidth, Exponent, Length, NonNegative, Positive, Probability, WingConfig
 from edge_envs.core.physics.networks import Cuts, parse_network
-from edge_envs.dtirs.links import INDEPENDENT, UPLINKS
-from edge_envs.dtirs.phases import factor_rank
+from edge_envs.dtirs.solvers.irs_links import INDEPENDENT, UPLINKS
+from edge_envs.dtirs.solvers.phases import factor_rank
 
 Count = Annotated[int, Field(ge=1, le=1024)]
 

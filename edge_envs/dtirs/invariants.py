@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from edge_envs.core.invariants import Invariant, Step, over, within
 from edge_envs.dtirs.config import NO_TWIN, OPTIMAL, SDR, THRESHOLD, Parameters
-from edge_envs.dtirs.links import INDEPENDENT, RECIPROCAL
-from edge_envs.dtirs.model import State
+from edge_envs.dtirs.model.state import State
+from edge_envs.dtirs.solvers.irs_links import INDEPENDENT, RECIPROCAL
 
 RESIDUAL_LIMIT = 1e-6
 """Largest KKT residual of powers and pool; measured: 1e-10. The relaxation's gap may be as large as `phase_gap`."""

@@ -15,9 +15,13 @@ from edge_envs.core.invariants import Invariant, Step
 from edge_envs.core.kernels.jit import FastCall
 from edge_envs.core.runtime.snapshot import ANYTHING, BELOW_ONE
 from edge_envs.core.system import IntArray, Outcome, System
-from edge_envs.dtirs import frame, invariants, model, search
+from edge_envs.dtirs import invariants
 from edge_envs.dtirs.config import DTIRSConfig
-from edge_envs.dtirs.model import State
+from edge_envs.dtirs.model import calibration, dynamics, reward
+from edge_envs.dtirs.model import observation as observation_module
+from edge_envs.dtirs.model import state as state_module
+from edge_envs.dtirs.model import step as step_module
+from edge_envs.dtirs.model.state import State
 
 REFERENCE_FRAMES = 128
 """Independent frames over which the best common cut, the reference of the reward, is valued; chosen."""
@@ -43,8 +47,8 @@ class DTIRSSystem(System[State]):
     the AP's processor, downlink powers and IRS phases are solved.
     """
 
-    metrics = frame.METRICS
-    member_metrics = frame.MEMBER_METRICS
+    metrics = reward.METRICS
+    member_metrics = reward.MEMBER_METRICS
     headline = ("delay_s", "mean_cut", "local_share", "twin_share", "deadline_violations")
     bar = "best-static"
     upper_bar = "bcd"
@@ -61,16 +65,16 @@ class DTIRSSystem(System[State]):
         """Layers before the cut, by index of an action, shape (L,)."""
         self.members = config.num_devices
         self.caveat = FITTED if config.model == "printed" else ""
-        facts, shared = frame.facts(self.parameters), frame.shared_facts(self.parameters)
+        facts, shared = observation_module.facts(self.parameters), observation_module.shared_facts(self.parameters)
         self._size = self.members * facts + shared
         self.member_view = self._views(facts, shared)
         self.own_view = self.member_view[:, : facts + shared]
-        limit = frame.OBSERVATION_LIMIT
+        limit = observation_module.OBSERVATION_LIMIT
         self.observation_space = spaces.Box(-limit, limit, (self._size,), np.float32)
         self.member_observation_space = spaces.Box(-limit, limit, (self.member_view.shape[1],), np.float32)
         self.action_space = spaces.MultiDiscrete(np.full(self.members, len(self.cut_numbers)))
         self.member_action_space = spaces.MultiDiscrete([len(self.cut_numbers)])
-        self._run = FastCall(frame.run)
+        self._run = FastCall(step_module.run)
 
     def _views(self, facts: int, shared: int) -> IntArray:
         """Own facts, what all share, then the others' facts, from the next device on round to the one before."""
@@ -107,7 +111,7 @@ class DTIRSSystem(System[State]):
 
     def allocate(self, batch: int) -> State:
         """State arrays of `batch` worlds."""
-        return model.allocate(self.config, self.parameters, batch)
+        return state_module.allocate(self.config, self.parameters, batch)
 
     def reset(self, state: State, rows: IntArray, rngs: Sequence[Generator]) -> None:
         """Devices, places, loads and fading drawn anew, and phases solved for the first frame.
@@ -117,13 +121,13 @@ class DTIRSSystem(System[State]):
         """
         assert self.reference_s > 0.0
         for row in rows.tolist():
-            model.draw(state, row, rngs[row])
-            model.begin_episode(self.parameters, state, row)
+            dynamics.draw(state, row, rngs[row])
+            dynamics.begin_episode(self.parameters, state, row)
 
     def observe(self, state: State) -> NDArray[np.float32]:
         """What is known of the frame to come: gains, speeds and works of the devices, their last cuts, the pool."""
         observation = np.empty((len(state.level), self._size), dtype=np.float32)
-        frame.encode_all(self.parameters, state, observation)
+        observation_module.encode_all(self.parameters, state, observation)
         return observation
 
     def step(self, state: State, rows: IntArray, actions: NDArray[Any], rngs: Sequence[Generator]) -> Outcome:
@@ -132,7 +136,7 @@ class DTIRSSystem(System[State]):
         rows = np.ascontiguousarray(rows, dtype=np.int64)
         # Numbers of the next frame; the starts and samples among them also serve this frame's `phase_passes`.
         for row in rows.tolist():
-            model.draw(state, row, rngs[row])
+            dynamics.draw(state, row, rngs[row])
         outcome, member = self.blank_outcome(batch)
         self._run(
             self.parameters,
@@ -157,13 +161,13 @@ def _reference(document: str) -> float:
     """`DTIRSSystem.reference_s` by the configuration's text, as systems are built often and this takes a while."""
     config = DTIRSConfig.model_validate_json(document)
     p = config.kernel()
-    state = model.allocate(config, p, 1)
+    state = state_module.allocate(config, p, 1)
     rng = np.random.default_rng(REFERENCE_STREAM)
     cuts = np.repeat(np.arange(len(p.cut_numbers)), p.num_devices).reshape(-1, p.num_devices)
     values, total = np.zeros(len(cuts)), np.zeros(len(cuts))
     for _ in range(REFERENCE_FRAMES):
-        model.begin_settled(p, state, 0, rng)
-        search.value_all(p, state, cuts, values)
+        dynamics.begin_settled(p, state, 0, rng)
+        calibration.value_all(p, state, cuts, values)
         total += values
     reference = float(total.min()) / REFERENCE_FRAMES
     if not 0.0 < reference < np.inf:

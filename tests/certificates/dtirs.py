@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.dtirs import allocation, certificates, frame, links, model, phases, pool, power, solvers
 from edge_envs.dtirs.config import DTIRSConfig, Parameters
-from edge_envs.dtirs.model import State
+from edge_envs.dtirs.model import allocation, channels, dynamics, reward, state
+from edge_envs.dtirs.model.state import State
+from edge_envs.dtirs.solvers import api, certificates, compute_pool, irs_links, phases, power
 from tests.certificates.harness import Mutation, Solver
-from tests.dtirs.problems import (
+from tests.dtirs.solvers.problems import (
     PoolProblem,
     PowerProblem,
     TwinProblem,
@@ -61,7 +62,7 @@ def power_cost(problem: PowerProblem, watts: Floats) -> float:
 
 def solve_power(problem: PowerProblem) -> tuple[Floats, float]:
     """Powers and their KKT residual."""
-    found = solvers.allocate_power(*problem)
+    found = api.allocate_power(*problem)
     return found.power_w, found.residual
 
 
@@ -111,13 +112,13 @@ def pool_cost(problem: PoolProblem, shares: Shares) -> float:
 
 def share_pool(problem: PoolProblem) -> tuple[Shares, float]:
     """Shares and their KKT residual."""
-    found = solvers.share_pool(*problem)
+    found = api.share_pool(*problem)
     return Shares(found.twin_boost_flop_s, found.back_end_flop_s), found.residual
 
 
 def bisect(problem: PoolProblem) -> tuple[Shares, float]:
     """Shares by Algorithm 3, without back ends, and their KKT residual."""
-    found = solvers.bisect_frequency(*problem[:4])
+    found = api.bisect_frequency(*problem[:4])
     return Shares(found.twin_boost_flop_s, found.back_end_flop_s), found.residual
 
 
@@ -130,16 +131,16 @@ POOL = Solver(
     cost=pool_cost,
     scale=lambda problem, _: pool_cost(problem, share_pool(problem)[0]),
     mutations=[
-        Mutation("half the pool", pool.share_pool, "(capacity_flop_s + offset)", "(0.5 * capacity_flop_s + offset)"),
-        Mutation("sign of the own speeds", pool.share_pool, "offset += speed_flop_s[k]", "offset -= speed_flop_s[k]"),
-        Mutation("own speeds forgotten", pool.share_pool, "offset += speed_flop_s[k]", "pass"),
-        Mutation("one step of Newton's method", pool.share_pool, "range(users + 2)", "range(1)"),
-        Mutation("root forgotten", pool.share_pool, "slope += math.sqrt(back_flop[k])", "slope += back_flop[k]"),
-        Mutation("first twin's work for all", pool.share_pool,
+        Mutation("half the pool", compute_pool.share_pool, "(capacity_flop_s + offset)", "(0.5 * capacity_flop_s + offset)"),
+        Mutation("sign of the own speeds", compute_pool.share_pool, "offset += speed_flop_s[k]", "offset -= speed_flop_s[k]"),
+        Mutation("own speeds forgotten", compute_pool.share_pool, "offset += speed_flop_s[k]", "pass"),
+        Mutation("one step of Newton's method", compute_pool.share_pool, "range(users + 2)", "range(1)"),
+        Mutation("root forgotten", compute_pool.share_pool, "slope += math.sqrt(back_flop[k])", "slope += back_flop[k]"),
+        Mutation("first twin's work for all", compute_pool.share_pool,
                  "max(s * math.sqrt(front_flop[k])", "max(s * math.sqrt(front_flop[0])"),
-        Mutation("nothing for anybody", pool.share_pool, "if slope == 0.0", "if slope > 0.0"),
-        Mutation("nothing for back ends", pool.share_pool, "s * math.sqrt(back_flop[k])", "0.0"),
-        Mutation("boosts for all", pool.share_pool, "if twin[k]:", "if True:"),
+        Mutation("nothing for anybody", compute_pool.share_pool, "if slope == 0.0", "if slope > 0.0"),
+        Mutation("nothing for back ends", compute_pool.share_pool, "s * math.sqrt(back_flop[k])", "0.0"),
+        Mutation("boosts for all", compute_pool.share_pool, "if twin[k]:", "if True:"),
     ],
 )  # fmt: skip
 BISECTION = Solver(
@@ -149,12 +150,12 @@ BISECTION = Solver(
     cost=pool_cost,
     scale=lambda problem, _: pool_cost(problem, share_pool(problem)[0]),
     mutations=[
-        Mutation("half the pool", solvers.bisect_frequency, "if used > capacity", "if used > 0.5 * capacity"),
-        Mutation("sign of the bisection", solvers.bisect_frequency, "if used > capacity", "if used < capacity"),
-        Mutation("sign of the own speeds", solvers.bisect_frequency, "- speed, 0.0)", "+ speed, 0.0)"),
-        Mutation("three steps", solvers.bisect_frequency, "range(2000)", "range(3)"),
-        Mutation("ten steps", solvers.bisect_frequency, "range(2000)", "range(10)"),
-        Mutation("largest work for all", solvers.bisect_frequency, "np.sqrt(front / price)",
+        Mutation("half the pool", api.bisect_frequency, "if used > capacity", "if used > 0.5 * capacity"),
+        Mutation("sign of the bisection", api.bisect_frequency, "if used > capacity", "if used < capacity"),
+        Mutation("sign of the own speeds", api.bisect_frequency, "- speed, 0.0)", "+ speed, 0.0)"),
+        Mutation("three steps", api.bisect_frequency, "range(2000)", "range(3)"),
+        Mutation("ten steps", api.bisect_frequency, "range(2000)", "range(10)"),
+        Mutation("largest work for all", api.bisect_frequency, "np.sqrt(front / price)",
                  "np.sqrt(front.max() / price)"),
     ],
 )  # fmt: skip
@@ -182,7 +183,7 @@ def choose_twins(problem: TwinProblem) -> tuple[Chosen, float]:
 
     The residual is that of the shares: only there does it show if these add up to more than the pool.
     """
-    found = solvers.choose_twins(*problem)
+    found = api.choose_twins(*problem)
     shares = Shares(found.shares.twin_boost_flop_s, found.shares.back_end_flop_s)
     gap = certificates.relative_gap(found.bound_s, found.delay_s)
     return Chosen(found.twin, shares), max(gap, found.shares.residual)
@@ -195,14 +196,14 @@ TWINS = Solver(
     cost=twin_cost,
     scale=twin_cost,
     mutations=[
-        Mutation("sign of the sort", pool.order_by_threshold, "> threshold[k]", "< threshold[k]"),
-        Mutation("first threshold for all", pool.choose_twins, "     low = high", "     low = threshold[0]"),
-        Mutation("sign of a change", pool.change_one_by_one, "if change < best", "if change > best"),
-        Mutation("sides swapped", pool.change_one_by_one, "-1.0 if twin[k] else 1.0", "1.0 if twin[k] else -1.0"),
-        Mutation("upload twice", pool.change_one_by_one, "side * (sync_s[k]", "side * (2.0 * sync_s[k]"),
-        Mutation("upload forgotten", pool.change_one_by_one, "side * (sync_s[k] -", "side * (0.0 -"),
-        Mutation("no single changes", pool.change_one_by_one, "if chosen < 0 or", "if True or"),
-        Mutation("first user changes", pool.change_one_by_one, "twin[chosen] = not", "twin[0] = not"),
+        Mutation("sign of the sort", compute_pool.order_by_threshold, "> threshold[k]", "< threshold[k]"),
+        Mutation("first threshold for all", compute_pool.choose_twins, "     low = high", "     low = threshold[0]"),
+        Mutation("sign of a change", compute_pool.change_one_by_one, "if change < best", "if change > best"),
+        Mutation("sides swapped", compute_pool.change_one_by_one, "-1.0 if twin[k] else 1.0", "1.0 if twin[k] else -1.0"),
+        Mutation("upload twice", compute_pool.change_one_by_one, "side * (sync_s[k]", "side * (2.0 * sync_s[k]"),
+        Mutation("upload forgotten", compute_pool.change_one_by_one, "side * (sync_s[k] -", "side * (0.0 -"),
+        Mutation("no single changes", compute_pool.change_one_by_one, "if chosen < 0 or", "if True or"),
+        Mutation("first user changes", compute_pool.change_one_by_one, "twin[chosen] = not", "twin[0] = not"),
     ],
 )  # fmt: skip
 
@@ -223,8 +224,8 @@ def begun(seed: int, **options: Any) -> Frame:
         "num_devices": 4, "num_elements": 6, "num_antennas": 3, "phase_samples": 3, **options
     })  # fmt: skip
     p = config.kernel()
-    s = model.allocate(config, p, 1)
-    model.begin_settled(p, s, 0, rng)
+    s = state.allocate(config, p, 1)
+    dynamics.begin_settled(p, s, 0, rng)
     s.choice[0] = rng.integers(len(p.cut_numbers), size=p.num_devices)
     allocation.solve_frame(p, s, 0)
     s.work.weight_down[:], s.work.weight_up[:] = 10.0 ** rng.uniform(-1.0, 1.0, (2, p.num_devices))
@@ -233,9 +234,9 @@ def begun(seed: int, **options: Any) -> Frame:
 
 def certified(world: Frame) -> dict[str, float]:
     """The certificates that a step would report for what the world holds, by name."""
-    metrics = np.zeros((1, len(frame.METRICS)))
-    frame.certify(world.p, world.s, 0, metrics)
-    return {metric.name: float(value) for metric, value in zip(frame.METRICS, metrics[0], strict=True)}
+    metrics = np.zeros((1, len(reward.METRICS)))
+    reward.certify(world.p, world.s, 0, metrics)
+    return {metric.name: float(value) for metric, value in zip(reward.METRICS, metrics[0], strict=True)}
 
 
 def complex_of(parts: Floats) -> NDArray[np.complex128]:
@@ -249,8 +250,8 @@ def phase_cost(world: Frame, phase: NDArray[np.complex128]) -> float:
     size = np.abs(phase)
     v = np.divide(phase, size, out=np.ones_like(phase), where=size > 0.0)
     down = h.conj() * v @ complex_of(s.ap_irs).T
-    up = h * v @ (complex_of(s.irs_ap) if world.p.uplink == links.INDEPENDENT else complex_of(s.ap_irs)).T.conj()
-    if world.p.uplink == links.RECIPROCAL:
+    up = h * v @ (complex_of(s.irs_ap) if world.p.uplink == irs_links.INDEPENDENT else complex_of(s.ap_irs)).T.conj()
+    if world.p.uplink == irs_links.RECIPROCAL:
         up = down
     gains = [(np.abs(each) ** 2).sum(axis=1) for each in (down, up)]
     return -float(s.work.weight_down @ gains[0] + s.work.weight_up @ gains[1])
@@ -259,7 +260,7 @@ def phase_cost(world: Frame, phase: NDArray[np.complex128]) -> float:
 def solve_phases(world: Frame) -> tuple[NDArray[np.complex128], float]:
     """Phases for weighted gains, and the part of the relaxation's bound that they miss."""
     world.s.work.v[:] = 0.0
-    model.solve_phases(world.p, world.s, 0)
+    channels.solve_phases(world.p, world.s, 0)
     return complex_of(world.s.phase), certified(world)["phase_gap"]
 
 
@@ -267,7 +268,7 @@ PHASES = Solver(
     name="phases",
     instances=[
         begun(seed, uplink=uplink, phase_polish=polish, num_elements=12, num_devices=8)
-        for seed, (uplink, polish) in enumerate(itertools.product(links.UPLINKS, (False, True)))
+        for seed, (uplink, polish) in enumerate(itertools.product(irs_links.UPLINKS, (False, True)))
     ],
     solve=solve_phases,
     cost=phase_cost,
@@ -280,7 +281,7 @@ PHASES = Solver(
         Mutation("draws not of unit modulus", phases.unit, "(re / size, im / size)", "(re, im)"),
         Mutation("sign of the ascent", phases.polish, "re / size, im / size", "-re / size, im / size"),
         Mutation("one sweep of the ascent", phases.polish, "range(MOST_SWEEPS)", "range(1)"),
-        Mutation("phases turned the other way", model.solve_phases, "w.v[0, n], w.v[1, n]", "w.v[0, n], -w.v[1, n]"),
+        Mutation("phases turned the other way", channels.solve_phases, "w.v[0, n], w.v[1, n]", "w.v[0, n], -w.v[1, n]"),
         Mutation("own term of the ascent", phases.polish, "y[1, i] - q[0, i, i] * v[1, i]", "y[1, i]"),
         Mutation("half of the rows", phases.row_product, "if j != i", "if j < i"),
         Mutation("first row for all", phases.row_product, "q[0, i, j], q[1, i, j]", "q[0, 0, j], q[1, 0, j]"),
@@ -296,7 +297,7 @@ class Factor(NamedTuple):
 
 def relax(quadratic: NDArray[np.complex128]) -> tuple[NDArray[np.complex128], float]:
     """Factor (N, R) of the relaxed matrix, and its proven gap."""
-    found = solvers.optimise_phases(quadratic, samples=1, polish=False)
+    found = api.optimise_phases(quadratic, samples=1, polish=False)
     return found.factor, found.gap
 
 

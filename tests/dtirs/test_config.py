@@ -13,7 +13,7 @@ import edge_envs  # noqa: F401  (registers the ids)
 from edge_envs.core.physics.networks import NETWORKS
 from edge_envs.dtirs.config import DTIRSConfig
 from edge_envs.dtirs.system import DTIRSSystem
-from tests.dtirs import reference_frame as slow
+from tests.dtirs.model import reference_frame as slow
 
 PRESETS = list(DTIRSConfig.presets)
 every_preset = pytest.mark.parametrize("preset", PRESETS)

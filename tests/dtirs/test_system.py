@@ -11,7 +11,7 @@ from gymnasium import spaces
 import edge_envs  # noqa: F401  (registers the ids)
 from edge_envs.dtirs.config import DTIRSConfig
 from edge_envs.dtirs.system import SOLVED, DTIRSSystem
-from tests.dtirs import reference_frame as slow
+from tests.dtirs.model import reference_frame as slow
 
 SMALL: dict[str, Any] = {"num_devices": 4, "num_elements": 6, "num_antennas": 3}
 GOLDEN: dict[str, list[float]] = {

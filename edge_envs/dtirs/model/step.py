@@ -1,0 +1,31 @@
+"""One frame of a batch, compiled: allocate, account, advance, encode."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_envs.core.kernels.jit import kernel
+from edge_envs.dtirs.config import Parameters
+from edge_envs.dtirs.model import allocation
+from edge_envs.dtirs.model.dynamics import advance
+from edge_envs.dtirs.model.observation import encode
+from edge_envs.dtirs.model.reward import account
+from edge_envs.dtirs.model.state import State
+
+
+@kernel
+def run(
+    p: Parameters, s: State, rows: NDArray[np.int64], actions: NDArray[np.int64], reference_s: float,
+    observation: NDArray[np.float32], reward: NDArray[np.float64], member: NDArray[np.float64],
+    metrics: NDArray[np.float64],
+) -> None:  # fmt: skip
+    """Advance `rows` by one frame, whose random numbers were drawn, and report it into zeroed arrays."""
+    for i in range(len(rows)):
+        row = rows[i]
+        for k in range(p.num_devices):
+            s.choice[row, k] = actions[row, k]
+        allocation.solve_all(p, s, row)
+        account(p, s, row, reference_s, reward, member, metrics)
+        advance(p, s, row, False)
+        encode(p, s, row, observation)

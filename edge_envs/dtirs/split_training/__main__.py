@@ -1,0 +1,186 @@
+"""Trains a network by split learning while DTIRS-v0 says how long every round takes.
+
+    python -m edge_envs.dtirs.split_training --rounds 300 --users 4 --policy best-common
+
+The parts are modules of their own: `split_networks` (12 layers), `split_parties` (device, access point, exchange),
+`split_data`, `split_frames` (the environment), `split_runs`, `split_files`, `split_figure`. They need the extras
+`train` and `codec`; this one is importable without them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from edge_envs.core.io.command import fail, guarded
+from edge_envs.core.io.files import write_atomically
+
+if TYPE_CHECKING:
+    from edge_envs.dtirs.split_training.data import Data
+    from edge_envs.dtirs.split_training.experiment import Recipe, Series
+    from edge_envs.dtirs.split_training.simulated_delay import Frames
+
+LOSS_MARKS = (0.1, 0.01)
+"""Losses for which the table says when they were reached [nat]."""
+MEGABIT = 1e6
+LEGEND = """cut: mean; s: simulated delay of a round, summed over the users; to 0.1, to 0.01: that
+delay until the loss is down to it; loss: mean of the last {rounds} rounds [nat]; test: share
+of held-out images told right; Mbit: features and gradients of a round; weights: Mbit
+of a round to keep the users' layers equal, which take no time in the environment
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        fail(message)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status: 0, 2 for bad input in one line, 130 after Ctrl-C."""
+    options = _parser().parse_args(arguments)
+    return guarded(lambda: run(options), extra="train,codec")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m edge_envs.dtirs.split_training", description=__doc__.splitlines()[0], allow_abbrev=False
+    )
+    parser.add_argument("--rounds", type=int, default=300, help="frames to train for (%(default)s)")
+    parser.add_argument(
+        "--users",
+        type=int,
+        nargs="+",
+        default=[4],
+        metavar="K",
+        help="users; more numbers are tried with the first policy (4)",
+    )
+    parser.add_argument(
+        "--policy", nargs="+", default=["best-common"], metavar="NAME",
+        help="baselines of DTIRS-v0, or cut-m for cut m throughout; all are tried with the first K (best-common)",
+    )  # fmt: skip
+    parser.add_argument("--preset", default="default", help="of the environment (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, images, batches and environment (%(default)s)")
+    parser.add_argument("--width", type=float, default=0.25, help="of the network, 1 for the full one (%(default)s)")
+    parser.add_argument("--learning-rate", type=float, default=3e-4, help="of Adam (%(default)s)")
+    parser.add_argument("--images", type=int, default=64, help="private images of each user (%(default)s)")
+    parser.add_argument("--cifar", type=Path, metavar="DIR", help="CIFAR-10's binary files in place of the photographs")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/split"), metavar="FOLDER", help="for rounds and figure (%(default)s)"
+    )
+    return parser
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train every series, write the files, print the table; returns the exit status.
+
+    Raises:
+        ValueError: an option or a file that cannot be.
+        OSError: a file that is missing or cannot be written.
+        ImportError: a package of the extras is missing.
+    """
+    import torch
+    from rich.console import Console
+
+    from edge_envs.dtirs.split_training.data import load_data
+    from edge_envs.dtirs.split_training.experiment import RECENT_ROUNDS, Recipe
+    from edge_envs.dtirs.split_training.figure import draw_trainings
+    from edge_envs.dtirs.split_training.files import save_rounds
+    from edge_envs.dtirs.split_training.network import build_network
+
+    # Layers this small are slower on several threads, and the order of sums would depend on the machine.
+    torch.set_num_threads(1)
+    recipe = Recipe(options.rounds, options.width, options.learning_rate, options.images, options.seed)
+    planned = _plan(options.policy, options.users, options.preset, recipe.seed)
+    data = load_data(max(options.users), recipe.images_per_user, recipe.seed, options.cifar)
+    build_network(data.classes, recipe.width)
+    options.out.mkdir(parents=True, exist_ok=True)
+    console = Console(markup=False, emoji=False, highlight=False)
+    console.print(f"{data.name}: {recipe.images_per_user} per user, {len(data.held_out.labels)} held out")
+    started = time.monotonic()
+    trainings = _train(data, planned, recipe)
+    console.print(f"{len(planned)} x {recipe.rounds} rounds in {time.monotonic() - started:.0f} s")
+
+    policies = trainings[: len(options.policy)]
+    by_users = sorted([trainings[0], *trainings[len(options.policy) :]], key=lambda series: series.users)
+    config = planned[0][1].config
+    settings = {
+        **asdict(recipe), "preset": options.preset, "data": data.name,
+        **{name: getattr(config, name) for name in ("batch_size", "value_bits", "weight_bits")},
+    }  # fmt: skip
+    save_rounds(options.out, trainings, settings)
+    write_atomically(options.out / "loss.png", draw_trainings(policies, by_users))
+    console.print(_table(trainings))
+    print(LEGEND.format(rounds=RECENT_ROUNDS))
+    if len(policies) > 1:
+        apart = max(float(np.abs(one.losses - policies[0].losses).max()) for one in policies[1:])
+        console.print(f"largest difference of a user's loss between policies, over all rounds: {apart:g} nat")
+    console.print(f"rounds.csv, rounds.json and loss.png: {options.out}", soft_wrap=True)
+    return 0
+
+
+def _plan(policies: Sequence[str], users: Sequence[int], preset: str, seed: int) -> list[tuple[str, Frames]]:
+    """All policies at the first number of users, then the first policy at the others; bad ones are told at once."""
+    from edge_envs.dtirs.split_training.simulated_delay import Frames, choose_policy, make_env
+
+    for option, given in (("policy", policies), ("users", users)):
+        for entry in given:
+            if list(given).count(entry) > 1:
+                raise ValueError(f"--{option} names {entry} twice; give it once")
+    pairs = [*((policy, users[0]) for policy in policies), *((policies[0], count) for count in users[1:])]
+    planned = []
+    for policy, count in pairs:
+        env = make_env(count, preset)
+        planned.append((policy, Frames(env, choose_policy(policy, env, seed), seed)))
+    return planned
+
+
+def _train(data: Data, planned: Sequence[tuple[str, Frames]], recipe: Recipe) -> list[Series]:
+    from tqdm import tqdm
+
+    from edge_envs.dtirs.split_training.experiment import train
+
+    trainings = []
+    with tqdm(total=recipe.rounds * len(planned), unit="round", dynamic_ncols=True, disable=None) as bar:
+        for policy, frames in planned:
+            bar.set_description(f"{policy}, K = {frames.users}")
+            trainings.append(train(data, frames, policy, recipe, bar.update))
+    return trainings
+
+
+def _table(trainings: Sequence[Series]) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    from edge_envs.dtirs.split_training.experiment import RECENT_ROUNDS
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    marks = [f"to {mark:g}" for mark in LOSS_MARKS]
+    for name in ("policy", "K", "cut", "s", *marks, "loss", "test", "Mbit", "weights"):
+        table.add_column(name, justify="left" if name == "policy" else "right", no_wrap=True)
+    for series in trainings:
+        features, weights = series.bits[:, :2].sum(axis=1).mean(), series.bits[:, 2:].sum(axis=1).mean()
+        table.add_row(
+            series.policy, str(series.users), f"{np.mean([frame.cuts for frame in series.frames]):.1f}",
+            f"{series.elapsed_s[-1] / len(series.frames):.2f}", *(_reached(series, mark) for mark in LOSS_MARKS),
+            f"{series.mean_loss[-RECENT_ROUNDS:].mean():.2g}", f"{series.accuracy[-1]:.0%}",
+            f"{features / MEGABIT:.2f}", f"{weights / MEGABIT:.2f}",
+        )  # fmt: skip
+    return table
+
+
+def _reached(series: Series, mark: float) -> str:
+    """Simulated time at which the running mean of the loss first is at most `mark` [s]."""
+    from edge_envs.dtirs.split_training.experiment import running_mean
+
+    below = np.flatnonzero(running_mean(series.mean_loss) <= mark)
+    return f"{series.elapsed_s[below[0]]:.0f}" if len(below) else "-"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,141 @@
+"""One training after another from the same weights and mini-batches, under different policies. Needs torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edge_envs.dtirs.split_training.data import Data
+from edge_envs.dtirs.split_training.network import build_network
+from edge_envs.dtirs.split_training.simulated_delay import Frame, Frames
+from edge_envs.dtirs.split_training.training import AccessPoint, Device, OptimiserOf, Traffic, training_round
+
+__all__ = ["Recipe", "Series", "running_mean", "train"]
+
+MOST_SEEDS = 1 << 32
+BETAS = (0.9, 0.99)
+RECENT_ROUNDS = 10
+"""Rounds over which a noisy loss is averaged before it is read."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the network is trained; batch size and bits per number are the environment's."""
+
+    rounds: int = 300
+    """frames; in each, every user learns from one mini-batch"""
+    width: float = 0.25
+    """of the network, 1 for the one that the environment has in mind"""
+    learning_rate: float = 3e-4
+    """of Adam"""
+    images_per_user: int = 64
+    """private images of each user"""
+    seed: int = 0
+    """of weights, images, mini-batches and the environment"""
+    evaluations: int = 15
+    """how often the held-out accuracy is measured"""
+
+    def __post_init__(self) -> None:
+        for name in ("rounds", "images_per_user", "evaluations"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} is not possible; give a whole number from 1")
+        if not 0 <= self.seed < MOST_SEEDS:
+            raise ValueError(f"seed={self.seed} is not possible; give a whole number from 0 to {MOST_SEEDS - 1}")
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0.0):
+            raise ValueError(f"learning_rate={self.learning_rate} is not possible; give a number above 0")
+
+    @property
+    def optimiser_of(self) -> OptimiserOf:
+        """Adam on one layer's parameters, with a short memory of squares: a long one makes the loss jump at times."""
+
+        def adam(parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+            return torch.optim.Adam(parameters, lr=self.learning_rate, betas=BETAS)
+
+        return adam
+
+    def measures(self, number: int) -> bool:
+        """Whether the accuracy is measured after round `number`, counted from 1."""
+        return number == self.rounds or number % max(1, self.rounds // self.evaluations) == 0
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """One training, round by round (R rounds, K users)."""
+
+    policy: str
+    losses: NDArray[np.float64]
+    """(R, K), (16) of each user's mini-batch before the round's step [nat]"""
+    frames: tuple[Frame, ...]
+    """what the environment did in each round"""
+    bits: NDArray[np.int64]
+    """(R, 4): features up, gradients down, and up and down to keep the users' parts equal [bit]"""
+    accuracy: NDArray[np.float64]
+    """(R,), on held-out images after the round; NaN where not measured"""
+
+    @property
+    def users(self) -> int:
+        """K."""
+        return self.losses.shape[1]
+
+    @property
+    def mean_loss(self) -> NDArray[np.float64]:
+        """(R,), (17) [nat]."""
+        return self.losses.mean(axis=1)
+
+    @property
+    def elapsed_s(self) -> NDArray[np.float64]:
+        """(R,), simulated delay since the start, summed over the users [s]."""
+        return np.cumsum([frame.delay_s for frame in self.frames])
+
+
+def train(data: Data, frames: Frames, policy: str, recipe: Recipe, on_round: Callable[[], object] = int) -> Series:
+    """Train one network by split learning, with the cuts that a policy chooses frame by frame.
+
+    Args:
+        data: of at least as many users as the environment has.
+        frames: of the environment under the policy.
+        policy: its name.
+        recipe: how.
+        on_round: called after every round.
+
+    Raises:
+        ValueError: a width that cannot be, or a cut that the network does not have.
+    """
+    config = frames.config
+    access_point = AccessPoint(build_network(data.classes, recipe.width, recipe.seed), recipe.optimiser_of)
+    devices = [
+        Device(own.images, own.labels, config.batch_size, (recipe.seed, k))
+        for k, own in enumerate(data.users[: frames.users])
+    ]
+    losses, seen, traffic, accuracy = [], [], [], np.full(recipe.rounds, np.nan)
+    for number in range(1, recipe.rounds + 1):
+        frame = frames.following()
+        loss, crossed = training_round(devices, access_point, frame.cuts)
+        losses.append(loss)
+        seen.append(frame)
+        traffic.append(_bits(crossed, config.value_bits, config.weight_bits))
+        if recipe.measures(number):
+            accuracy[number - 1] = access_point.accuracy(data.held_out.images, data.held_out.labels)
+        on_round()
+    return Series(policy, np.array(losses), tuple(seen), np.array(traffic, dtype=np.int64), accuracy)
+
+
+def running_mean(values: NDArray[np.float64], window: int = RECENT_ROUNDS) -> NDArray[np.float64]:
+    """Mean of each value and up to window - 1 before it; same shape (R,)."""
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    ends = np.arange(1, len(values) + 1)
+    starts = np.maximum(ends - window, 0)
+    means: NDArray[np.float64] = (sums[ends] - sums[starts]) / (ends - starts)
+    return means
+
+
+def _bits(crossed: Traffic, value_bits: int, weight_bits: int) -> tuple[int, int, int, int]:
+    return (
+        crossed.features_up * value_bits, crossed.gradients_down * value_bits,
+        crossed.weights_up * weight_bits, crossed.weights_down * weight_bits,
+    )  # fmt: skip

@@ -1,0 +1,83 @@
+"""The picture of split trainings: the loss by round, and by simulated time. Needs matplotlib and Pillow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
+
+from edge_envs.dtirs.split_training.experiment import RECENT_ROUNDS, Series, running_mean
+
+__all__ = ["draw_trainings"]
+
+ROW_INCHES, WIDTH_INCHES, DOTS_PER_INCH = 3.3, 10.0, 110
+INK, GRID = "#30343f", "#d9dce3"
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+THICKEST, THINNER = 6.0, 1.5
+"""Line widths where curves lie on one another: the first is the thickest [points]."""
+
+
+def draw_trainings(policies: Sequence[Series], users: Sequence[Series]) -> bytes:
+    """One PNG: a row that compares policies at one number of users, and one that compares numbers of users.
+
+    Args:
+        policies: trainings with as many users each.
+        users: trainings under one policy; no row is drawn where there is only one.
+
+    Returns:
+        The file's content.
+    """
+    rows = [(policies, [series.policy for series in policies], f"K = {policies[0].users}")]
+    if len(users) > 1:
+        rows.append((users, [f"K = {series.users}" for series in users], users[0].policy))
+    figure = Figure(figsize=(WIDTH_INCHES, ROW_INCHES * len(rows)), dpi=DOTS_PER_INCH, layout="constrained")
+    FigureCanvasAgg(figure)
+    grid: Any = figure.subplots(len(rows), 2, squeeze=False)
+    for number, (panels, (shown, names, title)) in enumerate(zip(grid, rows, strict=True)):
+        _draw_row(panels, shown, names, title, coincide=number == 0)
+    drawn, small = BytesIO(), BytesIO()
+    figure.savefig(drawn, format="png")
+    with Image.open(drawn) as picture:
+        picture.convert("RGB").quantize(256).save(small, format="PNG", optimize=True)
+    return small.getvalue()
+
+
+def _draw_row(panels: Any, shown: Sequence[Series], names: Sequence[str], title: str, coincide: bool) -> None:
+    by_round, by_time = panels
+    for i, (series, name) in enumerate(zip(shown, names, strict=True)):
+        colour = COLOURS[i % len(COLOURS)]
+        rounds = np.arange(1, len(series.frames) + 1)
+        width = max(1.2, THICKEST - THINNER * i) if coincide and len(shown) > 1 else 1.6
+        _draw_loss(by_round, rounds, series.mean_loss, colour, width, name, faint=i == 0 or not coincide)
+        _draw_loss(by_time, series.elapsed_s, series.mean_loss, colour, 1.6, name, faint=True)
+    by_round.set_xlabel("round")
+    by_time.set_xlabel("simulated delay, summed over the users [s]")
+    for panel in panels:
+        panel.set_yscale("log")
+        panel.set_ylabel("training loss (17) [nat]")
+        panel.set_title(title, fontsize=10, color=INK)
+        panel.set_xlim(left=0)
+        panel.grid(color=GRID, linewidth=0.6)
+        panel.set_axisbelow(True)
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.legend(fontsize=8, frameon=False, title=f"mean of {RECENT_ROUNDS} rounds", title_fontsize=8)
+
+
+def _draw_loss(
+    panel: Any,
+    x: NDArray[Any],
+    loss: NDArray[np.float64],
+    colour: str,
+    width: float,
+    name: str,
+    faint: bool,
+) -> None:
+    if faint:
+        panel.plot(x, loss, color=colour, linewidth=0.5, alpha=0.3)
+    panel.plot(x, running_mean(loss), color=colour, linewidth=width, label=name)
