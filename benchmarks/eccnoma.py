@@ -27,10 +27,10 @@ from benchmarks.eccnoma_problems import (
 )
 from benchmarks.timing import Number, Result, Row, Sampler, interleave
 from edge_envs.core.kernels.jit import FastCall
-from edge_envs.eccnoma import solvers
 from edge_envs.eccnoma.config import ECCNOMAConfig
-from edge_envs.eccnoma.problems import RadioProblem
-from edge_envs.eccnoma.solvers import Assignment
+from edge_envs.eccnoma.solvers import api
+from edge_envs.eccnoma.solvers.api import Assignment
+from edge_envs.eccnoma.solvers.problem import RadioProblem
 
 ENV_ID = "ECCNOMA-v0"
 SMALL, PAPER = Size(50, 3, 20), Size(LITERAL.num_users, LITERAL.num_aps, LITERAL.num_subchannels)
@@ -139,7 +139,7 @@ def checked(problem: RadioProblem, found: Assignment) -> float:
     """
     beta = np.zeros((problem.users, problem.subchannels))
     beta[np.arange(problem.users), found.subchannel] = 1.0
-    cost = solvers.radio_cost(problem, beta, found.power_w)
+    cost = api.radio_cost(problem, beta, found.power_w)
     if not abs(found.cost / cost - 1.0) <= COST_AGREEMENT:
         raise RuntimeError(f"cost {found.cost!r} is not the {cost!r} of its subchannels and powers")
     if not found.cost >= found.bound * (1.0 - COST_AGREEMENT):
@@ -176,14 +176,14 @@ class Solver:
 
 def one_sweep(problem: RadioProblem) -> Assignment:
     """The local search stopped after one sweep."""
-    return solvers.assign(problem, sweeps=1)
+    return api.assign(problem, sweeps=1)
 
 
 def descended(steps: list[int], problem: RadioProblem) -> Assignment:
     """Mirror descent with the defaults, then rounding; the steps that it took are appended to `steps`."""
-    relaxed = solvers.relax(problem)
+    relaxed = api.relax(problem)
     steps.append(relaxed.iterations)
-    return solvers.round_relaxed(problem, relaxed.beta, relaxed.power_w)
+    return api.round_relaxed(problem, relaxed.beta, relaxed.power_w)
 
 
 def search(repetitions: int) -> list[Result]:
@@ -193,7 +193,7 @@ def search(repetitions: int) -> list[Result]:
         problems = [radio_problems(size, seed)[0] for seed in range(trial.draws)]
         steps: list[int] = []
         sides = {
-            SEARCH: Solver(problems, solvers.assign, REPEATED_SEARCHES),
+            SEARCH: Solver(problems, api.assign, REPEATED_SEARCHES),
             ONE_SWEEP: Solver(problems, one_sweep, REPEATED_SEARCHES),
             LI_GD: Solver(problems, partial(descended, steps)),
         }
@@ -224,8 +224,8 @@ def common_cuts(size: Size, network: str, seed: int) -> CommonCuts:
     up, down = radio_problems(size, seed)
     p = ECCNOMAConfig.from_options("paper-literal", {"networks": (network,), "actions": "all"}).kernel()
     energy = p.energy_weight * p.server_coefficient
-    slowest, fastest = (float(solvers.cores_speed(r, p.unit_speed_flop_s)) for r in (p.units_min, p.units_max))
-    speed = solvers.server_speed(p.delay_weight, energy, speed_min=slowest, speed_max=fastest)
+    slowest, fastest = (float(api.cores_speed(r, p.unit_speed_flop_s)) for r in (p.units_min, p.units_max))
+    speed = api.server_speed(p.delay_weight, energy, speed_min=slowest, speed_max=fastest)
     device = p.device_flop[0] * (p.delay_weight / LITERAL.speed_min_flop_s + p.energy_weight * p.device_j_per_flop)
     server = p.server_flop[0] * (p.delay_weight / speed + energy * speed * speed)
     bits = np.tile(p.bits_up[0], (size.users, 1))
@@ -238,13 +238,13 @@ class Cuts:
     def __init__(self, draws: Sequence[CommonCuts], warm: bool) -> None:
         self._upcoming = cycle(enumerate(draws))
         self._warm = warm
-        self.found: dict[int, solvers.LiGD] = {}
+        self.found: dict[int, api.LiGD] = {}
 
     def sample(self) -> float:
         """Seconds of all cuts, on the next draw."""
         draw, given = next(self._upcoming)
         started = time.perf_counter()
-        self.found[draw] = solvers.li_gd(*given, warm=self._warm)
+        self.found[draw] = api.li_gd(*given, warm=self._warm)
         return time.perf_counter() - started
 
 

@@ -20,9 +20,9 @@ from benchmarks.timing import Number, Result, Row, Side
 from benchmarks.worlds import NEVER
 from edge_envs.core.env import EdgeEnv
 from edge_envs.core.policy import Policy, make_baseline
-from edge_envs.eccnoma import search
-from edge_envs.eccnoma.baselines import copy_world
-from edge_envs.eccnoma.model import State
+from edge_envs.eccnoma.baselines import search
+from edge_envs.eccnoma.baselines.policies import copy_world
+from edge_envs.eccnoma.model.state import State
 from edge_envs.eccnoma.system import ECCNOMASystem
 
 PRESETS = ("default", "large")

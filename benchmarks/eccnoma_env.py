@@ -18,9 +18,10 @@ from benchmarks.eccnoma_problems import Size, options_of, radio_problems
 from benchmarks.timing import Number, Result, Row, Sampler, interleave, per_second, timed
 from benchmarks.worlds import Actions, ShellWorlds, SingleWorld, SystemWorlds, vector_env
 from edge_envs.core.kernels.jit import FastCall
-from edge_envs.eccnoma import model, solvers
 from edge_envs.eccnoma.config import Parameters
-from edge_envs.eccnoma.model import State
+from edge_envs.eccnoma.model import dynamics
+from edge_envs.eccnoma.model.state import State
+from edge_envs.eccnoma.solvers import api
 from edge_envs.eccnoma.system import ECCNOMASystem
 
 
@@ -111,7 +112,7 @@ class Draws:
         del s, actions
         for _ in range(times):
             for row, rng in enumerate(self._rngs):
-                model.draw(p, self.scratch, row, rng)
+                dynamics.draw(p, self.scratch, row, rng)
 
     def renew(self, p: Parameters, s: State, actions: NDArray[np.int64], times: int) -> None:
         """Let the channels follow the numbers last drawn; a `Part`."""
@@ -200,7 +201,7 @@ def growth(repetitions: int) -> list[Number]:
     steps: dict[str, Sampler] = {}
     for users in GROWTH_USERS:
         size = Size(users, users // USERS_PER_AP, users // USERS_PER_SUBCHANNEL)
-        searches[str(size)] = Solver([radio_problems(size, 0, True)[0]], solvers.assign).sample
+        searches[str(size)] = Solver([radio_problems(size, 0, True)[0]], api.assign).sample
         system = ECCNOMASystem.from_options("paper-literal", options_of(size, True))
         worlds = Worlds(system, 1, edge_actions(system, 1), warm_up=1)
         steps[str(size)] = timed(partial(worlds.run, 1), 1)

@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.semcom_kernels import uncached
-from edge_envs.eccnoma import allocation, frame, model, relaxation
-from edge_envs.eccnoma.bands import Link, Radio
 from edge_envs.eccnoma.config import Parameters
-from edge_envs.eccnoma.model import State
-from edge_envs.eccnoma.relaxation import Relaxation
+from edge_envs.eccnoma.model import allocation, dynamics
+from edge_envs.eccnoma.model import observation as observation_module
+from edge_envs.eccnoma.model.state import State
+from edge_envs.eccnoma.solvers import relaxation
+from edge_envs.eccnoma.solvers.radio import Link, Radio
+from edge_envs.eccnoma.solvers.relaxation import Relaxation
 
 
 @uncached
@@ -31,8 +33,8 @@ def renew_channels(p: Parameters, s: State, times: int) -> None:
     """Every row's next channels in both directions, from the numbers last drawn: the fading moves on each time."""
     for row in range(len(s.reference)):
         for _ in range(times):
-            at = model.fade(p, s, row, False, s.fading_up, s.gain_up, s.seen_up, 0)
-            model.fade(p, s, row, False, s.fading_down, s.gain_down, s.seen_down, at)
+            at = dynamics.fade(p, s, row, False, s.fading_up, s.gain_up, s.seen_up, 0)
+            dynamics.fade(p, s, row, False, s.fading_down, s.gain_down, s.seen_down, at)
 
 
 @uncached
@@ -62,4 +64,4 @@ def encode(p: Parameters, s: State, observation: NDArray[np.float32], times: int
     """Every row's observation."""
     for row in range(len(s.reference)):
         for _ in range(times):
-            frame.encode(p, s, row, observation)
+            observation_module.encode(p, s, row, observation)

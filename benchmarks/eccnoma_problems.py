@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import one_hot, pad
 
-from edge_envs.eccnoma import model, solvers
-from edge_envs.eccnoma.bands import Radio
 from edge_envs.eccnoma.config import ECCNOMAConfig
-from edge_envs.eccnoma.problems import RadioProblem
-from edge_envs.eccnoma.relaxation import Relaxation
-from edge_envs.eccnoma.results import relaxed_memory
+from edge_envs.eccnoma.model import dynamics, state
+from edge_envs.eccnoma.solvers import api
+from edge_envs.eccnoma.solvers.problem import RadioProblem, relaxed_memory
+from edge_envs.eccnoma.solvers.radio import Radio
+from edge_envs.eccnoma.solvers.relaxation import Relaxation
 
 Array = NDArray[np.float64]
 LITERAL = ECCNOMAConfig.from_options("paper-literal", {})
@@ -58,8 +58,8 @@ def radio_problems(size: Size, seed: int, balanced: bool = False) -> tuple[Radio
     """Uplink and downlink of one frame in which the server does all the work."""
     config = ECCNOMAConfig.from_options("paper-literal", options_of(size, balanced))
     p = config.kernel()
-    s = model.allocate(config, p, 1)
-    model.begin_episode(config, p, s, 0, np.random.default_rng(seed))
+    s = state.allocate(config, p, 1)
+    dynamics.begin_episode(config, p, s, 0, np.random.default_rng(seed))
     band_hz = LITERAL.bandwidth_up_hz / LITERAL.num_subchannels
     everybody = np.ones(size.users)
 
@@ -86,7 +86,7 @@ class Point:
         self.beta = rng.dirichlet(np.ones(problem.subchannels), problem.users)
         self.power_w = problem.power_min_w * (problem.power_max_w / problem.power_min_w) ** rng.random(problem.users)
         self._radio, self.memory = relaxed_memory(problem, self.beta, self.power_w)
-        self.expected = solvers.gradient(problem, self.beta, self.power_w)
+        self.expected = api.gradient(problem, self.beta, self.power_w)
 
     @property
     def arguments(self) -> tuple[Any, Radio, Relaxation, Array, int]:

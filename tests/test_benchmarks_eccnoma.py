@@ -17,12 +17,14 @@ from benchmarks import cli, eccnoma, eccnoma_decisions, eccnoma_env, eccnoma_pro
 from benchmarks import eccnoma_kernels as kernels
 from benchmarks.eccnoma_problems import DenseGradient, Point, Size, SortedGradient, TorchGradient, radio_problems
 from benchmarks.timing import Number, Row
-from edge_envs.eccnoma import allocation, model, search, solvers
-from edge_envs.eccnoma.bands import COST
-from edge_envs.eccnoma.baselines import copy_world
-from edge_envs.eccnoma.problems import RadioProblem
+from edge_envs.eccnoma.baselines import search
+from edge_envs.eccnoma.baselines.policies import copy_world
+from edge_envs.eccnoma.model import allocation, dynamics
+from edge_envs.eccnoma.model.workspace import DEVICE_COST, SERVER_COST
+from edge_envs.eccnoma.solvers import api
+from edge_envs.eccnoma.solvers.problem import RadioProblem
+from edge_envs.eccnoma.solvers.radio import COST
 from edge_envs.eccnoma.system import ECCNOMASystem
-from edge_envs.eccnoma.work import DEVICE_COST, SERVER_COST
 
 TINY = Size(6, 2, 4)
 REPEAT_GRADIENT: Any = kernels.repeat_gradient
@@ -64,7 +66,7 @@ def test_problems_are_those_of_the_preset() -> None:
     p = eccnoma_problems.LITERAL.kernel()
     system = ECCNOMASystem.from_options("paper-literal", eccnoma_problems.options_of(TINY))
     s = system.allocate(1)
-    model.begin_episode(system.config, system.parameters, s, 0, np.random.default_rng(1))
+    dynamics.begin_episode(system.config, system.parameters, s, 0, np.random.default_rng(1))
     for problem, gain, bits, link in (
         (up, s.gain_up, 3 * 32 * 32 * 8.0, allocation.uplink),
         (down, s.gain_down, 320.0, allocation.downlink),
@@ -121,7 +123,7 @@ def test_gradients_are_compared_at_every_size(monkeypatch: pytest.MonkeyPatch) -
 
 def test_assignments_that_are_wrong_are_not_timed() -> None:
     problem = replace(radio_problems(TINY, 0)[0], capacity=2)
-    found = solvers.assign(problem)
+    found = api.assign(problem)
     assert eccnoma.checked(problem, found) == found.cost
     with pytest.raises(RuntimeError, match=r"is not the .* of its subchannels and powers"):
         eccnoma.checked(problem, replace(found, cost=found.cost * (1.0 + 1e-8)))
@@ -142,9 +144,9 @@ def test_searches_are_compared_at_every_size(monkeypatch: pytest.MonkeyPatch) ->
     for at, (size, draws, repetitions, target) in enumerate([(TINY, 2, 3, 2.0), (Size(8, 2, 3), 1, 1, None)]):
         quick, quick_cost, one, one_cost = rows[4 * at : 4 * at + 4]
         problems = [radio_problems(size, seed)[0] for seed in range(draws)]
-        theirs = [solvers.relax(problem) for problem in problems]
+        theirs = [api.relax(problem) for problem in problems]
         costs = [
-            solvers.round_relaxed(problem, each.beta, each.power_w).cost
+            api.round_relaxed(problem, each.beta, each.power_w).cost
             for problem, each in zip(problems, theirs, strict=True)
         ]
         for row, cost, sweeps in ((quick, quick_cost, 6), (one, one_cost, 1)):
@@ -153,7 +155,7 @@ def test_searches_are_compared_at_every_size(monkeypatch: pytest.MonkeyPatch) ->
             assert row.name == f"ECCNOMA-v0: uplink, {size}"
             assert (row.kind, len(row.ours.seconds)) == ("speed-up", repetitions)
             assert row.target == (target if sweeps == 6 else None)
-            expected = [solvers.assign(each, sweeps=sweeps).cost for each in problems]
+            expected = [api.assign(each, sweeps=sweeps).cost for each in problems]
             np.testing.assert_allclose(sorted(cost.values), sorted(np.divide(expected, costs)), rtol=1e-12)
             steps = np.median([each.iterations for each in theirs])
             assert f"; {draws} draws, Li-GD in " in cost.label
@@ -166,7 +168,7 @@ def test_common_cuts_cost_what_the_environment_says() -> None:
     options = {**eccnoma_problems.options_of(TINY), "networks": ("nin@32",), "actions": "all"}
     system = ECCNOMASystem.from_options("paper-literal", options)
     s = system.allocate(1)
-    model.begin_episode(system.config, system.parameters, s, 0, np.random.default_rng(0))
+    dynamics.begin_episode(system.config, system.parameters, s, 0, np.random.default_rng(0))
     assert given.bits.shape == (6, 10)
     for cut in range(10):
         s.choice[0] = cut
@@ -188,7 +190,7 @@ def test_warm_and_cold_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (speed.ours.label, speed.other.label) == (eccnoma.WARM, eccnoma.COLD)
     for found, ratio, relative in zip((0, 1), sorted(steps.values), sorted(cost.values), strict=True):
         draws = [eccnoma.common_cuts(TINY, "nin@32", seed) for seed in range(2)]
-        warm, cold = ([solvers.li_gd(*each, warm=way) for each in draws] for way in (True, False))
+        warm, cold = ([api.li_gd(*each, warm=way) for each in draws] for way in (True, False))
         pairs = list(zip(warm, cold, strict=True))
         assert ratio == sorted(b.iterations.sum() / a.iterations.sum() for a, b in pairs)[found]
         assert relative == sorted(a.costs.min() / b.costs.min() for a, b in pairs)[found]

@@ -13,8 +13,8 @@ from pydantic import Field, field_validator, model_validator
 from edge_envs.core.config import Bandwidth, Exponent, Length, NonNegative, Positive, Probability, WingConfig
 from edge_envs.core.physics.networks import Cuts, parse_network
 from edge_envs.core.physics.units import db_to_linear, dbm_to_watt
-from edge_envs.eccnoma.bands import DOWNLINK, DOWNLINK_PRINTED, default_candidates
-from edge_envs.eccnoma.layout import cell_centres
+from edge_envs.eccnoma.model.geometry import cell_centres
+from edge_envs.eccnoma.solvers.radio import DOWNLINK, DOWNLINK_PRINTED, default_candidates
 
 Speed = Annotated[float, Field(ge=1.0, le=1e18)]
 Count = Annotated[int, Field(ge=1, le=4096)]

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.invariants import Invariant, Step, over, within
-from edge_envs.eccnoma.bands import DOWNLINK_PRINTED, Radio
 from edge_envs.eccnoma.config import FDMA, MOST, OPTIMAL, RANDOM, TDMA, Parameters
-from edge_envs.eccnoma.model import State
+from edge_envs.eccnoma.model.state import State
+from edge_envs.eccnoma.solvers.radio import DOWNLINK_PRINTED, Radio
 
 CERTIFICATE_LIMIT = 1e-2
 """Largest part of the cost that other powers may save: the descent has a limit of steps, and up to 3 in 100 frames of

@@ -15,9 +15,13 @@ from edge_envs.core.invariants import Invariant, Step
 from edge_envs.core.kernels.jit import FastCall
 from edge_envs.core.runtime.snapshot import BELOW_ONE
 from edge_envs.core.system import IntArray, Outcome, System
-from edge_envs.eccnoma import frame, invariants, model
+from edge_envs.eccnoma import invariants
 from edge_envs.eccnoma.config import ECCNOMAConfig
-from edge_envs.eccnoma.model import State
+from edge_envs.eccnoma.model import dynamics, reward
+from edge_envs.eccnoma.model import observation as observation_module
+from edge_envs.eccnoma.model import state as state_module
+from edge_envs.eccnoma.model import step as step_module
+from edge_envs.eccnoma.model.state import State
 
 FITTED = (
     "the paper leaves bandwidths, speeds and weights of this model open; the server's speed and weights were "
@@ -32,8 +36,8 @@ class ECCNOMASystem(System[State]):
     solved on the true state; what is observed of channels and servers is one frame old, unless csi_delay=0.
     """
 
-    metrics = frame.METRICS
-    member_metrics = frame.MEMBER_METRICS
+    metrics = reward.METRICS
+    member_metrics = reward.MEMBER_METRICS
     bar = "iterated-best-response"
     logged = ("relative_cost",)
     scratch = ("work",)
@@ -53,19 +57,19 @@ class ECCNOMASystem(System[State]):
             if config.arrivals == "bursty"
             else ("delay_s", "energy_j", "relative_cost", "edge_share", "local_share")
         )
-        own, choices = frame.facts(self.parameters), self.parameters.num_choices
+        own, choices = observation_module.facts(self.parameters), self.parameters.num_choices
         width = own + choices + config.num_aps
         self.member_view = np.arange(self.members * width).reshape(self.members, width)
         self.own_view = self.member_view[:, :own]
         self.mask_view = self.member_view[:, own : own + choices]
         self.group_view = self.member_view[:, own + choices :]
         self._size = self.members * width
-        limit = frame.OBSERVATION_LIMIT
+        limit = observation_module.OBSERVATION_LIMIT
         self.observation_space = spaces.Box(-limit, limit, (self._size,), np.float32)
         self.member_observation_space = spaces.Box(-limit, limit, (width,), np.float32)
         self.action_space = spaces.MultiDiscrete(np.full(self.members, choices))
         self.member_action_space = spaces.MultiDiscrete([choices])
-        self._run = FastCall(frame.run)
+        self._run = FastCall(step_module.run)
 
     @classmethod
     def from_options(cls, preset: str, options: Mapping[str, Any]) -> ECCNOMASystem:
@@ -85,17 +89,17 @@ class ECCNOMASystem(System[State]):
 
     def allocate(self, batch: int) -> State:
         """State arrays of `batch` worlds."""
-        return model.allocate(self.config, self.parameters, batch)
+        return state_module.allocate(self.config, self.parameters, batch)
 
     def reset(self, state: State, rows: IntArray, rngs: Sequence[Generator]) -> None:
         """Users, places, fading, tasks and background load drawn anew."""
         for row in rows.tolist():
-            model.begin_episode(self.config, self.parameters, state, row, rngs[row])
+            dynamics.begin_episode(self.config, self.parameters, state, row, rngs[row])
 
     def observe(self, state: State) -> NDArray[np.float32]:
         """What is known of the frame to come: tasks, old channels and loads, open choices, who belongs to which AP."""
         observation = np.empty((len(state.reference), self._size), dtype=np.float32)
-        frame.encode_all(self.parameters, state, observation)
+        observation_module.encode_all(self.parameters, state, observation)
         return observation
 
     def step(self, state: State, rows: IntArray, actions: NDArray[Any], rngs: Sequence[Generator]) -> Outcome:
@@ -103,7 +107,7 @@ class ECCNOMASystem(System[State]):
         rows = np.ascontiguousarray(rows, dtype=np.int64)
         # Numbers of the next frame, into which this one leads.
         for row in rows.tolist():
-            model.draw(self.parameters, state, row, rngs[row])
+            dynamics.draw(self.parameters, state, row, rngs[row])
         outcome, member = self.blank_outcome(len(state.reference))
         self._run(self.parameters, state, rows, actions, outcome.observation, outcome.reward, member, outcome.metrics)
         return outcome

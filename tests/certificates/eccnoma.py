@@ -13,10 +13,22 @@ import gymnasium as gym
 import numpy as np
 
 import edge_envs  # noqa: F401  (registers the ids)
-from edge_envs.eccnoma import allocation, assignment, bands, placement, powers, relaxation, server, solvers
+from edge_envs.eccnoma.model import allocation
+from edge_envs.eccnoma.solvers import api, assignment_others, assignment_search, band_powers, relaxation, server_units
+from edge_envs.eccnoma.solvers import radio as radio_kernels
 from tests.certificates.harness import Mutation, Solver
-from tests.eccnoma import reference_radio, reference_server
-from tests.eccnoma.problems import DIRECTIONS, Floats, Ints, Pool, Radio, network, one_hot, random_pool, random_radio
+from tests.eccnoma.solvers import reference_radio, reference_server
+from tests.eccnoma.solvers.problems import (
+    DIRECTIONS,
+    Floats,
+    Ints,
+    Pool,
+    Radio,
+    network,
+    one_hot,
+    random_pool,
+    random_radio,
+)
 
 
 class Placed(NamedTuple):
@@ -44,14 +56,14 @@ def placed(seed: int) -> Placed:
     return Placed(radio, rng.integers(0, 2, 5), radio.power_min_w * ratio ** rng.uniform(0.2, 0.8, 5))
 
 
-def problem(radio: Radio) -> solvers.RadioProblem:
+def problem(radio: Radio) -> api.RadioProblem:
     """As the solvers want it."""
-    return solvers.RadioProblem(**radio._asdict())
+    return api.RadioProblem(**radio._asdict())
 
 
 def tune(at: Placed) -> tuple[Floats, float]:
     """Powers and their certificate."""
-    found = solvers.tune_powers(problem(at.radio), at.subchannel, at.power_w, iterations=2000)
+    found = api.tune_powers(problem(at.radio), at.subchannel, at.power_w, iterations=2000)
     return found.power_w, found.power_gap
 
 
@@ -60,13 +72,13 @@ def cost_of_powers(at: Placed, power_w: Floats) -> float:
     return reference_radio.cost(at.radio, one_hot(at.radio, at.subchannel), power_w)
 
 
-def assign(radio: Radio) -> tuple[solvers.Assignment, float]:
+def assign(radio: Radio) -> tuple[api.Assignment, float]:
     """The search and its certificate."""
-    found = solvers.assign(problem(radio))
+    found = api.assign(problem(radio))
     return found, found.assignment_gap
 
 
-def cost_of_assignment(radio: Radio, found: solvers.Assignment) -> float:
+def cost_of_assignment(radio: Radio, found: api.Assignment) -> float:
     """By the loops of the reference."""
     return reference_radio.cost(radio, one_hot(radio, found.subchannel), found.power_w)
 
@@ -78,7 +90,7 @@ def bound(radio: Radio, _: Any) -> float:
 
 def share(pool: Pool) -> tuple[Floats, float]:
     """Units and their certificate."""
-    found = solvers.share_units(
+    found = api.share_units(
         pool.work_flop, pool.delay_weight, pool.energy_coefficient, pool.units, units_max=pool.units_max,
         unit_speed_flop_s=pool.unit_speed_flop_s, overhead=pool.overhead,
     )  # fmt: skip
@@ -115,23 +127,23 @@ def cost_of_units(seed: int, units: Floats) -> float:
     return reference_server.cost(pool, units)
 
 
-def relax(radio: Radio) -> tuple[solvers.Relaxed, float]:
+def relax(radio: Radio) -> tuple[api.Relaxed, float]:
     """Relaxed shares, and their cost over the bound."""
-    found = solvers.relax(problem(radio), tolerance=1e-7, iterations=300)
+    found = api.relax(problem(radio), tolerance=1e-7, iterations=300)
     return found, found.cost / found.bound - 1.0
 
 
-def cost_of_shares(radio: Radio, found: solvers.Relaxed) -> float:
+def cost_of_shares(radio: Radio, found: api.Relaxed) -> float:
     """By the loops of the reference."""
     return reference_radio.cost(radio, found.beta, found.power_w)
 
 
-def round_shares(at: Placed) -> tuple[solvers.Assignment, float]:
+def round_shares(at: Placed) -> tuple[api.Assignment, float]:
     """Shares, as rows of different sharpness, rounded."""
     rng = np.random.default_rng(int(at.subchannel.sum()))
     beta = rng.dirichlet(np.full(len(at.radio.gain), 0.7), len(at.radio.ap))
     beta[np.arange(5), at.radio.gain[:, np.arange(5), at.radio.ap].argmax(axis=0)] += 1.0
-    found = solvers.round_relaxed(problem(at.radio), beta / beta.sum(axis=1, keepdims=True), at.power_w)
+    found = api.round_relaxed(problem(at.radio), beta / beta.sum(axis=1, keepdims=True), at.power_w)
     return found, found.assignment_gap
 
 
@@ -142,19 +154,22 @@ POWERS = Solver(
     cost_of_powers,
     cost_of_powers,
     [
-        Mutation("interference missing in the slope", powers.band_slope, "+= price *", "+= 0.0 *"),
-        Mutation("interference with the wrong sign", powers.band_slope, "price = -per_rate", "price = per_rate"),
-        Mutation("energy counted three times", powers.band_slope, "+= w.energy_cost", "+= 3.0 * w.energy_cost"),
-        Mutation("early stop", powers.descend_powers, "residual <= tolerance", "residual <= 0.2"),
-        Mutation("limit halved", powers.descend_powers, "w.slope[0, i], 0.0), 1.0)", "w.slope[0, i], 0.0), 0.5)"),
+        Mutation("interference missing in the slope", band_powers.band_slope, "+= price *", "+= 0.0 *"),
+        Mutation("interference with the wrong sign", band_powers.band_slope, "price = -per_rate", "price = per_rate"),
+        Mutation("energy counted three times", band_powers.band_slope, "+= w.energy_cost", "+= 3.0 * w.energy_cost"),
+        Mutation("early stop", band_powers.descend_powers, "residual <= tolerance", "residual <= 0.2"),
+        Mutation("limit halved", band_powers.descend_powers, "w.slope[0, i], 0.0), 1.0)", "w.slope[0, i], 0.0), 0.5)"),
         Mutation(
-            "first user's slope for all", powers.descend_powers, "- step * w.slope[0, i]", "- step * w.slope[0, 0]"
+            "first user's slope for all", band_powers.descend_powers, "- step * w.slope[0, i]", "- step * w.slope[0, 0]"
         ),
-        Mutation("uphill", powers.descend_powers, "- step * w.slope", "+ step * w.slope"),
+        Mutation("uphill", band_powers.descend_powers, "- step * w.slope", "+ step * w.slope"),
         Mutation(
-            "first user's power for all", assignment.finish, "= w.seat_power_w[s, i]\n", "= w.seat_power_w[s, 0]\n"
+            "first user's power for all",
+            assignment_search.finish,
+            "= w.seat_power_w[s, i]\n",
+            "= w.seat_power_w[s, 0]\n",
         ),
-        Mutation("power out of its limits", bands.power_at, "* math.exp(", "* 0.5 * math.exp("),
+        Mutation("power out of its limits", radio_kernels.power_at, "* math.exp(", "* 0.5 * math.exp("),
     ],
 )
 SEARCH = Solver(
@@ -164,19 +179,29 @@ SEARCH = Solver(
     cost_of_assignment,
     bound,
     [
-        Mutation("least costly user first", assignment.comes_later, "key[i] < key[j] or", "key[i] > key[j] or"),
-        Mutation("first subchannel instead of the best", assignment.best_join, "if cost < least or (", "if ("),
-        Mutation("no sweeps", assignment.search, "range(sweeps if senders > 0 else 0)", "range(0)"),
+        Mutation("least costly user first", assignment_search.comes_later, "key[i] < key[j] or", "key[i] > key[j] or"),
+        Mutation("first subchannel instead of the best", assignment_search.best_join, "if cost < least or (", "if ("),
+        Mutation("no sweeps", assignment_search.search, "range(sweeps if senders > 0 else 0)", "range(0)"),
         Mutation(
-            "half of the candidates", assignment.find_candidates, "w.candidate.shape[1]", "w.candidate.shape[1] // 2"
+            "half of the candidates",
+            assignment_search.find_candidates,
+            "w.candidate.shape[1]",
+            "w.candidate.shape[1] // 2",
         ),
-        Mutation("harm to others forgotten", bands.joining_cost, "coupling_of(link, w, s, v, k) * power_w", "0.0"),
         Mutation(
-            "own interference forgotten", bands.joining_cost, "other_w += coupling_of(", "other_w += 0.0 * coupling_of("
+            "harm to others forgotten", radio_kernels.joining_cost, "coupling_of(link, w, s, v, k) * power_w", "0.0"
         ),
-        Mutation("moves that lose", assignment.sweep_moves, "saved > LEAST_GAIN", "saved > -0.3"),
-        Mutation("interference never heard", bands.coupling_of, "return 0.0 if stronger else theirs", "return 0.0"),
-        Mutation("first user's gains for all", bands.take_seat, "gain[row, m, user, n]", "gain[row, m, 0, n]"),
+        Mutation(
+            "own interference forgotten",
+            radio_kernels.joining_cost,
+            "other_w += coupling_of(",
+            "other_w += 0.0 * coupling_of(",
+        ),
+        Mutation("moves that lose", assignment_search.sweep_moves, "saved > LEAST_GAIN", "saved > -0.3"),
+        Mutation(
+            "interference never heard", radio_kernels.coupling_of, "return 0.0 if stronger else theirs", "return 0.0"
+        ),
+        Mutation("first user's gains for all", radio_kernels.take_seat, "gain[row, m, user, n]", "gain[row, m, 0, n]"),
     ],
 )
 POOL = Solver(
@@ -186,20 +211,23 @@ POOL = Solver(
     reference_server.cost,
     reference_server.cost,
     [
-        Mutation("no square root", server.share_pool, "math.sqrt(", "abs("),
-        Mutation("weight forgotten", server.share_pool, "work_flop[i] * delay_weight[i])", "work_flop[i])"),
-        Mutation("limit halved", server.share_pool, "units_max)", "0.5 * units_max)"),
-        Mutation("limits forgotten", server.share_of, "if not full:", "if True:"),
-        Mutation("too little left after a limit", server.share_of, "left -= taken", "left *= 0.3"),
-        Mutation("half of the pool", server.share_of, "left = units", "left = 0.5 * units"),
+        Mutation("no square root", server_units.share_pool, "math.sqrt(", "abs("),
+        Mutation("weight forgotten", server_units.share_pool, "work_flop[i] * delay_weight[i])", "work_flop[i])"),
+        Mutation("limit halved", server_units.share_pool, "units_max)", "0.5 * units_max)"),
+        Mutation("limits forgotten", server_units.share_of, "if not full:", "if True:"),
+        Mutation("too little left after a limit", server_units.share_of, "left -= taken", "left *= 0.3"),
+        Mutation("half of the pool", server_units.share_of, "left = units", "left = 0.5 * units"),
         Mutation(
             "best speed without its factor",
-            server.best_speed,
+            server_units.best_speed,
             "(2.0 * energy_coefficient)",
             "(16.0 * energy_coefficient)",
         ),
         Mutation(
-            "last user's share for all", server.share_of, "given[i] = left * root[i]", "given[i] = left * root[-1]"
+            "last user's share for all",
+            server_units.share_of,
+            "given[i] = left * root[i]",
+            "given[i] = left * root[-1]",
         ),
     ],
 )
@@ -210,8 +238,8 @@ ALONE = Solver(
     cost_of_units,
     cost_of_units,
     [
-        Mutation("factor 2 forgotten", server.best_speed, "2.0 * energy", "energy"),
-        Mutation("square root for the cube root", server.best_speed, "1.0 / 3.0", "1.0 / 2.0"),
+        Mutation("factor 2 forgotten", server_units.best_speed, "2.0 * energy", "energy"),
+        Mutation("square root for the cube root", server_units.best_speed, "1.0 / 3.0", "1.0 / 2.0"),
         Mutation(
             "limit halved",
             allocation.units_alone,
@@ -219,10 +247,10 @@ ALONE = Solver(
             "p.unit_speed_flop_s, p.overhead), 0.5 * p.units_max)",
         ),
         Mutation("first user's weight for all", allocation.units_alone, "w.server_weight[u]", "w.server_weight[0]"),
-        Mutation("loss of cores forgotten", server.units_for, "* (1.0 - overhead) / left", "* 1.0"),
+        Mutation("loss of cores forgotten", server_units.units_for, "* (1.0 - overhead) / left", "* 1.0"),
         Mutation(
             "weight over energy upside down",
-            server.best_speed,
+            server_units.best_speed,
             "delay_weight / (2.0 * energy_coefficient)",
             "2.0 * energy_coefficient / delay_weight",
         ),
@@ -256,32 +284,38 @@ ROUNDED = Solver(
     lambda at, found: bound(at.radio, found),
     [
         Mutation(
-            "smallest share", placement.place_by_relaxation, "beta[s, user] > beta[best", "beta[s, user] < beta[best"
+            "smallest share",
+            assignment_others.place_by_relaxation,
+            "beta[s, user] > beta[best",
+            "beta[s, user] < beta[best",
         ),
         Mutation(
             "first user's shares for all",
-            placement.place_by_relaxation,
+            assignment_others.place_by_relaxation,
             "beta[s, user] > beta[best, user]",
             "beta[s, 0] > beta[best, 0]",
         ),
         Mutation(
             "first subchannel",
-            placement.place_by_relaxation,
+            assignment_others.place_by_relaxation,
             "best < 0 or beta[s, user] > beta[best, user]",
             "best < 0",
         ),
         Mutation(
-            "last subchannel", placement.place_by_relaxation, "(best < 0 or beta[s, user] > beta[best, user])", "s >= 0"
+            "last subchannel",
+            assignment_others.place_by_relaxation,
+            "(best < 0 or beta[s, user] > beta[best, user])",
+            "s >= 0",
         ),
         Mutation(
             "powers not tuned",
-            placement.place_by_relaxation,
+            assignment_others.place_by_relaxation,
             "finish(link, w, bands, last)",
             "finish(link, w, bands, 0)",
         ),
         Mutation(
             "half of the subchannels",
-            placement.place_by_relaxation,
+            assignment_others.place_by_relaxation,
             "for s in range(bands):\n            free",
             "for s in range(bands // 2):\n            free",
         ),

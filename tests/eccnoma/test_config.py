@@ -12,7 +12,7 @@ import pytest
 import edge_envs  # noqa: F401  (registers the ids)
 from edge_envs.eccnoma.config import ECCNOMAConfig
 from edge_envs.eccnoma.system import ECCNOMASystem
-from tests.eccnoma import reference_frame as slow
+from tests.eccnoma.model import reference_frame as slow
 
 PRESETS = list(ECCNOMAConfig.presets)
 every_preset = pytest.mark.parametrize("preset", PRESETS)

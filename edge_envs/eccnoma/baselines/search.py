@@ -1,0 +1,313 @@
+"""Searching the cuts of one frame: best responses, coordinate descent, common cuts by Li-GD, brute force.
+
+All of them value cuts by what serving all waiting tasks would cost with the allocation that the frame would get
+(`allocation.solve`), in world 0 of a sketch.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_envs.core.kernels.jit import FastCall, kernel, kernel_part
+from edge_envs.eccnoma.config import EQUAL, MOST, TDMA, Parameters
+from edge_envs.eccnoma.model import allocation
+from edge_envs.eccnoma.model.state import State
+from edge_envs.eccnoma.model.workspace import DEVICE_COST, SERVER_COST
+from edge_envs.eccnoma.solvers import relaxation
+from edge_envs.eccnoma.solvers.assignment_search import subchannel_of
+from edge_envs.eccnoma.solvers.radio import UPLINK, Link, Radio, coupling_of, take_seat
+from edge_envs.eccnoma.solvers.relaxation import Relaxation, allocate_relaxation
+from edge_envs.eccnoma.solvers.server_units import best_speed, compensation, units_for
+
+ROUNDS = 4
+"""Best responses in turn; chosen."""
+TURNS = 2
+"""Turns of every user in the sequential best response; chosen."""
+PASSES = 3
+"""Passes of the coordinate descent over the users; it ends earlier where a pass changes nothing; chosen."""
+MOST_COMBINATIONS = 100_000
+
+
+@kernel
+def value(p: Parameters, s: State) -> float:
+    """Cost of serving all tasks that wait in world 0 at its cuts."""
+    return allocation.solve(p, s, 0)
+
+
+@kernel_part
+def nats_joining(
+    p: Parameters, link: Link, w: Radio, gain: NDArray[np.float64], bands: int, user: int, power_w: float
+) -> tuple[float, float]:
+    """Best rate in nats per second and hertz of a silent user that joins world 0's bands where there is room.
+
+    Beside it the part of the time that it would send there.
+    """
+    best, airtime, n = 0.0, 1.0, w.ap[user]
+    for band in range(bands):
+        m = subchannel_of(band, bands, gain.shape[1])
+        other_w, share = link.noise_w, 1.0
+        if p.access == TDMA:
+            share = 1.0 / (w.load[n, band] + 1.0)
+            for t in range(p.num_users):
+                if w.active[t] and w.band[t] == band and w.ap[t] != n:
+                    heard = gain[0, m, t, n] if link.direction == UPLINK else gain[0, m, user, w.ap[t]]
+                    other_w += power_w * heard / w.load[w.ap[t], band]
+        elif w.load[n, band] >= w.cap[n]:
+            continue
+        else:
+            k = take_seat(w, gain, 0, band, m, user)
+            for v in range(k):
+                other_w += coupling_of(link, w, band, k, v) * w.seat_power_w[band, v]
+        nats = share * math.log1p(power_w * gain[0, m, user, n] / other_w)
+        if nats > best:
+            best, airtime = nats, share
+    return best, airtime
+
+
+@kernel_part
+def server_speed_alone(p: Parameters, s: State, u: int, flop: float) -> float:
+    """Speed that a user would get for its work at the server while the others keep theirs."""
+    w = s.work
+    if not p.pool or p.units == MOST or p.units == EQUAL:
+        return compensation(allocation.units_alone(p, s, 0, u), p.overhead) * p.unit_speed_flop_s
+    mine = math.sqrt(flop * w.server_weight[u])
+    total = mine
+    for v in range(p.num_users):
+        if v != u and s.ap[0, v] == s.ap[0, u] and w.work_flop[v] > 0.0:
+            total += math.sqrt(w.work_flop[v] * w.server_weight[v])
+    best = best_speed(w.server_weight[u], w.server_coefficient[u], 0.0, math.inf)
+    most = min(units_for(best / p.unit_speed_flop_s, p.overhead), p.units_max)
+    units = allocation.free_units(p, s, 0, s.ap[0, u]) * mine / total
+    return compensation(min(units, most), p.overhead) * p.unit_speed_flop_s
+
+
+@kernel
+def answer(p: Parameters, s: State, u: int) -> int:
+    """A user's own best cut, while the others keep bands, powers and work as solved in world 0.
+
+    A user that sends already keeps its rates; one that does not would join where it is fastest, at full power.
+    """
+    w = s.work
+    network, queue = s.network[0, u], s.queue[0, u]
+    best, least = p.last_choice[network], math.inf
+    if queue <= 0.0:
+        return best
+    if w.up.active[u]:
+        rate_up, rate_down = w.up.rate_bit_s[u], w.down.rate_bit_s[u]
+        power_up, power_down = w.up.power_w[u] * w.up.airtime[u], w.down.power_w[u] * w.down.airtime[u]
+    else:
+        bands = allocation.bands_of(p, s, 0)
+        up, down = allocation.uplink(p, bands), allocation.downlink(p, bands)
+        nats_up, airtime_up = nats_joining(p, up, w.up, s.gain_up, bands, u, up.power_max_w)
+        nats_down, airtime_down = nats_joining(p, down, w.down, s.gain_down, bands, u, down.power_max_w)
+        rate_up, rate_down = up.bandwidth_hz * nats_up / math.log(2.0), down.bandwidth_hz * nats_down / math.log(2.0)
+        power_up, power_down = up.power_max_w * airtime_up, down.power_max_w * airtime_down
+    for c in range(p.choices[network]):
+        delay = p.device_flop[network, c] / s.speed_flop_s[0, u]
+        energy = p.device_flop[network, c] * p.device_j_per_flop
+        if p.bits_up[network, c] > 0.0:
+            up_s, down_s = p.bits_up[network, c] / rate_up, p.result_bits / rate_down
+            delay += up_s + down_s
+            energy += power_up * up_s + power_down * down_s
+        flop = p.server_flop[network, c]
+        if flop > 0.0:
+            speed = server_speed_alone(p, s, u, flop)
+            delay += flop / speed
+            energy += flop * p.server_coefficient * speed * speed
+        cost = w.server_weight[u] * delay + p.energy_weight * queue * energy
+        if cost < least:
+            best, least = c, cost
+    return best
+
+
+@kernel
+def answer_all(p: Parameters, s: State, cuts: NDArray[np.int64]) -> None:
+    """Every user's `answer` to the same allocation, into `cuts` (U,)."""
+    for u in range(p.num_users):
+        cuts[u] = answer(p, s, u)
+
+
+@kernel
+def answer_in_turn(p: Parameters, s: State, cuts: NDArray[np.int64], passes: int) -> None:
+    """One user's `answer` after the other, everything allocated anew after each that changes; the best into `cuts`.
+
+    Begins with world 0's cuts.
+    """
+    least = allocation.solve(p, s, 0)
+    for u in range(p.num_users):
+        cuts[u] = s.choice[0, u]
+    for _ in range(passes):
+        changed = False
+        for u in range(p.num_users):
+            choice = answer(p, s, u)
+            if choice != s.choice[0, u]:
+                changed = True
+                s.choice[0, u] = choice
+                cost = allocation.solve(p, s, 0)
+                if cost < least:
+                    least = cost
+                    for v in range(p.num_users):
+                        cuts[v] = s.choice[0, v]
+        if not changed:
+            break
+
+
+@kernel
+def descend(p: Parameters, s: State, passes: int) -> float:
+    """Coordinate descent: each user with tasks in turn takes its best cut, others fixed, until none does; world 0."""
+    least = allocation.solve(p, s, 0)
+    for _ in range(passes):
+        before = least
+        for u in range(p.num_users):
+            if s.queue[0, u] > 0.0:
+                best = s.choice[0, u]
+                for c in range(p.choices[s.network[0, u]]):
+                    if c != best:
+                        s.choice[0, u] = c
+                        cost = allocation.solve(p, s, 0)
+                        if cost < least:
+                            least, best = cost, c
+                s.choice[0, u] = best
+        if least >= before:
+            break
+    return least
+
+
+@kernel
+def relaxed_value(p: Parameters, s: State, up: Relaxation, down: Relaxation, cold: bool) -> float:
+    """Cost of world 0's cuts with relaxed shares of the subchannels: what a turn of Algorithm 1 finds."""
+    w = s.work
+    allocation.pose(p, s, 0)
+    allocation.solve_server(p, s, 0)
+    total = w.report[DEVICE_COST] + w.report[SERVER_COST]
+    bands = p.num_subchannels
+    relaxation.order_users(w.up, up, s.gain_up, 0)
+    relaxation.order_users(w.down, down, s.gain_down, 0)
+    if cold:
+        relaxation.start_cold(w.up, up)
+        relaxation.start_cold(w.down, down)
+    else:
+        start_new_users(w.up, up)
+        start_new_users(w.down, down)
+    relaxation.relax(
+        allocation.uplink(p, bands), w.up, up, s.gain_up, 0, p.relaxation_tolerance, p.relaxation_iterations
+    )
+    relaxation.relax(
+        allocation.downlink(p, bands), w.down, down, s.gain_down, 0, p.relaxation_tolerance, p.relaxation_iterations
+    )
+    return total + up.report[relaxation.RELAXED_COST] + down.report[relaxation.RELAXED_COST]
+
+
+@kernel_part
+def start_new_users(w: Radio, x: Relaxation) -> None:
+    """Equal shares at full power for users that had none, as they were silent at the cut before."""
+    for u in range(len(w.ap)):
+        total = 0.0
+        for m in range(x.beta.shape[0]):
+            total += x.beta[m, u]
+        if w.active[u] and total <= 0.0:
+            x.level[u] = 1.0
+            for m in range(x.beta.shape[0]):
+                x.beta[m, u] = 1.0 / x.beta.shape[0]
+
+
+FAST_VALUE, FAST_ANSWER, FAST_DESCEND = FastCall(value), FastCall(answer_all), FastCall(descend)
+FAST_TURNS, FAST_RELAXED = FastCall(answer_in_turn), FastCall(relaxed_value)
+
+
+def all_edge(p: Parameters, s: State) -> NDArray[np.int64]:
+    """The first cut, the raw input, for all users (U,)."""
+    edge: NDArray[np.int64] = p.first_choice[s.network[0]]
+    return edge
+
+
+def best_response(p: Parameters, s: State) -> NDArray[np.int64]:
+    """Every user's best cut (U,) against the allocation in which all users leave everything to the server."""
+    s.choice[0] = all_edge(p, s)
+    FAST_VALUE(p, s)
+    cuts = np.zeros(p.num_users, dtype=np.int64)
+    FAST_ANSWER(p, s, cuts)
+    return cuts
+
+
+def iterated_best_response(p: Parameters, s: State) -> NDArray[np.int64]:
+    """Allocation and everybody's answer to it in turn, from all users at the edge; the best cuts (U,) of all rounds."""
+    best = all_edge(p, s)
+    s.choice[0] = best
+    least = FAST_VALUE(p, s)
+    cuts = np.zeros(p.num_users, dtype=np.int64)
+    for _ in range(ROUNDS):
+        FAST_ANSWER(p, s, cuts)
+        if np.array_equal(cuts, s.choice[0]):
+            break
+        s.choice[0] = cuts
+        cost = FAST_VALUE(p, s)
+        if cost < least:
+            best, least = cuts.copy(), cost
+    return best
+
+
+def sequential_best_response(p: Parameters, s: State) -> NDArray[np.int64]:
+    """Users answer one after the other from the iterated best response, each to what those before it made; (U,)."""
+    s.choice[0] = iterated_best_response(p, s)
+    cuts = np.zeros(p.num_users, dtype=np.int64)
+    FAST_TURNS(p, s, cuts, TURNS)
+    return cuts
+
+
+def coordinate_descent(p: Parameters, s: State) -> NDArray[np.int64]:
+    """`descend` from the iterated best response; the cuts (U,)."""
+    s.choice[0] = iterated_best_response(p, s)
+    FAST_DESCEND(p, s, PASSES)
+    return s.choice[0].copy()
+
+
+def common_cuts(p: Parameters, layers: int) -> NDArray[np.int64]:
+    """Choices (J, networks) of common cuts j = 0, 1, ..., F, each different from the one before.
+
+    A network without a cut at j takes the last of its own before j, which needs no more bits and less device work.
+    """
+    rows: list[NDArray[np.int64]] = []
+    for j in range(layers + 1):
+        row = []
+        for n, count in enumerate(p.choices.tolist()):
+            numbers = p.cut_number[n, :count]
+            row.append(int(np.argmax(np.where(numbers <= j, numbers, -1))))
+        if not rows or not np.array_equal(rows[-1], row):
+            rows.append(np.array(row, dtype=np.int64))
+    return np.array(rows)
+
+
+def li_gd(p: Parameters, s: State) -> NDArray[np.int64]:
+    """Algorithm 1: of all common cuts the best (U,), with relaxed shares, each cut starting where the last ended."""
+    memory = [allocate_relaxation(p.num_users, p.num_subchannels, p.num_aps, p.relaxation_iterations) for _ in range(2)]
+    best, least = all_edge(p, s), math.inf
+    for turn, choices in enumerate(common_cuts(p, int(p.cut_number.max()))):
+        s.choice[0] = choices[s.network[0]]
+        cost = FAST_RELAXED(p, s, *memory, turn == 0)
+        if cost < least:
+            best, least = s.choice[0].copy(), cost
+    return best
+
+
+def brute_force(p: Parameters, s: State) -> NDArray[np.int64]:
+    """The best cuts (U,) of all, each with the allocation that the frame would get.
+
+    Raises:
+        ValueError: too many combinations.
+    """
+    choices = [range(int(p.choices[n])) if q > 0.0 else range(1) for n, q in zip(s.network[0], s.queue[0], strict=True)]
+    count = math.prod(len(each) for each in choices)
+    if count > MOST_COMBINATIONS:
+        raise ValueError(f"{count} combinations of cuts are more than {MOST_COMBINATIONS}; take fewer users")
+    best, least = all_edge(p, s), math.inf
+    for cuts in product(*choices):
+        s.choice[0] = cuts
+        cost = FAST_VALUE(p, s)
+        if cost < least:
+            best, least = s.choice[0].copy(), cost
+    return best

@@ -1,0 +1,1 @@
+"""The compiled step of one world: state, dynamics, allocation, reward and observation."""

@@ -1,0 +1,228 @@
+"""The optimisers of the ECCNOMA model for use from Python, each with its certificate.
+
+Those of Li-GD are in `descent`, and offered here, too.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from edge_envs.eccnoma.solvers import assignment_others, assignment_search, certificates, server_units
+from edge_envs.eccnoma.solvers.paper_li_gd import (
+    gradient,
+    li_gd,
+    li_gd_printed,
+    radio_cost,
+    rates,
+    relax,
+    round_relaxed,
+)
+from edge_envs.eccnoma.solvers.problem import (
+    Array,
+    Assignment,
+    Gradient,
+    LiGD,
+    Printed,
+    RadioProblem,
+    Relaxed,
+    assignment_of,
+    finite,
+    positive,
+    whole,
+)
+from edge_envs.eccnoma.solvers.radio import default_candidates
+
+__all__ = [
+    "Assignment", "Gradient", "LiGD", "Printed", "RadioProblem", "Relaxed", "Shares", "assign", "brute_force",
+    "cores_for", "cores_speed", "default_candidates", "gradient", "li_gd", "li_gd_printed", "radio_cost", "rates",
+    "relax", "round_relaxed", "server_speed", "share_units", "tune_powers",
+]  # fmt: skip
+
+MOST_COMBINATIONS = 200_000
+"""Assignments that `brute_force` looks at, at most."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shares:
+    """A pool's units."""
+
+    units: Array
+    """(K,)"""
+    speed_flop_s: Array
+    """(K,)"""
+    cost: float
+    gap: float
+    """at most this part of the cost could be saved, by duality; inf if the units are not allowed"""
+
+
+def assign(
+    problem: RadioProblem, *, sweeps: int = 6, candidates: int | None = None, power_iterations: int = 8,
+    spread: bool = False,
+) -> Assignment:  # fmt: skip
+    """Local search over subchannels and powers: greedy, then power descent, single moves and swaps in turn.
+
+    Args:
+        problem: what to send over which links.
+        sweeps: the most sweeps of moves.
+        candidates: subchannels of best own gain that a user tries (None: `default_candidates`); a swap may take others.
+        power_iterations: power descent steps per subchannel and sweep.
+        spread: raise the capacity of an AP with too many users instead of refusing it.
+
+    Raises:
+        ValueError: more users of an AP than its subchannels hold, or a number below its least.
+    """
+    whole("sweeps", sweeps, 0)
+    whole("power_iterations", power_iterations, 0)
+    if not spread:
+        problem.check_capacity()
+    tried = default_candidates(problem.subchannels) if candidates is None else whole("candidates", candidates, 1)
+    w = problem.radio(min(tried, problem.subchannels))
+    assignment_search.search(
+        problem.link, w, problem.gain[None], 0, problem.subchannels, sweeps, power_iterations,
+        assignment_search.TIGHT_ITERATIONS,
+    )  # fmt: skip
+    return assignment_of(problem, w)
+
+
+def tune_powers(
+    problem: RadioProblem, subchannel: ArrayLike, power_w: ArrayLike, *, iterations: int = 200
+) -> Assignment:
+    """Powers alone, for users on given subchannels (U,), from powers (U,) [W].
+
+    Raises:
+        ValueError: a subchannel that does not exist, more users on one than its capacity, or powers out of range.
+    """
+    w = problem.radio()
+    chosen = np.asarray(subchannel)
+    if chosen.shape != (problem.users,) or chosen.dtype.kind not in "iu":
+        raise ValueError(f"subchannel={subchannel!r} must hold {problem.users} whole numbers")
+    active = w.active
+    if ((chosen[active] < 0) | (chosen[active] >= problem.subchannels)).any():
+        raise ValueError(f"subchannel={subchannel!r} must be from 0 to {problem.subchannels - 1} for users that send")
+    powers = finite("power_w", power_w, (problem.users,))
+    if ((powers[active] < problem.power_min_w) | (powers[active] > problem.power_max_w)).any():
+        raise ValueError(f"power_w={power_w!r} must be between {problem.power_min_w} and {problem.power_max_w}")
+    crowd = np.zeros((problem.gain.shape[2], problem.subchannels), dtype=np.int64)
+    np.add.at(crowd, (problem.ap[active], chosen[active]), 1)
+    if crowd.max(initial=0) > problem.capacity:
+        raise ValueError(f"subchannel={subchannel!r} puts more than capacity={problem.capacity} users of an AP on one")
+    w.band[:] = np.where(active, chosen, -1)
+    w.power_w[:] = np.where(active, powers, 0.0)
+    assignment_others.tune(problem.link, w, problem.gain[None], 0, whole("iterations", iterations, 0))
+    return assignment_of(problem, w)
+
+
+def brute_force(problem: RadioProblem) -> Assignment:
+    """The best of all assignments within the capacity, powers by descent from several starts.
+
+    Raises:
+        ValueError: too many assignments.
+    """
+    problem.check_capacity("give a larger capacity")
+    senders = np.flatnonzero(problem.bits > 0.0)
+    if problem.subchannels ** len(senders) > MOST_COMBINATIONS:
+        raise ValueError(
+            f"{problem.subchannels} ** {len(senders)} assignments are more than {MOST_COMBINATIONS}; take fewer users"
+        )
+    ratio = problem.power_max_w / problem.power_min_w
+    best: Assignment | None = None
+    for chosen in product(range(problem.subchannels), repeat=len(senders)):
+        subchannel = np.full(problem.users, -1)
+        subchannel[senders] = chosen
+        crowd = np.zeros((problem.gain.shape[2], problem.subchannels), dtype=np.int64)
+        np.add.at(crowd, (problem.ap[senders], np.array(chosen, dtype=np.int64)), 1)
+        if crowd.max(initial=0) > problem.capacity:
+            continue
+        for level in (1.0, 0.75, 0.5, 0.0):
+            start = np.full(problem.users, problem.power_min_w * ratio**level)
+            tuned = tune_powers(problem, subchannel, np.clip(start, problem.power_min_w, problem.power_max_w))
+            if best is None or tuned.cost < best.cost:
+                best = tuned
+    assert best is not None
+    return best
+
+
+def server_speed(delay_weight: float, energy_coefficient: float, *, speed_min: float, speed_max: float) -> float:
+    """The speed x [FLOP/s] of least delay_weight / x + energy_coefficient x^2 per FLOP, within its limits.
+
+    Raises:
+        ValueError: numbers that are negative or not finite, or limits the wrong way round.
+    """
+    finite("delay_weight", delay_weight, ())
+    finite("energy_coefficient", energy_coefficient, ())
+    if positive("speed_min", speed_min) > positive("speed_max", speed_max):
+        raise ValueError(f"speed_min={speed_min!r} is above speed_max={speed_max!r}")
+    return float(server_units.best_speed(delay_weight, energy_coefficient, speed_min, speed_max))
+
+
+def cores_speed(units: ArrayLike, unit_speed_flop_s: float, overhead: float = 0.05) -> Array:
+    """lambda(r) c_min [FLOP/s] of a number of units: Amdahl's law from one unit on, proportional below.
+
+    Raises:
+        ValueError: numbers that are negative or not finite, or an overhead not in [0, 1).
+    """
+    given = finite("units", units, np.shape(units))
+    _check_overhead(overhead)
+    bent = np.where(given >= 1.0, given / (1.0 + overhead * (given - 1.0)), given)
+    return bent * positive("unit_speed_flop_s", unit_speed_flop_s)
+
+
+def cores_for(speed: float, unit_speed_flop_s: float, overhead: float = 0.05) -> float:
+    """Units that have a speed [FLOP/s], the inverse of `cores_speed`; inf where no number is enough.
+
+    Raises:
+        ValueError: as in `cores_speed`.
+    """
+    finite("speed", speed, ())
+    _check_overhead(overhead)
+    return float(server_units.units_for(speed / positive("unit_speed_flop_s", unit_speed_flop_s), overhead))
+
+
+def _check_overhead(overhead: float) -> None:
+    if not 0.0 <= overhead < 1.0:
+        raise ValueError(f"overhead={overhead!r} must be at least 0 and below 1")
+
+
+def share_units(
+    work_flop: ArrayLike, delay_weight: ArrayLike, energy_coefficient: ArrayLike, units: float, *, units_max: float,
+    unit_speed_flop_s: float, overhead: float = 0.05,
+) -> Shares:  # fmt: skip
+    """One AP's units among its users, r_i in proportion to sqrt(w_i f_i), nobody above its own best.
+
+    That is the minimiser of sum w_i f_i / (r_i c_min): exact but for the compensation and the energy, whose effect is
+    what `gap` bounds.
+
+    Args:
+        work_flop: of each user (K,).
+        delay_weight: cost per second (K,).
+        energy_coefficient: cost of a FLOP at speed x over x^2 (K,).
+        units: of the pool.
+        units_max: of a user.
+        unit_speed_flop_s: of a unit.
+        overhead: of the compensation.
+
+    Raises:
+        ValueError: wrong shapes or impossible numbers.
+    """
+    users = np.size(work_flop)
+    work = finite("work_flop", work_flop, (users,))
+    weight = finite("delay_weight", delay_weight, (users,))
+    energy = finite("energy_coefficient", energy_coefficient, (users,))
+    _check_overhead(overhead)
+    scratch = np.zeros((5, users))
+    report = np.zeros(2)
+    pool = np.zeros(users, dtype=np.int64)
+    limits = positive("units", units), positive("units_max", units_max)
+    speed = positive("unit_speed_flop_s", unit_speed_flop_s)
+    server_units.share_pool(
+        pool, 0, work, weight, energy, *limits, speed, overhead, scratch[0], scratch[1], scratch[2], scratch[3], report
+    )  # fmt: skip
+    cost, gap = certificates.certify_pool(pool, 0, work, weight, energy, *limits, speed, overhead, scratch[2])
+    if math.isfinite(gap):
+        gap = gap / cost if cost > 0.0 else 0.0
+    return Shares(scratch[2], scratch[3], float(report[0]), float(gap))

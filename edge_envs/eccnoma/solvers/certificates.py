@@ -1,0 +1,265 @@
+"""How far a solution can be from the best one, proven from the solution alone.
+
+Nothing here is taken from the solvers' memory but what they return: bands, powers and units. Costs, interference and
+slopes are worked out again, so that a broken solver cannot vouch for itself.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_envs.core.kernels.jit import kernel, kernel_part
+from edge_envs.eccnoma.solvers.assignment_search import subchannel_of
+from edge_envs.eccnoma.solvers.radio import ASSIGNMENT_GAP, BOUND, DOWNLINK_PRINTED, POWER_GAP, UPLINK, Link, Radio
+from edge_envs.eccnoma.solvers.server_units import compensation
+
+WITHIN = 1e-9
+"""Part of a limit by which rounding may exceed it."""
+SEARCH_STEPS = 26
+"""Halvings of the interval in which the dual function is searched, at most the units; it is loose by their square."""
+
+
+@kernel_part
+def least_cost_alone(link: Link, delay_cost: float, energy_cost: float, gain: float) -> float:
+    """Least cost of sending without interference, over the powers: bisection where full power is not best.
+
+    The cost is quasiconvex in the SNR y, as it is affine over concave. It is stationary where
+    c ((1 + y) ln(1 + y) - y) = a, with a the cost of the delay and c that of the energy per unit of y.
+    """
+    low, high = link.power_min_w * gain / link.noise_w, link.power_max_w * gain / link.noise_w
+    per_snr = energy_cost * link.noise_w / gain
+    nats = math.log1p(high)
+    if per_snr * ((1.0 + high) * nats - high) > delay_cost:
+        for _ in range(200):
+            middle = math.sqrt(low * high)
+            if middle <= low or middle >= high:
+                break
+            if per_snr * ((1.0 + middle) * math.log1p(middle) - middle) > delay_cost:
+                high = middle
+            else:
+                low = middle
+        nats = math.log1p(high)
+    return (delay_cost + per_snr * high) * math.log(2.0) / (link.bandwidth_hz * nats)
+
+
+@kernel_part
+def bound_cost(link: Link, w: Radio, gain: NDArray[np.float64], row: int, bands: int) -> None:
+    """Lower bound of the cost of any assignment and powers into the report: everybody alone on its best band.
+
+    A user's cost (w_T + w_E p) bits / R falls with its rate R. On a band, R = B log2(1 + p g / D) with the disturbance
+    D at least the noise, and g at most the user's best gain; so at every power the cost is at least that of sending
+    alone with the best gain, and at least the smallest of these over the powers. Turns on a band and shares of several
+    bands that add up to 1 give no higher rate, so the bound holds for them, too.
+    """
+    w.report[BOUND] = 0.0
+    for u in range(len(w.ap)):
+        if w.active[u]:
+            best = 0.0
+            for s in range(bands):
+                best = max(best, gain[row, subchannel_of(s, bands, gain.shape[1]), u, w.ap[u]])
+            w.report[BOUND] += least_cost_alone(link, w.delay_cost[u], w.energy_cost[u], best)
+
+
+@kernel_part
+def heard_per_watt(
+    link: Link, w: Radio, gain: NDArray[np.float64], row: int, m: int, user: int, other: int
+) -> float:  # fmt: skip
+    """Power at the receiver of a user's signal per watt of another's on subchannel m, after cancellation, (5), (8)."""
+    n, k = w.ap[user], w.ap[other]
+    own, theirs = gain[row, m, user, n], gain[row, m, other, n]
+    if n != k:
+        return theirs if link.direction == UPLINK else gain[row, m, user, k]
+    stronger = theirs > own or (theirs == own and other < user)
+    if link.direction == UPLINK:
+        return 0.0 if stronger else theirs
+    if not stronger:
+        return 0.0
+    return theirs if link.direction == DOWNLINK_PRINTED else own
+
+
+@kernel_part
+def is_allowed(link: Link, w: Radio, bands: int, user: int) -> bool:
+    """Return True if a user's band exists and its power is within the limits."""
+    power_w = w.power_w[user]
+    fits = power_w >= link.power_min_w * (1.0 - WITHIN) and power_w <= link.power_max_w * (1.0 + WITHIN)
+    return fits and 0 <= w.band[user] < bands
+
+
+@kernel_part
+def charge(
+    link: Link, w: Radio, gain: NDArray[np.float64], row: int, m: int, user: int, slope: NDArray[np.float64]
+) -> float:
+    """A user's cost at the bands and powers returned; its slopes in all log powers are added to `slope`.
+
+    With y the SINR: by the own log power w_E p bits / R - t, by another's t h p / D, where
+    t = cost y / ((1 + y) ln(1 + y)) and h is what the receiver hears of it per watt.
+    """
+    other_w = link.noise_w
+    for v in range(len(w.ap)):
+        if v != user and w.band[v] == w.band[user] and w.active[v]:
+            other_w += heard_per_watt(link, w, gain, row, m, user, v) * w.power_w[v]
+    sinr = w.power_w[user] * gain[row, m, user, w.ap[user]] / other_w
+    nats = math.log1p(sinr)
+    per_cost = math.log(2.0) / (link.bandwidth_hz * nats)
+    energy = w.energy_cost[user] * w.power_w[user] * per_cost
+    cost = w.delay_cost[user] * per_cost + energy
+    pull = cost * (sinr / (1.0 + sinr) / nats)
+    slope[user] += energy - pull
+    for v in range(len(w.ap)):
+        if v != user and w.band[v] == w.band[user] and w.active[v]:
+            slope[v] += pull * heard_per_watt(link, w, gain, row, m, user, v) * w.power_w[v] / other_w
+    return cost
+
+
+@kernel
+def certify_radio(link: Link, w: Radio, gain: NDArray[np.float64], row: int, bands: int) -> None:
+    """Gaps of the powers and of the assignment of a solution with full airtime, and the bound, into the report.
+
+    `POWER_GAP`: at most this part of the cost can be saved by other powers on the same bands, as the cost is convex in
+    the log powers x. The logarithm of a user's SINR, z = x_i + ln g - ln(noise + sum h_v exp(x_v)), is concave in x.
+    ln ln(1 + exp(z)) rises and is concave in z, as y >= ln(1 + y); so the logarithm of the rate R is concave in x. So
+    ln(w_T bits / R) and ln(w_E exp(x_i) bits / R) are convex, and so are their exponentials and the sum over the users.
+    A convex cost lies above its tangent plane, which within the limits of the powers falls by at most the sum of every
+    slope times how far its power can go down along it.
+
+    `ASSIGNMENT_GAP`: the cost over its lower bound (see `bound_cost`), minus 1.
+
+    Both are inf where a band does not exist, a power is out of its limits or a cost is not finite. Uses `key`.
+    """
+    bound_cost(link, w, gain, row, bands)
+    total, saved, allowed = 0.0, 0.0, True
+    for u in range(len(w.ap)):
+        w.key[u] = 0.0
+        if w.active[u] and not is_allowed(link, w, bands, u):
+            allowed = False
+    if allowed:
+        for u in range(len(w.ap)):
+            if w.active[u]:
+                m = subchannel_of(w.band[u], bands, gain.shape[1])
+                total += charge(link, w, gain, row, m, u, w.key)
+        for u in range(len(w.ap)):
+            if w.active[u]:
+                limit_w = link.power_min_w if w.key[u] > 0.0 else link.power_max_w
+                saved += max(w.key[u] * math.log(w.power_w[u] / limit_w), 0.0)
+    w.report[POWER_GAP] = w.report[ASSIGNMENT_GAP] = 0.0
+    if not (allowed and math.isfinite(total) and math.isfinite(saved)):
+        w.report[POWER_GAP] = w.report[ASSIGNMENT_GAP] = math.inf
+    elif total > 0.0:
+        w.report[POWER_GAP] = saved / total
+        w.report[ASSIGNMENT_GAP] = abs(total / w.report[BOUND] - 1.0)
+
+
+@kernel_part
+def work_cost(work_flop: float, delay_weight: float, energy_coefficient: float, speed_flop_s: float) -> float:
+    """Cost of a user's work at the server at a speed, its part of (22)."""
+    return work_flop * (delay_weight / speed_flop_s + energy_coefficient * speed_flop_s * speed_flop_s)
+
+
+@kernel_part
+def marginal_saving(
+    units: float, work_flop: float, delay_weight: float, energy_coefficient: float, unit_speed_flop_s: float,
+    overhead: float,
+) -> float:  # fmt: skip
+    """What the cost of a user's work falls by per unit more: decreasing in the units while it is above 0."""
+    bend = 1.0 + overhead * (units - 1.0)
+    slope = (1.0 - overhead) / (bend * bend) if units >= 1.0 else 1.0
+    speed = compensation(units, overhead) * unit_speed_flop_s
+    return work_flop * (delay_weight / (speed * speed) - 2.0 * energy_coefficient * speed) * unit_speed_flop_s * slope
+
+
+@kernel_part
+def dual_part(
+    price: float, start: float, units_max: float, work_flop: float, delay_weight: float, energy_coefficient: float,
+    unit_speed_flop_s: float, overhead: float,
+) -> float:  # fmt: skip
+    """Least cost of a user's work plus price of its units, up to `units_max`: its part of the dual function.
+
+    The units where another would save just the price are searched from `start` on. The sum is convex below them, so
+    the tangent from below them bounds it, however close the search came.
+    """
+    low = high = start
+    saving = marginal_saving(low, work_flop, delay_weight, energy_coefficient, unit_speed_flop_s, overhead)
+    while saving <= price and low > 0.0:
+        high, low = low, 0.5 * low
+        saving = marginal_saving(low, work_flop, delay_weight, energy_coefficient, unit_speed_flop_s, overhead)
+    while high == low and high < units_max:
+        high = min(2.0 * low, units_max)
+        more = marginal_saving(high, work_flop, delay_weight, energy_coefficient, unit_speed_flop_s, overhead)
+        if more > price:
+            low, saving = high, more
+    for _ in range(SEARCH_STEPS if high > low else 0):
+        middle = 0.5 * (low + high)
+        more = marginal_saving(middle, work_flop, delay_weight, energy_coefficient, unit_speed_flop_s, overhead)
+        if more > price:
+            low, saving = middle, more
+        else:
+            high = middle
+    speed = compensation(low, overhead) * unit_speed_flop_s
+    cost = work_cost(work_flop, delay_weight, energy_coefficient, speed)
+    return cost + price * low - (saving - price) * (high - low)
+
+
+@kernel
+def certify_pool(
+    ap: NDArray[np.int64], n: int, work_flop: NDArray[np.float64], delay_weight: NDArray[np.float64],
+    energy_coefficient: NDArray[np.float64], units: float, units_max: float, unit_speed_flop_s: float, overhead: float,
+    given: NDArray[np.float64],
+) -> tuple[float, float]:  # fmt: skip
+    """Cost of AP n's work with the units `given` (U,), and by how much it may be above the least: weak duality.
+
+    At any price of a unit, the least cost and price of each user's units, minus the price of the whole pool, is below
+    the cost of all units that fit into the pool. The price is the mean of what the users would save with more, 0 where
+    the pool is not used up. (inf, inf) where the units are beyond a limit or someone has none for its work.
+    """
+    cost, used, paid, held = 0.0, 0.0, 0.0, 0.0
+    for i in range(len(ap)):
+        if ap[i] == n and work_flop[i] * delay_weight[i] > 0.0:
+            if not (given[i] > 0.0 and given[i] <= units_max * (1.0 + WITHIN)):
+                return math.inf, math.inf
+            speed = compensation(given[i], overhead) * unit_speed_flop_s
+            own = work_cost(work_flop[i], delay_weight[i], energy_coefficient[i], speed)
+            saved = given[i] * marginal_saving(
+                given[i], work_flop[i], delay_weight[i], energy_coefficient[i], unit_speed_flop_s, overhead
+            )
+            cost += own
+            used += given[i]
+            # whoever has all it can use would not pay for more
+            if given[i] < units_max and saved > WITHIN * own:
+                held += given[i]
+                paid += saved
+    if not (used <= units * (1.0 + WITHIN) and math.isfinite(cost)):
+        return math.inf, math.inf
+    price = paid / held if held > 0.0 and used > units * (1.0 - 1e-12) else 0.0
+    dual = -price * units
+    for i in range(len(ap)):
+        if ap[i] == n and work_flop[i] * delay_weight[i] > 0.0:
+            dual += dual_part(
+                price,
+                min(given[i], units_max),
+                units_max,
+                work_flop[i],
+                delay_weight[i],
+                energy_coefficient[i],
+                unit_speed_flop_s,
+                overhead,
+            )
+    return cost, math.inf if math.isnan(dual) else max(cost - dual, 0.0)
+
+
+@kernel_part
+def certify_speed(
+    work_flop: float, delay_weight: float, energy_coefficient: float, least: float, most: float, speed_flop_s: float
+) -> tuple[float, float]:
+    """Cost of a user's work at a speed, and by how much it may be above the least within [least, most].
+
+    The cost is convex in the speed: it lies above its tangent, which is lowest at one of the limits. (inf, inf) where
+    the speed is beyond them.
+    """
+    if not (speed_flop_s >= least * (1.0 - WITHIN) and speed_flop_s <= most * (1.0 + WITHIN)):
+        return math.inf, math.inf
+    slope = work_flop * (2.0 * energy_coefficient * speed_flop_s - delay_weight / (speed_flop_s * speed_flop_s))
+    saved = max(slope * (speed_flop_s - least), slope * (speed_flop_s - most))
+    return work_cost(work_flop, delay_weight, energy_coefficient, speed_flop_s), max(saved, 0.0)
