@@ -17,20 +17,24 @@ with importing():
         import tyro
         from rich.console import Console
 
-        from agents import benchmark, outputs, report
-        from agents.cli import parse_arguments, parse_options, plain_id
-        from agents.compare import headline_of, rich_table, trainings_of
+        from agents.command_line import parse_arguments, parse_options, plain_id
         from agents.console import Activity, sign_of
-        from agents.entries import find_entries, remarks
-        from agents.evaluation import Evaluated, Setting, document_of, evaluate
-        from agents.score import known_ids, system_of
+        from agents.evaluation import leaderboard
+        from agents.evaluation.comparison import headline_of, trainings_of
+        from agents.evaluation.contestants import find_entries, remarks
+        from agents.evaluation.results import Evaluated, Setting, document_of, evaluate
+        from agents.reports import console as report_console
+        from agents.reports import files as report_files
+        from agents.reports import html
+        from agents.reports.console import rich_table
+        from agents.worlds import known_ids, system_of
         from edge_envs.core.policy import Scheme
     except ImportError as error:
         fail(f"{error}; pip install -e '.[train]'")
 
 RUNS = Path("runs")
 FORMATS = {
-    "--json": outputs.as_json, "--csv": outputs.as_csv, "--markdown": outputs.as_markdown, "--report": report.as_html,
+    "--json": report_files.as_json, "--csv": report_files.as_csv, "--markdown": report_files.as_markdown, "--report": html.as_html,
 }  # fmt: skip
 
 
@@ -108,7 +112,7 @@ def show(arguments: Arguments, evaluated: Sequence[Evaluated], notes: Sequence[s
     for each in evaluated:
         system = each.setting.system
         if arguments.all:
-            console.print(benchmark.ranking_table(each, sign_of(console)))
+            console.print(report_console.ranking_table(each, sign_of(console)))
         else:
             for entry in each.entries:
                 if entry.scheme is not None:
@@ -124,7 +128,7 @@ def show(arguments: Arguments, evaluated: Sequence[Evaluated], notes: Sequence[s
             console.print(f"note: {system.caveat}", soft_wrap=True)
     if arguments.all:
         ids = [each.setting.env_id for each in evaluated]
-        console.print(benchmark.score_table(benchmark.scores_of(evaluated), ids))
+        console.print(report_console.score_table(leaderboard.scores_of(evaluated), ids))
     for note in notes:
         console.print(f"note: {note}", soft_wrap=True)
 
@@ -207,14 +211,14 @@ def run_benchmark(arguments: Arguments, tell: Activity, notes: list[str]) -> lis
         ValueError: no run that can be used.
     """
     ids = known_ids()
-    learned = {} if arguments.baselines_only else benchmark.find_learned(arguments.runs or RUNS, ids, notes)
+    learned = {} if arguments.baselines_only else leaderboard.find_learned(arguments.runs or RUNS, ids, notes)
     found = []
     for env_id in ids:
-        episodes = arguments.episodes or system_of(env_id, benchmark.PRESET, {}).evaluation_episodes
-        setting = Setting(env_id, benchmark.PRESET, {}, arguments.seeds, episodes)
-        entries = benchmark.contestants(env_id, learned.get(env_id, ()))
+        episodes = arguments.episodes or system_of(env_id, leaderboard.PRESET, {}).evaluation_episodes
+        setting = Setting(env_id, leaderboard.PRESET, {}, arguments.seeds, episodes)
+        entries = leaderboard.contestants(env_id, learned.get(env_id, ()))
         found.append(evaluate(entries, setting, with_prefix(tell, env_id)))
-    notes += [note for each in found for note in benchmark.above_bar(each)]
+    notes += [note for each in found for note in leaderboard.above_bar(each)]
     return found
 
 
@@ -230,11 +234,11 @@ def write_files(
         return
     document = document_of(evaluated, notes, tell)
     if arguments.all:
-        document["scores"] = benchmark.scores_of(evaluated)
+        document["scores"] = leaderboard.scores_of(evaluated)
     errors: list[ValueError] = []
     for name, file in arguments.files.items():
         try:
-            outputs.write(file, FORMATS[name](document), name)
+            report_files.write(file, FORMATS[name](document), name)
             written.append(file)
         except ValueError as error:
             errors.append(error)

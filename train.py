@@ -17,27 +17,19 @@ with importing():
         from rich.console import Console
         from stable_baselines3.common.policies import BasePolicy
 
-        from agents.checkpoints import Checkpoints
-        from agents.cli import parse_arguments, parse_options, plain_id, tensorboard_command
-        from agents.compare import compare, headline_of, rich_table, title_of, trainings_of
+        from agents.command_line import parse_arguments, parse_options, plain_id, tensorboard_command
         from agents.console import Activity, sign_of
-        from agents.entries import Entry, baseline_names, without_decision
-        from agents.learn import CHECKPOINT_EVERY_S, left_over, train
-        from agents.policies import blueprint, check_policy
-        from agents.runs import BEST, CHECKPOINTS, LAST, Run, RunConfig, RunError
-        from agents.score import system_of
-        from agents.settings import (
-            IMITATORS,
-            OFF_POLICY,
-            WARM_START,
-            AgentName,
-            PolicyName,
-            Settings,
-            default_agent,
-            default_policy,
-            settings_for,
-        )
-        from agents.stopping import held_back
+        from agents.evaluation.comparison import compare, headline_of, title_of, trainings_of
+        from agents.evaluation.contestants import Entry, baseline_names, without_decision
+        from agents.hyperparameters.settings import IMITATORS, OFF_POLICY, WARM_START, AgentName, PolicyName, Settings
+        from agents.hyperparameters.tables import default_agent, default_policy, settings_for
+        from agents.networks.build import blueprint, check_policy
+        from agents.reports.console import rich_table
+        from agents.runs.checkpoint_files import Checkpoints
+        from agents.runs.folder import BEST, CHECKPOINTS, LAST, Run, RunConfig, RunError
+        from agents.training.stopping import held_back
+        from agents.training.trainer import CHECKPOINT_EVERY_S, left_over, train
+        from agents.worlds import system_of
         from edge_envs.core.config import first_complaint, nearest
         from edge_envs.core.system import System
     except ImportError as error:
@@ -244,7 +236,7 @@ def read_import(arguments: Arguments, console: Console) -> tuple[RunConfig, Base
     Raises:
         ValueError: a configuration that cannot be, or a file that cannot be read safely into such a network.
     """
-    from agents.foreign import NO_TRACE, import_sb3
+    from agents.sb3_import.importer import NO_TRACE, import_sb3
 
     assert arguments.import_sb3 is not None
     asked = configure(arguments)

@@ -15,8 +15,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from agents.cli import parse_arguments
-from agents.runs import provenance
+from agents.command_line import parse_arguments
+from agents.runs.provenance import provenance
 from benchmarks import (
     dtirs,
     dtirs_env,

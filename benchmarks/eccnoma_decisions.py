@@ -13,8 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.policies import LearnedPolicy, build_network
-from agents.settings import AgentName, default_policy, settings_for
+from agents.hyperparameters.settings import AgentName
+from agents.hyperparameters.tables import default_policy, settings_for
+from agents.networks.build import build_network
+from agents.networks.learned_policy import LearnedPolicy
 from benchmarks.eccnoma import ENV_ID
 from benchmarks.timing import Number, Result, Row, Side
 from benchmarks.worlds import NEVER

@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from agents.cli import parse_arguments
-from agents.score import known_ids
+from agents.command_line import parse_arguments
+from agents.worlds import known_ids
 from edge_envs.core.config import nearest
 from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.core.invariants import BrokenInvariant

@@ -14,7 +14,7 @@ from benchmarks.timing import Row, Side
 from edge_envs.core.io.command import Stopped
 
 if TYPE_CHECKING:
-    from agents.runs import RunConfig
+    from agents.runs.folder import RunConfig
 
 ENVIRONMENTS: Mapping[str, float | None] = {"LyaPPO-v0": 0.10, "DTIRS-v0": None, "ECCNOMA-v0": None, "SemCom-v0": None}
 """Ids, and the largest share of the environment: None where every step solves a convex program."""
@@ -25,9 +25,9 @@ MOST_REPETITIONS = 3
 
 def usual_run(env_id: str, seed: int) -> RunConfig:
     """What `train.py --env env_id` would train, but for the number of steps."""
-    from agents.runs import RunConfig
-    from agents.score import system_of
-    from agents.settings import default_policy, settings_for
+    from agents.hyperparameters.tables import default_policy, settings_for
+    from agents.runs.folder import RunConfig
+    from agents.worlds import system_of
 
     policy = default_policy(env_id, "ppo")
     decision = str(getattr(system_of(env_id, "default", {}).config, "decision", ""))
@@ -41,8 +41,8 @@ def share(repetitions: int) -> list[Row]:
     The whole includes the validations, whose own environment steps are not counted: a few per cent of all for
     LyaPPO-v0, more for SemCom-v0, whose validations are as long as ever in so short a training.
     """
-    from agents.learn import train
-    from agents.runs import Run
+    from agents.runs.folder import Run
+    from agents.training.trainer import train
 
     rows = []
     for env_id, target in ENVIRONMENTS.items():

@@ -10,13 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from agents.cli import parse_arguments
-from agents.compare import compare
-from agents.entries import Entry
-from agents.learn import train
-from agents.runs import BEST, CONFIG, LAST, Run, RunConfig, provenance, stamp
-from agents.score import ABSENT, Interval, Scores, plus_minus
-from agents.statistics import Resampled, difference
+from agents.command_line import parse_arguments
+from agents.evaluation.bootstrap import Resampled, difference
+from agents.evaluation.comparison import compare
+from agents.evaluation.contestants import Entry
+from agents.evaluation.episodes import Scores
+from agents.evaluation.statistics import ABSENT, Interval, plus_minus
+from agents.runs.folder import BEST, CONFIG, LAST, Run, RunConfig
+from agents.runs.provenance import provenance, stamp
+from agents.training.trainer import train
 from edge_envs.core.io.command import Stopped, guarded
 from edge_envs.core.io.files import write_atomically, write_json
 

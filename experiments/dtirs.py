@@ -13,12 +13,13 @@ from typing import Any
 
 from rich.console import Console
 
-from agents.compare import compare
-from agents.entries import Entry, baseline_names
-from agents.runs import BEST, Run, RunConfig
-from agents.score import Interval
-from agents.settings import AgentName, PolicyName, settings_for
-from agents.statistics import Resampled
+from agents.evaluation.bootstrap import Resampled
+from agents.evaluation.comparison import compare
+from agents.evaluation.contestants import Entry, baseline_names
+from agents.evaluation.statistics import Interval
+from agents.hyperparameters.settings import AgentName, PolicyName
+from agents.hyperparameters.tables import settings_for
+from agents.runs.folder import BEST, Run, RunConfig
 from experiments.common import (
     by_model,
     caption,

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from agents.score import EVALUATION_STREAM, stream_seeds
+from agents.worlds import EVALUATION_STREAM, stream_seeds
 from edge_envs.dtirs.baselines import search
 from edge_envs.dtirs.baselines.paper_algorithm_5 import Trace, algorithm_5
 from edge_envs.dtirs.model import dynamics

@@ -15,10 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from agents.runs import BEST, LAST, Run, RunConfig
-from agents.score import EVALUATION_STREAM, Interval, Table, make_worlds, play, stream_seeds
-from agents.settings import AgentName, PolicyName, settings_for
-from agents.statistics import Resampled
+from agents.evaluation.bootstrap import Resampled
+from agents.evaluation.episodes import Table, play
+from agents.evaluation.statistics import Interval
+from agents.hyperparameters.settings import AgentName, PolicyName
+from agents.hyperparameters.tables import settings_for
+from agents.runs.folder import BEST, LAST, Run, RunConfig
+from agents.worlds import EVALUATION_STREAM, make_worlds, stream_seeds
 from edge_envs.core.policy import Policy, make_baseline
 from experiments.common import caption, command, percent_text, publish, spread_text, trained
 from experiments.kept import check_agents, kept_note, kept_rows, mean_alone

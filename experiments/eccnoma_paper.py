@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from agents.runs import stamp
+from agents.runs.provenance import stamp
 from edge_envs.core.io.files import write_atomically
 from experiments.common import caption, command, publish, spread_text
 from experiments.eccnoma_claims import all_claims

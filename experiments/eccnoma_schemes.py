@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.entries import Entry, find_entry
-from agents.score import EVALUATION_STREAM, make_worlds, of_step, stream_seeds
+from agents.evaluation.contestants import Entry, find_entry
+from agents.worlds import EVALUATION_STREAM, make_worlds, of_step, stream_seeds
 from edge_envs.core.policy import make_baseline
 from experiments.verdicts import Estimate, mean_of
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from agents.score import Interval
+from agents.evaluation.statistics import Interval
 from edge_envs.core.config import nearest
 
 NONE = "none"

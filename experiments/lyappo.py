@@ -15,12 +15,14 @@ from typing import Any, Literal, get_args
 import numpy as np
 from rich.console import Console
 
-from agents.compare import HEALTHY_RATIO, compare
-from agents.entries import Entry, baseline_names
-from agents.runs import BEST, LAST, Run, RunConfig
-from agents.score import EVALUATION_STREAM, make_worlds, stream_seeds
-from agents.settings import AgentName, PolicyName, settings_for
-from agents.statistics import Resampled, difference
+from agents.evaluation.bootstrap import Resampled, difference
+from agents.evaluation.comparison import compare
+from agents.evaluation.contestants import Entry, baseline_names
+from agents.hyperparameters.settings import AgentName, PolicyName
+from agents.hyperparameters.tables import settings_for
+from agents.reports.console import HEALTHY_RATIO
+from agents.runs.folder import BEST, LAST, Run, RunConfig
+from agents.worlds import EVALUATION_STREAM, make_worlds, stream_seeds
 from experiments.common import by_model, caption, command, publish, spread_text, summary, trained
 from experiments.kept import check_agents, kept_note, kept_rows
 

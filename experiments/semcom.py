@@ -13,10 +13,11 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from agents.compare import compare
-from agents.entries import Entry, baseline_names
-from agents.runs import BEST, Run, RunConfig
-from agents.settings import AgentName, PolicyName, settings_for
+from agents.evaluation.comparison import compare
+from agents.evaluation.contestants import Entry, baseline_names
+from agents.hyperparameters.settings import AgentName, PolicyName
+from agents.hyperparameters.tables import settings_for
+from agents.runs.folder import BEST, Run, RunConfig
 from experiments.common import by_model, caption, command, publish, spread_text, summary, trained
 from experiments.kept import check_agents, kept_note, kept_rows
 

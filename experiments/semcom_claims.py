@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from agents.score import Table
+from agents.evaluation.episodes import Table
 from experiments.semcom_schemes import PAPERS_OWN, SCHEMES, SWEEPS, TIE, excess, mean, missed
 from experiments.verdicts import Claim, Estimate, Part, counted, falling, judge, rising, some
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from agents.score import Table
+from agents.evaluation.episodes import Table
 from edge_envs.core.io.files import write_atomically
 from experiments.common import caption, command, percent_text, publish, spread_text
 from experiments.semcom_claims import all_claims

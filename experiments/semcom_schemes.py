@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agents.score import EVALUATION_STREAM, Table, make_worlds, play, stream_seeds
+from agents.evaluation.episodes import Table, play
+from agents.worlds import EVALUATION_STREAM, make_worlds, stream_seeds
 from edge_envs.core.policy import make_baseline
 from experiments.verdicts import Estimate, mean_of
 

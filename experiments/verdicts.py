@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.score import CONFIDENCE, RESAMPLES, UNIT_DRAWS, Interval, around, draws
+from agents.evaluation.statistics import CONFIDENCE, RESAMPLES, UNIT_DRAWS, Interval, around, draws
 
 VERDICT_RESAMPLES = 10 * RESAMPLES
 """More than an interval of a table takes (these are its first ones): many parts together need far quantiles."""

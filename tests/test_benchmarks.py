@@ -16,7 +16,7 @@ pytest.importorskip("torch")
 
 from rich.console import Console
 
-from agents.settings import settings_for
+from agents.hyperparameters.tables import settings_for
 from benchmarks import cli, lyappo, mobile_env, semcom, semcom_env, semcom_kernels, shell, training
 from benchmarks.timing import Bound, Number, Result, Row, Side, Skipped, Worker, interleave, per_second, timed
 from benchmarks.worlds import ShellWorlds, SingleWorld, SystemWorlds, sampled_actions, vector_env
@@ -177,7 +177,9 @@ def test_every_environment_is_timed() -> None:
 def test_the_training_timed_is_the_usual_one(
     monkeypatch: pytest.MonkeyPatch, env_id: str, decision: str, policy: Any
 ) -> None:
-    monkeypatch.setattr("agents.settings.default_policy", lambda *asked: policy if asked == (env_id, "ppo") else None)
+    monkeypatch.setattr(
+        "agents.hyperparameters.tables.default_policy", lambda *asked: policy if asked == (env_id, "ppo") else None
+    )
     run = training.usual_run(env_id, 3)
     assert (run.env_id, run.agent, run.policy, run.seed) == (env_id, "ppo", policy, 3)
     usual = settings_for(env_id, "ppo", policy, decision)

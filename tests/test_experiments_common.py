@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents import runs
-from agents.runs import NO_REVISION, stamp, stamp_of
-from agents.score import Interval, Scores, interval
+from agents.evaluation.episodes import Scores
+from agents.evaluation.statistics import Interval, interval
+from agents.runs import provenance
+from agents.runs.provenance import NO_REVISION, stamp, stamp_of
 from experiments.common import caption, percent, percent_text, publish, spread_text, summary
 
 
@@ -42,8 +43,8 @@ def test_a_copy_within_another_checkout_has_no_commit(monkeypatch):
         asked.append(arguments[0])
         return "" if arguments[0] == "ls-files" else "f" * 40
 
-    monkeypatch.setattr(runs, "_git", git)
-    assert runs._revision() == NO_REVISION
+    monkeypatch.setattr(provenance, "_git", git)
+    assert provenance._revision() == NO_REVISION
     assert asked == ["ls-files"]
 
 

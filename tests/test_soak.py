@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("tyro")
 
-from agents.score import known_ids
+from agents.worlds import known_ids
 from benchmarks import soak
 from benchmarks.soak import Arguments, Soak
 from edge_envs.core.invariants import Invariant

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from agents.policies import build_network
-from agents.runs import BEST, EVALUATION, LAST, Run, RunConfig
-from agents.score import make_worlds
-from agents.settings import Settings
+from agents.hyperparameters.settings import Settings
+from agents.networks.build import build_network
+from agents.runs.folder import BEST, EVALUATION, LAST, Run, RunConfig
+from agents.worlds import make_worlds
 from tests.agents.toy import TOY
 
 CURVE = "step,return,reward\n0,1.5,-2.0\n64,2.5,-1.0\n"

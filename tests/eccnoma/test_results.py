@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents.compare import headline_of
-from agents.score import EVALUATION_STREAM, make_worlds, play, score, stream_seeds, system_of
+from agents.evaluation.comparison import headline_of
+from agents.evaluation.episodes import play, score
+from agents.worlds import EVALUATION_STREAM, make_worlds, stream_seeds, system_of
 from edge_envs.core.policy import make_baseline
 
 ENV = "ECCNOMA-v0"

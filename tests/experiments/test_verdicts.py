@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from agents.score import interval
+from agents.evaluation.statistics import interval
 from experiments.verdicts import (
     Claim,
     Part,

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
 
-from agents.score import make_worlds
+from agents.worlds import make_worlds
 from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.core.invariants import BrokenInvariant, Invariant, finite
 from edge_envs.core.runtime.checking import Checked, selected

@@ -22,8 +22,8 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 import train  # noqa: E402  (the project is not installed as a package)
-from agents.learn import warm_up  # noqa: E402
-from agents.score import make_worlds  # noqa: E402
+from agents.training.trainer import warm_up  # noqa: E402
+from agents.worlds import make_worlds  # noqa: E402
 
 PATIENCE_S = 120.0
 Fault = Callable[[], None]

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from agents.runs import BEST, Run, RunConfig
-from agents.settings import Settings
+from agents.hyperparameters.settings import Settings
+from agents.runs.folder import BEST, Run, RunConfig
 
 ROOT = Path(__file__).parents[2]
 ID = "LyaPPO-v0"
@@ -59,8 +59,8 @@ def make_run(path: Path, env_id: str = ID, **more: Any) -> Run:
     options = {"num_devices": 2, "num_services": 1, **more.pop("options", {})}
     run = Run.create(RunConfig(env_id=env_id, options=options, settings=Settings(hidden=(8,)), **more), path)
     if env_id == ID:
-        from agents.policies import build_network
-        from agents.score import make_worlds
+        from agents.networks.build import build_network
+        from agents.worlds import make_worlds
 
         system = make_worlds(ID, 1, "default", options).system
         run.save_network(build_network(run.config.agent, run.config.policy, run.config.settings, system), BEST)

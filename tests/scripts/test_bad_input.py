@@ -11,9 +11,9 @@ import pytest
 
 import evaluate
 import train
-from agents import compare as comparing
-from agents import outputs
-from agents.runs import BEST, CONFIG, Run
+from agents.evaluation import comparison as comparing
+from agents.reports import files as report_files
+from agents.runs.folder import BEST, CONFIG, Run
 from experiments.common import command
 from tests.scripts.running import ENV, EVALUATE, ID, QUICK, SMALL, call, execute, make_run, table_rows
 
@@ -228,7 +228,7 @@ def test_a_json_that_cannot_be_written_after_all(tmp_path, monkeypatch, capsys):
     def full(*args: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(outputs, "write_atomically", full)
+    monkeypatch.setattr(report_files, "write_atomically", full)
     with pytest.raises(SystemExit) as caught:
         call(monkeypatch, evaluate, *EVALUATE, "fixed", "--set", *SMALL, "--json", "out.json")
     out, err = capsys.readouterr()

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from agents.report import as_html
-from tests.agents.report_sample import HOSTILE, report_document
+from agents.reports.html import as_html
+from tests.agents.reports.report_sample import HOSTILE, report_document
 
 REQUIRED = os.environ.get("EDGE_ENVS_NEEDS_BROWSER") == "1"
 """Whether a missing browser is a failure, as in CI, and not a reason to skip."""

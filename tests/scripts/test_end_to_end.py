@@ -13,10 +13,11 @@ import pytest
 
 import evaluate
 import train
-from agents import compare as comparing
-from agents.policies import build_network, network_arrays
-from agents.runs import BEST, CONFIG, EVALUATION, LAST, Run
-from agents.settings import Settings, settings_for
+from agents.evaluation import comparison as comparing
+from agents.hyperparameters.settings import Settings
+from agents.hyperparameters.tables import settings_for
+from agents.networks.build import build_network, network_arrays
+from agents.runs.folder import BEST, CONFIG, EVALUATION, LAST, Run
 from edge_envs.lyappo.config import LyaPPOConfig
 from tests.agents.toy import ToyConfig, ToySystem
 from tests.agents.toy_runs import toy_run

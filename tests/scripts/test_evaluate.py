@@ -14,10 +14,11 @@ import pytest
 from rich.console import Console
 
 import evaluate
-from agents import compare as comparing
-from agents.document import checked
-from agents.runs import BEST, FINISHED, Run, RunConfig, stamp
-from agents.settings import Settings
+from agents.evaluation import comparison as comparing
+from agents.hyperparameters.settings import Settings
+from agents.reports.schema import checked
+from agents.runs.folder import BEST, FINISHED, Run, RunConfig
+from agents.runs.provenance import stamp
 from tests.agents.crowd import CROWD
 from tests.agents.toy import TOY
 from tests.agents.toy_runs import toy_run

@@ -15,13 +15,15 @@ import pytest
 
 import evaluate
 import train
-from agents import checkpoints, entries, learn, progress
-from agents import compare as comparing
-from agents.imitation import Lessons
-from agents.runs import BEST, CHECKPOINTS, CONFIG, EVALUATION, LAST, LOCK, Run, RunConfig
-from agents.score import system_of
-from agents.settings import Settings
-from agents.vec import WorldVecEnv
+from agents.evaluation import comparison as comparing
+from agents.evaluation import contestants
+from agents.hyperparameters.settings import Settings
+from agents.runs import checkpoint_files
+from agents.runs.folder import BEST, CHECKPOINTS, CONFIG, EVALUATION, LAST, LOCK, Run, RunConfig
+from agents.training import record, trainer
+from agents.training.demonstrations import Lessons
+from agents.training.vec_env import WorldVecEnv
+from agents.worlds import system_of
 from benchmarks import training as benchmark
 from edge_envs.core.io.command import Stopped
 from experiments.common import trained
@@ -54,11 +56,11 @@ def once(number: int = signal.SIGTERM) -> Callable[[], None]:
     return send
 
 
-def at_the_end(send: Callable[[], None]) -> Callable[[progress.Record, int], None]:
+def at_the_end(send: Callable[[], None]) -> Callable[[record.Record, int], None]:
     """`Record.reached` that sends a signal in the last update."""
-    plain = progress.Record.reached
+    plain = record.Record.reached
 
-    def reached(self: progress.Record, steps: int) -> None:
+    def reached(self: record.Record, steps: int) -> None:
         plain(self, steps)
         if steps >= self.steps:
             send()
@@ -110,15 +112,15 @@ def test_a_signal_saves_a_checkpoint_and_the_end_is_the_same(
     expected = straight(name)
     capsys.readouterr()
     monkeypatch.chdir(tmp_path)
-    plain, send = progress.Record.reached, once(number)
+    plain, send = record.Record.reached, once(number)
 
-    def reached(self: progress.Record, steps: int) -> None:
+    def reached(self: record.Record, steps: int) -> None:
         plain(self, steps)
         if steps >= 40:
             send()
 
     with monkeypatch.context() as patch:
-        patch.setattr(progress.Record, "reached", reached)
+        patch.setattr(record.Record, "reached", reached)
         assert started(patch, name) == 128 + number
     assert capsys.readouterr().out == SAID.format(number.name)
     assert kept() == 1
@@ -132,18 +134,18 @@ def test_signals_again_and_again(tmp_path, straight, monkeypatch, capsys):
     """One in every process: each goes on for an update and stops."""
     expected = straight("ddpg")
     monkeypatch.chdir(tmp_path)
-    plain = progress.Record.reached
+    plain = record.Record.reached
     statuses = []
     for part in range(6):
         send = once()
 
-        def reached(self: progress.Record, steps: int, send: Callable[[], None] = send, part: int = part) -> None:
+        def reached(self: record.Record, steps: int, send: Callable[[], None] = send, part: int = part) -> None:
             plain(self, steps)
             if steps >= 40 * part:
                 send()
 
         with monkeypatch.context() as patch:
-            patch.setattr(progress.Record, "reached", reached)
+            patch.setattr(record.Record, "reached", reached)
             statuses.append(resumed(patch) if part else started(patch, "ddpg"))
     assert statuses == [143] * 6
     assert resumed(monkeypatch) == 0
@@ -152,7 +154,7 @@ def test_signals_again_and_again(tmp_path, straight, monkeypatch, capsys):
 
 @pytest.mark.parametrize("at", [1, 2, 5])
 def test_a_signal_in_a_validation(tmp_path, straight, monkeypatch, capsys, at):
-    expected, calls, plain = straight("ppo"), [0], progress.play
+    expected, calls, plain = straight("ppo"), [0], record.play
     capsys.readouterr()
     monkeypatch.chdir(tmp_path)
 
@@ -163,7 +165,7 @@ def test_a_signal_in_a_validation(tmp_path, straight, monkeypatch, capsys, at):
         return plain(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(progress, "play", play)
+        patch.setattr(record, "play", play)
         assert started(patch, "ppo") == 143
     assert capsys.readouterr().out == SAID.format("SIGTERM")
     assert resumed(monkeypatch) == 0
@@ -172,7 +174,7 @@ def test_a_signal_in_a_validation(tmp_path, straight, monkeypatch, capsys, at):
 
 @pytest.mark.parametrize("before", [True, False])
 def test_a_signal_while_a_checkpoint_is_written(tmp_path, straight, monkeypatch, capsys, before):
-    expected, plain, send = straight("ppo"), checkpoints.write_atomically, once()
+    expected, plain, send = straight("ppo"), checkpoint_files.write_atomically, once()
     capsys.readouterr()
     monkeypatch.chdir(tmp_path)
 
@@ -183,7 +185,7 @@ def test_a_signal_while_a_checkpoint_is_written(tmp_path, straight, monkeypatch,
         send()
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints, "write_atomically", write)
+        patch.setattr(checkpoint_files, "write_atomically", write)
         patch.setattr(train, "CHECKPOINT_EVERY_S", 0.0)
         arguments = (*TRAININGS["ppo"], "--seeds", "0", "--run", "run", "--checkpoint-every", "0")
         assert call(patch, train, *arguments) == 143
@@ -209,13 +211,13 @@ def test_a_signal_before_there_is_anything_to_keep(tmp_path, straight, monkeypat
 
     with monkeypatch.context() as patch:
         if where == "compiling":
-            patch.setattr(learn, "warm_up", sent(learn.warm_up))
+            patch.setattr(trainer, "warm_up", sent(trainer.warm_up))
         elif where == "before the first step":
             patch.setattr(WorldVecEnv, "reset", sent(WorldVecEnv.reset))
         else:
-            from agents import imitation
+            from agents.training import dagger
 
-            patch.setattr(imitation, "make_baseline", sent(imitation.make_baseline))
+            patch.setattr(dagger, "make_baseline", sent(dagger.make_baseline))
         assert started(patch, name) == 143
     assert capsys.readouterr().out == NOTHING
     assert kept() == 0
@@ -230,20 +232,20 @@ def test_a_signal_in_the_second_round_of_imitation(tmp_path, straight, monkeypat
     """The round is brought to its end; what is kept is both."""
     expected, rounds, plain, send = straight("dagger"), [0], Lessons.arrays, once()
     monkeypatch.chdir(tmp_path)
-    reached = progress.Record.reached
+    reached = record.Record.reached
 
     def arrays(self: Lessons) -> Any:
         rounds[0] = len(self.shown)
         return plain(self)
 
-    def at(self: progress.Record, steps: int) -> None:
+    def at(self: record.Record, steps: int) -> None:
         reached(self, steps)
         if rounds[0] == 1:
             send()
 
     with monkeypatch.context() as patch:
         patch.setattr(Lessons, "arrays", arrays)
-        patch.setattr(progress.Record, "reached", at)
+        patch.setattr(record.Record, "reached", at)
         assert started(patch, "dagger") == 143
     assert rounds == [2]
     assert resumed(monkeypatch) == 0
@@ -257,7 +259,7 @@ def test_a_signal_in_the_last_update_ends_the_training_and_spares_the_table(
     expected, send = straight(name), once()
     monkeypatch.chdir(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(progress.Record, "reached", at_the_end(send))
+        patch.setattr(record.Record, "reached", at_the_end(send))
         patch.setattr(train, "show_comparison", lambda *_: pytest.fail("a table"))
         assert call(patch, train, *ENV, *TRAININGS[name], "--run", "run") == 143
     out = capsys.readouterr().out
@@ -357,7 +359,7 @@ def test_a_signal_ends_the_process_cleanly(tmp_path, number):
 
 HEARING = """
 import sys, time
-from agents.stopping import StopRequest
+from agents.training.stopping import StopRequest
 stop = StopRequest()
 with stop.heard():
     print("hearing", flush=True)
@@ -435,7 +437,7 @@ def test_a_signal_in_the_table_keeps_the_run(tmp_path, monkeypatch, capsys, wher
     def stop(*args: Any, **kwargs: Any) -> Any:
         signal.raise_signal(number)
 
-    monkeypatch.setattr(*((comparing, "score") if where == "score" else (entries, "make_baseline")), stop)
+    monkeypatch.setattr(*((comparing, "score") if where == "score" else (contestants, "make_baseline")), stop)
     arguments = ("--steps", "64", "--num-envs", "16", "--run", "run", "--set", *SMALL)
     assert call(monkeypatch, train, *ENV, *arguments) == 128 + number
     out = capsys.readouterr().out
@@ -457,14 +459,14 @@ def test_an_experiment_stops_with_its_training(tmp_path, monkeypatch):
         env_id="LyaPPO-v0", options={"num_devices": 2, "max_episode_steps": 10},
         settings=Settings(steps=640, num_envs=16, n_steps=4),
     )  # fmt: skip
-    plain, send = progress.Record.reached, once()
+    plain, send = record.Record.reached, once()
 
-    def reached(self: progress.Record, steps: int) -> None:
+    def reached(self: record.Record, steps: int) -> None:
         plain(self, steps)
         send()
 
     with monkeypatch.context() as patch:
-        patch.setattr(progress.Record, "reached", reached)
+        patch.setattr(record.Record, "reached", reached)
         with pytest.raises(Stopped, match="SIGTERM"):
             trained(config, tmp_path / "run")
     run = trained(config, tmp_path / "run")
@@ -478,7 +480,7 @@ def test_an_experiment_stops_after_a_signal_in_the_last_update(tmp_path, monkeyp
         settings=Settings(steps=640, num_envs=16, n_steps=4),
     )  # fmt: skip
     with monkeypatch.context() as patch:
-        patch.setattr(progress.Record, "reached", at_the_end(once()))
+        patch.setattr(record.Record, "reached", at_the_end(once()))
         with pytest.raises(Stopped, match="SIGTERM"):
             trained(config, tmp_path / "run")
     assert Run.open(tmp_path / "run").finished
@@ -497,7 +499,7 @@ def test_the_training_benchmark_stops_after_a_signal_in_the_last_update(monkeypa
 
     monkeypatch.setattr(benchmark, "ENVIRONMENTS", {"LyaPPO-v0": None})
     monkeypatch.setattr(benchmark, "usual_run", usual_run)
-    monkeypatch.setattr(progress.Record, "reached", at_the_end(once()))
+    monkeypatch.setattr(record.Record, "reached", at_the_end(once()))
     with pytest.raises(Stopped, match="SIGTERM"):
         benchmark.share(2)
     assert begun == [0]

@@ -15,8 +15,8 @@ import pytest
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tensorboard.util.tensor_util import make_ndarray
 
-from agents.events import event_files
-from agents.runs import BEST, EVALUATION, LAST
+from agents.runs.folder import BEST, EVALUATION, LAST
+from agents.runs.tensorboard import event_files
 from tests.scripts.running import ROOT, environment
 
 KILLS = 3

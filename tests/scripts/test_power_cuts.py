@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import train
-from agents.runs import CONFIG
+from agents.runs.folder import CONFIG
 from tests.scripts.running import ENV, call
 from tests.scripts.test_kills import curves, hashes
 from tests.scripts.test_resume import COMMON, SMALL

@@ -17,10 +17,11 @@ import pytest
 from filelock import FileLock
 
 import train
-from agents import learn, progress
-from agents.checkpoints import Checkpoint, Checkpoints, unpack
-from agents.entries import Entry, remarks
-from agents.runs import CHECKPOINTS, CONFIG, EVALUATION, FINISHED, LAST, LOCK, Run, versions
+from agents.evaluation.contestants import Entry, remarks
+from agents.runs.checkpoint_files import Checkpoint, Checkpoints, unpack
+from agents.runs.folder import CHECKPOINTS, CONFIG, EVALUATION, FINISHED, LAST, LOCK, Run
+from agents.runs.provenance import versions
+from agents.training import callback, record, trainer
 from tests.scripts.running import ENV, ROOT, call, environment
 from tests.scripts.test_kills import curves, hashes
 
@@ -44,15 +45,15 @@ def straight(tmp_path_factory):
 def stopped(tmp_path, monkeypatch):
     """The same training, stopped on its way, in the folder "run" of the working directory."""
     monkeypatch.chdir(tmp_path)
-    plain = progress.Record.reached
+    plain = record.Record.reached
 
-    def reached(self: progress.Record, steps: int) -> None:
+    def reached(self: record.Record, steps: int) -> None:
         plain(self, steps)
         if steps >= AT:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(progress.Record, "reached", reached)
+        patch.setattr(record.Record, "reached", reached)
         assert call(patch, train, *ENV, *SMALL, *COMMON, "--run", "run") == 130
     assert len(list((tmp_path / "run" / CHECKPOINTS).iterdir())) == 2
     return tmp_path / "run"
@@ -125,7 +126,7 @@ def test_an_interrupt_before_anything_is_restored_changes_nothing(stopped, strai
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(learn, "warm_up", stop)
+        patch.setattr(trainer, "warm_up", stop)
         assert resume(patch) == 130
     assert "interrupted by SIGINT; a checkpoint is saved, go on with --resume run\n" in capsys.readouterr().out
     assert contents(stopped) == before
@@ -159,7 +160,7 @@ def test_a_death_among_the_last_writes(tmp_path, straight, monkeypatch, at):
         elif at == "last":
             patch.setattr(Run, "save_tensors", save)
         else:
-            patch.setattr(progress.Progress, "validate", die)
+            patch.setattr(callback.Progress, "validate", die)
         with pytest.raises(Death):
             call(patch, train, *ENV, *SMALL, *COMMON, "--run", "run")
     assert resume(monkeypatch) == 0
@@ -258,7 +259,7 @@ def test_no_network_is_built_for_a_checkpoint_that_is_too_small(stopped, monkeyp
     document = json.loads((stopped / CONFIG).read_text())
     document["run"]["settings"]["hidden"] = [4096] * 3
     (stopped / CONFIG).write_text(json.dumps(document))
-    monkeypatch.setattr(learn, "Stages", lambda *_: pytest.fail("built"))
+    monkeypatch.setattr(trainer, "Stages", lambda *_: pytest.fail("built"))
     before = contents(stopped)
     assert "the checkpoint of run does not fit: it is too small for its layers" in refusal(monkeypatch, capsys)
     assert contents(stopped) == before

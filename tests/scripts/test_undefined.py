@@ -14,9 +14,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import evaluate
 import train
-from agents import progress
-from agents.document import checked
-from agents.runs import EVALUATION
+from agents.reports.schema import checked
+from agents.runs.folder import EVALUATION
+from agents.training import record
 from tests.agents.toy import TOY_STEPS, UnboundedToy, UncertainToy
 from tests.scripts.running import call
 from tests.scripts.test_kills import curves, hashes
@@ -108,15 +108,15 @@ def test_an_infinite_certificate(monkeypatch, capsys):
 def test_it_goes_on_after_a_signal(monkeypatch, capsys, system):
     gym.registry[ID].kwargs["system"] = f"{system.__module__}:{system.__name__}"
     assert call(monkeypatch, train, *TRAIN, "--run", "straight") == 0
-    plain = progress.Record.reached
+    plain = record.Record.reached
 
-    def reached(self: progress.Record, steps: int) -> None:
+    def reached(self: record.Record, steps: int) -> None:
         plain(self, steps)
         if steps == 48:
             signal.raise_signal(signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr(progress.Record, "reached", reached)
+        patch.setattr(record.Record, "reached", reached)
         assert call(patch, train, *TRAIN, "--run", "run") == 143
     assert call(monkeypatch, train, "--resume", "run", "--seeds", "0") == 0
     assert "note: going on after " in capsys.readouterr().out

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import edge_envs  # noqa: F401  (registers the ids)
-from agents.score import score
+from agents.evaluation.episodes import score
 from edge_envs.core.policy import baselines_of, make_baseline, shell_of
 from edge_envs.lyappo.baselines.search import best_stable, shared_partitions, simulate_fixed
 from edge_envs.lyappo.system import LyaPPOSystem

@@ -83,6 +83,6 @@ def test_rate_exactly_at_full_power():
 )
 def test_bad_backlog_is_refused(name, backlog):
     """Neither the exact solvers nor the references guess what was meant."""
-    module = reference if name.endswith("cvxpy") else api
+    module = reference_cvxpy if name.endswith("cvxpy") else api
     with pytest.raises(ValueError, match="backlog"):
         getattr(module, f"solve_{name}")(backlog, **BY_NAME[name.split("_")[0]].options)

@@ -1,0 +1,1 @@
+"""Evaluation: episodes, statistics, comparisons and benchmark scores."""

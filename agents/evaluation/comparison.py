@@ -1,0 +1,53 @@
+"""Comparing policies by name: baselines, schemes, run folders and own agents, on the same seeds, as a table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from agents.evaluation.contestants import Entry
+from agents.evaluation.episodes import LOG, RATIO, Scores, counts_tasks, score
+from edge_envs.core.system import System
+
+LATENCY = "ms/decision"
+
+
+def compare(
+    entries: Sequence[Entry],
+    env_id: str,
+    preset: str,
+    options: Mapping[str, Any],
+    *,
+    seeds: int,
+    episodes: int,
+    tell: Callable[[str], object] | None = None,
+) -> dict[str, Scores]:
+    """Score every entry on the same evaluation seeds; `tell` takes what begins, in words."""
+    results: dict[str, Scores] = {}
+    for number, entry in enumerate(entries, 1):
+        own, factories, runs = entry.options(options), entry.factories(), []
+        for run, factory in enumerate(factories, 1):
+            if tell is not None:
+                part = f", training {run} of {len(factories)}" if len(factories) > 1 else ""
+                tell(f"playing {entry.label} ({number} of {len(entries)}{part})")
+            runs.append(score(factory, env_id, preset, own, seeds=seeds, episodes=episodes))
+        results[entry.label] = Scores.of_runs(runs)
+    return results
+
+
+def title_of(env_id: str, preset: str, options: Mapping[str, Any], seeds: int, episodes: int) -> str:
+    """On what policies are scored, in words."""
+    told = ", ".join([f"{env_id}, preset {preset}", *(f"{key}={json.dumps(value)}" for key, value in options.items())])
+    return f"{told}: {seeds} seed{'s' * (seeds > 1)} x {episodes} episode{'s' * (episodes > 1)}"
+
+
+def headline_of(system: System[Any]) -> tuple[str, ...]:
+    """Columns of the results table: headline metrics and logarithms, reward, and finished over arrived tasks."""
+    logs = [LOG + name for name in system.logged if name in system.headline]
+    return (system.headline[0], *logs, *system.headline[1:], "reward", *((RATIO,) if counts_tasks(system) else ()))
+
+
+def trainings_of(entries: Sequence[Entry]) -> dict[str, int]:
+    """The number of trainings behind each learned entry, by label."""
+    return {entry.label: len(entry.runs) for entry in entries if entry.runs}

@@ -1,0 +1,133 @@
+"""The benchmark: every environment's default preset, its baselines, and the agents found in a folder of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from agents.evaluation.contestants import Entry, baseline_names, marked, remarks
+from agents.evaluation.results import Evaluated
+from agents.runs.folder import BEST, CONFIG, EVALUATION, Run, RunError
+from agents.worlds import make_worlds, system_of
+
+PRESET = "default"
+
+
+def contestants(env_id: str, learned: Sequence[Entry]) -> list[Entry]:
+    """An environment's baselines, the one that others are measured against first, and what was learned."""
+    bar = system_of(env_id, PRESET, {}).bar
+    names = sorted(baseline_names(env_id, PRESET, {}), key=lambda name: name != bar)
+    return [*map(Entry, names), *learned]
+
+
+def find_learned(folder: Path, env_ids: Sequence[str], notes: list[str]) -> dict[str, list[Entry]]:
+    """Agents trained on default presets, by environment.
+
+    Trainings that differ in the seed alone are one entry; an imported network is one by itself. What cannot be
+    used is told in `notes`, a line per run folder.
+
+    Raises:
+        RunError: no such folder, or no run in it that can be used.
+    """
+    mend = "train an agent with train.py, name another folder with --runs, or give --baselines-only"
+    if not folder.is_dir():
+        raise RunError(f"--runs {folder} is not a folder; {mend}")
+    groups: dict[str, dict[int, Run]] = {}
+    for path in sorted(folder.iterdir()):
+        try:
+            run = usable(path, env_ids)
+        except RunError as error:
+            notes.append(f"skipped {path}: {error}")
+            continue
+        except OSError as error:
+            notes.append(f"skipped {path}: it cannot be read ({error.strerror})")
+            continue
+        if run is not None:
+            alike = run.config.model_dump_json(exclude={"seed"}) if run.config.origin == "trained" else str(path)
+            trained = groups.setdefault(alike, {})
+            earlier = trained.get(run.config.seed)
+            if earlier is not None:
+                notes.append(f"skipped {earlier.path}: it has the configuration and the seed of {path}")
+            trained[run.config.seed] = run
+    if not groups:
+        raise RunError(f"--runs {folder} holds no run of a default preset; {mend}" + "".join(f"; {n}" for n in notes))
+    found: dict[str, list[Entry]] = {}
+    for group in groups.values():
+        first, *others = (group[seed] for seed in sorted(group))
+        label = marked(f"{first.config.agent}-{first.config.policy}", first.config)
+        found.setdefault(first.config.env_id, []).append(Entry(label, first, others=tuple(others)))
+    found = {env_id: told_apart(entries) for env_id, entries in found.items()}
+    notes += remarks([entry for entries in found.values() for entry in entries])
+    return found
+
+
+def usable(path: Path, env_ids: Sequence[str]) -> Run | None:
+    """The run of a folder; None where the folder has nothing of a run.
+
+    Raises:
+        RunError: a run that is damaged or unfinished, or that was not trained on a default preset.
+    """
+    if not any((path / name).is_file() for name in (CONFIG, BEST, EVALUATION)):
+        return None
+    run = Run.open(path)
+    config = run.config
+    if config.env_id not in env_ids:
+        raise RunError(f"it was trained on {config.env_id!r}, which does not exist here")
+    if not run.finished:
+        raise RunError(f"its training is not finished; go on with train.py --resume {path}")
+    try:
+        trained, default = (
+            make_worlds(config.env_id, 1, preset, options)
+            for preset, options in ((config.preset, config.options), (PRESET, {}))
+        )
+    except ValueError as error:
+        raise RunError(f"its environment cannot be made ({error})") from error
+    if (trained.system.config, trained.max_episode_steps) != (default.system.config, default.max_episode_steps):
+        raise RunError(f"it was trained on {Entry('', run).training}, which is not the default")
+    run.load_policy(default.system)
+    return run
+
+
+def told_apart(entries: Sequence[Entry]) -> list[Entry]:
+    """Entries whose labels differ: several trainings of one kind of agent have the name of their first folder, too."""
+    labels = [entry.label for entry in entries]
+    return [
+        Entry(f"{entry.label} ({entry.run.path.name})", entry.run, others=entry.others)
+        if entry.run is not None and labels.count(entry.label) > 1
+        else entry
+        for entry in entries
+    ]
+
+
+def above_bar(evaluated: Evaluated) -> list[str]:
+    """A line for each baseline that is better than the upper bar, by more than its interval."""
+    setting, scaled = evaluated.setting, evaluated.normalised or {}
+    return [
+        f"{setting.env_id}: the baseline {label} is above the upper bar {setting.system.upper_bar}, with a score of "
+        f"{scaled[label].mean:.4g} [{scaled[label].low:.4g}, {scaled[label].high:.4g}]"
+        for label in (entry.label for entry in evaluated.entries if entry.kind == "baseline")
+        if label in scaled and scaled[label].low > 1.0
+    ]
+
+
+def scores_of(evaluated: Sequence[Evaluated]) -> list[dict[str, Any]]:
+    """Normalised scores by label and environment, the best mean first; `mean` is over those that a label plays on.
+
+    Baselines of a single environment are left out.
+    """
+    by_label: dict[str, dict[str, float | None]] = {}
+    learned = set()
+    for each in evaluated:
+        scaled = each.normalised or {}
+        for entry in each.entries:
+            score = scaled[entry.label].mean if entry.label in scaled else None
+            by_label.setdefault(entry.label, {})[each.setting.env_id] = score
+            if entry.runs:
+                learned.add(entry.label)
+    rows = []
+    for label, by_env in by_label.items():
+        known = [score for score in by_env.values() if score is not None]
+        if known and (label in learned or len(by_env) > 1):
+            rows.append({"label": label, "by_env": by_env, "mean": sum(known) / len(known)})
+    return sorted(rows, key=lambda row: -row["mean"])

@@ -1,0 +1,260 @@
+"""An evaluation as a document: what the scores were made of, and every number of every policy."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agents.evaluation.bootstrap import Summary, normalised, ranks, summarise
+from agents.evaluation.comparison import compare, headline_of, title_of
+from agents.evaluation.contestants import Entry
+from agents.evaluation.episodes import LOG, RATIO, Scores
+from agents.evaluation.latency import Latency, episode, first_world, latency
+from agents.evaluation.statistics import CONFIDENCE, RESAMPLES, Interval
+from agents.runs.curves import curve_of
+from agents.runs.provenance import provenance
+from agents.worlds import make_worlds, system_of
+from edge_envs.core.policy import Scheme
+from edge_envs.core.system import System
+
+FORMAT = 1
+"""Of the document; see `agents.reports.schema`."""
+RANDOM = "random"
+"""The baseline that scores 0."""
+RANKED = "reward"
+"""The metric that scores and ranks are made from."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """On what policies are scored."""
+
+    env_id: str
+    preset: str
+    options: Mapping[str, Any]
+    seeds: int
+    episodes: int
+    """Per evaluation seed."""
+
+    @cached_property
+    def system(self) -> System[Any]:
+        """The system of the environment."""
+        return system_of(self.env_id, self.preset, self.options)
+
+    @property
+    def title(self) -> str:
+        """The setting in words."""
+        return title_of(self.env_id, self.preset, self.options, self.seeds, self.episodes)
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Scores and decision latencies of an environment's policies, by label."""
+
+    setting: Setting
+    entries: Sequence[Entry]
+    results: Mapping[str, Scores]
+    latencies: Mapping[str, Latency]
+
+    def summary(self, name: str) -> dict[str, Summary]:
+        """A metric of every policy that has it."""
+        return summarise(self.results, name)
+
+    @cached_property
+    def normalised(self) -> dict[str, Interval] | None:
+        """Mean rewards, 0 for random actions and 1 for the upper bar; None where one of them is missing."""
+        floor, ceiling = (self._label(name) for name in (RANDOM, self.setting.system.upper_bar))
+        if floor is None or ceiling is None:
+            return None
+        return normalised(self._alike, RANKED, floor, ceiling)
+
+    @cached_property
+    def ranks(self) -> dict[str, int]:
+        """Places by mean reward, of the policies whose reward is finite."""
+        means = {label: float(scores[RANKED].mean()) for label, scores in self._alike.items()}
+        return ranks({label: mean for label, mean in means.items() if np.isfinite(mean)})
+
+    def _label(self, baseline: str) -> str | None:
+        """The label of a baseline; None where it was not scored."""
+        return next((entry.label for entry in self.entries if entry.baseline == baseline), None)
+
+    @property
+    def _alike(self) -> dict[str, Scores]:
+        """Results of the policies that act in the same system: all but schemes."""
+        return {entry.label: self.results[entry.label] for entry in self.entries if entry.scheme is None}
+
+
+def evaluate(entries: Sequence[Entry], setting: Setting, tell: Callable[[str], object] | None = None) -> Evaluated:
+    """Score the entries and time their decisions; `tell` takes what begins, in words.
+
+    Raises:
+        ValueError: an own agent that fails on the way.
+    """
+    where = (setting.env_id, setting.preset, setting.options)
+    results = compare(entries, *where, seeds=setting.seeds, episodes=setting.episodes, tell=tell)
+    latencies = {}
+    for number, entry in enumerate(entries, 1):
+        if tell is not None:
+            tell(f"timing decisions of {entry.label} ({number} of {len(entries)})")
+        latencies[entry.label] = latency(entry, *where)
+    return Evaluated(setting, entries, results, latencies)
+
+
+def document_of(
+    evaluated: Sequence[Evaluated], notes: list[str], tell: Callable[[str], object] | None = None
+) -> dict[str, Any]:
+    """The whole evaluation, ready for JSON; complaints about files that were left out are added to `notes`."""
+    sections = [section(each, notes, tell) for each in evaluated]
+    return {
+        "format": FORMAT,
+        "confidence": CONFIDENCE,
+        "resamples": RESAMPLES,
+        "provenance": provenance() | {"processor": processor(), "cores": os.cpu_count()},
+        "environments": sections,
+        "notes": list(notes),
+    }
+
+
+def processor() -> str:
+    """The processor's name, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def section(evaluated: Evaluated, notes: list[str], tell: Callable[[str], object] | None = None) -> dict[str, Any]:
+    """One environment of the document."""
+    setting, system = evaluated.setting, evaluated.setting.system
+    headline = headline_of(system)
+    if tell is not None:
+        tell(f"{setting.env_id}: intervals, and one episode step by step")
+    return {
+        "env_id": setting.env_id,
+        "preset": setting.preset,
+        "options": dict(setting.options),
+        "seeds": setting.seeds,
+        "episodes": setting.episodes,
+        "settling": system.settling,
+        "caveat": system.caveat,
+        "bar": system.bar,
+        "upper_bar": system.upper_bar,
+        "main": headline[0],
+        "headline": list(headline),
+        "metrics": metric_texts(system, evaluated.results),
+        "configuration": configuration(setting),
+        "policies": policies(evaluated),
+        "curves": curves(evaluated.entries, notes),
+        "episode": episodes(evaluated),
+    }
+
+
+def configuration(setting: Setting) -> dict[str, Any]:
+    """The environment's whole configuration, as JSON takes it."""
+    env = make_worlds(setting.env_id, 1, setting.preset, setting.options)
+    return {**env.system.config.model_dump(mode="json"), "max_episode_steps": env.max_episode_steps}
+
+
+def metric_texts(system: System[Any], results: Mapping[str, Scores]) -> list[dict[str, str]]:
+    """Name, unit and meaning of every metric that was scored."""
+    texts = {metric.name: (metric.unit, metric.meaning) for metric in system.metrics}
+    for name in system.logged:
+        texts[LOG + name] = ("-", f"natural logarithm of an episode's {name}")
+    texts |= {
+        "reward": ("-", "mean reward per step, after settling"),
+        "return": ("-", "sum of an episode's rewards"),
+        RATIO: ("-", "tasks finished over tasks arrived, after settling"),
+    }
+    scored = next(iter(results.values()))
+    return [{"name": name, "unit": texts[name][0], "meaning": texts[name][1]} for name in texts if name in scored]
+
+
+def policies(evaluated: Evaluated) -> list[dict[str, Any]]:
+    """Every policy of an environment with all its numbers."""
+    results, entries = evaluated.results, evaluated.entries
+    summaries = {name: evaluated.summary(name) for name in next(iter(results.values()))}
+    scaled = evaluated.normalised or {}
+    return [
+        {
+            "label": entry.label,
+            "kind": entry.kind,
+            "runs": [str(run.path) for run in entry.runs],
+            "training": entry.training if entry.runs else None,
+            "scheme": as_document(entry.scheme) if entry.scheme is not None else None,
+            "metrics": {
+                name: statistics(summary[entry.label], results[entry.label].episodes[name])
+                for name, summary in summaries.items()
+                if entry.label in summary
+            },
+            "normalised": ends(scaled[entry.label]) if entry.label in scaled else None,
+            "rank": evaluated.ranks.get(entry.label),
+            "latency_ms": evaluated.latencies[entry.label]._asdict(),
+        }
+        for entry in entries
+    ]
+
+
+def as_document(scheme: Scheme) -> dict[str, Any]:
+    """A scheme as JSON takes it."""
+    return {"policy": scheme.policy, "options": dict(scheme.options), "meaning": scheme.meaning}
+
+
+def statistics(summary: Summary, episodes: Any) -> dict[str, Any]:
+    """A metric's statistics, and the scores behind them: shape (runs, seeds, episodes)."""
+    return {
+        **ends(summary.mean),
+        **ends(summary.iqm, "iqm"),
+        **ends(summary.difference, "difference"),
+        "by_seed": rows(episodes.mean(axis=2)),
+        "by_episode": rows(episodes.reshape(len(episodes), -1)),
+    }
+
+
+def ends(value: Interval, name: str = "") -> dict[str, float | None]:
+    """An interval's mean and ends, None where they are not finite."""
+    keys = (name, f"{name}_low", f"{name}_high") if name else ("mean", "low", "high")
+    return {key: finite(each) for key, each in zip(keys, (value.mean, value.low, value.high), strict=True)}
+
+
+def finite(value: float) -> float | None:
+    """The number, None where it is not finite."""
+    return float(value) if np.isfinite(value) else None
+
+
+def rows(values: Any) -> list[list[float | None]]:
+    """A matrix as lists."""
+    return [[finite(value) for value in row] for row in values.tolist()]
+
+
+def curves(entries: Sequence[Entry], notes: list[str]) -> list[dict[str, Any]]:
+    """Validations of all training runs; one that cannot be read leaves a note."""
+    found = []
+    for entry in entries:
+        for run in entry.runs:
+            try:
+                found.append({"label": entry.label, **curve_of(run)})
+            except ValueError as error:
+                notes.append(str(error))
+    return found
+
+
+def episodes(evaluated: Evaluated) -> dict[str, Any]:
+    """One episode in the first evaluation world: of random actions, the two bars, and learned and own agents."""
+    setting = evaluated.setting
+    shown = {RANDOM, setting.system.bar, setting.system.upper_bar}
+    where = (setting.env_id, setting.preset, setting.options)
+    series = {
+        entry.label: episode(entry, *where)
+        for entry in evaluated.entries
+        if entry.baseline in shown or entry.kind in ("learned", "own")
+    }
+    return {"seed": first_world()[0], "series": series}

@@ -1,0 +1,81 @@
+"""Bootstrap intervals of means and of paired differences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+CONFIDENCE, RESAMPLES = 0.95, 2000
+
+ABSENT = "n/a"
+"""In tables, what does not exist or is not defined: NaN."""
+
+UNIT_DRAWS = 1
+"""Stream of the resamples of what all policies have in common: episodes, seeds, draws."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean with its 95 % confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def half_width(self) -> float:
+        """Half the width of the interval."""
+        return (self.high - self.low) / 2.0
+
+
+@lru_cache(maxsize=4)
+def draws(stream: int, count: int, shape: tuple[int, ...]) -> NDArray[np.int32]:
+    """Indices below `count`, the same for every call with the same arguments; not to be written to."""
+    indices = np.random.default_rng([stream, count]).integers(count, size=shape, dtype=np.int32)
+    indices.flags.writeable = False
+    return indices
+
+
+def around(value: float, resampled: NDArray[np.float64], shown: bool = True) -> Interval:
+    """An estimate with the percentile interval of its resamples (n,); an infinite one where none is shown.
+
+    Where a resample is not finite the interval is NaN.
+    """
+    if not shown:
+        return Interval(value, -np.inf, np.inf)
+    if not np.isfinite(resampled).all():
+        return Interval(value, np.nan, np.nan)
+    tail = (1.0 - CONFIDENCE) / 2.0
+    low, high = np.quantile(resampled, (tail, 1.0 - tail))
+    return Interval(value, float(low), float(high))
+
+
+def interval(values: Sequence[float] | NDArray[np.float64]) -> Interval:
+    """Percentile bootstrap interval of the mean of independent values; one value gives an infinite one."""
+    values = np.asarray(values, dtype=np.float64)
+    count = len(values)
+    resampled = values[draws(UNIT_DRAWS, count, (RESAMPLES, count))].mean(axis=1)
+    return around(float(values.mean()), resampled, count > 1)
+
+
+def paired_difference(values: NDArray[np.float64], reference: NDArray[np.float64]) -> Interval:
+    """Interval of the difference to another policy on the same seeds."""
+    return interval(values - reference)
+
+
+def plus_minus(units: str, trainings: bool = False) -> str:
+    """What ± is, in one sentence; the same on every page and in every row.
+
+    Args:
+        units: what was drawn independently, with its number: "80 episodes".
+        trainings: some rows are means over several trainings.
+    """
+    together = ", together with the trainings of a row that has several" if trainings else ""
+    return (
+        f"± is half the width of the {100 * CONFIDENCE:g} % percentile bootstrap interval of the mean: {RESAMPLES:,} "
+        f"resamples of the {units}{together}"
+    )

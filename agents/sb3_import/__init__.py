@@ -1,0 +1,1 @@
+"""Import of models saved by Stable-Baselines3, without unpickling."""

@@ -1,0 +1,1 @@
+"""Training: agents, imitation, checkpoints and resume."""

@@ -1,0 +1,172 @@
+"""Stable-Baselines3 over `EdgeVectorEnv`: one row a world (central), or one row a member (shared)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv
+
+from agents.networks.learned_policy import member_rows
+from edge_envs.core.env import EdgeVectorEnv
+from edge_envs.core.runtime.episodes import EPISODE_MEAN
+from edge_envs.core.wrappers import continuous_space, to_index
+
+
+class WorldVecEnv(VecEnv):
+    """The central agent's view: row b is world b, its observation, action and reward those of the whole team.
+
+    Finished rows restart in the same step; their last observation is `infos[row]["terminal_observation"]`, and
+    `infos[row]["TimeLimit.truncated"]` tells a truncation from a true end, so that PPO bootstraps where it should.
+
+    Args:
+        env: worlds with autoreset mode SAME_STEP.
+        continuous: offer a Box in [-1, 1] in place of a MultiDiscrete action (for DDPG and TD3); a Box stays.
+        reward_scale: factor on the rewards the agent sees; the returns in `episodes` and `infos` are not scaled.
+
+    Raises:
+        ValueError: another autoreset mode.
+        TypeError: `continuous` where the action is neither a Box nor a MultiDiscrete.
+    """
+
+    rows_per_world = 1
+
+    def __init__(self, env: EdgeVectorEnv, *, continuous: bool = False, reward_scale: float = 1.0) -> None:
+        if env.autoreset_mode is not AutoresetMode.SAME_STEP:
+            raise ValueError(f"autoreset_mode={env.autoreset_mode.value!r} cannot be used here; use 'SameStep'")
+        self.env = env
+        self.system = env.system
+        self.reward_scale = reward_scale
+        observation_space, action_space = self._spaces()
+        self._choices = None
+        if continuous:
+            action_space, self._choices = continuous_space(action_space)
+        super().__init__(env.num_envs * self.rows_per_world, observation_space, action_space)
+        self.metadata = {"render_modes": []}
+        self.env_seconds = 0.0
+        self.episodes: list[dict[str, float]] = []
+        """Summaries of the episodes that ended since the reader last cleared the list."""
+        self.member_rewards = np.zeros((env.num_envs, env.system.members), dtype=np.float32)
+        """Scaled rewards of all members in the last step, shape (worlds, M)."""
+        self._returns = np.zeros(env.num_envs)
+        self._row_returns = np.zeros(self.num_envs)
+        self._lengths = np.zeros(env.num_envs, dtype=np.int64)
+        self._actions: NDArray[Any] = np.zeros(0)
+        self._next_seed: Any = None
+
+    def _spaces(self) -> tuple[spaces.Space[Any], Any]:
+        return self.system.observation_space, self.system.action_space
+
+    def _split(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Observations of the rows from those of the worlds."""
+        return observation
+
+    def _row_rewards(self, reward: NDArray[Any], member_reward: NDArray[Any]) -> NDArray[Any]:
+        """Rewards of the rows from those of the worlds and of their members."""
+        del member_reward
+        return reward
+
+    def seed(self, seed: int | None = None) -> Sequence[int | None]:
+        """Take world seeds for the next reset: from `seed` on, world by world."""
+        self._next_seed = seed
+        return [None if seed is None else seed + row // self.rows_per_world for row in range(self.num_envs)]
+
+    def seed_worlds(self, seeds: list[int]) -> None:
+        """Take these world seeds for the next reset."""
+        self._next_seed = seeds
+
+    def reset(self) -> NDArray[np.float32]:
+        """Start all worlds."""
+        observation, _ = self.env.reset(seed=self._next_seed)
+        self._next_seed = None
+        self._returns[:] = self._row_returns[:] = self._lengths[:] = 0
+        return self._split(observation)
+
+    def step_async(self, actions: NDArray[Any]) -> None:
+        """Take the rows' actions."""
+        if self._choices is not None:
+            actions = to_index(np.clip(actions, -1.0, 1.0), self._choices)
+        elif isinstance(self.action_space, spaces.Box):
+            actions = np.clip(actions, self.action_space.low, self.action_space.high)
+        self._actions = actions.reshape(self.env.num_envs, -1)
+
+    def step_wait(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
+        """Step all worlds with the actions taken."""
+        started = time.perf_counter()
+        observation, reward, terminated, truncated, info = self.env.step(self._actions)
+        self.env_seconds += time.perf_counter() - started
+        done = terminated | truncated
+        member_reward = self.env.member_reward
+        self.member_rewards = (member_reward * self.reward_scale).astype(np.float32)
+        rows = self._row_rewards(reward, member_reward)
+        self._returns += reward
+        self._row_returns += rows
+        self._lengths += 1
+        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        for world in np.flatnonzero(done).tolist():
+            last = self._split(info["final_obs"][world][None])
+            for member in range(self.rows_per_world):
+                row = world * self.rows_per_world + member
+                infos[row] = {
+                    "terminal_observation": last[member],
+                    "TimeLimit.truncated": bool(truncated[world] and not terminated[world]),
+                    "episode": {"r": float(self._row_returns[row]), "l": int(self._lengths[world]), "t": 0.0},
+                }
+                self._row_returns[row] = 0.0
+            last_info = info["final_info"]
+            summary = {
+                metric.name: float(last_info[EPISODE_MEAN + metric.name][world]) for metric in self.system.metrics
+            }
+            self.episodes.append({"return": float(self._returns[world]), **summary})
+            self._returns[world] = self._lengths[world] = 0
+        scaled = (rows * self.reward_scale).astype(np.float32)
+        return self._split(observation), scaled, np.repeat(done, self.rows_per_world), infos
+
+    def close(self) -> None:
+        """Close the worlds."""
+        self.env.close()
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """An attribute of the worlds, once per row asked for."""
+        return [getattr(self.env, attr_name)] * len(list(self._get_indices(indices)))
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Not possible: the rows share one environment."""
+        raise AttributeError(f"{attr_name!r} cannot be set on single rows of {type(self).__name__}")
+
+    def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
+        """Call a method of the worlds, once, and give its result to every row asked for."""
+        result = getattr(self.env, method_name)(*method_args, **method_kwargs)
+        return [result] * len(list(self._get_indices(indices)))
+
+    def env_is_wrapped(self, wrapper_class: type[Any], indices: Any = None) -> list[bool]:
+        """No row is wrapped."""
+        del wrapper_class
+        return [False] * len(list(self._get_indices(indices)))
+
+
+class MemberVecEnv(WorldVecEnv):
+    """The shared agent's view: row b M + m is member m of world b, so one policy serves all members.
+
+    A row's observation is the member view, its action the member's part of the action, its reward the member's part
+    of the cost. All members of a world finish together.
+    """
+
+    def __init__(self, env: EdgeVectorEnv, *, continuous: bool = False, reward_scale: float = 1.0) -> None:
+        self.rows_per_world = env.system.members
+        super().__init__(env, continuous=continuous, reward_scale=reward_scale)
+
+    def _spaces(self) -> tuple[spaces.Space[Any], Any]:
+        return self.system.member_observation_space, self.system.member_action_space
+
+    def _split(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
+        return member_rows(self.system, observation)
+
+    def _row_rewards(self, reward: NDArray[Any], member_reward: NDArray[Any]) -> NDArray[Any]:
+        del reward
+        return member_reward.ravel()

@@ -1,0 +1,203 @@
+"""Comparison schemes: a baseline in an environment with options of the scheme's own."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+import evaluate
+import train
+from agents.evaluation import comparison as comparing
+from agents.evaluation.contestants import find_entries, find_entry
+from edge_envs.core.policy import Scheme, baselines_of, make_baseline, schemes_of
+from tests.agents import baselines as toy_baselines
+from tests.agents.toy import ToySystem
+from tests.scripts.running import call, policies, table_rows
+
+SHIFT = 10.0
+SCHEMES = MappingProxyType(
+    {
+        "shifted": Scheme("wanted", MappingProxyType({"offset": SHIFT}), "all metrics are larger"),
+        "longer": Scheme("wanted", {"end_probability": 0.0, "offset": -1.0}, "nothing ends an episode"),
+    }
+)
+Define = Callable[[Mapping[str, Scheme]], None]
+
+
+@pytest.fixture
+def define(monkeypatch: pytest.MonkeyPatch) -> Define:
+    """Gives the toy schemes, where actions are indices."""
+
+    def define(schemes: Mapping[str, Scheme]) -> None:
+        def found(system: ToySystem) -> Mapping[str, Scheme]:
+            return {} if system.config.box else schemes
+
+        monkeypatch.setattr(toy_baselines, "schemes", found, raising=False)
+
+    return define
+
+
+def test_schemes_are_those_of_the_wing(toy_id, define):
+    env = gym.make(toy_id)
+    assert schemes_of(env) == {}
+    define(SCHEMES)
+    assert schemes_of(env) == SCHEMES
+    assert schemes_of(gym.make_vec(toy_id, num_envs=2)) == SCHEMES
+    assert schemes_of(gym.make(toy_id, box=True)) == {}
+    assert not SCHEMES.keys() & baselines_of(env).keys()
+    assert schemes_of(gym.make("LyaPPO-v0")) == schemes_of(gym.make("SemCom-v0")) == {}
+
+
+def test_a_scheme_has_a_name_of_its_own(toy_id, define):
+    define({**SCHEMES, "random": Scheme("wanted", {"offset": 1.0}, "")})
+    with pytest.raises(RuntimeError, match="calls both a baseline and a scheme 'random'"):
+        schemes_of(gym.make(toy_id))
+
+
+def test_a_scheme_is_no_baseline(toy_id, define):
+    define(SCHEMES)
+    with pytest.raises(ValueError, match=r"'longer' is a scheme.*play 'wanted' .* end_probability=0\.0, offset=-1\.0$"):
+        make_baseline("longer", gym.make(toy_id))
+    with pytest.raises(ValueError, match=r"'shifte' does not exist for ToySystem; known: random, wanted"):
+        make_baseline("shifte", gym.make(toy_id))
+
+
+def test_an_entry_plays_the_baseline_with_the_schemes_options(toy_id, define):
+    define(SCHEMES)
+    options = {"max_episode_steps": 5}
+    names = ["wanted", "random", "shifted", "longer"]
+    entries = find_entries(names, toy_id, "default", options)
+    assert [entry.label for entry in entries] == names
+    assert [entry.scheme for entry in entries] == [None, None, SCHEMES["shifted"], SCHEMES["longer"]]
+    assert entries[2].options(options) == {"max_episode_steps": 5, "offset": SHIFT}
+    assert entries[0].options(options) == options
+    assert entries[2].options({"offset": 3.0}) == {"offset": SHIFT}
+    assert all(entry.trained_here("default", options) for entry in entries)
+    assert options == {"max_episode_steps": 5}
+    results = comparing.compare(entries, toy_id, "default", options, seeds=2, episodes=3)
+    assert list(results) == names
+    np.testing.assert_array_equal(results["wanted"]["hits"], 4.0)
+    np.testing.assert_array_equal(results["shifted"]["hits"], 4.0 + SHIFT)
+    np.testing.assert_array_equal(results["shifted"]["noise"], results["wanted"]["noise"] + SHIFT)
+    np.testing.assert_array_equal(results["longer"]["clock"], 5.0 - 1.0)
+    assert (results["wanted"]["clock"] < 5.0).any()
+    assert (results["random"]["hits"] < 4.0).all()
+
+
+def test_an_option_of_the_scheme_cannot_be_set_to_another_value(toy_id, define):
+    define(SCHEMES)
+    message = "policy='shifted' sets offset=10.0, against --set offset=3.0; leave out one of them"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        find_entry("shifted", toy_id, "default", {"offset": 3.0})
+    assert find_entry("shifted", toy_id, "default", {"offset": SHIFT}).scheme == SCHEMES["shifted"]
+    both = {"offset": 3.0, "end_probability": 0.5}
+    with pytest.raises(ValueError, match=r"'longer' sets end_probability=0\.0, against --set end_probability=0\.5"):
+        find_entry("longer", toy_id, "default", both)
+    assert find_entry("shifted", toy_id, "default", {"end_probability": 0.5}).label == "shifted"
+
+
+def test_a_scheme_that_cannot_be_played_is_refused_at_once(toy_id, define):
+    define(
+        {
+            "missing": Scheme("wanted", {"box": True}, ""),
+            "wrong": Scheme("wanted", {"offset": "much"}, ""),
+            "unknown": Scheme("wanted", {"ofset": 1.0}, ""),
+        }
+    )
+    for name, message in (
+        ("missing", "policy='missing' plays 'wanted', which does not exist here; known: random"),
+        ("wrong", "policy='wrong' cannot be played here: offset='much' is not possible"),
+        ("unknown", "policy='unknown' cannot be played here: unexpected keyword argument 'ofset'"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            find_entry(name, toy_id, "default", {})
+
+
+def test_unknown_policies_are_told_of_schemes(toy_id, define):
+    with pytest.raises(ValueError, match=r"neither a baseline nor a run folder; known: random, wanted$"):
+        find_entry("shift", toy_id, "default", {})
+    define(SCHEMES)
+    message = r"neither a baseline, a scheme nor a run folder; did you mean 'shifted'\?$"
+    with pytest.raises(ValueError, match=message):
+        find_entry("shift", toy_id, "default", {})
+    with pytest.raises(ValueError, match=r"neither a baseline nor a run folder; known: random$"):
+        find_entry("shifted", toy_id, "default", {"box": True})
+
+
+def test_evaluate_says_what_a_scheme_is(tmp_path, monkeypatch, capsys, toy_id, define):
+    define(SCHEMES)
+    monkeypatch.chdir(tmp_path)
+    arguments = ("--env", toy_id, "--policies", "wanted", "longer", "shifted", "--seeds", "2", "--episodes", "1")
+    assert call(monkeypatch, evaluate, *arguments, "--json", "out.json") == 0
+    out = capsys.readouterr().out
+    assert table_rows(out) == ["wanted", "longer", "shifted"]
+    assert "note: shifted is wanted with offset=10.0: all metrics are larger\n" in out
+    assert "note: longer is wanted with end_probability=0.0 offset=-1.0: nothing ends an episode\n" in out
+    document = json.loads(Path("out.json").read_text())
+    policies = {policy["label"]: policy for policy in document["environments"][0]["policies"]}
+    assert list(policies) == ["wanted", "longer", "shifted"]
+    assert policies["shifted"]["metrics"]["hits"]["difference"] == SHIFT
+    for name, each in SCHEMES.items():
+        assert policies[name]["kind"] == "scheme"
+        told = {"policy": each.policy, "options": dict(each.options), "meaning": each.meaning}
+        assert policies[name]["scheme"] == told
+    assert call(monkeypatch, evaluate, *arguments[:3], "wanted", *arguments[-4:], "--json", "out.json") == 0
+    assert "note" not in capsys.readouterr().out
+    assert json.loads(Path("out.json").read_text())["environments"][0]["policies"][0]["scheme"] is None
+
+
+def test_a_conflict_takes_one_line(monkeypatch, capsys, toy_id, define):
+    define(SCHEMES)
+    with pytest.raises(SystemExit) as caught:
+        call(monkeypatch, evaluate, "--env", toy_id, "--policies", "shifted", "--set", "offset=1")
+    out, err = capsys.readouterr()
+    assert (caught.value.code, out) == (2, "")
+    assert err == "error: policy='shifted' sets offset=10.0, against --set offset=1; leave out one of them\n"
+
+
+def test_the_table_of_a_training_has_no_schemes(tmp_path, monkeypatch, capsys, toy_id, define):
+    define(SCHEMES)
+    monkeypatch.chdir(tmp_path)
+    more = ("--steps", "64", "--num-envs", "16", "--seeds", "1", "--episodes", "1", "--run", "run")
+    assert call(monkeypatch, train, "--env", toy_id, *more) == 0
+    assert policies(capsys.readouterr().out) == ["wanted", "ppo-shared", "random"]
+
+
+SMALL = {"num_devices": 2, "num_elements": 4, "num_antennas": 2, "max_episode_steps": 3}
+OTHERWISE = {
+    "irs": True, "phase": "ca", "phase_passes": 1, "phase_polish": False, "twins": "threshold", "power": "optimal",
+    "first_cut": 1, "offline": False,
+}  # fmt: skip
+"""Possible values that no scheme sets."""
+
+
+@pytest.mark.parametrize("preset", ["default", "paper"])
+def test_all_schemes_of_the_split_learning_system_can_be_played(preset):
+    env = gym.make("DTIRS-v0", preset=preset, num_devices=2, num_elements=4, num_antennas=2)
+    schemes = schemes_of(env)
+    assert {"no-irs", "no-dt", "random-phase", "full-local"} <= schemes.keys()
+    entries = find_entries(["last-cut", *schemes], "DTIRS-v0", preset, SMALL)
+    results = comparing.compare(entries, "DTIRS-v0", preset, SMALL, seeds=1, episodes=2)
+    (metrics,) = {tuple(scores) for scores in results.values()}
+    assert "delay_s" in metrics
+    for name in ("no-dt", "full-local"):
+        assert results[name]["twin_share"] == 0.0
+    assert results["full-local"]["local_share"] == 1.0
+    assert results["full-local"]["delay_uplink_s"] == results["full-local"]["delay_downlink_s"] == 0.0
+    assert np.isnan(results["no-irs"]["phase_gap"]).all()
+    assert np.isnan(results["random-phase"]["phase_gap"]).all()
+    values = [float(scores["delay_s"][0]) for scores in results.values()]
+    assert len(set(values)) > len(values) // 2
+    for entry in entries[1:]:
+        assert entry.scheme is not None
+        for key, value in entry.scheme.options.items():
+            message = f"policy='{entry.label}' sets {key}={value!r}, against --set {key}={OTHERWISE[key]!r}"
+            with pytest.raises(ValueError, match=re.escape(message)):
+                find_entry(entry.label, "DTIRS-v0", preset, {**SMALL, key: OTHERWISE[key]})
