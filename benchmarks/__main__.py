@@ -11,7 +11,7 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 def main() -> int:
     """Limit the threads before anything is imported that would start some, then run."""
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
-    from benchmarks.cli import run
+    from benchmarks.command_line import run
 
     return run({name: os.environ[name] for name in THREAD_VARIABLES})
 

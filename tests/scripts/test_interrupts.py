@@ -24,7 +24,7 @@ from agents.training import record, trainer
 from agents.training.demonstrations import Lessons
 from agents.training.vec_env import WorldVecEnv
 from agents.worlds import system_of
-from benchmarks import training as benchmark
+from benchmarks import training_share as benchmark
 from edge_envs.core.io.command import Stopped
 from experiments.common import trained
 from tests.agents.crowd import CROWD

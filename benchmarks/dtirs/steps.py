@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import dtirs_kernels as kernels
+from benchmarks.dtirs import kernels
 from benchmarks.timing import Number, Result, Row, Sampler, Side, interleave, per_second, timed
 from benchmarks.worlds import ShellWorlds, SingleWorld, SystemWorlds, sampled_actions, vector_env
 from edge_envs.core.kernels.jit import FastCall

@@ -13,9 +13,13 @@ pytest.importorskip("torch")
 
 import torch
 
-from benchmarks import cli, eccnoma, eccnoma_decisions, eccnoma_env, eccnoma_problems
-from benchmarks import eccnoma_kernels as kernels
-from benchmarks.eccnoma_problems import DenseGradient, Point, Size, SortedGradient, TorchGradient, radio_problems
+from benchmarks import command_line
+from benchmarks.eccnoma import decisions as eccnoma_decisions
+from benchmarks.eccnoma import kernels
+from benchmarks.eccnoma import problems as eccnoma_problems
+from benchmarks.eccnoma import solvers as eccnoma_solvers
+from benchmarks.eccnoma import steps as eccnoma_steps
+from benchmarks.eccnoma.problems import DenseGradient, Point, Size, SortedGradient, TorchGradient, radio_problems
 from benchmarks.timing import Number, Row
 from edge_envs.eccnoma.baselines import search
 from edge_envs.eccnoma.baselines.policies import copy_world
@@ -96,27 +100,29 @@ def test_another_gradient_is_refused() -> None:
 
 def test_gradients_that_differ_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     points = [Point(radio_problems(TINY, seed)[0], seed) for seed in range(2)]
-    assert eccnoma.our_gradients(points, 2)() > 0.0
-    sample = eccnoma.torch_gradients("theirs", SortedGradient, points, 2)
+    assert eccnoma_solvers.our_gradients(points, 2)() > 0.0
+    sample = eccnoma_solvers.torch_gradients("theirs", SortedGradient, points, 2)
     assert sample() > 0.0
     monkeypatch.setattr(TorchGradient, "natural", lambda *_: (0.0, points[1].expected.beta, points[1].expected.power_w))
     with pytest.raises(RuntimeError, match="theirs: cost is off by"):
         sample()
     points[0].memory.power_w[:] *= 0.5
     with pytest.raises(RuntimeError, match=r"kernels.*: cost is off by"):
-        eccnoma.our_gradients(points, 1)()
+        eccnoma_solvers.our_gradients(points, 1)()
 
 
 def test_gradients_are_compared_at_every_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert eccnoma.GRADIENTS[Size(1250, 5, 250)] == 3.0
-    monkeypatch.setattr(eccnoma, "GRADIENTS", {TINY: None, Size(8, 2, 3): 3.0})
-    monkeypatch.setattr(eccnoma, "LARGEST_DENSE", 6)
-    monkeypatch.setattr(eccnoma, "LINKS_PER_SAMPLE", 50)
-    rows = eccnoma.gradient(2)
+    assert eccnoma_solvers.GRADIENTS[Size(1250, 5, 250)] == 3.0
+    monkeypatch.setattr(eccnoma_solvers, "GRADIENTS", {TINY: None, Size(8, 2, 3): 3.0})
+    monkeypatch.setattr(eccnoma_solvers, "LARGEST_DENSE", 6)
+    monkeypatch.setattr(eccnoma_solvers, "LINKS_PER_SAMPLE", 50)
+    rows = eccnoma_solvers.gradient(2)
     assert [row.name for row in rows[::2]] == [
         f"ECCNOMA-v0: gradient, {way}, {TINY}" for way in ("uplink", "downlink")
     ] + [f"ECCNOMA-v0: gradient, uplink, {Size(8, 2, 3)}"]
-    assert [row.other.label for row in rows] == [eccnoma.SORTED, eccnoma.DENSE] * 2 + [eccnoma.SORTED] * 2
+    assert [row.other.label for row in rows] == [eccnoma_solvers.SORTED, eccnoma_solvers.DENSE] * 2 + [
+        eccnoma_solvers.SORTED
+    ] * 2
     assert [row.target for row in rows] == [None] * 4 + [3.0] * 2
     assert {row.kind for row in rows} == {"speed-up"}
 
@@ -124,22 +130,22 @@ def test_gradients_are_compared_at_every_size(monkeypatch: pytest.MonkeyPatch) -
 def test_assignments_that_are_wrong_are_not_timed() -> None:
     problem = replace(radio_problems(TINY, 0)[0], capacity=2)
     found = api.assign(problem)
-    assert eccnoma.checked(problem, found) == found.cost
+    assert eccnoma_solvers.checked(problem, found) == found.cost
     with pytest.raises(RuntimeError, match=r"is not the .* of its subchannels and powers"):
-        eccnoma.checked(problem, replace(found, cost=found.cost * (1.0 + 1e-8)))
+        eccnoma_solvers.checked(problem, replace(found, cost=found.cost * (1.0 + 1e-8)))
     with pytest.raises(RuntimeError, match="is below its bound"):
-        eccnoma.checked(problem, replace(found, bound=found.cost * (1.0 + 1e-8)))
+        eccnoma_solvers.checked(problem, replace(found, bound=found.cost * (1.0 + 1e-8)))
     crowd = np.bincount(problem.ap * problem.subchannels + found.subchannel).max()
     assert crowd == 2
     with pytest.raises(RuntimeError, match="2 users of an AP share a subchannel, above 1"):
-        eccnoma.checked(replace(problem, capacity=1), found)
+        eccnoma_solvers.checked(replace(problem, capacity=1), found)
 
 
 def test_searches_are_compared_at_every_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [trial.target for trial in eccnoma.SEARCHES.values()] == [None, 50.0, None, 100.0]
-    trials = {TINY: eccnoma.Trial(2.0, 2, 9), Size(8, 2, 3): eccnoma.Trial(None, 1, 1)}
-    monkeypatch.setattr(eccnoma, "SEARCHES", trials)
-    rows = eccnoma.search(3)
+    assert [trial.target for trial in eccnoma_solvers.SEARCHES.values()] == [None, 50.0, None, 100.0]
+    trials = {TINY: eccnoma_solvers.Trial(2.0, 2, 9), Size(8, 2, 3): eccnoma_solvers.Trial(None, 1, 1)}
+    monkeypatch.setattr(eccnoma_solvers, "SEARCHES", trials)
+    rows = eccnoma_solvers.search(3)
     assert len(rows) == 8
     for at, (size, draws, repetitions, target) in enumerate([(TINY, 2, 3, 2.0), (Size(8, 2, 3), 1, 1, None)]):
         quick, quick_cost, one, one_cost = rows[4 * at : 4 * at + 4]
@@ -164,7 +170,7 @@ def test_searches_are_compared_at_every_size(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_common_cuts_cost_what_the_environment_says() -> None:
     """Without a pool, with one task each: what Algorithm 1 adds to the radio's cost."""
-    given = eccnoma.common_cuts(TINY, "nin@32", 0)
+    given = eccnoma_solvers.common_cuts(TINY, "nin@32", 0)
     options = {**eccnoma_problems.options_of(TINY), "networks": ("nin@32",), "actions": "all"}
     system = ECCNOMASystem.from_options("paper-literal", options)
     s = system.allocate(1)
@@ -180,46 +186,46 @@ def test_common_cuts_cost_what_the_environment_says() -> None:
 
 
 def test_warm_and_cold_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(eccnoma, "LI_GD_SIZE", TINY)
-    monkeypatch.setattr(eccnoma, "LI_GD_DRAWS", 2)
-    speed, steps, cost = eccnoma.li_gd(3)
+    monkeypatch.setattr(eccnoma_solvers, "LI_GD_SIZE", TINY)
+    monkeypatch.setattr(eccnoma_solvers, "LI_GD_DRAWS", 2)
+    speed, steps, cost = eccnoma_solvers.li_gd(3)
     assert isinstance(speed, Row)
     assert isinstance(steps, Number)
     assert isinstance(cost, Number)
     assert (speed.name, speed.kind) == (f"ECCNOMA-v0: 10 common cuts of nin@32, {TINY}", "speed-up")
-    assert (speed.ours.label, speed.other.label) == (eccnoma.WARM, eccnoma.COLD)
+    assert (speed.ours.label, speed.other.label) == (eccnoma_solvers.WARM, eccnoma_solvers.COLD)
     for found, ratio, relative in zip((0, 1), sorted(steps.values), sorted(cost.values), strict=True):
-        draws = [eccnoma.common_cuts(TINY, "nin@32", seed) for seed in range(2)]
+        draws = [eccnoma_solvers.common_cuts(TINY, "nin@32", seed) for seed in range(2)]
         warm, cold = ([api.li_gd(*each, warm=way) for each in draws] for way in (True, False))
         pairs = list(zip(warm, cold, strict=True))
         assert ratio == sorted(b.iterations.sum() / a.iterations.sum() for a, b in pairs)[found]
         assert relative == sorted(a.costs.min() / b.costs.min() for a, b in pairs)[found]
     assert (steps.values > 1.5).all()
-    monkeypatch.setattr(eccnoma, "CUT_AGREEMENT", -1.0)
+    monkeypatch.setattr(eccnoma_solvers, "CUT_AGREEMENT", -1.0)
     with pytest.raises(RuntimeError, match=r"warm costs .* of cold at cuts \d and \d"):
-        eccnoma.li_gd(1)
+        eccnoma_solvers.li_gd(1)
 
 
 def test_half_of_the_actions_are_the_edge() -> None:
     system = small_system()
-    actions = np.array(eccnoma_env.edge_actions(system, 3, count=200))
+    actions = np.array(eccnoma_steps.edge_actions(system, 3, count=200))
     assert actions.shape == (200, 3, 5)
     chances = np.bincount(actions.ravel(), minlength=5) / actions.size
     np.testing.assert_allclose(chances, [0.6, 0.1, 0.1, 0.1, 0.1], atol=0.03)
     assert (system.parameters.cut_number[:, 0] == 0).all()
-    again = eccnoma_env.edge_actions(system, 3, count=200)
+    again = eccnoma_steps.edge_actions(system, 3, count=200)
     np.testing.assert_array_equal(actions, again)
 
 
 def test_worlds_warm_up_as_long_as_told() -> None:
     system = small_system()
-    actions = eccnoma_env.edge_actions(system, 1)
-    short, stepped = (eccnoma_env.Worlds(system, 1, actions, warm_up) for warm_up in (2, 5))
+    actions = eccnoma_steps.edge_actions(system, 1)
+    short, stepped = (eccnoma_steps.Worlds(system, 1, actions, warm_up) for warm_up in (2, 5))
     short.run(3)
     np.testing.assert_array_equal(system.observe(short.state), system.observe(stepped.state))
     default = ECCNOMASystem.from_options("default", {})
-    actions = eccnoma_env.edge_actions(default, 1)
-    single, worlds = eccnoma_env.World(actions, "default", 2), eccnoma_env.Worlds(default, 1, actions, 2)
+    actions = eccnoma_steps.edge_actions(default, 1)
+    single, worlds = eccnoma_steps.World(actions, "default", 2), eccnoma_steps.Worlds(default, 1, actions, 2)
     single.run(3)
     worlds.run(3)
     env: Any = single.env.unwrapped
@@ -230,11 +236,11 @@ def test_worlds_warm_up_as_long_as_told() -> None:
 def test_parts_are_those_of_the_same_steps(batch: int) -> None:
     """Beside every step a part of it is done again, and no world notices."""
     system = small_system()
-    actions = eccnoma_env.edge_actions(system, batch)
-    stepped = eccnoma_env.Worlds(system, batch, actions, 2)
+    actions = eccnoma_steps.edge_actions(system, batch)
+    stepped = eccnoma_steps.Worlds(system, batch, actions, 2)
     stepped.run(3)
-    for part in eccnoma_env.parts_of(system, batch).values():
-        worlds = eccnoma_env.PartWorlds(system, batch, actions, 2)
+    for part in eccnoma_steps.parts_of(system, batch).values():
+        worlds = eccnoma_steps.PartWorlds(system, batch, actions, 2)
         assert worlds.sampler(part, 3)() > 0.0
         for name, value in stepped.state._asdict().items():
             if name != "work":
@@ -243,8 +249,8 @@ def test_parts_are_those_of_the_same_steps(batch: int) -> None:
 
 def test_parts_do_their_work() -> None:
     system = small_system()
-    world = eccnoma_env.Worlds(system, 1, eccnoma_env.edge_actions(system, 1), 5)
-    parts = eccnoma_env.parts_of(system, 1)
+    world = eccnoma_steps.Worlds(system, 1, eccnoma_steps.edge_actions(system, 1), 5)
+    parts = eccnoma_steps.parts_of(system, 1)
     p, s, actions = system.parameters, world.state, np.array([[0, 0, 1, 0, 2]])
     s.queue[:] = 2.0
     for part in ("uplink search", "downlink search", "loads and servers"):
@@ -261,7 +267,7 @@ def test_parts_do_their_work() -> None:
 
 def test_draws_and_channels_are_those_of_a_step() -> None:
     system = small_system()
-    draws = eccnoma_env.Draws(system, 2)
+    draws = eccnoma_steps.Draws(system, 2)
     p, scratch = system.parameters, draws.scratch
     other = system.allocate(2)
     rngs = [np.random.default_rng(row) for row in range(2)]
@@ -277,19 +283,19 @@ def test_draws_and_channels_are_those_of_a_step() -> None:
 
 def test_the_observation_timed_is_that_of_the_frame() -> None:
     system = small_system()
-    world = eccnoma_env.Worlds(system, 2, eccnoma_env.edge_actions(system, 2), 5)
+    world = eccnoma_steps.Worlds(system, 2, eccnoma_steps.edge_actions(system, 2), 5)
     observation = np.zeros_like(system.observe(world.state))
     kernels.encode(system.parameters, world.state, observation, 2)
     np.testing.assert_array_equal(observation, system.observe(world.state))
 
 
 def test_steps_are_split_in_every_case(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [(case.preset, case.batch) for case in eccnoma_env.CASES] == [
+    assert [(case.preset, case.batch) for case in eccnoma_steps.CASES] == [
         ("default", 1), ("default", 16), ("large", 1), ("paper", 1), ("paper-literal", 1),
     ]  # fmt: skip
-    cases = (eccnoma_env.Case("default", 1, 2, 1, 9), eccnoma_env.Case("large", 2, 1, 1, 1))
-    monkeypatch.setattr(eccnoma_env, "CASES", cases)
-    rows = eccnoma_env.env(2)
+    cases = (eccnoma_steps.Case("default", 1, 2, 1, 9), eccnoma_steps.Case("large", 2, 1, 1, 1))
+    monkeypatch.setattr(eccnoma_steps, "CASES", cases)
+    rows = eccnoma_steps.env(2)
     assert len(rows) == 2 * 9
     for start, name, repetitions in (
         (0, "default (U = 12): one world", 2),
@@ -309,12 +315,12 @@ def test_steps_are_split_in_every_case(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_growth_is_fitted_to_both(monkeypatch: pytest.MonkeyPatch) -> None:
-    for users in eccnoma_env.GROWTH_USERS:
-        assert users % eccnoma_env.USERS_PER_AP == users % eccnoma_env.USERS_PER_SUBCHANNEL == 0
-    monkeypatch.setattr(eccnoma_env, "GROWTH_USERS", (12, 24))
-    monkeypatch.setattr(eccnoma_env, "USERS_PER_AP", 6)
-    monkeypatch.setattr(eccnoma_env, "USERS_PER_SUBCHANNEL", 3)
-    rows = eccnoma_env.growth(2)
+    for users in eccnoma_steps.GROWTH_USERS:
+        assert users % eccnoma_steps.USERS_PER_AP == users % eccnoma_steps.USERS_PER_SUBCHANNEL == 0
+    monkeypatch.setattr(eccnoma_steps, "GROWTH_USERS", (12, 24))
+    monkeypatch.setattr(eccnoma_steps, "USERS_PER_AP", 6)
+    monkeypatch.setattr(eccnoma_steps, "USERS_PER_SUBCHANNEL", 3)
+    rows = eccnoma_steps.growth(2)
     assert [row.name.partition(": ")[2] for row in rows] == ["search, growth with U", "step, growth with U"]
     for row in rows:
         assert [side.label for side in row.sides] == ["U = 12, N = 2, M = 4", "U = 24, N = 4, M = 8"]
@@ -324,7 +330,7 @@ def test_growth_is_fitted_to_both(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_counted_descent_is_the_real_one() -> None:
     system = small_system()
-    world = eccnoma_env.Worlds(system, 1, eccnoma_env.edge_actions(system, 1), 20)
+    world = eccnoma_steps.Worlds(system, 1, eccnoma_steps.edge_actions(system, 1), 20)
     sketch = system.allocate(1)
     passes = []
     for _ in range(10):
@@ -394,6 +400,6 @@ def test_the_network_timed_is_untrained_and_always_the_same() -> None:
 
 
 def test_selection() -> None:
-    names = [*eccnoma.BENCHMARKS, *eccnoma_env.BENCHMARKS, *eccnoma_decisions.BENCHMARKS]
-    assert list(cli.select(("eccnoma",))) == names
+    names = [*eccnoma_solvers.BENCHMARKS, *eccnoma_steps.BENCHMARKS, *eccnoma_decisions.BENCHMARKS]
+    assert list(command_line.select(("eccnoma",))) == names
     assert len(names) == len(set(names)) == 6

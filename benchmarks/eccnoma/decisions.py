@@ -17,7 +17,7 @@ from agents.hyperparameters.settings import AgentName
 from agents.hyperparameters.tables import default_policy, settings_for
 from agents.networks.build import build_network
 from agents.networks.learned_policy import LearnedPolicy
-from benchmarks.eccnoma import ENV_ID
+from benchmarks.eccnoma.solvers import ENV_ID
 from benchmarks.timing import Number, Result, Row, Side
 from benchmarks.worlds import NEVER
 from edge_envs.core.env import EdgeEnv

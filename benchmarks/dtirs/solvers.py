@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import dtirs_kernels as kernels
-from benchmarks.dtirs_problems import Powers, Problem, Shares, new_frame
+from benchmarks.dtirs import kernels
+from benchmarks.dtirs.problems import Powers, Problem, Shares, new_frame
 from benchmarks.timing import Number, Result, Row, Sampler, Side, Skipped, interleave
 from edge_envs.core.io.extras import load_cvxpy
 from edge_envs.core.kernels.jit import FastCall

@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import eccnoma_kernels as kernels
-from benchmarks.dtirs import exponents
-from benchmarks.dtirs_env import rest
-from benchmarks.eccnoma import ENV_ID, Solver
-from benchmarks.eccnoma_problems import Size, options_of, radio_problems
+from benchmarks.dtirs.solvers import exponents
+from benchmarks.dtirs.steps import rest
+from benchmarks.eccnoma import kernels
+from benchmarks.eccnoma.problems import Size, options_of, radio_problems
+from benchmarks.eccnoma.solvers import ENV_ID, Solver
 from benchmarks.timing import Number, Result, Row, Sampler, interleave, per_second, timed
 from benchmarks.worlds import Actions, ShellWorlds, SingleWorld, SystemWorlds, vector_env
 from edge_envs.core.kernels.jit import FastCall

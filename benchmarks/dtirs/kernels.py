@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.semcom_kernels import uncached
+from benchmarks.semcom.kernels import uncached
 from edge_envs.dtirs.config import Parameters
 from edge_envs.dtirs.model import allocation, channels
 from edge_envs.dtirs.model.state import State

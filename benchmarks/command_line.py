@@ -17,18 +17,15 @@ from rich.table import Table
 
 from agents.command_line import parse_arguments
 from agents.runs.provenance import provenance
-from benchmarks import (
-    dtirs,
-    dtirs_env,
-    eccnoma,
-    eccnoma_decisions,
-    eccnoma_env,
-    lyappo,
-    semcom,
-    semcom_env,
-    shell,
-    training,
-)
+from benchmarks import gym_overhead, training_share
+from benchmarks.dtirs import solvers as dtirs_solvers
+from benchmarks.dtirs import steps as dtirs_steps
+from benchmarks.eccnoma import decisions as eccnoma_decisions
+from benchmarks.eccnoma import solvers as eccnoma_solvers
+from benchmarks.eccnoma import steps as eccnoma_steps
+from benchmarks.lyappo import solvers as lyappo_solvers
+from benchmarks.semcom import solvers as semcom_solvers
+from benchmarks.semcom import steps as semcom_steps
 from benchmarks.timing import Number, Result, Side, Skipped
 from edge_envs.core.io.command import guarded
 from edge_envs.core.io.files import write_json
@@ -36,16 +33,16 @@ from edge_envs.core.io.files import write_json
 Benchmark = Callable[[int], Sequence[Result]]
 
 BENCHMARKS: Mapping[str, Benchmark] = {
-    **lyappo.BENCHMARKS,
-    **dtirs.BENCHMARKS,
-    **dtirs_env.BENCHMARKS,
-    **eccnoma.BENCHMARKS,
-    **eccnoma_env.BENCHMARKS,
+    **lyappo_solvers.BENCHMARKS,
+    **dtirs_solvers.BENCHMARKS,
+    **dtirs_steps.BENCHMARKS,
+    **eccnoma_solvers.BENCHMARKS,
+    **eccnoma_steps.BENCHMARKS,
     **eccnoma_decisions.BENCHMARKS,
-    **semcom.BENCHMARKS,
-    **semcom_env.BENCHMARKS,
-    **shell.BENCHMARKS,
-    **training.BENCHMARKS,
+    **semcom_solvers.BENCHMARKS,
+    **semcom_steps.BENCHMARKS,
+    **gym_overhead.BENCHMARKS,
+    **training_share.BENCHMARKS,
 }
 REPETITIONS, QUICK_REPETITIONS = 31, 7
 PAGE_WIDTH = 140

@@ -17,7 +17,12 @@ pytest.importorskip("torch")
 from rich.console import Console
 
 from agents.hyperparameters.tables import settings_for
-from benchmarks import cli, lyappo, mobile_env, semcom, semcom_env, semcom_kernels, shell, training
+from benchmarks import command_line, gym_overhead, training_share
+from benchmarks.lyappo import solvers as lyappo_solvers
+from benchmarks.mobile_env import compare as mobile_env
+from benchmarks.semcom import kernels as semcom_kernels
+from benchmarks.semcom import solvers as semcom_solvers
+from benchmarks.semcom import steps as semcom_steps
 from benchmarks.timing import Bound, Number, Result, Row, Side, Skipped, Worker, interleave, per_second, timed
 from benchmarks.worlds import ShellWorlds, SingleWorld, SystemWorlds, sampled_actions, vector_env
 from edge_envs import _SYSTEMS
@@ -97,7 +102,7 @@ def test_the_table_says_what_was_met(capsys: pytest.CaptureFixture[str]) -> None
         per_second("rate", "step", side, target=400.0),
         row("share", 1.0, 4.0, 0.2),
     ]
-    Console(width=200).print(cli.table(rows))
+    Console(width=200).print(command_line.table(rows))
     lines = [line for line in capsys.readouterr().out.splitlines() if "│" in line]
     growth, rate, share = (next(line for line in lines if f"│ {name} " in line) for name in ("growth", "rate", "name"))
     for text in ("1.25 exponent", "≤ 1.1", "not met"):
@@ -169,7 +174,7 @@ def test_a_single_world_is_the_first_of_them(env_id: str) -> None:
 
 
 def test_every_environment_is_timed() -> None:
-    assert set(shell.ENVIRONMENTS) == set(training.ENVIRONMENTS) == set(_SYSTEMS)
+    assert set(gym_overhead.ENVIRONMENTS) == set(training_share.ENVIRONMENTS) == set(_SYSTEMS)
 
 
 @pytest.mark.parametrize(("env_id", "decision"), [("LyaPPO-v0", "partition"), ("SemCom-v0", "compression")])
@@ -180,15 +185,15 @@ def test_the_training_timed_is_the_usual_one(
     monkeypatch.setattr(
         "agents.hyperparameters.tables.default_policy", lambda *asked: policy if asked == (env_id, "ppo") else None
     )
-    run = training.usual_run(env_id, 3)
+    run = training_share.usual_run(env_id, 3)
     assert (run.env_id, run.agent, run.policy, run.seed) == (env_id, "ppo", policy, 3)
     usual = settings_for(env_id, "ppo", policy, decision)
-    assert run.settings == usual.model_copy(update={"steps": training.STEPS})
+    assert run.settings == usual.model_copy(update={"steps": training_share.STEPS})
 
 
 def test_good_partition_is_an_action() -> None:
     env = vector_env("LyaPPO-v0", 2)
-    (action,) = lyappo.good_partition(env)
+    (action,) = lyappo_solvers.good_partition(env)
     assert env.action_space.contains(action)
 
 
@@ -202,13 +207,13 @@ def test_episodes_take_as_many_steps_as_they_are_divided_by(monkeypatch: pytest.
         return step(env, action)
 
     monkeypatch.setattr(EdgeEnv, "step", counted)
-    play, steps = shell.episodes("LyaPPO-v0")
+    play, steps = gym_overhead.episodes("LyaPPO-v0")
     play()
     assert steps == taken
 
 
 def test_semcom_kernels_solve_what_the_solvers_solve() -> None:
-    instance = semcom.Instance(4, 0)
+    instance = semcom_solvers.Instance(4, 0)
     problem, work, rates = instance.problem, instance.work, instance.rates_bps
     np.testing.assert_allclose(problem.bits / instance.upload_s, rates)
     semcom_kernels.repeat_p3(problem, work, 2)
@@ -225,26 +230,26 @@ def test_semcom_kernels_solve_what_the_solvers_solve() -> None:
 
 
 def test_what_is_not_certified_is_not_timed() -> None:
-    instance = semcom.Instance(3, 0)
-    sample = semcom.our_sampler([instance], semcom_kernels.repeat_joint, lambda _: (), 2)
+    instance = semcom_solvers.Instance(3, 0)
+    sample = semcom_solvers.our_sampler([instance], semcom_kernels.repeat_joint, lambda _: (), 2)
     assert sample() > 0.0
-    assert semcom.certified(instance) == api.solve_joint(instance.problem).objective
-    instance.work.totals[semcom.BOUND] *= 1.0 - 2e-6
+    assert semcom_solvers.certified(instance) == api.solve_joint(instance.problem).objective
+    instance.work.totals[semcom_solvers.BOUND] *= 1.0 - 2e-6
     with pytest.raises(RuntimeError, match=r"duality gap of 2\.0e-06, above 1e-06"):
-        semcom.certified(instance)
+        semcom_solvers.certified(instance)
 
 
 def test_others_must_come_to_the_same_optimum() -> None:
-    draws = [semcom.Instance(2, seed) for seed in range(2)]
+    draws = [semcom_solvers.Instance(2, seed) for seed in range(2)]
     optimum = {0: 1.0, 1: 2.0}
     answers = iter([1.0, 2.0, 1.0 + 2e-6])
-    seen: list[semcom.Instance] = []
+    seen: list[semcom_solvers.Instance] = []
 
-    def solve(instance: semcom.Instance) -> float:
+    def solve(instance: semcom_solvers.Instance) -> float:
         seen.append(instance)
         return next(answers)
 
-    sample = semcom.their_sampler(draws, optimum, solve)
+    sample = semcom_solvers.their_sampler(draws, optimum, solve)
     assert sample() > 0.0
     assert sample() > 0.0
     with pytest.raises(RuntimeError, match=r"not the certified 1\.0"):
@@ -253,29 +258,29 @@ def test_others_must_come_to_the_same_optimum() -> None:
 
 
 def test_exponent_of_growth() -> None:
-    sides = [Side("", np.array([2e-6, 3e-6]) * size ** np.array([1.0, 1.25])) for size in semcom.GROWTH_SIZES]
-    np.testing.assert_allclose(semcom.exponents(sides), [1.0, 1.25])
+    sides = [Side("", np.array([2e-6, 3e-6]) * size ** np.array([1.0, 1.25])) for size in semcom_solvers.GROWTH_SIZES]
+    np.testing.assert_allclose(semcom_solvers.exponents(sides), [1.0, 1.25])
 
 
 def test_semcom_is_compared_at_every_size(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("cvxpy")
     for name, value in {"SIZES": (2, 3), "DRAWS": 2, "DEVICES_PER_SAMPLE": 4, "GROWTH_SIZES": (2, 4)}.items():
         monkeypatch.setattr(semcom, name, value)
-    links = [*semcom.p3(1), *semcom.p4(1)]
+    links = [*semcom_solvers.p3(1), *semcom_solvers.p4(1)]
     assert [each.name.partition(": ")[2] for each in links[::2]] == ["P3, N = 2", "P3, N = 3", "P4, N = 2", "P4, N = 3"]
     assert [each.target for each in links] == [1000.0, None] * 2 + [80.0, None] * 2
-    found = semcom.joint(1)
+    found = semcom_solvers.joint(1)
     most = [10_000.0, None, None, None]
     assert [each.target for each in found] == [*most, None, 1.0, *most, 1.0]
     assert "SLSQP" in found[4].other.label
     assert found[5].other.label.startswith("Algorithm 3, kernel: costs ")
-    (growth,) = semcom.growth(2)
+    (growth,) = semcom_solvers.growth(2)
     assert (growth.target, growth.bound, len(growth.sides), len(growth.values)) == (1.1, "at most", 2, 2)
 
 
 def test_semcom_needs_cvxpy_only_to_be_compared_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cvxpy", None)
-    for benchmark in (semcom.p3, semcom.p4, semcom.joint):
+    for benchmark in (semcom_solvers.p3, semcom_solvers.p4, semcom_solvers.joint):
         with pytest.raises(Skipped, match="edge-envs"):
             benchmark(1)
 
@@ -284,21 +289,21 @@ def test_semcom_needs_cvxpy_only_to_be_compared_with_it(monkeypatch: pytest.Monk
 def test_worlds_solved_alone_go_through_the_same_rounds(monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
     vector = vector_env("SemCom-v0", batch)
     actions = sampled_actions(vector)
-    stepped, solved = (kind(vector.system, batch, actions) for kind in (SystemWorlds, semcom_env.SolvedWorlds))
-    assert isinstance(solved, semcom_env.SolvedWorlds)
+    stepped, solved = (kind(vector.system, batch, actions) for kind in (SystemWorlds, semcom_steps.SolvedWorlds))
+    assert isinstance(solved, semcom_steps.SolvedWorlds)
     solves: list[float] = []
     rounds: list[float] = []
     solve_rounds = semcom_kernels.solve_rounds
 
     def recorded(p: Any, state: Any, taken: Any, repeats: int) -> None:
         solve_rounds(p, state, taken, repeats)
-        solves.append(state.work.totals[semcom.OBJECTIVE])
+        solves.append(state.work.totals[semcom_solvers.OBJECTIVE])
 
     def step(taken: Any) -> None:
         outcome = solved.system.step(solved.state, solved.rows, taken, solved._rngs)
         rounds.append(outcome.metrics[-1, 0])
 
-    monkeypatch.setattr(semcom_env, "FastCall", lambda _: recorded)
+    monkeypatch.setattr(semcom_steps, "FastCall", lambda _: recorded)
     monkeypatch.setattr(solved, "step", step)
     assert solved.sampler(3)() > 0.0
     stepped.run(3)
@@ -309,19 +314,22 @@ def test_worlds_solved_alone_go_through_the_same_rounds(monkeypatch: pytest.Monk
 
 
 def test_selection() -> None:
-    assert list(cli.select(())) == list(cli.BENCHMARKS)
-    assert list(cli.select(("shell",))) == list(shell.BENCHMARKS)
-    assert list(cli.select(("shell.vector", "lyappo.slot"))) == ["lyappo.slot", "shell.vector"]
-    assert list(cli.select(("semcom",))) == [*semcom.BENCHMARKS, *semcom_env.BENCHMARKS]
+    assert list(command_line.select(())) == list(command_line.BENCHMARKS)
+    assert list(command_line.select(("shell",))) == list(gym_overhead.BENCHMARKS)
+    assert list(command_line.select(("gym_overhead.vector", "lyappo_solvers.slot"))) == [
+        "lyappo_solvers.slot",
+        "gym_overhead.vector",
+    ]
+    assert list(command_line.select(("semcom",))) == [*semcom_solvers.BENCHMARKS, *semcom_steps.BENCHMARKS]
     with pytest.raises(ValueError, match=r"--only 'shel' .* shell\.vector"):
-        cli.select(("shel",))
+        command_line.select(("shel",))
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(2.0, "2 s"), (0.0213, "21.3 ms"), (5.432e-6, "5.43 µs"), (9.1e-7, "910 ns")]
 )
 def test_durations(seconds: float, text: str) -> None:
-    assert cli.duration(seconds) == text
+    assert command_line.duration(seconds) == text
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -335,7 +343,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_command_line_writes_what_it_measured(tmp_path: Path) -> None:
     file = tmp_path / "speed.json"
-    done = run("--quick", "--repetitions", "2", "--only", "shell.pendulum", "--json", str(file))
+    done = run("--quick", "--repetitions", "2", "--only", "gym_overhead.pendulum", "--json", str(file))
     assert done.returncode == 0, done.stderr
     assert "Pendulum-v1" in done.stdout
     document = json.loads(file.read_text())
@@ -354,7 +362,7 @@ def test_command_line_writes_what_it_measured(tmp_path: Path) -> None:
             low, high = side["quartiles_s"]
             assert 0.0 < low <= side["median_s"] <= high
         assert each["ratio"] == pytest.approx(each["other"]["median_s"] / each["ours"]["median_s"])
-    assert len(document["rows"]) == len(shell.ENVIRONMENTS)
+    assert len(document["rows"]) == len(gym_overhead.ENVIRONMENTS)
 
 
 @pytest.mark.parametrize("arguments", [("--only", "nothing"), ("--repetitions", "-1"), ("--json", "no/such/folder")])

@@ -10,7 +10,8 @@ from typing import Any
 
 import gymnasium as gym
 
-from benchmarks import lyappo, mobile_env
+from benchmarks.lyappo import solvers as lyappo_solvers
+from benchmarks.mobile_env import compare as mobile_env
 from benchmarks.timing import Row, interleave, timed
 from benchmarks.worlds import ActionMaker, ShellWorlds, SystemWorlds, sampled_actions, vector_env
 
@@ -32,7 +33,7 @@ class Case:
 
 
 ENVIRONMENTS: Mapping[str, Case] = {
-    "LyaPPO-v0": Case(lyappo.good_partition, steps=16, pendulum=0.5, mobile_env=20.0),
+    "LyaPPO-v0": Case(lyappo_solvers.good_partition, steps=16, pendulum=0.5, mobile_env=20.0),
     "DTIRS-v0": Case(sampled_actions, steps=2, pendulum=None, mobile_env=None, batches=(16, 64)),
     "ECCNOMA-v0": Case(sampled_actions, steps=2, pendulum=None, mobile_env=None, batches=(16, 64)),
     "SemCom-v0": Case(sampled_actions, steps=2, pendulum=None, mobile_env=None),

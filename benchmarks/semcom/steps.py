@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import semcom_kernels
+from benchmarks.semcom import kernels as semcom_kernels
 from benchmarks.timing import Result, Row, Sampler, interleave, per_second, timed
 from benchmarks.worlds import ShellWorlds, SingleWorld, SystemWorlds, sampled_actions, vector_env
 from edge_envs.core.kernels.jit import FastCall

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import semcom_kernels as kernels
+from benchmarks.semcom import kernels
 from benchmarks.timing import Number, Result, Row, Sampler, Side, Skipped, interleave
 from edge_envs.core.kernels.jit import FastCall
 from edge_envs.semcom.config import SemComConfig

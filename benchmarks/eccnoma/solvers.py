@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import eccnoma_kernels as kernels
-from benchmarks.eccnoma_problems import (
+from benchmarks.eccnoma import kernels
+from benchmarks.eccnoma.problems import (
     LITERAL,
     DenseGradient,
     Point,

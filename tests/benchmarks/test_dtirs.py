@@ -12,8 +12,11 @@ import pytest
 pytest.importorskip("tyro")
 pytest.importorskip("torch")
 
-from benchmarks import cli, dtirs, dtirs_env, dtirs_problems
-from benchmarks import dtirs_kernels as kernels
+from benchmarks import command_line
+from benchmarks.dtirs import kernels
+from benchmarks.dtirs import problems as dtirs_problems
+from benchmarks.dtirs import solvers as dtirs_solvers
+from benchmarks.dtirs import steps as dtirs_steps
 from benchmarks.timing import Number, Row, Side, Skipped
 from benchmarks.worlds import SystemWorlds, sampled_actions, vector_env
 from edge_envs.dtirs.model import reward
@@ -55,8 +58,8 @@ def test_kernels_solve_what_the_solvers_solve(devices: int) -> None:
 
 def test_problems_are_worth_timing() -> None:
     """Powers are scarce, users differ, and there are twins to boost."""
-    for devices in dtirs.SIZES:
-        for seed in range(dtirs.DRAWS):
+    for devices in dtirs_solvers.SIZES:
+        for seed in range(dtirs_solvers.DRAWS):
             powers = dtirs_problems.Powers(devices, seed)
             REPEAT_POWER(*powers.arguments, 1)
             assert powers.power_w.sum() == pytest.approx(powers.total_w)
@@ -82,19 +85,19 @@ def test_cvxpy_solves_the_same_problem(make: Callable[[int, int], dtirs_problems
 
 
 def test_what_is_not_certified_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    sample = dtirs.our_sampler([dtirs_problems.Powers(3, 0)], kernels.repeat_power, 2)
+    sample = dtirs_solvers.our_sampler([dtirs_problems.Powers(3, 0)], kernels.repeat_power, 2)
     assert sample() > 0.0
-    monkeypatch.setattr(dtirs, "MOST_RESIDUAL", -1.0)
+    monkeypatch.setattr(dtirs_solvers, "MOST_RESIDUAL", -1.0)
     with pytest.raises(RuntimeError, match=r"has a residual of .*, above -1"):
         sample()
-    monkeypatch.setattr(dtirs, "MOST_GAP", 1e-9)
+    monkeypatch.setattr(dtirs_solvers, "MOST_GAP", 1e-9)
     with pytest.raises(RuntimeError, match=r"gap of 1\.0e-07, above 1e-09"):
-        dtirs.certified(api.optimise_phases(dtirs.quadratic_form(4, 0)))
+        dtirs_solvers.certified(api.optimise_phases(dtirs_solvers.quadratic_form(4, 0)))
 
 
 def test_others_must_come_to_the_same_optimum() -> None:
     answers = iter([1.0, 2.0, 1.0 + 2e-5])
-    sample = dtirs.their_sampler([lambda: next(answers)] * 2, [1.0, 2.0])
+    sample = dtirs_solvers.their_sampler([lambda: next(answers)] * 2, [1.0, 2.0])
     assert sample() > 0.0
     assert sample() > 0.0
     with pytest.raises(RuntimeError, match=r"is not the certified 1\.0"):
@@ -102,24 +105,24 @@ def test_others_must_come_to_the_same_optimum() -> None:
 
 
 def test_a_relaxed_value_has_a_unit_diagonal() -> None:
-    form = dtirs.quadratic_form(5, 0)
+    form = dtirs_solvers.quadratic_form(5, 0)
     assert np.trace(form).real == pytest.approx(5.0)
     rng = np.random.default_rng(0)
     phase = np.exp(2j * np.pi * rng.random(5))
     size = rng.uniform(0.5, 2.0, 5)
     expected = (phase.conj() @ form @ phase).real
     vector = size * phase
-    assert dtirs.relaxed_value(form, np.outer(vector, vector.conj())) == pytest.approx(expected)
+    assert dtirs_solvers.relaxed_value(form, np.outer(vector, vector.conj())) == pytest.approx(expected)
 
 
 def test_another_relaxed_value_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    form = dtirs.quadratic_form(3, 0)
+    form = dtirs_solvers.quadratic_form(3, 0)
     monkeypatch.setattr("edge_envs.dtirs.solvers.reference_cvxpy.phases", lambda *_: np.eye(3))
-    exact = dtirs.Relaxation([form], [3.0], "SCS", "primal")
+    exact = dtirs_solvers.Relaxation([form], [3.0], "SCS", "primal")
     assert exact.sample() > 0.0
     assert exact.ratios == [pytest.approx(1.0)]
     with pytest.raises(RuntimeError, match=r"is 0\.99\d* times the certified one"):
-        dtirs.Relaxation([form], [3.003], "SCS", "primal").sample()
+        dtirs_solvers.Relaxation([form], [3.003], "SCS", "primal").sample()
 
 
 def test_everything_is_compared_at_every_size(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,32 +131,32 @@ def test_everything_is_compared_at_every_size(monkeypatch: pytest.MonkeyPatch) -
              "PHASE_DRAWS": 2, "GROWTH_ELEMENTS": (4, 8)}  # fmt: skip
     for name, value in small.items():
         monkeypatch.setattr(dtirs, name, value)
-    rows = [*dtirs.powers(1), *dtirs.shares(1)]
+    rows = [*dtirs_solvers.powers(1), *dtirs_solvers.shares(1)]
     kinds = ["powers", "twin frequencies (32)", "pool of twins and back ends"]
     titles = [f"DTIRS-v0: {kind}, K = {devices}" for kind in kinds for devices in (8, 10)]
     assert [each.name for each in rows] == [title for title in titles for _ in range(2)]
     assert [each.target for each in rows] == [400.0, None] * 6
-    rows = dtirs.phases(1)
+    rows = dtirs_solvers.phases(1)
     assert [each.target for each in rows] == [80.0, 80.0, 300.0, 300.0]
     assert all("form: relaxed value " in each.other.label for each in rows)
-    assert {each.ours.label for each in rows} == {dtirs.OUR_PHASES}
-    (growth,) = dtirs.growth(2)
+    assert {each.ours.label for each in rows} == {dtirs_solvers.OUR_PHASES}
+    (growth,) = dtirs_solvers.growth(2)
     assert (len(growth.sides), len(growth.values), growth.target) == (2, 2, None)
 
 
 def test_cvxpy_is_needed_only_to_be_compared_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cvxpy", None)
-    for benchmark in (dtirs.powers, dtirs.shares, dtirs.phases):
+    for benchmark in (dtirs_solvers.powers, dtirs_solvers.shares, dtirs_solvers.phases):
         with pytest.raises(Skipped, match="edge-envs"):
             benchmark(1)
-    monkeypatch.setattr(dtirs, "GROWTH_ELEMENTS", (4, 8))
-    monkeypatch.setattr(dtirs, "PHASE_DEVICES", 2)
-    assert dtirs.growth(1)
+    monkeypatch.setattr(dtirs_solvers, "GROWTH_ELEMENTS", (4, 8))
+    monkeypatch.setattr(dtirs_solvers, "PHASE_DEVICES", 2)
+    assert dtirs_solvers.growth(1)
 
 
 def test_exponent_of_growth() -> None:
     sides = [Side("", np.array([2e-6, 3e-6]) * size ** np.array([2.0, 2.5])) for size in (8, 64, 256)]
-    np.testing.assert_allclose(dtirs.exponents((8, 64, 256), sides), [2.0, 2.5])
+    np.testing.assert_allclose(dtirs_solvers.exponents((8, 64, 256), sides), [2.0, 2.5])
 
 
 @pytest.mark.parametrize("batch", [1, 2])
@@ -164,10 +167,10 @@ def test_parts_are_those_of_the_same_steps(batch: int) -> None:
     actions = [rng.integers(len(system.cut_numbers), size=(batch, 3)) for _ in range(5)]
     stepped = SystemWorlds(system, batch, actions)
     stepped.run(3)
-    parts = dtirs_env.parts_of(system, batch)
+    parts = dtirs_steps.parts_of(system, batch)
     assert [before for _, before in parts.values()] == [True, False, False, True]
     for part, before in parts.values():
-        worlds = dtirs_env.PartWorlds(system, batch, actions)
+        worlds = dtirs_steps.PartWorlds(system, batch, actions)
         assert worlds.sampler(part, before, 3)() > 0.0
         for name, value in stepped.state._asdict().items():
             if name != "work":
@@ -177,7 +180,7 @@ def test_parts_are_those_of_the_same_steps(batch: int) -> None:
 def test_parts_do_their_work() -> None:
     system = small_system()
     world = SystemWorlds(system, 1, [np.zeros((1, 3), dtype=np.int64)])
-    parts = {name: part for name, (part, _) in dtirs_env.parts_of(system, 1).items()}
+    parts = {name: part for name, (part, _) in dtirs_steps.parts_of(system, 1).items()}
     p, s, actions = system.parameters, world.state, np.array([[1, 0, 2]])
     for name, spoilt in (
         ("channels and Gram matrices", ("channel", "gram_down", "ap_irs", "irs_ud")),
@@ -194,7 +197,7 @@ def test_parts_do_their_work() -> None:
     outcome = system.step(s, np.arange(1), actions, [np.random.default_rng(0)])
     assert outcome.metrics[0, reward.OBJECTIVE_OF] == objective
     draws = parts["numpy's draws"]
-    assert isinstance(draws, dtirs_env.Draws)
+    assert isinstance(draws, dtirs_steps.Draws)
     draws(p, s, actions, 1)
     first = draws._scratch.normals.copy()
     draws(p, s, actions, 1)
@@ -204,7 +207,7 @@ def test_parts_do_their_work() -> None:
 def test_the_rest_is_what_is_left() -> None:
     whole = Side("whole", np.array([1.0, 2.0, 4.0]))
     parts = [Side("a", np.array([0.25, 1.0, 1.0])), Side("b", np.array([0.25, 0.5, 1.0]))]
-    found = dtirs_env.rest("name", whole, parts)
+    found = dtirs_steps.rest("name", whole, parts)
     np.testing.assert_allclose(found.values, [0.5, 0.25, 0.5])
     assert found.sides == (whole, *parts)
 
@@ -212,7 +215,7 @@ def test_the_rest_is_what_is_left() -> None:
 def test_steps_are_split_at_both_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"PRESETS": ("default",), "BATCHES": (1, 2), "STEPS_OF_A_WORLD": 2}.items():
         monkeypatch.setattr(dtirs_env, name, value)
-    rows = dtirs_env.env(1)
+    rows = dtirs_steps.env(1)
     assert len(rows) == 2 * 7
     for start, worlds in ((0, "one world"), (7, "2 worlds")):
         rate, *shares, rest, shell = rows[start : start + 7]
@@ -233,4 +236,4 @@ def test_presets_are_timed_as_such() -> None:
 
 
 def test_selection() -> None:
-    assert list(cli.select(("dtirs",))) == [*dtirs.BENCHMARKS, *dtirs_env.BENCHMARKS]
+    assert list(command_line.select(("dtirs",))) == [*dtirs_solvers.BENCHMARKS, *dtirs_steps.BENCHMARKS]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.semcom_kernels import uncached
+from benchmarks.semcom.kernels import uncached
 from edge_envs.eccnoma.config import Parameters
 from edge_envs.eccnoma.model import allocation, dynamics
 from edge_envs.eccnoma.model import observation as observation_module
