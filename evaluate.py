@@ -34,7 +34,8 @@ with importing():
 
 RUNS = Path("runs")
 FORMATS = {
-    "--json": report_files.as_json, "--csv": report_files.as_csv, "--markdown": report_files.as_markdown, "--report": html.as_html,
+    "--json": report_files.as_json, "--csv": report_files.as_csv, "--markdown": report_files.as_markdown,
+    "--report": html.as_html,
 }  # fmt: skip
 
 

@@ -15,9 +15,7 @@ import numpy as np
 from rich.console import Console
 
 from edge_envs.core.io.files import write_atomically
-from experiments.common import caption, command, publish, spread_text
-from experiments.dtirs_claims import all_claims
-from experiments.dtirs_schemes import (
+from experiments.ablations.dtirs import (
     BUDGETS_W,
     CROWDS,
     CURVE,
@@ -29,7 +27,9 @@ from experiments.dtirs_schemes import (
     saved_power,
     sweep,
 )
-from experiments.verdicts import RULES, as_document, claims_table, spread
+from experiments.claims.dtirs import all_claims
+from experiments.claims.verdicts import RULES, as_document, claims_table, spread
+from experiments.common import caption, command, publish, spread_text
 
 
 @dataclass(frozen=True)

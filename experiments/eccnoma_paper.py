@@ -17,9 +17,7 @@ from rich.console import Console
 
 from agents.runs.provenance import stamp
 from edge_envs.core.io.files import write_atomically
-from experiments.common import caption, command, publish, spread_text
-from experiments.eccnoma_claims import all_claims
-from experiments.eccnoma_schemes import (
+from experiments.ablations.eccnoma import (
     CROWDS,
     DEVICE,
     DNN,
@@ -45,7 +43,9 @@ from experiments.eccnoma_schemes import (
     speed_up,
     subchannel_options,
 )
-from experiments.verdicts import RULES, Claim, Estimate, as_document, claims_table, spread
+from experiments.claims.eccnoma import all_claims
+from experiments.claims.verdicts import RULES, Claim, Estimate, as_document, claims_table, spread
+from experiments.common import caption, command, publish, spread_text
 
 TAIL_LIMITS_S = (1.0, 10.0, 100.0)
 

@@ -15,10 +15,10 @@ from rich.console import Console
 
 from agents.evaluation.episodes import Table
 from edge_envs.core.io.files import write_atomically
+from experiments.ablations.semcom import SCHEMES, SWEEPS, Sweep, excess, mean, missed, run_sweep
+from experiments.claims.semcom import all_claims
+from experiments.claims.verdicts import RULES, as_document, claims_table, spread
 from experiments.common import caption, command, percent_text, publish, spread_text
-from experiments.semcom_claims import all_claims
-from experiments.semcom_schemes import SCHEMES, SWEEPS, Sweep, excess, mean, missed, run_sweep
-from experiments.verdicts import RULES, as_document, claims_table, spread
 
 MISSED = "†"
 """Marks rows with draws that fall short of the PSNR requirement."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from agents.reports.schema import checked
 
-PARTS = Path(__file__).with_name("report_page")
+PARTS = Path(__file__).with_name("page")
 """Folder of what the page is made of; `page.html` says what goes where."""
 SCRIPTS = ("figures", "plots", "tables", "page")
 """The page's own scripts, in their order."""

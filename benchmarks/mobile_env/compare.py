@@ -15,7 +15,7 @@ from benchmarks.timing import Skipped, Worker
 
 REQUIREMENT = "mobile-env==2.1.0"
 ENV_ID = "mobile-small-central-v0"
-WORKER = Path(__file__).with_name("mobile_env_worker.py")
+WORKER = Path(__file__).with_name("worker.py")
 INSTALL_SECONDS = 600
 
 

@@ -29,7 +29,7 @@ from edge_envs import _SYSTEMS
 from edge_envs.core.env import EdgeEnv
 from edge_envs.semcom.solvers import api
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ECHO = 'import sys; print(\'{"numpy": "9"}\', flush=True)\nfor line in sys.stdin: print(0.25, flush=True)'
 
 
@@ -265,7 +265,7 @@ def test_exponent_of_growth() -> None:
 def test_semcom_is_compared_at_every_size(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("cvxpy")
     for name, value in {"SIZES": (2, 3), "DRAWS": 2, "DEVICES_PER_SAMPLE": 4, "GROWTH_SIZES": (2, 4)}.items():
-        monkeypatch.setattr(semcom, name, value)
+        monkeypatch.setattr(semcom_solvers, name, value)
     links = [*semcom_solvers.p3(1), *semcom_solvers.p4(1)]
     assert [each.name.partition(": ")[2] for each in links[::2]] == ["P3, N = 2", "P3, N = 3", "P4, N = 2", "P4, N = 3"]
     assert [each.target for each in links] == [1000.0, None] * 2 + [80.0, None] * 2

@@ -130,7 +130,7 @@ def test_everything_is_compared_at_every_size(monkeypatch: pytest.MonkeyPatch) -
     small = {"SIZES": (8, 10), "DRAWS": 2, "DEVICES_PER_SAMPLE": 4, "PHASE_DEVICES": 3, "PHASE_ELEMENTS": 4,
              "PHASE_DRAWS": 2, "GROWTH_ELEMENTS": (4, 8)}  # fmt: skip
     for name, value in small.items():
-        monkeypatch.setattr(dtirs, name, value)
+        monkeypatch.setattr(dtirs_solvers, name, value)
     rows = [*dtirs_solvers.powers(1), *dtirs_solvers.shares(1)]
     kinds = ["powers", "twin frequencies (32)", "pool of twins and back ends"]
     titles = [f"DTIRS-v0: {kind}, K = {devices}" for kind in kinds for devices in (8, 10)]
@@ -214,7 +214,7 @@ def test_the_rest_is_what_is_left() -> None:
 
 def test_steps_are_split_at_both_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"PRESETS": ("default",), "BATCHES": (1, 2), "STEPS_OF_A_WORLD": 2}.items():
-        monkeypatch.setattr(dtirs_env, name, value)
+        monkeypatch.setattr(dtirs_steps, name, value)
     rows = dtirs_steps.env(1)
     assert len(rows) == 2 * 7
     for start, worlds in ((0, "one world"), (7, "2 worlds")):

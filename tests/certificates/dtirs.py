@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from edge_envs.dtirs.config import DTIRSConfig, Parameters
 from edge_envs.dtirs.model import allocation, channels, dynamics, reward, state
 from edge_envs.dtirs.model.state import State
-from edge_envs.dtirs.solvers import api, certificates, compute_pool, irs_links, phases, power
+from edge_envs.dtirs.solvers import api, certificates, irs_links, phases, power
+from edge_envs.dtirs.solvers import compute_pool as pool
 from tests.certificates.harness import Mutation, Solver
 from tests.dtirs.solvers.problems import (
     PoolProblem,
@@ -131,16 +132,16 @@ POOL = Solver(
     cost=pool_cost,
     scale=lambda problem, _: pool_cost(problem, share_pool(problem)[0]),
     mutations=[
-        Mutation("half the pool", compute_pool.share_pool, "(capacity_flop_s + offset)", "(0.5 * capacity_flop_s + offset)"),
-        Mutation("sign of the own speeds", compute_pool.share_pool, "offset += speed_flop_s[k]", "offset -= speed_flop_s[k]"),
-        Mutation("own speeds forgotten", compute_pool.share_pool, "offset += speed_flop_s[k]", "pass"),
-        Mutation("one step of Newton's method", compute_pool.share_pool, "range(users + 2)", "range(1)"),
-        Mutation("root forgotten", compute_pool.share_pool, "slope += math.sqrt(back_flop[k])", "slope += back_flop[k]"),
-        Mutation("first twin's work for all", compute_pool.share_pool,
+        Mutation("half the pool", pool.share_pool, "(capacity_flop_s + offset)", "(0.5 * capacity_flop_s + offset)"),
+        Mutation("sign of the own speeds", pool.share_pool, "offset += speed_flop_s[k]", "offset -= speed_flop_s[k]"),
+        Mutation("own speeds forgotten", pool.share_pool, "offset += speed_flop_s[k]", "pass"),
+        Mutation("one step of Newton's method", pool.share_pool, "range(users + 2)", "range(1)"),
+        Mutation("root forgotten", pool.share_pool, "slope += math.sqrt(back_flop[k])", "slope += back_flop[k]"),
+        Mutation("first twin's work for all", pool.share_pool,
                  "max(s * math.sqrt(front_flop[k])", "max(s * math.sqrt(front_flop[0])"),
-        Mutation("nothing for anybody", compute_pool.share_pool, "if slope == 0.0", "if slope > 0.0"),
-        Mutation("nothing for back ends", compute_pool.share_pool, "s * math.sqrt(back_flop[k])", "0.0"),
-        Mutation("boosts for all", compute_pool.share_pool, "if twin[k]:", "if True:"),
+        Mutation("nothing for anybody", pool.share_pool, "if slope == 0.0", "if slope > 0.0"),
+        Mutation("nothing for back ends", pool.share_pool, "s * math.sqrt(back_flop[k])", "0.0"),
+        Mutation("boosts for all", pool.share_pool, "if twin[k]:", "if True:"),
     ],
 )  # fmt: skip
 BISECTION = Solver(
@@ -196,14 +197,14 @@ TWINS = Solver(
     cost=twin_cost,
     scale=twin_cost,
     mutations=[
-        Mutation("sign of the sort", compute_pool.order_by_threshold, "> threshold[k]", "< threshold[k]"),
-        Mutation("first threshold for all", compute_pool.choose_twins, "     low = high", "     low = threshold[0]"),
-        Mutation("sign of a change", compute_pool.change_one_by_one, "if change < best", "if change > best"),
-        Mutation("sides swapped", compute_pool.change_one_by_one, "-1.0 if twin[k] else 1.0", "1.0 if twin[k] else -1.0"),
-        Mutation("upload twice", compute_pool.change_one_by_one, "side * (sync_s[k]", "side * (2.0 * sync_s[k]"),
-        Mutation("upload forgotten", compute_pool.change_one_by_one, "side * (sync_s[k] -", "side * (0.0 -"),
-        Mutation("no single changes", compute_pool.change_one_by_one, "if chosen < 0 or", "if True or"),
-        Mutation("first user changes", compute_pool.change_one_by_one, "twin[chosen] = not", "twin[0] = not"),
+        Mutation("sign of the sort", pool.order_by_threshold, "> threshold[k]", "< threshold[k]"),
+        Mutation("first threshold for all", pool.choose_twins, "     low = high", "     low = threshold[0]"),
+        Mutation("sign of a change", pool.change_one_by_one, "if change < best", "if change > best"),
+        Mutation("sides swapped", pool.change_one_by_one, "-1.0 if twin[k] else 1.0", "1.0 if twin[k] else -1.0"),
+        Mutation("upload twice", pool.change_one_by_one, "side * (sync_s[k]", "side * (2.0 * sync_s[k]"),
+        Mutation("upload forgotten", pool.change_one_by_one, "side * (sync_s[k] -", "side * (0.0 -"),
+        Mutation("no single changes", pool.change_one_by_one, "if chosen < 0 or", "if True or"),
+        Mutation("first user changes", pool.change_one_by_one, "twin[chosen] = not", "twin[0] = not"),
     ],
 )  # fmt: skip
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import dtirs_claims, eccnoma_claims, eccnoma_paper, semcom_claims, semcom_paper
-from experiments.dtirs_schemes import CROWDS as DEVICES
-from experiments.dtirs_schemes import Frames
-from experiments.eccnoma_schemes import (
+from experiments import eccnoma_paper, semcom_paper
+from experiments.ablations.dtirs import CROWDS as DEVICES
+from experiments.ablations.dtirs import Frames
+from experiments.ablations.eccnoma import (
     CROWDS,
     DEVICE,
     DNN,
@@ -21,8 +21,9 @@ from experiments.eccnoma_schemes import (
     saving,
     speed_up,
 )
-from experiments.semcom_schemes import SWEEPS, excess, missed
-from experiments.verdicts import RULES, Verdict, spread
+from experiments.ablations.semcom import SWEEPS, excess, missed
+from experiments.claims import dtirs, eccnoma, semcom
+from experiments.claims.verdicts import RULES, Verdict, spread
 
 RESULTS = Path(__file__).parents[2] / "docs/results"
 
@@ -88,7 +89,7 @@ class TestECCNOMA:
     def test_fig_9_names_dnn_surgeon_where_it_saves_more(self):
         crowd = [point(energies={DNN: 2.0 if users < 70 else 0.9, LI_GD: 1.2, NOMA: 1.2}) for users in CROWDS]
         for name in (LI_GD, NOMA):
-            found = verdict(eccnoma_claims.proposed_crowd_claims(crowd, name), "Fig. 9: of those that offload")
+            found = verdict(eccnoma.proposed_crowd_claims(crowd, name), "Fig. 9: of those that offload")
             assert found.verdict == Verdict.FAILS
             assert "does not hold: 70 users, 90 users" in found.numbers
             assert "DNN surgeon 0.50, 0.50, 0.50, 1.11, 1.11" in found.numbers
@@ -98,12 +99,12 @@ class TestECCNOMA:
         level = [
             {name: Outcome(rng.gamma(1.0, size=(20, 2, 5)), np.ones((20, 2, 5))) for name in SCHEMES} for _ in CROWDS
         ]
-        claims = eccnoma_claims.crowd_claims(level)
+        claims = eccnoma.crowd_claims(level)
         assert verdict(claims, "Fig. 6: all but Device-Only slow down with more users: T").verdict == Verdict.UNDECIDED
 
     def test_every_claim_about_ecc_noma_is_judged_for_both_ways_to_run_it(self):
         points = [point() for _ in range(6)]
-        claims = eccnoma_claims.all_claims({"NiN": points[0]}, points[:5], points)
+        claims = eccnoma.all_claims({"NiN": points[0]}, points[:5], points)
         texts = [claim.text for claim in claims]
         twice = [text for text in texts if "(Algorithm 1)" in text]
         assert {text.replace("(Algorithm 1)", "(local search)") for text in twice} <= set(texts)
@@ -131,32 +132,32 @@ class TestDTIRS:
         return {name: self.frames(curve, curve[-1]) for name, curve in curves.items()}
 
     def test_a_high_start_is_not_lowest_across_all_iterations(self):
-        claims = dtirs_claims.scheme_claims(self.five())
+        claims = dtirs.scheme_claims(self.five())
         assert verdict(claims, "Fig. 5: proposed ends below all others").verdict == Verdict.HOLDS
         found = verdict(claims, "Fig. 5: proposed is lowest across all iterations")
         assert found.verdict == Verdict.FAILS
         assert "proposed 66.0" in found.numbers
         assert "From iteration 1 on: holds" in found.numbers
-        claims = dtirs_claims.scheme_claims(self.five(proposed=(20.0, 17.0)))
+        claims = dtirs.scheme_claims(self.five(proposed=(20.0, 17.0)))
         assert verdict(claims, "Fig. 5: proposed is lowest across all iterations").verdict == Verdict.HOLDS
 
     def test_initially_is_the_start(self):
-        found = verdict(dtirs_claims.scheme_claims(self.five()), "Fig. 5: GA is above ADMM initially")
+        found = verdict(dtirs.scheme_claims(self.five()), "Fig. 5: GA is above ADMM initially")
         assert found.verdict == Verdict.FAILS
         assert "above at iterations 1" in found.numbers
-        claims = dtirs_claims.scheme_claims(self.five(ga=(28.0, 22.0, 18.0)))
+        claims = dtirs.scheme_claims(self.five(ga=(28.0, 22.0, 18.0)))
         assert verdict(claims, "Fig. 5: GA is above ADMM initially").verdict == Verdict.HOLDS
 
     def test_one_rise_refutes_never(self):
         five, crowd = self.five(), [self.five() for _ in DEVICES]
-        assert verdict(dtirs_claims.convergence_claims(five, crowd), "(64)").verdict == Verdict.HOLDS
+        assert verdict(dtirs.convergence_claims(five, crowd), "(64)").verdict == Verdict.HOLDS
         five["proposed"].steps.append(("phases", 1.0, 1.1))
-        assert verdict(dtirs_claims.convergence_claims(five, crowd), "(64)").verdict == Verdict.FAILS
+        assert verdict(dtirs.convergence_claims(five, crowd), "(64)").verdict == Verdict.FAILS
 
     def test_order_over_iterations(self):
         first, second = np.array([1, 3, 3, 1, 3]), np.array([2, 2, 2, 2, 2])
-        assert dtirs_claims.order_over_iterations(first, second) == "1 to 2, 4"
-        assert dtirs_claims.order_over_iterations(second, second) == "none"
+        assert dtirs.order_over_iterations(first, second) == "1 to 2, 4"
+        assert dtirs.order_over_iterations(second, second) == "none"
 
 
 class TestSemCom:
@@ -170,15 +171,15 @@ class TestSemCom:
         }  # fmt: skip
 
     def band(self, cheap):
-        schemes = semcom_claims.SCHEMES
+        schemes = semcom.SCHEMES
         return [
             {name: self.table(energy=e if name == "pb-only" else 1.0) for name in schemes} for e in (cheap, 2, 2, 2)
         ]
 
     def test_fig_3b_is_refuted_by_one_bandwidth(self):
         begins = "Fig. 3b: E of Algorithm 3"
-        assert verdict(semcom_claims.bandwidth_claims(self.band(2.0)), begins).verdict == Verdict.HOLDS
-        found = verdict(semcom_claims.bandwidth_claims(self.band(0.5)), begins)
+        assert verdict(semcom.bandwidth_claims(self.band(2.0)), begins).verdict == Verdict.HOLDS
+        found = verdict(semcom.bandwidth_claims(self.band(0.5)), begins)
         assert found.verdict == Verdict.FAILS
         assert found.numbers.startswith("holds: 5, 10, 20; does not hold: 1.")
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from agents.evaluation import comparison as comparing
+from agents.evaluation.comparison import headline_of
 from agents.evaluation.episodes import Scores
+from agents.reports.console import rich_table
 from agents.worlds import system_of
 from edge_envs.core.system import System
 from tests.agents.toy import ToySystem
@@ -31,7 +32,7 @@ def episodes(table: dict[str, list[float]]) -> Scores:
 
 
 def printed(capsys: pytest.CaptureFixture[str], width: int, results: Any, columns: Any = COLUMNS, **more: Any) -> str:
-    Console(width=width, markup=False).print(comparing.rich_table(results, columns, "title", width, **more))
+    Console(width=width, markup=False).print(rich_table(results, columns, "title", width, **more))
     return capsys.readouterr().out
 
 
@@ -47,7 +48,7 @@ def test_the_table_marks_the_first_policy_and_unfinished_work(capsys):
             ("good", [100.0, 102.0], [-4.0, -4.2], 1.0), ("bad", [200.0, 204.0], [-9.0, -9.0], 0.5),
         )
     }  # fmt: skip
-    table = comparing.rich_table(scores, ("power_mw", "reward", "finished_over_arrived"), "title")
+    table = rich_table(scores, ("power_mw", "reward", "finished_over_arrived"), "title")
     Console(width=150, markup=False).print(table)
     out = capsys.readouterr().out
     good, bad = (line for line in out.split("\n") if line.strip().startswith(("good", "bad")))
@@ -73,7 +74,7 @@ def test_a_narrow_console_keeps_what_matters_most(capsys):
         (needed[2], [*always[:4], "spread", "reward", "finished/arrived"]),
         (200, [*always[:4], "spread", "reward", "finished/arrived"]),
     ):  # fmt: skip
-        table = comparing.rich_table(scores(), COLUMNS, "title", width)
+        table = rich_table(scores(), COLUMNS, "title", width)
         assert [column.header for column in table.columns] == expected, width
         if width >= needed[0]:
             out = printed(capsys, width, scores())
@@ -111,9 +112,9 @@ def test_a_difference_to_nothing_has_no_percentage(capsys):
 
 
 def test_the_headline_is_the_systems_own(toy_id):
-    assert comparing.headline_of(system_of(toy_id, "default", {})) == ("hits", "reward")
+    assert headline_of(system_of(toy_id, "default", {})) == ("hits", "reward")
     lyappo: System[Any] = system_of("LyaPPO-v0", "default", {})
-    assert comparing.headline_of(lyappo) == (*lyappo.headline, "reward", "finished_over_arrived")
+    assert headline_of(lyappo) == (*lyappo.headline, "reward", "finished_over_arrived")
     assert isinstance(system_of(toy_id, "default", {"box": True}), ToySystem)
 
 

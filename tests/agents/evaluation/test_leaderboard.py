@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from agents.evaluation import leaderboard
 from agents.evaluation.contestants import Entry
 from agents.evaluation.episodes import RATIO, Scores
 from agents.evaluation.latency import Latency
 from agents.evaluation.leaderboard import above_bar, contestants, find_learned, scores_of
 from agents.evaluation.results import Evaluated, Setting
 from agents.hyperparameters.settings import Settings
+from agents.reports import files as report_files
 from agents.reports.console import ranking_table, score_table
 from agents.runs.folder import BEST, CONFIG, FINISHED
 from tests.agents.crowd import CROWD
@@ -220,4 +220,4 @@ def test_tables(two, capsys):
         ["ppo-pooled", "n/a", "1.25", "1.25"],
         ["ppo-shared", "0.75", "0.5", "0.625"],
     ]
-    assert leaderboard.SCALE.split(",")[0] in " ".join(" ".join(lines).split())
+    assert report_files.SCALE.split(",")[0] in " ".join(" ".join(lines).split())

@@ -31,7 +31,7 @@ from edge_envs.core.wrappers import ContinuousPartition
 from tests.agents.sb3_import.hostile import OPTIONS
 from tests.scripts.running import ID, call
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 QUICK: dict[str, Any] = {"seed": 0, "device": "cpu"}
 CASES = [
     ("ppo", "central", {}),

@@ -18,7 +18,7 @@ from safetensors.torch import load, save
 from agents.hyperparameters.settings import Settings
 from agents.networks.build import build_network
 from agents.networks.learned_policy import LearnedPolicy
-from agents.runs import folder, provenance
+from agents.runs import folder
 from agents.runs.folder import BEST, CONFIG, LAST, LOCK, Run, RunConfig, RunError
 from agents.runs.provenance import provenance
 from agents.worlds import make_worlds
@@ -289,17 +289,17 @@ def test_a_lock_that_is_a_link_is_not_opened(tmp_path):
 
 def test_of_two_processes_one_gets_the_folder(tmp_path, monkeypatch):
     path, config = tmp_path / "run", RunConfig(env_id=ID, seed=1)
-    plain, refused = provenance.provenance, []
+    plain, refused = folder.provenance, []
 
     def meanwhile() -> dict[str, Any]:
         # Another process comes while the first one asks git what it is.
-        monkeypatch.setattr(provenance, "provenance", plain)
+        monkeypatch.setattr(folder, "provenance", plain)
         with pytest.raises(RunError) as caught:
             Run.create(config.model_copy(update={"seed": 2}), path)
         refused.append(str(caught.value))
         return plain()
 
-    monkeypatch.setattr(provenance, "provenance", meanwhile)
+    monkeypatch.setattr(folder, "provenance", meanwhile)
     Run.create(config, path)
     assert Run.open(path).config.seed == 1
     assert refused == [f"run folder {path} is in use by another process; wait for it, or stop it"]

@@ -1,8 +1,8 @@
 """Files that an attacker could hand out as trained models, and a recorder of what reading them does.
 
-`python -m tests.agents.sb3_import.hostile FOLDER` imports every zip file of a folder under an audit hook and prints what came of
-it; with `naive` after it, Stable-Baselines3 itself loads them under that hook, which executes them; with `runs` after
-it, the folder is one of run folders.
+`python -m tests.agents.sb3_import.hostile FOLDER` imports every zip file of a folder under an audit hook and
+prints the outcome; with `naive` after it, Stable-Baselines3 itself loads them under that hook, which executes them;
+with `runs` after it, the folder is one of run folders.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 OPTIONS: dict[str, Any] = {"num_devices": 2, "num_services": 1}
 DATA, POLICY, SERIALIZED = "data", "policy.pth", ":serialized:"
 Members = dict[str, bytes]

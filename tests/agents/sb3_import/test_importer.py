@@ -31,7 +31,7 @@ from tests.agents.sb3_import import hostile
 from tests.agents.sb3_import.hostile import DATA, OPTIONS, POLICY, Members
 
 ID = "LyaPPO-v0"
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 KINDS: dict[str, Any] = {"ppo": PPO, "ddpg": DDPG, "td3": TD3}
 HIDDEN = [8, 8]
 QUICK: dict[str, Any] = {"seed": 0, "device": "cpu"}

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from edge_envs.lyappo.solvers import api, drift_plus_penalty
+from edge_envs.lyappo.solvers import api, drift_plus_penalty, reference_cvxpy
 from tests.lyappo.solvers.problems import BY_NAME, PROBLEMS, SLOT_S, TRANSMIT, every_problem, full_rate
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from agents.evaluation.episodes import Table
-from experiments.semcom_schemes import PAPERS_OWN, SCHEMES, SWEEPS, TIE, excess, mean, missed
-from experiments.verdicts import Claim, Estimate, Part, counted, falling, judge, rising, some
+from experiments.ablations.semcom import PAPERS_OWN, SCHEMES, SWEEPS, TIE, excess, mean, missed
+from experiments.claims.verdicts import Claim, Estimate, Part, counted, falling, judge, rising, some
 
 Point = Mapping[str, Table]
 Cases = dict[str, list[Part]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from experiments.eccnoma_schemes import (
+from experiments.ablations.eccnoma import (
     CROWDS,
     DEVICE,
     DNN,
@@ -24,7 +24,7 @@ from experiments.eccnoma_schemes import (
     saving,
     speed_up,
 )
-from experiments.verdicts import Claim, Estimate, Part, falling, flat, judge, rising
+from experiments.claims.verdicts import Claim, Estimate, Part, falling, flat, judge, rising
 
 CLOSE = 0.1
 """A quoted level is met within this relative distance."""

@@ -1,0 +1,1 @@
+"""Sweeps over the papers' comparison schemes."""
