@@ -28,7 +28,7 @@ with importing():
         from agents.reports import html
         from agents.reports.console import rich_table
         from agents.worlds import known_ids, system_of
-        from edge_envs.core.policy import Scheme
+        from edge_envs.core.policy import Ablation
     except ImportError as error:
         fail(f"{error}; pip install -e '.[train]'")
 
@@ -120,7 +120,7 @@ def show(arguments: Arguments, evaluated: Sequence[Evaluated], notes: Sequence[s
                     console.print(f"note: {entry.label} is {described(entry.scheme)}", soft_wrap=True)
             console.print(
                 rich_table(
-                    each.results, headline_of(system), each.setting.title, console.width, system.settling,
+                    each.results, headline_of(system), each.setting.title, console.width, system.warmup_fraction,
                     {label: found.mean for label, found in each.latencies.items()}, trainings_of(each.entries),
                     sign_of(console),
                 )
@@ -247,7 +247,7 @@ def write_files(
         raise errors[0]
 
 
-def described(scheme: Scheme) -> str:
+def described(scheme: Ablation) -> str:
     """A scheme's baseline, options and meaning, in words."""
     options = " ".join(f"{key}={json.dumps(value)}" for key, value in scheme.options.items())
     return f"{scheme.policy} with {options}: {scheme.meaning}"

@@ -164,7 +164,7 @@ def with_expert(settings: Settings, agent: AgentName, expert: str | None, system
     rounds = settings.imitation_rounds or (WARM_START["imitation_rounds"] if expert is not None else 0)
     if not rounds:
         return settings
-    name = settings.expert or system.bar if expert is None else expert
+    name = settings.expert or system.reference_baseline if expert is None else expert
     return settings.model_copy(update={"imitation_rounds": rounds, "expert": name})
 
 
@@ -180,7 +180,7 @@ def show_comparison(run: Run, console: Console, seeds: int, episodes: int | None
     agent = f"{config.agent}-{config.policy}"
     label, last = f"{agent} ({config.origin})", f"{agent} (last network)"
     names = baseline_names(config.env_id, config.preset, plain)
-    bar = [name for name in names if name == system.bar]
+    bar = [name for name in names if name == system.reference_baseline]
     others = [Entry(name) for name in names if name not in bar]
     entries = [*map(Entry, bar), Entry(label, run), Entry(last, run, LAST), *others]
     with Activity() as tell:
@@ -191,7 +191,7 @@ def show_comparison(run: Run, console: Console, seeds: int, episodes: int | None
     title = title_of(config.env_id, config.preset, plain, seeds, episodes)
     console.print(
         rich_table(
-            results, headline_of(system), title, console.width, system.settling, trainings=trainings_of(entries),
+            results, headline_of(system), title, console.width, system.warmup_fraction, trainings=trainings_of(entries),
             sign=sign_of(console),
         )
     )  # fmt: skip

@@ -13,7 +13,7 @@ import gymnasium as gym
 from benchmarks.lyappo import solvers as lyappo_solvers
 from benchmarks.mobile_env import compare as mobile_env
 from benchmarks.timing import Row, interleave, timed
-from benchmarks.worlds import ActionMaker, ShellWorlds, SystemWorlds, sampled_actions, vector_env
+from benchmarks.worlds import ActionMaker, EnvWorlds, SystemWorlds, sampled_actions, vector_env
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def vector(repetitions: int) -> list[Row]:
         for batch in case.batches:
             env = vector_env(env_id, batch)
             actions = case.actions(env)
-            shell, system = ShellWorlds(env, actions), SystemWorlds(env.system, batch, actions)
+            shell, system = EnvWorlds(env, actions), SystemWorlds(env.system, batch, actions)
             work = {
                 "EdgeVectorEnv.step": partial(shell.run, case.steps),
                 "System.step": partial(system.run, case.steps),

@@ -59,7 +59,7 @@ class SystemWorlds:
             self.step(next(self.actions))
 
 
-class ShellWorlds:
+class EnvWorlds:
     """The same worlds, stepped by `EdgeVectorEnv.step`."""
 
     def __init__(self, env: EdgeVectorEnv, actions: Actions) -> None:

@@ -13,7 +13,7 @@ from agents.runs.folder import BEST, CONFIG, Run, RunConfig, RunError
 from agents.worlds import PolicyFactory, make_worlds, system_of
 from edge_envs.core.config import nearest
 from edge_envs.core.env import EdgeVectorEnv
-from edge_envs.core.policy import Policy, Scheme, baselines_of, make_baseline, schemes_of
+from edge_envs.core.policy import Ablation, Policy, ablations_of, baselines_of, make_baseline
 
 BASELINE_SEED = 0
 """Seed of the baselines' own draws and searches."""
@@ -26,7 +26,7 @@ class Entry:
     label: str
     run: Run | None = None
     model: str = BEST
-    scheme: Scheme | None = None
+    scheme: Ablation | None = None
     others: tuple[Run, ...] = ()
     """Runs that differ from `run` in the training seed alone."""
     own: OwnAgent | None = None
@@ -140,12 +140,12 @@ def find_entry(name: str, env_id: str, preset: str, options: Mapping[str, Any]) 
         entry = find_entry(rest, env_id, preset, options)
         return replace(entry, label=label, name=entry.baseline)
     env = make_worlds(env_id, 1, preset, options)
-    known, schemes = list(baselines_of(env)), schemes_of(env)
+    known, schemes = list(baselines_of(env)), ablations_of(env)
     if name in known:
         return Entry(name)
     if name in schemes:
         entry = Entry(name, scheme=schemes[name])
-        check_scheme(entry, env_id, preset, options)
+        check_ablation(entry, env_id, preset, options)
         return entry
     if is_own(name):
         agent = OwnAgent.load(name)
@@ -299,7 +299,7 @@ def flattened(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def check_scheme(entry: Entry, env_id: str, preset: str, options: Mapping[str, Any]) -> None:
+def check_ablation(entry: Entry, env_id: str, preset: str, options: Mapping[str, Any]) -> None:
     """Whether a scheme can be played with the options given.
 
     Raises:

@@ -62,7 +62,7 @@ def play(env: EdgeVectorEnv, policy: Policy, seeds: list[int], *, deterministic:
     steps = env.max_episode_steps
     if steps is None:
         raise ValueError("the environment has no step limit; give max_episode_steps")
-    warmup = int(steps * env.system.settling)
+    warmup = int(steps * env.system.warmup_fraction)
     observation, _ = env.reset(seed=seeds)
     state: Any = None
     start = np.ones(env.num_envs, dtype=np.bool_)

@@ -16,7 +16,7 @@ PRESET = "default"
 
 def contestants(env_id: str, learned: Sequence[Entry]) -> list[Entry]:
     """An environment's baselines, the one that others are measured against first, and what was learned."""
-    bar = system_of(env_id, PRESET, {}).bar
+    bar = system_of(env_id, PRESET, {}).reference_baseline
     names = sorted(baseline_names(env_id, PRESET, {}), key=lambda name: name != bar)
     return [*map(Entry, names), *learned]
 
@@ -104,7 +104,8 @@ def above_bar(evaluated: Evaluated) -> list[str]:
     """A line for each baseline that is better than the upper bar, by more than its interval."""
     setting, scaled = evaluated.setting, evaluated.normalised or {}
     return [
-        f"{setting.env_id}: the baseline {label} is above the upper bar {setting.system.upper_bar}, with a score of "
+        f"{setting.env_id}: the baseline {label} is above the upper bar "
+        f"{setting.system.strongest_baseline}, with a score of "
         f"{scaled[label].mean:.4g} [{scaled[label].low:.4g}, {scaled[label].high:.4g}]"
         for label in (entry.label for entry in evaluated.entries if entry.kind == "baseline")
         if label in scaled and scaled[label].low > 1.0

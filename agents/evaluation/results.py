@@ -21,7 +21,7 @@ from agents.evaluation.statistics import CONFIDENCE, RESAMPLES, Interval
 from agents.runs.curves import curve_of
 from agents.runs.provenance import provenance
 from agents.worlds import make_worlds, system_of
-from edge_envs.core.policy import Scheme
+from edge_envs.core.policy import Ablation
 from edge_envs.core.system import System
 
 FORMAT = 1
@@ -70,7 +70,7 @@ class Evaluated:
     @cached_property
     def normalised(self) -> dict[str, Interval] | None:
         """Mean rewards, 0 for random actions and 1 for the upper bar; None where one of them is missing."""
-        floor, ceiling = (self._label(name) for name in (RANDOM, self.setting.system.upper_bar))
+        floor, ceiling = (self._label(name) for name in (RANDOM, self.setting.system.strongest_baseline))
         if floor is None or ceiling is None:
             return None
         return normalised(self._alike, RANKED, floor, ceiling)
@@ -144,10 +144,10 @@ def section(evaluated: Evaluated, notes: list[str], tell: Callable[[str], object
         "options": dict(setting.options),
         "seeds": setting.seeds,
         "episodes": setting.episodes,
-        "settling": system.settling,
+        "settling": system.warmup_fraction,
         "caveat": system.caveat,
-        "bar": system.bar,
-        "upper_bar": system.upper_bar,
+        "bar": system.reference_baseline,
+        "upper_bar": system.strongest_baseline,
         "main": headline[0],
         "headline": list(headline),
         "metrics": metric_texts(system, evaluated.results),
@@ -203,7 +203,7 @@ def policies(evaluated: Evaluated) -> list[dict[str, Any]]:
     ]
 
 
-def as_document(scheme: Scheme) -> dict[str, Any]:
+def as_document(scheme: Ablation) -> dict[str, Any]:
     """A scheme as JSON takes it."""
     return {"policy": scheme.policy, "options": dict(scheme.options), "meaning": scheme.meaning}
 
@@ -250,7 +250,7 @@ def curves(entries: Sequence[Entry], notes: list[str]) -> list[dict[str, Any]]:
 def episodes(evaluated: Evaluated) -> dict[str, Any]:
     """One episode in the first evaluation world: of random actions, the two bars, and learned and own agents."""
     setting = evaluated.setting
-    shown = {RANDOM, setting.system.bar, setting.system.upper_bar}
+    shown = {RANDOM, setting.system.reference_baseline, setting.system.strongest_baseline}
     where = (setting.env_id, setting.preset, setting.options)
     series = {
         entry.label: episode(entry, *where)

@@ -171,7 +171,7 @@ def ranking_table(evaluated: Evaluated, sign: str = "±") -> RichTable:
     meaning = spread_meaning(setting.seeds * setting.episodes, trainings)
     table = RichTable(
         title=setting.title, box=box.SIMPLE_HEAD, padding=(0, 0), show_edge=False,
-        caption=f"\n{meaning}; score: {SCALE[0].lower()}{SCALE[1:]} ({setting.system.upper_bar})"
+        caption=f"\n{meaning}; score: {SCALE[0].lower()}{SCALE[1:]} ({setting.system.strongest_baseline})"
         f"{WEAK if weak else ''}; {stamp()}",
     )  # fmt: skip
     table.add_column("policy", overflow="fold")

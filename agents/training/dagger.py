@@ -51,7 +51,7 @@ def imitate(network: ActorCriticPolicy, worlds: EdgeVectorEnv, record: Record, l
         own_seeds = seeds[number * worlds.num_envs : (number + 1) * worlds.num_envs]
         # The expert begins each round afresh, so that a training that goes on from there does as one never stopped.
         worlds.reset(seed=own_seeds)
-        expert = make_baseline(settings.expert or system.bar, worlds, config.seed)
+        expert = make_baseline(settings.expert or system.reference_baseline, worlds, config.seed)
         lessons.shown.append(watch(expert, policy, worlds, own_seeds, guided, record))
         view = View(system, config.policy == "shared", lessons.shown)
         told = {"agreement_before": agreement(network, *view.rows(np.arange(view.size)[-len(lessons.shown[-1][0]) :]))}

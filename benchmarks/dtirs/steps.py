@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from benchmarks.dtirs import kernels
 from benchmarks.timing import Number, Result, Row, Sampler, Side, interleave, per_second, timed
-from benchmarks.worlds import ShellWorlds, SingleWorld, SystemWorlds, sampled_actions, vector_env
+from benchmarks.worlds import EnvWorlds, SingleWorld, SystemWorlds, sampled_actions, vector_env
 from edge_envs.core.kernels.jit import FastCall
 from edge_envs.dtirs.config import Parameters
 from edge_envs.dtirs.model.dynamics import draw
@@ -107,7 +107,7 @@ def env(repetitions: int) -> list[Result]:
             vector, steps = vector_env(ENV_ID, batch, preset), STEPS_OF_A_WORLD // batch
             actions = sampled_actions(vector)
             label = "EdgeEnv.step" if batch == 1 else "EdgeVectorEnv.step"
-            shell = SingleWorld(ENV_ID, actions, preset) if batch == 1 else ShellWorlds(vector, actions)
+            shell = SingleWorld(ENV_ID, actions, preset) if batch == 1 else EnvWorlds(vector, actions)
             system = SystemWorlds(vector.system, batch, actions)
             assert isinstance(vector.system, DTIRSSystem)
             samplers = {

@@ -16,7 +16,7 @@ from benchmarks.eccnoma import kernels
 from benchmarks.eccnoma.problems import Size, options_of, radio_problems
 from benchmarks.eccnoma.solvers import ENV_ID, Solver
 from benchmarks.timing import Number, Result, Row, Sampler, interleave, per_second, timed
-from benchmarks.worlds import Actions, ShellWorlds, SingleWorld, SystemWorlds, vector_env
+from benchmarks.worlds import Actions, EnvWorlds, SingleWorld, SystemWorlds, vector_env
 from edge_envs.core.kernels.jit import FastCall
 from edge_envs.eccnoma.config import Parameters
 from edge_envs.eccnoma.model import dynamics
@@ -174,7 +174,7 @@ def env(repetitions: int) -> list[Result]:
         assert isinstance(vector.system, ECCNOMASystem)
         actions = edge_actions(vector.system, batch)
         label = "EdgeEnv.step" if batch == 1 else "EdgeVectorEnv.step"
-        shell = World(actions, preset, warm_up) if batch == 1 else ShellWorlds(vector, actions)
+        shell = World(actions, preset, warm_up) if batch == 1 else EnvWorlds(vector, actions)
         system = Worlds(vector.system, batch, actions, warm_up)
         samplers = {
             label: timed(partial(shell.run, steps), steps * batch),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from benchmarks.semcom import kernels as semcom_kernels
 from benchmarks.timing import Result, Row, Sampler, interleave, per_second, timed
-from benchmarks.worlds import ShellWorlds, SingleWorld, SystemWorlds, sampled_actions, vector_env
+from benchmarks.worlds import EnvWorlds, SingleWorld, SystemWorlds, sampled_actions, vector_env
 from edge_envs.core.kernels.jit import FastCall
 from edge_envs.semcom.system import SemComSystem
 
@@ -64,7 +64,7 @@ def env(repetitions: int) -> list[Result]:
         vector, steps = vector_env(ENV_ID, batch), STEPS_OF_A_WORLD // batch
         actions = sampled_actions(vector)
         label = "EdgeEnv.step" if batch == 1 else "EdgeVectorEnv.step"
-        shell = SingleWorld(ENV_ID, actions) if batch == 1 else ShellWorlds(vector, actions)
+        shell = SingleWorld(ENV_ID, actions) if batch == 1 else EnvWorlds(vector, actions)
         system = SystemWorlds(vector.system, batch, actions)
         solved = SolvedWorlds(vector.system, batch, actions)
         samplers = {

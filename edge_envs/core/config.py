@@ -48,7 +48,7 @@ def first_complaint(error: ValidationError) -> str:
     return f"{where or 'the whole'}: {first['msg'].removeprefix('Value error, ')}"
 
 
-class WingConfig(BaseModel):
+class SystemConfig(BaseModel):
     """Base of every wing's configuration.
 
     A field's docstring gives its meaning, its unit in square brackets, and its source; error messages quote it.
@@ -61,7 +61,7 @@ class WingConfig(BaseModel):
 
     def __eq__(self, other: object) -> bool:
         """Whether all parameters are equal; cached derived values, arrays among them, do not count."""
-        return isinstance(other, WingConfig) and type(self) is type(other) and self.model_dump() == other.model_dump()
+        return isinstance(other, SystemConfig) and type(self) is type(other) and self.model_dump() == other.model_dump()
 
     @classmethod
     def from_options(cls, preset: str, options: Mapping[str, Any]) -> Self:

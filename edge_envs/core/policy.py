@@ -45,7 +45,7 @@ BaselineFactory = Callable[[EdgeEnv | EdgeVectorEnv, int], Policy]
 
 
 @dataclass(frozen=True, slots=True)
-class Scheme:
+class Ablation:
     """A comparison scheme that takes a part away from the system: a baseline, in an environment with other options.
 
     To play it, make the environment with `options` over one's own and in it the baseline `policy`.
@@ -115,7 +115,7 @@ def random_actions(env: EdgeEnv | EdgeVectorEnv, seed: int) -> Policy:
     return RandomPolicy(env.system.action_space, seed)
 
 
-def shell_of(env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any]) -> EdgeEnv | EdgeVectorEnv:
+def edge_env_of(env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any]) -> EdgeEnv | EdgeVectorEnv:
     """The environment of this package inside any wrappers.
 
     Raises:
@@ -129,22 +129,22 @@ def shell_of(env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any]) -> EdgeEnv | Edg
 
 def baselines_of(env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any]) -> Mapping[str, BaselineFactory]:
     """The baselines that the environment's wing ships for its configuration, by name."""
-    system = shell_of(env).system
+    system = edge_env_of(env).system
     found: Mapping[str, BaselineFactory] = _baselines_module(system).available(system)
     return found
 
 
-def schemes_of(env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any]) -> Mapping[str, Scheme]:
+def ablations_of(env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any]) -> Mapping[str, Ablation]:
     """The comparison schemes that the environment's wing has for its configuration, by name; most wings have none.
 
     Raises:
         RuntimeError: the wing has a baseline of a scheme's name.
     """
-    system = shell_of(env).system
+    system = edge_env_of(env).system
     module = _baselines_module(system)
     # A module may have that name there.
     schemes = getattr(module, "schemes", None)
-    found: Mapping[str, Scheme] = schemes(system) if callable(schemes) else {}
+    found: Mapping[str, Ablation] = schemes(system) if callable(schemes) else {}
     for name in sorted(found.keys() & module.available(system).keys()):
         raise RuntimeError(f"{module.__name__} calls both a baseline and a scheme {name!r}; rename one")
     return found
@@ -165,10 +165,10 @@ def make_baseline(name: str, env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any], 
     Raises:
         ValueError: no baseline of that name for this environment and configuration.
     """
-    env = shell_of(env)
+    env = edge_env_of(env)
     known = baselines_of(env)
     if name not in known:
-        scheme = schemes_of(env).get(name)
+        scheme = ablations_of(env).get(name)
         if scheme is not None:
             raise ValueError(
                 f"policy={name!r} is a scheme, not a baseline: play {scheme.policy!r} in an environment with "

@@ -92,13 +92,13 @@ class System(ABC, Generic[StateT]):
     """Names of the numbers that a step reports for each member, beside its reward."""
     headline: tuple[str, ...]
     """Metrics that a table of results shows, the most important one first."""
-    bar: str
+    reference_baseline: str
     """The baseline against which others are measured, where the configuration has it."""
-    upper_bar: str
+    strongest_baseline: str
     """The strongest baseline, which scores 1 where random actions score 0, where the configuration has it."""
     logged: tuple[str, ...] = ()
     """Metrics whose logarithm an evaluation reports, too (`log_...`), as they differ by orders between episodes."""
-    settling: float = 0.25
+    warmup_fraction: float = 0.25
     """Part of an episode that an evaluation leaves out of the metrics' means, while queues fill."""
     evaluation_episodes: int = 16
     """Episodes per seed that make a good evaluation."""

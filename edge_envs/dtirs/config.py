@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
-from edge_envs.core.config import Bandwidth, Exponent, Length, NonNegative, Positive, Probability, WingConfig
+from edge_envs.core.config import Bandwidth, Exponent, Length, NonNegative, Positive, Probability, SystemConfig
 from edge_envs.core.physics.networks import Cuts, parse_network
 from edge_envs.dtirs.solvers.irs_links import INDEPENDENT, UPLINKS
 from edge_envs.dtirs.solvers.phases import factor_rank
@@ -85,7 +85,7 @@ class Parameters(NamedTuple):
     flop_per_cycle: float
 
 
-class DTIRSConfig(WingConfig):
+class DTIRSConfig(SystemConfig):
     """Configuration of `DTIRS-v0`; defaults follow Sec. VI of the paper where it gives a value."""
 
     num_devices: Count = 10

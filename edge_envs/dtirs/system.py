@@ -50,11 +50,11 @@ class DTIRSSystem(System[State]):
     metrics = reward.METRICS
     member_metrics = reward.MEMBER_METRICS
     headline = ("delay_s", "mean_cut", "local_share", "twin_share", "deadline_violations")
-    bar = "best-static"
-    upper_bar = "bcd"
+    reference_baseline = "best-static"
+    strongest_baseline = "bcd"
     scratch = ("work",)
     remembered = invariants.REMEMBERED
-    settling = 0.0
+    warmup_fraction = 0.0
     evaluation_episodes = 4
 
     def __init__(self, config: DTIRSConfig) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
-from edge_envs.core.config import Bandwidth, Exponent, Length, NonNegative, Positive, Probability, WingConfig
+from edge_envs.core.config import Bandwidth, Exponent, Length, NonNegative, Positive, Probability, SystemConfig
 from edge_envs.core.physics.networks import Cuts, parse_network
 from edge_envs.core.physics.units import db_to_linear, dbm_to_watt
 from edge_envs.eccnoma.model.geometry import cell_centres
@@ -91,7 +91,7 @@ class Parameters(NamedTuple):
     mean_arrivals: float  # tasks per frame
 
 
-class ECCNOMAConfig(WingConfig):
+class ECCNOMAConfig(SystemConfig):
     """Configuration of `ECCNOMA-v0`; the defaults are a sequential extension, presets `paper*` follow Sec. VI."""
 
     num_users: Count = 12

@@ -38,11 +38,11 @@ class ECCNOMASystem(System[State]):
 
     metrics = reward.METRICS
     member_metrics = reward.MEMBER_METRICS
-    bar = "iterated-best-response"
+    reference_baseline = "iterated-best-response"
     logged = ("relative_cost",)
     scratch = ("work",)
     remembered = invariants.REMEMBERED
-    settling = 0.0
+    warmup_fraction = 0.0
     evaluation_episodes = 12
 
     def __init__(self, config: ECCNOMAConfig) -> None:
@@ -50,7 +50,7 @@ class ECCNOMASystem(System[State]):
         self.config = config
         self.parameters = config.kernel()
         self.members = config.num_users
-        self.upper_bar = "coordinate-descent-true" if config.csi_delay else "coordinate-descent"
+        self.strongest_baseline = "coordinate-descent-true" if config.csi_delay else "coordinate-descent"
         self.caveat = "" if config.arrivals == "bursty" else FITTED
         self.headline = (
             ("relative_cost", "delay_s", "energy_j", "tasks_dropped", "local_share")

@@ -18,7 +18,7 @@ from edge_envs.core.config import (
     NonNegative,
     Positive,
     Probability,
-    WingConfig,
+    SystemConfig,
 )
 from edge_envs.core.kernels.randomness import BLOCK_STEPS
 from edge_envs.core.physics.networks import Cuts, parse_network
@@ -79,7 +79,7 @@ class Parameters(NamedTuple):
     extended_observation: bool
 
 
-class LyaPPOConfig(WingConfig):
+class LyaPPOConfig(SystemConfig):
     """Configuration of `LyaPPO-v0`; defaults follow Table II of the paper where it gives a value."""
 
     num_devices: Annotated[int, Field(ge=1, le=1024)] = 4

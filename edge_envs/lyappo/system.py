@@ -40,7 +40,7 @@ class LyaPPOSystem(System[State]):
     metrics = reward.METRICS
     member_metrics = ("power_mw", "finished_ratio")
     headline = ("power_mw", "mean_cut")
-    bar = "best-fixed"
+    reference_baseline = "best-fixed"
     scratch = ("gain", "rate_max", "order")
     remembered = invariants.REMEMBERED
 
@@ -50,7 +50,7 @@ class LyaPPOSystem(System[State]):
         self.parameters = config.kernel()
         self.members = config.num_devices
         varied = config.placement == "mobile" or config.blockage_loss_db > 0 or bool(config.arrival_levels)
-        self.upper_bar = "regime-table" if varied else "best-fixed"
+        self.strongest_baseline = "regime-table" if varied else "best-fixed"
         self.choices = config.last_cut - config.k_min + 1
         self.initial_cut = np.tile(np.maximum(config.k_min, (config.last_cut + 1) // 2), self.members)
         facts = (

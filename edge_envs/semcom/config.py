@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from edge_envs.core.config import Bandwidth, EnergyCoefficient, Length, NonNegative, Positive, WingConfig
+from edge_envs.core.config import Bandwidth, EnergyCoefficient, Length, NonNegative, Positive, SystemConfig
 from edge_envs.core.physics.units import db_to_linear, dbm_to_watt, noise_density
 from edge_envs.semcom.image_quality import PsnrLaw
 
@@ -85,7 +85,7 @@ class Parameters(NamedTuple):
     calibration_fades: NDArray[np.float64]  # (rounds, N) power gains of the fading in the calibration rounds
 
 
-class SemComConfig(WingConfig):
+class SemComConfig(SystemConfig):
     """Configuration of `SemCom-v0`; defaults follow Table II of the paper where it gives a value."""
 
     num_devices: Annotated[int, Field(ge=1, le=10_000)] = 10

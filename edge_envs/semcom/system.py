@@ -45,10 +45,10 @@ class SemComSystem(System[State]):
 
     metrics = reward.METRICS
     member_metrics = reward.MEMBER_METRICS
-    bar = "best-static"
+    reference_baseline = "best-static"
     scratch = ("problem", "work", "rates", "goal_db", "rho", "limits")
     remembered = invariants.REMEMBERED
-    settling = 0.0
+    warmup_fraction = 0.0
     evaluation_episodes = 4
 
     def __init__(self, config: SemComConfig) -> None:
@@ -58,7 +58,7 @@ class SemComSystem(System[State]):
         self.members = config.num_devices
         self.headline = HEADLINES[config.psnr_mode]
         per_round = config.psnr_mode == "hard" or config.decision != "compression"
-        self.upper_bar = "joint" if per_round else "drift-polish"
+        self.strongest_baseline = "joint" if per_round else "drift-polish"
         facts = observation_module.facts(self.parameters)
         self._size = self.members * facts
         self.member_view = np.arange(self._size).reshape(self.members, facts)

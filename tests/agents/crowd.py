@@ -13,7 +13,7 @@ from gymnasium import spaces
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from edge_envs.core.config import WingConfig
+from edge_envs.core.config import SystemConfig
 from edge_envs.core.env import EdgeEnv, EdgeVectorEnv
 from edge_envs.core.policy import ConstantPolicy
 from edge_envs.core.system import FloatArray, IntArray, Metric, Outcome, System
@@ -26,7 +26,7 @@ CHOICES = 3
 FACTS = 1 + CHOICES
 
 
-class CrowdConfig(WingConfig):
+class CrowdConfig(SystemConfig):
     """Options of the crowd."""
 
     count: int = 4
@@ -54,8 +54,8 @@ class CrowdSystem(System[CrowdState]):
 
     metrics = (Metric("cost", "-", "sum of the costs"), Metric("closed", "-", "closed choices taken"))
     headline = ("cost",)
-    bar = upper_bar = "best"
-    settling = 0.0
+    reference_baseline = strongest_baseline = "best"
+    warmup_fraction = 0.0
     evaluation_episodes = 8
 
     def __init__(self, config: CrowdConfig) -> None:

@@ -13,7 +13,7 @@ from gymnasium import spaces
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from edge_envs.core.config import WingConfig
+from edge_envs.core.config import SystemConfig
 from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.core.system import FloatArray, IntArray, Metric, Outcome, System
 
@@ -27,7 +27,7 @@ VIEW = np.array([[3, 0, 6], [5, 2, 6]])
 """Columns of each member: not in order, and the last one shared; columns 1 and 4 are seen by nobody."""
 
 
-class ToyConfig(WingConfig):
+class ToyConfig(SystemConfig):
     """Options of the toy."""
 
     end_probability: float = 0.1
@@ -59,7 +59,7 @@ class ToySystem(System[ToyState]):
         Metric("noise", "-", "the number drawn", "max"),
     )
     headline = ("hits",)
-    bar = upper_bar = "wanted"
+    reference_baseline = strongest_baseline = "wanted"
     members = MEMBERS
     member_view = VIEW
 

@@ -24,7 +24,7 @@ from benchmarks.semcom import kernels as semcom_kernels
 from benchmarks.semcom import solvers as semcom_solvers
 from benchmarks.semcom import steps as semcom_steps
 from benchmarks.timing import Bound, Number, Result, Row, Side, Skipped, Worker, interleave, per_second, timed
-from benchmarks.worlds import ShellWorlds, SingleWorld, SystemWorlds, sampled_actions, vector_env
+from benchmarks.worlds import EnvWorlds, SingleWorld, SystemWorlds, sampled_actions, vector_env
 from edge_envs import _SYSTEMS
 from edge_envs.core.env import EdgeEnv
 from edge_envs.semcom.solvers import api
@@ -155,7 +155,7 @@ def test_what_cannot_be_installed_is_skipped(tmp_path: Path) -> None:
 def test_shell_and_system_are_timed_on_the_same_worlds() -> None:
     env = vector_env("LyaPPO-v0", 3)
     actions = sampled_actions(env)
-    over, under = ShellWorlds(env, actions), SystemWorlds(env.system, 3, actions)
+    over, under = EnvWorlds(env, actions), SystemWorlds(env.system, 3, actions)
     over.run(3)
     under.run(3)
     np.testing.assert_array_equal(env.system.observe(env.state), under.system.observe(under.state))

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from pydantic import Field, ValidationError, model_validator
 
-from edge_envs.core.config import WingConfig, nearest
+from edge_envs.core.config import SystemConfig, nearest
 
 
-class Kettle(WingConfig):
+class Kettle(SystemConfig):
     """A kettle."""
 
     volume_l: Annotated[float, Field(gt=0, le=3)] = 1.5

@@ -14,7 +14,7 @@ from gymnasium.wrappers import TimeLimit
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from edge_envs.core.config import WingConfig
+from edge_envs.core.config import SystemConfig
 from edge_envs.core.env import EdgeEnv, EdgeVectorEnv
 from edge_envs.core.runtime.episodes import EpisodeSummary
 from edge_envs.core.system import IntArray, Metric, Outcome, System, load_system
@@ -25,7 +25,7 @@ MODES = [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP]
 every_mode = pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.value)
 
 
-class ToyConfig(WingConfig):
+class ToyConfig(SystemConfig):
     """Two walkers."""
 
     goal: float = 6.0

@@ -8,7 +8,7 @@ import pytest
 
 import edge_envs  # noqa: F401  (registers the ids)
 from edge_envs.core.physics.channel import free_space_exponent_gain
-from edge_envs.core.policy import shell_of
+from edge_envs.core.policy import edge_env_of
 from edge_envs.lyappo.config import LyaPPOConfig
 from edge_envs.lyappo.model.state import EDGE, LOCAL, TRANSMIT
 from edge_envs.lyappo.system import LyaPPOSystem
@@ -48,7 +48,7 @@ def cycle(choices, members, step):
 
 @pytest.mark.parametrize("preset", GOLDEN)
 def test_golden_trajectory(preset):
-    env = shell_of(gym.make("LyaPPO-v0", preset=preset))
+    env = edge_env_of(gym.make("LyaPPO-v0", preset=preset))
     env.reset(seed=123)
     system = env.system
     assert isinstance(system, LyaPPOSystem)

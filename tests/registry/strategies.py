@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
-from edge_envs.core.config import WingConfig
+from edge_envs.core.config import SystemConfig
 
 Options = dict[str, Any]
 THOROUGH = os.environ.get("EDGE_ENVS_PROPERTIES") == "thorough"
@@ -119,7 +119,7 @@ class Shape:
         ]
 
 
-def shape_of(config: type[WingConfig], name: str) -> Shape:
+def shape_of(config: type[SystemConfig], name: str) -> Shape:
     """The shape of a field."""
     field = config.model_fields[name]
     return Shape.of(field.annotation, field.metadata, field.default)
@@ -171,7 +171,7 @@ def valid(name: str, shape: Shape, extreme: bool = False) -> st.SearchStrategy[A
 
 
 @st.composite
-def configurations(draw: st.DrawFn, config: type[WingConfig]) -> Options:
+def configurations(draw: st.DrawFn, config: type[SystemConfig]) -> Options:
     """A preset at small sizes, some fields of any allowed value, and at times some at the ends of their range."""
     names = list(config.model_fields)
     options = {"preset": draw(st.sampled_from(list(config.presets)))}

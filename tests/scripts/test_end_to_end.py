@@ -200,7 +200,7 @@ def test_episodes_and_warm_up_are_the_environments(tmp_path, monkeypatch, capsys
     for episodes, settling, said in ((16, 0.25, "without the first 25 %"), (3, 0.0, "over whole episodes")):
         if episodes != 16:
             monkeypatch.setattr(ToySystem, "evaluation_episodes", episodes)
-            monkeypatch.setattr(ToySystem, "settling", settling)
+            monkeypatch.setattr(ToySystem, "warmup_fraction", settling)
         assert train_the_toy(monkeypatch, toy_id, "--seeds", "2") == 0
         out = capsys.readouterr().out
         assert f"2 seeds x {episodes} episodes" in out

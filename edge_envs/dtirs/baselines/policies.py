@@ -11,7 +11,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from edge_envs.core.env import EdgeEnv, EdgeVectorEnv
-from edge_envs.core.policy import BaselineFactory, ConstantPolicy, Policy, Scheme, random_actions
+from edge_envs.core.policy import Ablation, BaselineFactory, ConstantPolicy, Policy, random_actions
 from edge_envs.dtirs.baselines import paper_algorithm_5, search
 from edge_envs.dtirs.config import EPISODE, FIXED, Parameters
 from edge_envs.dtirs.model import dynamics
@@ -46,28 +46,30 @@ def available(system: DTIRSSystem) -> Mapping[str, BaselineFactory]:
     return found
 
 
-def schemes(system: DTIRSSystem) -> Mapping[str, Scheme]:
+def schemes(system: DTIRSSystem) -> Mapping[str, Ablation]:
     """Schemes that are a baseline in an environment which leaves out or changes a component."""
     config = system.config
     last, best = "last-cut", "proposed"
     silent = {"offline": True} if config.model == "printed" else {}
     found = {
-        "no-irs": Scheme(
+        "no-irs": Ablation(
             best,
             {"irs": False, "phase_passes": 0},
             "Algorithm 5 over the direct path, whose blockage is fitted to Fig. 5",
         ),
-        "no-dt": Scheme(best, {"twins": "none"}, "Algorithm 5 without twins; the level is fitted to Fig. 5"),
-        "random-phase": Scheme(best, {"phase": "random", "phase_passes": 0}, "Algorithm 5, IRS not optimised"),
-        "admm-equal": Scheme("admm", {"power": "equal"}, "ADMM with equal powers, our reading of the paper's hybrid"),
-        "full-local": Scheme(last, {**silent, "twins": "none"}, "every layer on the device, nothing sent"),
+        "no-dt": Ablation(best, {"twins": "none"}, "Algorithm 5 without twins; the level is fitted to Fig. 5"),
+        "random-phase": Ablation(best, {"phase": "random", "phase_passes": 0}, "Algorithm 5, IRS not optimised"),
+        "admm-equal": Ablation("admm", {"power": "equal"}, "ADMM with equal powers, our reading of the paper's hybrid"),
+        "full-local": Ablation(last, {**silent, "twins": "none"}, "every layer on the device, nothing sent"),
     }
     if config.irs and config.phase != "random":
         passes = {"phase_passes": 3, "phase_polish": True, "twins": "optimal"}
-        found["safeguarded"] = Scheme("proposed-safe", passes, "safeguarded alternation, best twins, phases for delay")
+        found["safeguarded"] = Ablation(
+            "proposed-safe", passes, "safeguarded alternation, best twins, phases for delay"
+        )
     if config.model == "extended":
         offload = {"first_cut": 0, "twins": "none"}
-        found["full-offload"] = Scheme("first-cut", offload, "the raw input sent, all at the AP")
+        found["full-offload"] = Ablation("first-cut", offload, "the raw input sent, all at the AP")
     return found
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.env import EdgeEnv, EdgeVectorEnv
-from edge_envs.core.policy import BaselineFactory, Policy, Scheme, random_actions
+from edge_envs.core.policy import Ablation, BaselineFactory, Policy, random_actions
 from edge_envs.eccnoma.baselines import search
 from edge_envs.eccnoma.config import Parameters
 from edge_envs.eccnoma.model import dynamics, reward
@@ -70,7 +70,7 @@ def available(system: ECCNOMASystem) -> Mapping[str, BaselineFactory]:
     return found
 
 
-def schemes(system: ECCNOMASystem) -> Mapping[str, Scheme]:
+def schemes(system: ECCNOMASystem) -> Mapping[str, Ablation]:
     """Schemes with a use of the radio and the server of their own: a baseline in an environment with other options."""
     config = system.config
     if config.access != "noma" or config.assignment != "search":
@@ -78,14 +78,16 @@ def schemes(system: ECCNOMASystem) -> Mapping[str, Scheme]:
     plain = {"access": "fdma", "assignment": "random", "power": "full"}
     best = "iterated-best-response"
     found = {
-        "edge-only-oma": Scheme("edge-only", {**plain, "units": "most"}, "all at the server over random slices"),
-        "neurosurgeon-oma": Scheme("neurosurgeon", {**plain, "units": "most"}, "fastest cuts over random slices"),
-        "ecc-oma": Scheme(best, {"access": "fdma"}, "cuts, slices, powers and units optimised, one user per slice"),
-        "ecc-tdma": Scheme(best, {"access": "tdma", "power": "full"}, "cuts and units optimised, turns on subchannels"),
-        "ecc-noma": Scheme("li-gd", {"assignment": "li-gd"}, "Algorithm 1: one cut for all, Li-GD for the radio"),
+        "edge-only-oma": Ablation("edge-only", {**plain, "units": "most"}, "all at the server over random slices"),
+        "neurosurgeon-oma": Ablation("neurosurgeon", {**plain, "units": "most"}, "fastest cuts over random slices"),
+        "ecc-oma": Ablation(best, {"access": "fdma"}, "cuts, slices, powers and units optimised, one user per slice"),
+        "ecc-tdma": Ablation(
+            best, {"access": "tdma", "power": "full"}, "cuts and units optimised, turns on subchannels"
+        ),
+        "ecc-noma": Ablation("li-gd", {"assignment": "li-gd"}, "Algorithm 1: one cut for all, Li-GD for the radio"),
     }
     pool = {} if config.pool_units is not None else {"pool_units": SURGEON_UNITS}
-    found["dnn-surgeon-oma"] = Scheme(
+    found["dnn-surgeon-oma"] = Ablation(
         "dnn-surgeon", {**plain, "units": "equal", **pool}, "fastest cuts over random slices, equal parts of a pool"
     )
     return found

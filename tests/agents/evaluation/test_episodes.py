@@ -93,7 +93,7 @@ def test_play_by_hand(steps):
 def test_play_leaves_the_warm_up_out(monkeypatch, settling, warmup):
     """That part of the episode which the system says; a quarter where it says nothing."""
     if settling is not None:
-        monkeypatch.setattr(ToySystem, "settling", settling)
+        monkeypatch.setattr(ToySystem, "warmup_fraction", settling)
     env = worlds(2, end_probability=0.0, max_episode_steps=9)
     actions = iter(np.repeat([(WANTED + 1) % [3, 4]] * 3 + [WANTED] * 6, 1, axis=0).reshape(9, 1, 4).repeat(2, 1))
 

@@ -16,7 +16,7 @@ import evaluate
 import train
 from agents.evaluation import comparison as comparing
 from agents.evaluation.contestants import find_entries, find_entry
-from edge_envs.core.policy import Scheme, baselines_of, make_baseline, schemes_of
+from edge_envs.core.policy import Ablation, ablations_of, baselines_of, make_baseline
 from tests.agents import baselines as toy_baselines
 from tests.agents.toy import ToySystem
 from tests.scripts.running import call, policies, table_rows
@@ -24,19 +24,19 @@ from tests.scripts.running import call, policies, table_rows
 SHIFT = 10.0
 SCHEMES = MappingProxyType(
     {
-        "shifted": Scheme("wanted", MappingProxyType({"offset": SHIFT}), "all metrics are larger"),
-        "longer": Scheme("wanted", {"end_probability": 0.0, "offset": -1.0}, "nothing ends an episode"),
+        "shifted": Ablation("wanted", MappingProxyType({"offset": SHIFT}), "all metrics are larger"),
+        "longer": Ablation("wanted", {"end_probability": 0.0, "offset": -1.0}, "nothing ends an episode"),
     }
 )
-Define = Callable[[Mapping[str, Scheme]], None]
+Define = Callable[[Mapping[str, Ablation]], None]
 
 
 @pytest.fixture
 def define(monkeypatch: pytest.MonkeyPatch) -> Define:
     """Gives the toy schemes, where actions are indices."""
 
-    def define(schemes: Mapping[str, Scheme]) -> None:
-        def found(system: ToySystem) -> Mapping[str, Scheme]:
+    def define(schemes: Mapping[str, Ablation]) -> None:
+        def found(system: ToySystem) -> Mapping[str, Ablation]:
             return {} if system.config.box else schemes
 
         monkeypatch.setattr(toy_baselines, "schemes", found, raising=False)
@@ -46,19 +46,19 @@ def define(monkeypatch: pytest.MonkeyPatch) -> Define:
 
 def test_schemes_are_those_of_the_wing(toy_id, define):
     env = gym.make(toy_id)
-    assert schemes_of(env) == {}
+    assert ablations_of(env) == {}
     define(SCHEMES)
-    assert schemes_of(env) == SCHEMES
-    assert schemes_of(gym.make_vec(toy_id, num_envs=2)) == SCHEMES
-    assert schemes_of(gym.make(toy_id, box=True)) == {}
+    assert ablations_of(env) == SCHEMES
+    assert ablations_of(gym.make_vec(toy_id, num_envs=2)) == SCHEMES
+    assert ablations_of(gym.make(toy_id, box=True)) == {}
     assert not SCHEMES.keys() & baselines_of(env).keys()
-    assert schemes_of(gym.make("LyaPPO-v0")) == schemes_of(gym.make("SemCom-v0")) == {}
+    assert ablations_of(gym.make("LyaPPO-v0")) == ablations_of(gym.make("SemCom-v0")) == {}
 
 
 def test_a_scheme_has_a_name_of_its_own(toy_id, define):
-    define({**SCHEMES, "random": Scheme("wanted", {"offset": 1.0}, "")})
+    define({**SCHEMES, "random": Ablation("wanted", {"offset": 1.0}, "")})
     with pytest.raises(RuntimeError, match="calls both a baseline and a scheme 'random'"):
-        schemes_of(gym.make(toy_id))
+        ablations_of(gym.make(toy_id))
 
 
 def test_a_scheme_is_no_baseline(toy_id, define):
@@ -106,9 +106,9 @@ def test_an_option_of_the_scheme_cannot_be_set_to_another_value(toy_id, define):
 def test_a_scheme_that_cannot_be_played_is_refused_at_once(toy_id, define):
     define(
         {
-            "missing": Scheme("wanted", {"box": True}, ""),
-            "wrong": Scheme("wanted", {"offset": "much"}, ""),
-            "unknown": Scheme("wanted", {"ofset": 1.0}, ""),
+            "missing": Ablation("wanted", {"box": True}, ""),
+            "wrong": Ablation("wanted", {"offset": "much"}, ""),
+            "unknown": Ablation("wanted", {"ofset": 1.0}, ""),
         }
     )
     for name, message in (
@@ -181,7 +181,7 @@ OTHERWISE = {
 @pytest.mark.parametrize("preset", ["default", "paper"])
 def test_all_schemes_of_the_split_learning_system_can_be_played(preset):
     env = gym.make("DTIRS-v0", preset=preset, num_devices=2, num_elements=4, num_antennas=2)
-    schemes = schemes_of(env)
+    schemes = ablations_of(env)
     assert {"no-irs", "no-dt", "random-phase", "full-local"} <= schemes.keys()
     entries = find_entries(["last-cut", *schemes], "DTIRS-v0", preset, SMALL)
     results = comparing.compare(entries, "DTIRS-v0", preset, SMALL, seeds=1, episodes=2)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import edge_envs  # noqa: F401  (registers the ids)
-from edge_envs.core.policy import baselines_of, make_baseline, schemes_of
+from edge_envs.core.policy import ablations_of, baselines_of, make_baseline
 from edge_envs.dtirs.baselines import search
 from edge_envs.dtirs.baselines.policies import copy_world
 from edge_envs.dtirs.system import DTIRSSystem
@@ -65,8 +65,8 @@ def test_baselines_and_schemes_of_every_configuration(name):
     c = env.system.config
     safeguarded = ["safeguarded"] if c.irs and c.phase != "random" else []
     offload = [] if c.model == "printed" else ["full-offload"]
-    assert list(schemes_of(env)) == SCHEMES + safeguarded + offload
-    for scheme in schemes_of(env).values():
+    assert list(ablations_of(env)) == SCHEMES + safeguarded + offload
+    for scheme in ablations_of(env).values():
         assert scheme.policy in NAMES
         assert scheme.meaning
 
@@ -74,7 +74,7 @@ def test_baselines_and_schemes_of_every_configuration(name):
 @every_config
 def test_every_scheme_can_be_played(name):
     """Also where the configuration lacks the component already."""
-    for scheme_name, scheme in schemes_of(make(**CONFIGS[name])).items():
+    for scheme_name, scheme in ablations_of(make(**CONFIGS[name])).items():
         env = make(**{**CONFIGS[name], **scheme.options})
         observation, _ = env.reset(seed=1)
         info = env.step(make_baseline(scheme.policy, env).predict(observation)[0])[4]
@@ -331,7 +331,7 @@ def test_genetic_search_never_loses_its_best():
 
 
 def played(name: str, seed: int, **options: Any) -> tuple[Any, slow.World, np.ndarray, dict[str, Any]]:
-    scheme = schemes_of(make(**options))[name]
+    scheme = ablations_of(make(**options))[name]
     env = make(**{**options, **scheme.options})
     observation, _ = env.reset(seed=seed)
     w = slow.world_of(env)

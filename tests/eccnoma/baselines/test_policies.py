@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import edge_envs  # noqa: F401  (registers the ids)
-from edge_envs.core.policy import baselines_of, make_baseline, schemes_of
+from edge_envs.core.policy import ablations_of, baselines_of, make_baseline
 from tests.helpers import arrays_in
 
 SMALL: dict[str, Any] = {"num_users": 5, "num_subchannels": 3, "bandwidth_up_hz": 2e5, "pool_units": 2.0}
@@ -56,7 +56,7 @@ def test_baselines_and_schemes_of_every_configuration(name):
     knowing = [each for each in knowing if each != "li-gd" or config.access == "noma"]
     endings = ["", "-true"] if config.csi_delay else [""]
     assert sorted(baselines_of(env)) == sorted([*BLIND, *(each + end for each in knowing for end in endings)])
-    known = schemes_of(env)
+    known = ablations_of(env)
     if config.access != "noma":
         assert not known
     else:
@@ -74,7 +74,7 @@ def test_everything_can_be_played(name):
             observation, reward, _, _, _ = env.step(action)
             assert env.action_space.contains(action)
             assert np.isfinite(reward)
-    for scheme in schemes_of(env).values():
+    for scheme in ablations_of(env).values():
         other = make(**{**CONFIGS[name], **scheme.options})
         observation, _ = other.reset(seed=3)
         assert np.isfinite(other.step(make_baseline(scheme.policy, other).predict(observation)[0])[1])

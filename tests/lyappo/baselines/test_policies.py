@@ -8,7 +8,7 @@ import pytest
 
 import edge_envs  # noqa: F401  (registers the ids)
 from agents.evaluation.episodes import score
-from edge_envs.core.policy import baselines_of, make_baseline, shell_of
+from edge_envs.core.policy import baselines_of, edge_env_of, make_baseline
 from edge_envs.lyappo.baselines.search import best_stable, shared_partitions, simulate_fixed
 from edge_envs.lyappo.system import LyaPPOSystem
 from tests.helpers import assert_same
@@ -57,7 +57,7 @@ def test_every_baseline_acts_in_both_shells(kind, preset):
 
 
 def test_fixed_choices():
-    env = shell_of(gym.make("LyaPPO-v0", k_min=1))
+    env = edge_env_of(gym.make("LyaPPO-v0", k_min=1))
     last = env.system.config.last_cut
     cut = {name: make_baseline(name, env).predict(np.zeros(1))[0] + 1 for name in ("fixed", "local", "edge")}
     np.testing.assert_array_equal(cut["fixed"], np.tile((last + 1) // 2, 4))
@@ -70,14 +70,14 @@ def test_joint_decision_offers_random_only():
 
 
 def test_unknown_baseline_names_the_nearest():
-    env = shell_of(gym.make("LyaPPO-v0"))
+    env = edge_env_of(gym.make("LyaPPO-v0"))
     with pytest.raises(ValueError, match=r"policy='prize' does not exist.*did you mean 'price'"):
         make_baseline("prize", env)
 
 
 def test_price_waits_for_the_backlog():
     """Without a backlog the middle cut; with expensive transmission everything local."""
-    env = shell_of(gym.make("LyaPPO-v0"))
+    env = edge_env_of(gym.make("LyaPPO-v0"))
     env.reset(seed=0)
     assert isinstance(env.system, LyaPPOSystem)
     policy = make_baseline("price", env)
@@ -122,7 +122,7 @@ def test_price_remembers_by_itself(kind, options):
 
 
 def test_price_smooths_within_an_episode_and_begins_afresh_in_the_next():
-    env = shell_of(gym.make("LyaPPO-v0"))
+    env = edge_env_of(gym.make("LyaPPO-v0"))
     policy, observation = make_baseline("price", env), np.zeros(1)
     env.reset(seed=0)
     fixed = env.system.initial_cut  # type: ignore[attr-defined]
