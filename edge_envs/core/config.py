@@ -97,6 +97,8 @@ class SystemConfig(BaseModel):
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"default": {}}
     """Preset name -> the fields in which it differs from the defaults."""
+    renamed: ClassVar[Mapping[str, str]] = {}
+    """Earlier name of a field -> its name; earlier names still work as keywords, with a DeprecationWarning."""
 
     def __eq__(self, other: object) -> bool:
         """Return True if all parameters are equal; cached derived values do not count."""
@@ -113,10 +115,26 @@ class SystemConfig(BaseModel):
         if not isinstance(preset, str) or preset not in cls.presets:
             raise ValueError(f"preset={preset!r} does not exist; {nearest(str(preset), list(cls.presets))}")
         try:
-            return cls(**{**cls.presets[preset], **options})
+            return cls(**{**cls.presets[preset], **cls._current(options)})
         except ValidationError as error:
             unknown = any(problem["type"] == "extra_forbidden" for problem in error.errors(include_url=False))
             raise (UnknownParameter if unknown else ValueError)(cls._explain(error)) from None
+
+    @classmethod
+    def _current(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Options under their current names.
+
+        Raises:
+            ValueError: an option under both its earlier and its current name.
+        """
+        current = dict(options)
+        for old, new in cls.renamed.items():
+            if old in current:
+                if new in current:
+                    raise ValueError(f"{old} is the earlier name of {new}; give {new} only")
+                warnings.warn(f"{old} is now called {new}", DeprecationWarning, stacklevel=4)
+                current[new] = current.pop(old)
+        return current
 
     def limit_array(self, numbers: int, number_bytes: int, *fields: str) -> None:
         """Raise ValueError if an array is too large for one world.
