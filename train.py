@@ -21,8 +21,8 @@ with importing():
         from agents.console import Activity, sign_of
         from agents.evaluation.comparison import compare, headline_of, title_of, trainings_of
         from agents.evaluation.contestants import Entry, baseline_names, without_decision
+        from agents.hyperparameters.lookup import default_agent, default_policy, settings_for
         from agents.hyperparameters.settings import IMITATORS, OFF_POLICY, WARM_START, AgentName, PolicyName, Settings
-        from agents.hyperparameters.tables import default_agent, default_policy, settings_for
         from agents.networks.build import blueprint, check_policy
         from agents.reports.console import rich_table
         from agents.runs.checkpoint_files import Checkpoints
@@ -149,7 +149,9 @@ def with_sizes(settings: Settings, agent: AgentName, arguments: Arguments) -> Se
             message = first_complaint(error).partition(": ")[2]
             raise ValueError(f"--{name.replace('_', '-')} {value} is not possible: {message}") from None
     if own:
-        settings = settings.model_copy(update={"steps": settings.shown, "num_envs": settings.imitation_worlds})
+        settings = settings.model_copy(
+            update={"steps": settings.demonstration_steps, "num_envs": settings.imitation_worlds}
+        )
     return settings
 
 

@@ -116,7 +116,7 @@ class Stages:
         self.run, self.options = run, options
         self.model: BaseAlgorithm | None = None
         self.worlds: WorldVecEnv | None = None
-        self.steps = settings.shown
+        self.steps = settings.demonstration_steps
         """Steps of a world that the training will take."""
         if config.agent not in ALGORITHMS:
             system = system_of(config.env_id, config.preset, options)
@@ -222,7 +222,7 @@ def check_replaceable(run: Run) -> None:
     if not (run.path / EVALUATION).exists():
         return
     settings = run.config.settings
-    whole = settings.shown + (settings.steps if run.config.agent in ALGORITHMS else 0)
+    whole = settings.demonstration_steps + (settings.steps if run.config.agent in ALGORITHMS else 0)
     try:
         done = curve_of(run)["steps"][-1]
         why = "its validations go to the end" if done >= whole else "; ".join(run.check_resumable()[:1])
@@ -253,7 +253,7 @@ class Training:
         self._stages = stages = Stages(run, {**settings.training_options, **config.options})
         episodes = system_of(config.env_id, config.preset, config.options).evaluation_episodes
         self._validation = make_worlds(config.env_id, episodes, config.preset, config.options)
-        self._writer = WorldStepWriter(str(run.path), stages.rows_per_world, settings.shown)
+        self._writer = WorldStepWriter(str(run.path), stages.rows_per_world, settings.demonstration_steps)
         if stages.model is not None:
             stages.model.set_logger(Logger(str(run.path), [self._writer]))
         self._record = Record(run, self._writer, self._validation, stages.steps, quiet)
