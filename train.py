@@ -28,7 +28,7 @@ with importing():
         from agents.runs.checkpoint_files import Checkpoints
         from agents.runs.folder import BEST, CHECKPOINTS, LAST, Run, RunConfig, RunError
         from agents.training.stopping import held_back
-        from agents.training.trainer import CHECKPOINT_EVERY_S, left_over, train
+        from agents.training.trainer import CHECKPOINT_EVERY_S, is_finished, train
         from agents.worlds import system_of
         from edge_envs.core.config import first_complaint, nearest
         from edge_envs.core.system import System
@@ -323,7 +323,7 @@ def run_and_compare(arguments: Arguments, console: Console) -> int:
             config = configure(arguments)
             with held_back("the run folder is written"):
                 run = Run.create(config, arguments.run)
-        if going_on and left_over(run):
+        if going_on and is_finished(run):
             console.print(f"{run.path} has come to its end already; nothing to train", soft_wrap=True)
         elif going_on or arguments.import_sb3 is None:
             trained(run, going_on, arguments, console)

@@ -65,8 +65,8 @@ class Settings(BaseModel):
     gae_lambda: Annotated[float, Field(ge=0, le=1)] = 0.9
     """PPO: lambda of generalised advantage estimation."""
     ent_coef: Annotated[float, Field(ge=0)] = 0.03
-    """PPO: initial entropy bonus. Chosen on validation episodes of LyaPPO-v0, training seeds 0, 10-13, 20-22: with half of
-    it, some trainings settle on a wrong cut early."""
+    """PPO: initial entropy bonus. Chosen on validation episodes of LyaPPO-v0, training seeds 0, 10-13, 20-22: with half
+    of it, some trainings settle on a wrong cut early."""
     ent_until: Annotated[float, Field(gt=0, le=1)] = 1.0
     """PPO: fraction of the training after which an annealed entropy bonus is zero."""
     clip_range: Positive = 0.2

@@ -45,7 +45,7 @@ def straight(tmp_path_factory):
 def stopped(tmp_path, monkeypatch):
     """The same training, stopped on its way, in the folder "run" of the working directory."""
     monkeypatch.chdir(tmp_path)
-    plain = record.Record.reached
+    plain = record.Record.advance_to
 
     def reached(self: record.Record, steps: int) -> None:
         plain(self, steps)
@@ -53,7 +53,7 @@ def stopped(tmp_path, monkeypatch):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(record.Record, "reached", reached)
+        patch.setattr(record.Record, "advance_to", reached)
         assert call(patch, train, *ENV, *SMALL, *COMMON, "--run", "run") == 130
     assert len(list((tmp_path / "run" / CHECKPOINTS).iterdir())) == 2
     return tmp_path / "run"
@@ -79,7 +79,7 @@ def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 
 def test_it_ends_as_if_never_stopped(stopped, straight, monkeypatch, capsys):
     assert resume(monkeypatch, *ENV) == 0
-    assert "note: going on after " in capsys.readouterr().out
+    assert "note: resuming after " in capsys.readouterr().out
     assert hashes(stopped) == hashes(straight)
     assert curves(stopped) == curves(straight)
     assert {file.name for file in stopped.iterdir() if "tfevents" not in file.name} == {
@@ -102,7 +102,7 @@ def test_damaged_checkpoints_are_told_and_cost_only_time(stopped, straight, monk
     assert resume(monkeypatch) == 0
     out = capsys.readouterr().out
     assert out.count("cannot be used: it is damaged (its contents do not match their digest)") == count
-    assert ("no checkpoint: beginning again" in out) == (count == 2)
+    assert ("no checkpoint: starting again" in out) == (count == 2)
     assert hashes(stopped) == hashes(straight)
     assert curves(stopped) == curves(straight)
 
@@ -230,7 +230,7 @@ HOSTILE: dict[str, tuple[Callable[[Checkpoint], Any], str]] = {
         lambda c: c.values["record"]["rows"][0].update(step=float("inf")),
         "validations do not have the columns",
     ),
-    "worlds not begun": (lambda c: c.arrays["worlds.started"].fill(False), "it has worlds that never began"),
+    "worlds not begun": (lambda c: c.arrays["worlds.started"].fill(False), "it has worlds that were never reset"),
     "weights not finite": (
         lambda c: c.arrays["network.action_net.bias"].fill(np.nan),
         "'action_net.bias' holds",
@@ -282,7 +282,10 @@ def test_a_training_of_other_versions_is_not_begun_again(stopped, monkeypatch, c
     trained_by(stopped, torch="1.0.0")
     before = contents(stopped)
     line = refusal(monkeypatch, capsys)
-    assert "run has no whole checkpoint, and beginning again could replace its networks and curves by others" in line
+    assert (
+        "run has no complete checkpoint, and starting again could replace its networks and curves by different ones"
+        in line
+    )
     assert "(the training was made with torch 1.0.0, and this is " in line
     assert contents(stopped) == before
 
@@ -293,7 +296,9 @@ def test_a_training_that_ended_is_not_begun_again(tmp_path, straight, monkeypatc
     shutil.copytree(straight, "run")
     (tmp_path / "run" / FINISHED).unlink()
     before = contents(tmp_path / "run")
-    assert "(its validations go to the end); evaluate it as it is, or start a new run" in refusal(monkeypatch, capsys)
+    assert "(its validations reach the end of the training); evaluate the run as it is, or start a new run" in refusal(
+        monkeypatch, capsys
+    )
     (tmp_path / "run" / EVALUATION).write_text("step,reward\n7,\n")
     assert "no curve of run/evaluation.csv" in refusal(monkeypatch, capsys)
     (tmp_path / "run" / EVALUATION).write_bytes(before[tmp_path / "run" / EVALUATION])

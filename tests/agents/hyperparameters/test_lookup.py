@@ -11,7 +11,7 @@ from typing import get_args
 import pytest
 
 from agents.hyperparameters import lookup
-from agents.hyperparameters.lookup import FOLDER, default_agent, default_policy, read_table, settings_for
+from agents.hyperparameters.lookup import FOLDER, Kind, default_agent, default_policy, read_table, settings_for
 from agents.hyperparameters.settings import IMITATORS, OFF_POLICY, AgentName, PolicyName, Settings
 
 ID, SEMCOM, ECCNOMA = "LyaPPO-v0", "SemCom-v0", "ECCNOMA-v0"
@@ -40,7 +40,7 @@ def test_defaults_are_those_of_before(env_id):
 def test_settings_are_those_of_before(env_id):
     found = {}
     for agent, policy, decision, kind in itertools.product(
-        get_args(AgentName), get_args(PolicyName), DECISIONS[env_id], ("default", "paper")
+        get_args(AgentName), get_args(PolicyName), DECISIONS[env_id], get_args(Kind)
     ):
         key = f"{env_id} {agent} {policy} {decision or '-'} {kind}"
         with suppress(ValueError):  # where no paper has hyper-parameters, which another test checks
