@@ -204,7 +204,7 @@ def test_actions_that_no_box_stands_for(tmp_path, monkeypatch, capsys, toy_id, a
         call(monkeypatch, train, *arguments)
     out, err = capsys.readouterr()
     assert (caught.value.code, out, err.count("\n")) == (2, "", 1)
-    assert err.startswith(f"error: --agent {agent} cannot drive this environment (")
+    assert err.startswith(f"error: --agent {agent} cannot control this environment (")
     assert err.endswith("; use --agent ppo\n")
     assert list(tmp_path.iterdir()) == []
 

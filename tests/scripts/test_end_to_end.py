@@ -302,7 +302,7 @@ def test_no_table_without_evaluation_seeds(tmp_path, monkeypatch, capsys):
     assert caught.value.code == 2
     assert (
         capsys.readouterr().err
-        == "error: run folder run exists already; name a new one with --run, or go on with --resume\n"
+        == "error: run folder run exists already; give a new one with --run, or resume it with --resume\n"
     )
     assert {file.name: file.read_bytes() for file in Path("run").iterdir()} == before
 

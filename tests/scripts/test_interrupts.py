@@ -306,7 +306,7 @@ def test_a_signal_while_an_import_is_written_leaves_a_whole_run(tmp_path, monkey
         assert call(patch, train, *ENV, *arguments) == 143
     found = capfd.readouterr()
     assert "interrupted by SIGTERM after the training's end; its networks are saved in run\n" in found.out
-    assert "\nSIGTERM: stopping after the run folder is written; again to stop at once\n" in found.err
+    assert "\nSIGTERM: stopping after the run folder is written; a second signal stops at once\n" in found.err
     run = Run.open(Path("run"))
     assert run.finished
     run.load_policy(system_of("LyaPPO-v0", "default", small), LAST)
@@ -347,7 +347,7 @@ def test_a_signal_ends_the_process_cleanly(tmp_path, number):
         process.kill()
     assert process.returncode == 128 + number, err
     assert "Traceback" not in err
-    assert f"\n{number.name}: stopping after this update; again to stop at once\n" in err
+    assert f"\n{number.name}: stopping after this update; a second signal stops at once\n" in err
     assert out == SAID.format(number.name)
     assert {BEST, LAST, CONFIG, EVALUATION} <= {file.name for file in (tmp_path / "run").iterdir()}
     assert not list((tmp_path / "run").rglob("*.tmp"))
@@ -405,7 +405,7 @@ def test_a_signal_that_the_parent_ignores_stays_ignored():
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == -signal.SIGTERM
         assert process.stderr is not None
-        assert process.stderr.read() == "\nSIGTERM: stopping after this update; again to stop at once\n"
+        assert process.stderr.read() == "\nSIGTERM: stopping after this update; a second signal stops at once\n"
     finally:
         process.kill()
         process.communicate()

@@ -261,7 +261,9 @@ def test_no_network_is_built_for_a_checkpoint_that_is_too_small(stopped, monkeyp
     (stopped / CONFIG).write_text(json.dumps(document))
     monkeypatch.setattr(trainer, "Stages", lambda *_: pytest.fail("built"))
     before = contents(stopped)
-    assert "the checkpoint of run does not fit: it is too small for its layers" in refusal(monkeypatch, capsys)
+    assert "the checkpoint of run does not fit: it has fewer weights than its hidden layers need" in refusal(
+        monkeypatch, capsys
+    )
     assert contents(stopped) == before
 
 
@@ -286,7 +288,7 @@ def test_a_training_of_other_versions_is_not_begun_again(stopped, monkeypatch, c
         "run has no complete checkpoint, and starting again could replace its networks and curves by different ones"
         in line
     )
-    assert "(the training was made with torch 1.0.0, and this is " in line
+    assert "(the training used torch 1.0.0, and this is " in line
     assert contents(stopped) == before
 
 
@@ -310,14 +312,14 @@ def test_an_imported_network_is_not_trained(stopped, monkeypatch, capsys):
     document["run"]["origin"] = "imported"
     (stopped / CONFIG).write_text(json.dumps(document))
     before = contents(stopped)
-    assert "run holds an imported network, which has no training to go on with" in refusal(monkeypatch, capsys)
+    assert "run holds an imported network, which has no training to resume" in refusal(monkeypatch, capsys)
     assert contents(stopped) == before
 
 
 def test_the_versions_of_every_part_are_kept(stopped, monkeypatch, capsys):
     trained_by(stopped, torch="1.0.0\x1b[2J")
     assert resume(monkeypatch) == 0
-    assert "note: the training was made with torch 1.0.0\\x1b[2J, and this is " in capsys.readouterr().out
+    assert "note: the training used torch 1.0.0\\x1b[2J, and this is " in capsys.readouterr().out
     first, second = Run.open(stopped).made_with()
     assert first["torch"] == "1.0.0\\x1b[2J"
     assert second == {**versions(), "git": second["git"]}
@@ -340,7 +342,7 @@ def test_nothing_is_written_through_links(stopped, monkeypatch, capsys, name):
     precious.write_text("precious")
     (stopped / name).unlink(missing_ok=True)
     (stopped / name).symlink_to(precious)
-    assert "is a link, which a training does not write through" in refusal(monkeypatch, capsys)
+    assert "is a link, and a training does not write through links" in refusal(monkeypatch, capsys)
     assert precious.read_text() == "precious"
 
 
@@ -376,16 +378,16 @@ def test_a_run_of_another_version(stopped, monkeypatch, capsys):
     document["provenance"]["versions"]["torch"] = "1.0.0"
     (stopped / CONFIG).write_text(json.dumps(document))
     assert resume(monkeypatch) == 0
-    assert "note: the training was made with torch 1.0.0, and this is " in capsys.readouterr().out
+    assert "note: the training used torch 1.0.0, and this is " in capsys.readouterr().out
     (stopped / FINISHED).unlink()
     document["provenance"]["versions"]["edge-envs"] = "9.0.0"
     (stopped / CONFIG).write_text(json.dumps(document))
     line = refusal(monkeypatch, capsys)
     assert "run was trained with edge-envs 9.0.0, and this is " in line
-    assert "go on with that version, or start a new run" in line
+    assert "resume with that version, or start a new run" in line
     del document["provenance"]
     (stopped / CONFIG).write_text(json.dumps(document))
-    assert "does not tell the versions of its training (KeyError: 'provenance')" in refusal(monkeypatch, capsys)
+    assert "does not contain the versions of its training (KeyError: 'provenance')" in refusal(monkeypatch, capsys)
 
 
 def test_an_environment_that_is_gone(stopped, monkeypatch, capsys):

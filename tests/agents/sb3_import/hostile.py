@@ -190,8 +190,8 @@ def containers(members: Members) -> dict[str, tuple[bytes, str]]:
         "a symlink": (stored(rest, Entry(DATA, b"/etc/passwd", mode=0o120777)), "but a link or a device"),
         "another symlink": (stored(members, Entry("log", b"/etc/passwd", mode=0o120777)), "but a link or a device"),
         "a device": (stored(members, Entry("log", b"", mode=0o020600)), "but a link or a device"),
-        "twice": (stored(members, Entry(DATA, b"{}")), "member 'data' is there twice"),
-        "policy twice": (stored(members, Entry(POLICY, members[POLICY])), "member 'policy.pth' is there twice"),
+        "twice": (stored(members, Entry(DATA, b"{}")), "member 'data' occurs twice"),
+        "policy twice": (stored(members, Entry(POLICY, members[POLICY])), "member 'policy.pth' occurs twice"),
         "no data": (stored(rest), "no member 'data'"),
         "no policy": (stored({DATA: members[DATA]}), "no member 'policy.pth'"),
     }  # fmt: skip
@@ -292,7 +292,7 @@ def networks(members: Members, marker: Path) -> dict[str, tuple[bytes, str]]:
         "a compressed torch file": (stored({**members, POLICY: raw_zip(packed)}), "compressed in a way"),
         "two data.pkl": (with_inner(members, Entry("other/data.pkl", inner["archive/data.pkl"])), "one data.pkl"),
         "no data.pkl": (with_inner(members, drop="data.pkl"), "one data.pkl"),
-        "a data.pkl twice": (with_inner(members, Entry("archive/data.pkl", payloads["exec"])), "is there twice"),
+        "a data.pkl twice": (with_inner(members, Entry("archive/data.pkl", payloads["exec"])), "occurs twice"),
         "a TorchScript archive": (
             with_inner(
                 members, Entry("archive/constants.pkl", payloads["os.system"]),
