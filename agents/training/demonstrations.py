@@ -41,13 +41,17 @@ class Demonstrations:
             raise ValueError(f"it has {rounds} rounds of imitation, and the run {settings.imitation_rounds}")
         count = rounds * settings.imitation_worlds * settings.imitation_frames
         observation, action = self.system.observation_space, self.system.action_space
+        # A baseline may compute continuous actions in float64, which the labels keep.
+        wide = found.get("actions", np.zeros(0)).dtype == np.float64 and action.dtype == np.float32
         expected = {
             "observations": np.zeros((count, *observation.shape), dtype=observation.dtype),  # type: ignore[misc]
-            "actions": np.zeros((count, *action.shape), dtype=action.dtype),  # type: ignore[misc]
+            "actions": np.zeros((count, *action.shape), dtype=np.float64 if wide else action.dtype),  # type: ignore[misc]
             "generator": np.zeros((1, 6), dtype=np.uint64),
         }
         check_alike(found, expected)
-        if not all(action.contains(row) for row in found["actions"]):
+        with np.errstate(over="ignore"):
+            actions = found["actions"].astype(action.dtype)
+        if not all(action.contains(row) for row in actions):
             raise ValueError("it holds actions outside the action space")
         self.rng = unpack_generators(found["generator"])[0]
         parts = (np.split(found[name], rounds) for name in ("observations", "actions"))
