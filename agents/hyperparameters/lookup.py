@@ -34,7 +34,7 @@ class Entry(BaseModel):
     """Values of the configuration's field `decision`; "" stands for a configuration without that field."""
     kind: Kind = "default"
     why: str = Field(min_length=1)
-    """Whether the values are the paper's or ours, and how they were found."""
+    """Origin of the values, the paper's or ours, and how they were found."""
     values: Settings
 
     def applies_to(self, agent: list[Any], policy: list[Any], decision: list[Any], kind: Kind) -> bool:
