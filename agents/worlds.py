@@ -41,7 +41,7 @@ def make_worlds(env_id: str, num_envs: int, preset: str, options: Mapping[str, A
     if env_id not in known_ids():
         raise ValueError(f"env={env_id!r} does not exist; {nearest(env_id, known_ids())}")
     for key in sorted(NOT_OPTIONS & options.keys()):
-        raise ValueError(f"{key}={options[key]!r} is not a parameter of the environment; remove it")
+        raise ValueError(f"{key}={options[key]!r} is not a parameter of the environment and cannot be given with --set")
     steps = options.get("max_episode_steps", 1)
     if type(steps) is not int or steps < 1:
         raise ValueError(f"max_episode_steps={steps!r} must be a whole number of at least 1")

@@ -77,7 +77,7 @@ def read_table(file: Path) -> Table:
         if place[:1] == ["entries"] and len(place) > 1:
             place = [f"entry {int(place[1]) + 1}", *place[2:]]
         message = first["msg"].removeprefix("Value error, ")
-        raise ValueError(f"{file}: {', '.join(place)}: {message}".replace(": :", ":")) from error
+        raise ValueError(": ".join(filter(None, (str(file), ", ".join(place), message)))) from error
 
 
 @cache

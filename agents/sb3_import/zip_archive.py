@@ -50,7 +50,7 @@ class Archive:
         self._methods = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED} if compressed else {zipfile.ZIP_STORED}
         # Without a comment at the end, all readers find the same directory.
         if content[-END_BYTES:-18] != END or content[-2:] != b"\0\0":
-            raise ValueError(f"the zip file{place} is cut short, or not one")
+            raise ValueError(f"the zip file{place} is truncated or not a zip file")
         entries = content.count(ENTRY)
         if entries > ENTRIES_MAX:
             raise ValueError(f"the zip file{place} lists more than {ENTRIES_MAX} members")

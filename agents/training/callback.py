@@ -98,9 +98,9 @@ class Progress(BaseCallback):
         """See `agents.training.training_state.Part`."""
         model, worlds, learner = self.model, self.worlds, values.learner
         if learner is None:
-            raise ValueError("it is of another agent")
+            raise ValueError("it belongs to another agent")
         if learner.num_timesteps >= self._record.run.config.settings.steps * worlds.rows_per_world:
-            raise ValueError(f"it has {learner.num_timesteps} steps, as many as the run or more")
+            raise ValueError(f"it has {learner.num_timesteps} steps, at least as many as the run")
         space = worlds.observation_space
         assert isinstance(space, spaces.Box)
         last = {"observation": np.zeros((worlds.num_envs, *space.shape), dtype=np.float32)}

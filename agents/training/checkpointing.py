@@ -70,7 +70,7 @@ class Saver:
         """
         try:
             if values.stage not in self.parts:
-                raise ValueError("it is of another agent")
+                raise ValueError("it belongs to another agent")
             for part in self.parts[values.stage]:
                 part.load(checkpoint.arrays, values)
         except (ValueError, KeyError, RuntimeError, TypeError, OverflowError) as error:

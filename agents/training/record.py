@@ -137,7 +137,7 @@ class Record:
             check_values(best, {})
         columns = {"step", *score_names(self.validation.system)}
         if any(row.keys() != columns or not math.isfinite(row["step"]) for row in record.rows):
-            raise ValueError("its validations do not have the columns of this environment's")
+            raise ValueError("its validations do not have the columns of this environment")
         self.rows = [{**row, "step": int(row["step"])} for row in record.rows]
         self.best, self.best_reward, self.learned = best or None, record.best_reward, record.learned
         self.steps_done, self.episodes = record.steps_done, record.episodes

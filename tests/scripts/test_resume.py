@@ -240,7 +240,7 @@ HOSTILE: dict[str, tuple[Callable[[Checkpoint], Any], str]] = {
         lambda c: c.values["learner"].update(num_timesteps=1 << 40),
         "as many as the run",
     ),
-    "no learner": (lambda c: c.values.update(learner=None), "it is of another agent"),
+    "no learner": (lambda c: c.values.update(learner=None), "it belongs to another agent"),
 }
 
 
