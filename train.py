@@ -21,14 +21,14 @@ with importing():
         from agents.console import Activity, sign_of
         from agents.evaluation.comparison import compare, headline_of, title_of, trainings_of
         from agents.evaluation.contestants import Entry, baseline_names, without_decision
+        from agents.hyperparameters.lookup import default_agent, default_policy, settings_for
         from agents.hyperparameters.settings import IMITATORS, OFF_POLICY, WARM_START, AgentName, PolicyName, Settings
-        from agents.hyperparameters.tables import default_agent, default_policy, settings_for
         from agents.networks.build import blueprint, check_policy
         from agents.reports.console import rich_table
         from agents.runs.checkpoint_files import Checkpoints
         from agents.runs.folder import BEST, CHECKPOINTS, LAST, Run, RunConfig, RunError
         from agents.training.stopping import held_back
-        from agents.training.trainer import CHECKPOINT_EVERY_S, left_over, train
+        from agents.training.trainer import CHECKPOINT_EVERY_S, is_finished, train
         from agents.worlds import system_of
         from edge_envs.core.config import first_complaint, nearest
         from edge_envs.core.system import System
@@ -149,7 +149,9 @@ def with_sizes(settings: Settings, agent: AgentName, arguments: Arguments) -> Se
             message = first_complaint(error).partition(": ")[2]
             raise ValueError(f"--{name.replace('_', '-')} {value} is not possible: {message}") from None
     if own:
-        settings = settings.model_copy(update={"steps": settings.shown, "num_envs": settings.imitation_worlds})
+        settings = settings.model_copy(
+            update={"steps": settings.demonstration_steps, "num_envs": settings.imitation_worlds}
+        )
     return settings
 
 
@@ -321,7 +323,7 @@ def run_and_compare(arguments: Arguments, console: Console) -> int:
             config = configure(arguments)
             with held_back("the run folder is written"):
                 run = Run.create(config, arguments.run)
-        if going_on and left_over(run):
+        if going_on and is_finished(run):
             console.print(f"{run.path} has come to its end already; nothing to train", soft_wrap=True)
         elif going_on or arguments.import_sb3 is None:
             trained(run, going_on, arguments, console)

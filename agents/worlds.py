@@ -1,4 +1,4 @@
-"""Environments by id and preset, and separate seed streams for training, validation and evaluation."""
+"""Environments by id and preset, and separate seed streams for training, imitation, validation and evaluation."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ NOT_OPTIONS = {
     "autoreset_mode", "check", "id", "num_envs", "preset", "render_mode", "self", "system", "vector_kwargs",
     "vectorization_mode", "wrappers",
 }  # fmt: skip
-"""Arguments of `gym.make_vec` and of the shells that no option of an environment may reach."""
+"""Arguments of `gym.make_vec` and of the environment classes that an option must not set."""
 
 PolicyFactory = Callable[[EdgeVectorEnv], Policy]
 
 
 def known_ids() -> list[str]:
-    """Ids that this package registers."""
+    """Ids that edge_envs registers."""
     return [name for name, spec in gym.registry.items() if str(spec.entry_point).startswith(edge_envs.__name__)]
 
 
 def make_worlds(env_id: str, num_envs: int, preset: str, options: Mapping[str, Any]) -> EdgeVectorEnv:
-    """A vector environment with autoreset in the same step.
+    """A vector environment with autoreset mode SAME_STEP.
 
     Raises:
-        ValueError: unknown id, preset or parameter, or an impossible value.
+        ValueError: the id, the preset or a parameter is unknown, or a value is impossible.
     """
     if env_id not in known_ids():
         raise ValueError(f"env={env_id!r} does not exist; {nearest(env_id, known_ids())}")
     for key in sorted(NOT_OPTIONS & options.keys()):
-        raise ValueError(f"{key}={options[key]!r} is not a parameter of the environment; it is set in another way")
+        raise ValueError(f"{key}={options[key]!r} is not a parameter of the environment and cannot be given with --set")
     steps = options.get("max_episode_steps", 1)
     if type(steps) is not int or steps < 1:
         raise ValueError(f"max_episode_steps={steps!r} must be a whole number of at least 1")
@@ -51,26 +51,26 @@ def make_worlds(env_id: str, num_envs: int, preset: str, options: Mapping[str, A
 
 
 def system_of(env_id: str, preset: str, options: Mapping[str, Any]) -> System[Any]:
-    """The system behind an environment's configuration.
+    """The system of an environment's configuration.
 
     Raises:
-        ValueError: unknown id, preset or parameter, or an impossible value.
+        ValueError: the id, the preset or a parameter is unknown, or a value is impossible.
     """
     return make_worlds(env_id, 1, preset, options).system
 
 
 def stream_seeds(stream: int, seed: int, count: int) -> list[int]:
-    """Seeds of `count` worlds: the streams (training, imitation, validation, evaluation) never meet."""
+    """Seeds of `count` worlds; different streams give independent seeds."""
     return [int(word) for word in np.random.SeedSequence([stream, seed]).generate_state(count, np.uint64)]
 
 
 def of_step(info: Mapping[str, Any], name: str, done: NDArray[np.bool_]) -> NDArray[Any]:
-    """An entry of a SAME_STEP `info` for all rows, also for those that finished in the step."""
+    """An entry of a SAME_STEP `info` for all rows, including those that ended in the step."""
     if not done.any():
         entry = info[name]
     elif done.all():
         entry = info["final_info"][name]
     else:
-        final, going_on = info["final_info"][name], info[name]
-        entry = np.where(done.reshape(-1, *[1] * (final.ndim - 1)), final, going_on)
+        final, others = info["final_info"][name], info[name]
+        entry = np.where(done.reshape(-1, *[1] * (final.ndim - 1)), final, others)
     return np.asarray(entry)

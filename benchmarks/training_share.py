@@ -25,7 +25,7 @@ MOST_REPETITIONS = 3
 
 def usual_run(env_id: str, seed: int) -> RunConfig:
     """What `train.py --env env_id` would train, but for the number of steps."""
-    from agents.hyperparameters.tables import default_policy, settings_for
+    from agents.hyperparameters.lookup import default_policy, settings_for
     from agents.runs.folder import RunConfig
     from agents.worlds import system_of
 

@@ -17,8 +17,8 @@ from agents.evaluation.bootstrap import Resampled
 from agents.evaluation.comparison import compare
 from agents.evaluation.contestants import Entry, baseline_names
 from agents.evaluation.statistics import Interval
+from agents.hyperparameters.lookup import settings_for
 from agents.hyperparameters.settings import AgentName, PolicyName
-from agents.hyperparameters.tables import settings_for
 from agents.runs.folder import BEST, Run, RunConfig
 from experiments.common import (
     by_model,

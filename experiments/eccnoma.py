@@ -18,8 +18,8 @@ from rich.console import Console
 from agents.evaluation.bootstrap import Resampled
 from agents.evaluation.episodes import Table, play
 from agents.evaluation.statistics import Interval
+from agents.hyperparameters.lookup import settings_for
 from agents.hyperparameters.settings import AgentName, PolicyName
-from agents.hyperparameters.tables import settings_for
 from agents.runs.folder import BEST, LAST, Run, RunConfig
 from agents.worlds import EVALUATION_STREAM, make_worlds, stream_seeds
 from edge_envs.core.policy import Policy, make_baseline

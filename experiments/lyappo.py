@@ -18,8 +18,8 @@ from rich.console import Console
 from agents.evaluation.bootstrap import Resampled, difference
 from agents.evaluation.comparison import compare
 from agents.evaluation.contestants import Entry, baseline_names
+from agents.hyperparameters.lookup import settings_for
 from agents.hyperparameters.settings import AgentName, PolicyName
-from agents.hyperparameters.tables import settings_for
 from agents.reports.console import HEALTHY_RATIO
 from agents.runs.folder import BEST, LAST, Run, RunConfig
 from agents.worlds import EVALUATION_STREAM, make_worlds, stream_seeds

@@ -15,8 +15,8 @@ from rich.console import Console
 
 from agents.evaluation.comparison import compare
 from agents.evaluation.contestants import Entry, baseline_names
+from agents.hyperparameters.lookup import settings_for
 from agents.hyperparameters.settings import AgentName, PolicyName
-from agents.hyperparameters.tables import settings_for
 from agents.runs.folder import BEST, Run, RunConfig
 from experiments.common import by_model, caption, command, publish, spread_text, summary, trained
 from experiments.kept import check_agents, kept_note, kept_rows

@@ -1,4 +1,4 @@
-"""Learned networks as policies: built from spaces and settings, never from a pickled object."""
+"""Networks built from spaces and settings, never from a pickled object, and their weights as arrays."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from edge_envs.core.runtime.snapshot import Arrays, check_alike, check_values
 from edge_envs.core.system import IntArray, System
 from edge_envs.core.wrappers import continuous_space
 
-# Networks this small are fastest on one thread, and only then do sums not depend on the number of cores.
+# Small networks are fastest on one thread, and only then are sums independent of the number of cores.
 torch.set_num_threads(1)
 
 
 class Blueprint(NamedTuple):
-    """What a network is built from: its class, its spaces and the class's keyword arguments."""
+    """The class of a network, its spaces and the keyword arguments of the class."""
 
     policy: type[BasePolicy]
     observation_space: Any
@@ -30,8 +30,8 @@ class Blueprint(NamedTuple):
     arguments: dict[str, Any]
 
 
-def like_choices(system: System[Any]) -> bool:
-    """Whether every member's action is one index, with as many choices as the others have."""
+def has_equal_choices(system: System[Any]) -> bool:
+    """Return True if every member's action is one index, with the same number of choices for all members."""
     space = system.action_space
     return (
         isinstance(space, spaces.MultiDiscrete)
@@ -42,10 +42,10 @@ def like_choices(system: System[Any]) -> bool:
 
 
 def check_policy(agent: AgentName, policy: PolicyName, system: System[Any]) -> None:
-    """Whether an agent can learn such a policy for a system.
+    """Raise ValueError if the agent cannot learn this policy for the system.
 
     Raises:
-        ValueError: a combination that cannot be; the message names the mend.
+        ValueError: the combination is impossible; the message names a possible one.
     """
     if agent == "member-ppo" and policy != "pooled":
         raise ValueError(f"--agent member-ppo cannot learn --policy {policy}; use --policy pooled")
@@ -55,17 +55,17 @@ def check_policy(agent: AgentName, policy: PolicyName, system: System[Any]) -> N
         try:
             continuous_space(system.member_action_space if policy == "shared" else system.action_space)
         except TypeError as error:
-            raise ValueError(f"--agent {agent} cannot drive this environment ({error}); use --agent ppo") from None
-    elif policy == "pooled" and not like_choices(system):
-        mend = "--agent ppo --policy shared" if agent == "member-ppo" else "--policy shared"
+            raise ValueError(f"--agent {agent} cannot control this environment ({error}); use --agent ppo") from None
+    elif policy == "pooled" and not has_equal_choices(system):
+        instead = "--agent ppo --policy shared" if agent == "member-ppo" else "--policy shared"
         raise ValueError(
-            "--policy pooled needs one index per member, all with as many choices, and the members here act in "
-            f"{system.member_action_space}; use {mend}"
+            "--policy pooled needs one index per member, with the same number of choices for all, but a member acts in "
+            f"{system.member_action_space}; use {instead}"
         )
 
 
 def member_mask_view(system: System[Any]) -> IntArray | None:
-    """Columns (1, C) of the member view with the open choices; None where they do not stand there, the same for all."""
+    """Columns (1, C) of the member view that hold the mask; None unless they are the same for all members."""
     if system.mask_view is None:
         return None
     places = []
@@ -77,19 +77,19 @@ def member_mask_view(system: System[Any]) -> IntArray | None:
 
 
 def blueprint(agent: AgentName, policy: PolicyName, settings: Settings, system: System[Any]) -> Blueprint:
-    """What an agent's network for a system is built from.
+    """The blueprint of an agent's network for a system.
 
-    Where the system closes choices, the policies of PPO and of imitation leave them out; with one policy for all
-    members only if all see their choices at the same place of their view.
+    PPO and imitation use a policy that masks closed choices if the system has a mask. The shared policy does so only if
+    the mask is in the same columns of every member's view.
 
     Raises:
-        ValueError: a combination that `check_policy` refuses, or imitation asked of an agent that cannot or must.
+        ValueError: `check_policy` refuses the combination, an off-policy agent has imitation rounds, or dagger none.
     """
     check_policy(agent, policy, system)
     if agent in OFF_POLICY and settings.imitation_rounds:
-        raise ValueError(f"--agent {agent} imitates nobody; use --agent {', '.join(IMITATORS)}")
+        raise ValueError(f"--agent {agent} cannot imitate a baseline; use --agent {', '.join(IMITATORS)}")
     if agent == "dagger" and not settings.imitation_rounds:
-        raise ValueError("imitation_rounds=0 leaves --agent dagger nothing to learn; give at least 1")
+        raise ValueError("imitation_rounds=0 does not train --agent dagger; give at least 1")
     shared, hidden = policy == "shared", list(settings.hidden)
     observation_space = system.member_observation_space if shared else system.observation_space
     action_space: Any = system.member_action_space if shared else system.action_space
@@ -104,7 +104,7 @@ def blueprint(agent: AgentName, policy: PolicyName, settings: Settings, system: 
         return Blueprint(PooledPolicy, observation_space, action_space, arguments)
     arguments = {"net_arch": {"pi": hidden, "vf": hidden}, "log_std_init": settings.log_std_init}
     mask_view = member_mask_view(system) if shared else system.mask_view
-    if mask_view is None or not like_choices(system):
+    if mask_view is None or not has_equal_choices(system):
         return Blueprint(ActorCriticPolicy, observation_space, action_space, arguments)
     return Blueprint(ChoicePolicy, observation_space, action_space, {**arguments, "mask_view": mask_view})
 
@@ -113,7 +113,7 @@ def build_network(agent: AgentName, policy: PolicyName, settings: Settings, syst
     """An untrained network for the spaces of a system, on the CPU.
 
     Raises:
-        ValueError: an agent and a policy that do not go together, or not with the system.
+        ValueError: the agent, the policy and the system do not go together.
     """
     plan = blueprint(agent, policy, settings, system)
     make: Any = plan.policy
@@ -122,25 +122,25 @@ def build_network(agent: AgentName, policy: PolicyName, settings: Settings, syst
 
 
 def network_arrays(network: BasePolicy) -> Arrays:
-    """Weights of a network."""
+    """The weights of a network by name."""
     return {name: value.detach().cpu().numpy() for name, value in network.state_dict().items()}
 
 
 def check_size(settings: Settings, arrays: Arrays) -> None:
-    """Whether there are weights enough for the hidden layers; wide ones take long to build.
+    """Raise ValueError if there are fewer weights than the hidden layers need, since wide layers take long to build.
 
     Raises:
-        ValueError: there are not.
+        ValueError: there are too few weights.
     """
     if settings.least_weights > sum(array.size for array in arrays.values()):
-        raise ValueError("it is too small for its layers")
+        raise ValueError("it has fewer weights than its hidden layers need")
 
 
 def load_network(network: BasePolicy, arrays: Arrays) -> None:
-    """Give a network weights, if they fit and are finite.
+    """Set the weights of a network.
 
     Raises:
-        ValueError: they are not; the message names the first tensor.
+        ValueError: the arrays do not fit or are not finite; the message names the first of them.
     """
     check_alike(arrays, network_arrays(network))
     check_values(arrays, {})

@@ -1,4 +1,4 @@
-"""A trained network as a policy."""
+"""A network as a policy for the environment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edge_envs.core.wrappers import continuous_space, to_index
 
 
 class LearnedPolicy:
-    """A network that acts on central observations, whichever view it was trained on."""
+    """A network that acts on central observations, also if it was trained on member views."""
 
     def __init__(self, network: BasePolicy, agent: AgentName, policy: PolicyName, system: System[Any]) -> None:
         self.network = network
@@ -29,7 +29,7 @@ class LearnedPolicy:
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = True
     ) -> tuple[NDArray[Any], Any]:
-        """Actions of the environment's own space for one observation (n,) or a batch (B, n)."""
+        """Actions in the environment's action space for one observation (n,) or a batch (B, n)."""
         del episode_start
         observation = np.asarray(observation)
         batch = np.atleast_2d(observation)
@@ -45,5 +45,5 @@ class LearnedPolicy:
 
 
 def member_rows(system: System[Any], observation: NDArray[Any]) -> NDArray[Any]:
-    """Member views of central observations (B, n), one row per member, shape (B M, m)."""
+    """Member views (B M, m) of central observations (B, n), one row per member."""
     return observation[:, system.member_view].reshape(-1, system.member_view.shape[1])

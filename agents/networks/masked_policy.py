@@ -1,4 +1,4 @@
-"""Stable-Baselines3's policy for actions of like indices, with closed choices left out before the softmax."""
+"""Policy for several indices with equal numbers of choices, with closed choices masked before the softmax."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.distributions import Categorical
 
 CLOSED = -1e8
-"""Logit of a closed choice: its probability is exactly zero, yet nothing becomes infinite."""
+"""Logit of a closed choice: its probability is exactly zero, and all values stay finite."""
 
 
-class LikeChoices(MultiCategoricalDistribution):
-    """K independent indices with C choices each, in one tensor in place of a list of distributions.
+class EqualChoices(MultiCategoricalDistribution):
+    """K independent indices with C choices each, as one tensor instead of a list of distributions.
 
     Args:
         logits: shape (B, K, C).
@@ -27,7 +27,7 @@ class LikeChoices(MultiCategoricalDistribution):
         self.proba_distribution(logits.flatten(1))
 
     def proba_distribution(self, action_logits: Tensor) -> Self:
-        """Take other logits, shape (B, K C)."""
+        """Set the logits, shape (B, K C)."""
         shape = (len(action_logits), len(self.action_dims), self.action_dims[0])
         self.each = Categorical(logits=action_logits.reshape(shape), validate_args=False)
         return self
@@ -56,13 +56,13 @@ class LikeChoices(MultiCategoricalDistribution):
 
 
 class ChoicePolicy(ActorCriticPolicy):
-    """Policy for K indices with C choices each, of which an observation may say that some are closed.
+    """Policy for K indices with C choices each, some of which may be closed.
 
-    As it stands it has the networks of Stable-Baselines3's `MlpPolicy`, under the same names.
+    Its networks have the structure and the names of Stable-Baselines3's `MlpPolicy`.
 
     Args:
         args: spaces and learning rate, as for `ActorCriticPolicy`.
-        mask_view: columns (K, C) of the observation with 1.0 where a choice is open; None if all always are.
+        mask_view: columns (K, C) of the observation that are 1.0 where a choice is open; None if all are always open.
         kwargs: as for `ActorCriticPolicy`.
     """
 
@@ -73,30 +73,30 @@ class ChoicePolicy(ActorCriticPolicy):
         self.keep("mask_view", mask_view)
 
     def keep(self, name: str, columns: NDArray[Any] | None) -> None:
-        """Keep columns of the observation beside the weights, not among them: those fit any number of members."""
+        """Store columns of the observation outside the state_dict, whose weights fit any number of members."""
         tensor = None if columns is None else torch.as_tensor(columns, dtype=torch.int64)
         self.register_buffer(name, tensor, persistent=False)
 
     def open_choices(self, obs: Tensor) -> Tensor | None:
-        """Which choices are open, shape (B, K, C); None if all are."""
+        """True where a choice is open, shape (B, K, C); None if all are."""
         return None if self.mask_view is None else obs[:, self.mask_view] > 0.5
 
     def active(self, obs: Tensor) -> Tensor | None:
-        """Where there is more than one choice, shape (B, K); None if everywhere."""
+        """True where more than one choice is open, shape (B, K); None if all are."""
         open_choices = self.open_choices(obs)
         return None if open_choices is None else open_choices.sum(dim=2) > 1
 
     def logits(self, obs: Tensor) -> Tensor:
-        """Logits with nothing closed, shape (B, K, C)."""
+        """Logits without the mask, shape (B, K, C)."""
         features: Any = self.extract_features(obs, self.pi_features_extractor)
         flat: Tensor = self.action_net(self.mlp_extractor.forward_actor(features))
         assert self.action_space.shape is not None
         return flat.reshape(len(flat), self.action_space.shape[0], -1)
 
-    def get_distribution(self, obs: Any) -> LikeChoices:
+    def get_distribution(self, obs: Any) -> EqualChoices:
         """Distribution over the open choices."""
         logits, open_choices = self.logits(obs), self.open_choices(obs)
-        return LikeChoices(logits if open_choices is None else logits.masked_fill(~open_choices, CLOSED))
+        return EqualChoices(logits if open_choices is None else logits.masked_fill(~open_choices, CLOSED))
 
     def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """Actions (B, K), values (B, 1) and log-probabilities (B,)."""

@@ -1,4 +1,4 @@
-"""Normalisation of observations, as Stable-Baselines3's `VecNormalize` does it, as the first layer of a network."""
+"""The normalisation of observations by Stable-Baselines3's `VecNormalize`, as the first layer of a network."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from edge_envs.core.config import first_complaint
 
 FILE_MAX_BYTES = 1 << 24
 PREFIX = "normalization."
-"""What the names of these tensors begin with in a model file."""
+"""Prefix of the names of these tensors in a model file."""
 CLIP_MAX = 1e30
-"""Still finite as float32."""
+"""Largest `clip_obs`, finite as float32."""
 
 
 class Statistics(BaseModel):
-    """What `VecNormalize` knows of observations with n entries."""
+    """The statistics that `VecNormalize` keeps of observations with n entries."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -44,7 +44,7 @@ class Statistics(BaseModel):
         """Statistics of observations with `size` entries.
 
         Raises:
-            ValueError: if a name is unknown or missing, a value is impossible, or the lengths do not fit.
+            ValueError: a name is unknown or missing, a value is impossible, or the lengths do not fit.
         """
         try:
             statistics = cls.model_validate(dict(values))
@@ -85,10 +85,10 @@ class Normalization(torch.nn.Module):
 
 
 def normalize_by_file(network: BasePolicy, file: Path) -> None:
-    """Give a network the normalisation of a safetensors file (by its suffix) or a JSON object.
+    """Add the normalisation in a .safetensors or JSON file to a network.
 
     Raises:
-        ValueError: if the file cannot be read or does not fit; the message names the value and the fix.
+        ValueError: the file cannot be read or does not fit; the message names the value and the fix.
     """
     try:
         content = read_capped(file, FILE_MAX_BYTES)
@@ -117,10 +117,10 @@ def normalize_by_file(network: BasePolicy, file: Path) -> None:
 
 
 def normalize_by_arrays(network: BasePolicy, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Give a network the normalisation that stands among the arrays of its model file, if one does.
+    """Add the normalisation among the arrays of a model file to its network, if there is one.
 
     Raises:
-        ValueError: if it does not fit the network.
+        ValueError: it does not fit the network.
     """
     values = {name.removeprefix(PREFIX): array.tolist() for name, array in arrays.items() if name.startswith(PREFIX)}
     if values:
@@ -128,10 +128,10 @@ def normalize_by_arrays(network: BasePolicy, arrays: Mapping[str, NDArray[Any]])
 
 
 def normalize_observations(network: BasePolicy, values: Mapping[str, Any]) -> None:
-    """Give a network a first layer that normalises; masks of closed choices still come from raw observations.
+    """Add a first layer that normalises; masks of closed choices are still read from raw observations.
 
     Raises:
-        ValueError: if the values are no `Statistics` of the network's observations.
+        ValueError: the values are not valid `Statistics` of the network's observations.
     """
     shape = network.observation_space.shape
     assert shape is not None

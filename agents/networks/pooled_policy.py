@@ -1,4 +1,4 @@
-"""One network for any number of members in any number of groups: each sees itself, its group and the whole team."""
+"""Policy for any number of members and groups: a member sees its own features, its group's and the team's."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from torch import Tensor, nn
 from agents.networks.masked_policy import ChoicePolicy
 
 GROUP_SIZE = 6.0
-"""Members that a group has or so: what its sum is divided by, so that the numbers stay near one."""
+"""Divisor of a group's sum, about the size of a group, so that values stay near one."""
 
 
 class MemberNet(nn.Module):
-    """Outputs for every member from its own facts, its group's and the team's.
+    """Network that computes outputs for every member from the inputs of all members.
 
-    A member's facts become h features by an encoder that all share. Beside its own features, a member sees those of
-    its group summed (a crowded group differs from an empty one) and those of the team averaged.
+    A shared encoder maps a member's inputs to h features. The head of a member receives its own features, the sum over
+    its group (so that a crowded group differs from an empty one) and the mean over the team.
 
     Args:
-        facts: numbers that a member has of its own.
-        hidden: widths of the encoder; the last one is h, and the width of the head. Empty for no hidden layers.
-        outputs: numbers per member.
-        gain: of the last layer's weights at the start.
+        inputs: inputs per member.
+        hidden: widths of the encoder; the last one is h and the width of the head. Empty for no hidden layers.
+        outputs: outputs per member.
+        gain: of the last layer's initial weights.
     """
 
-    def __init__(self, facts: int, hidden: tuple[int, ...], outputs: int, gain: float) -> None:
+    def __init__(self, inputs: int, hidden: tuple[int, ...], outputs: int, gain: float) -> None:
         super().__init__()
-        widths = (facts, *hidden)
+        widths = (inputs, *hidden)
         layers = [(nn.Linear(one, two), nn.Tanh()) for one, two in pairwise(widths)]
         self.encoder = nn.Sequential(*(part for layer in layers for part in layer))
         seen = 3 * widths[-1]
@@ -42,9 +42,9 @@ class MemberNet(nn.Module):
         self.apply(partial(ChoicePolicy.init_weights, gain=np.sqrt(2.0)))
         ChoicePolicy.init_weights(last, gain)
 
-    def forward(self, facts: Tensor, groups: Tensor | None) -> Tensor:
-        """Outputs (B, M, outputs) from facts (B, M, f) and group memberships (B, M, G), None for one group."""
-        features = self.encoder(facts)
+    def forward(self, inputs: Tensor, groups: Tensor | None) -> Tensor:
+        """Outputs (B, M, outputs) from inputs (B, M, f) and group memberships (B, M, G), None for a single group."""
+        features = self.encoder(inputs)
         if groups is None:
             group = features.sum(dim=1, keepdim=True).expand_as(features)
         else:
@@ -55,7 +55,7 @@ class MemberNet(nn.Module):
 
 
 class MemberValues(NamedTuple):
-    """What a policy says of actions taken, member by member, each of shape (B, M)."""
+    """Values, log-probabilities and entropies of the members, each of shape (B, M)."""
 
     values: Tensor
     log_prob: Tensor
@@ -65,18 +65,18 @@ class MemberValues(NamedTuple):
 class PooledPolicy(ChoicePolicy):
     """Actor and critic over the central observation and action, with weights that all members share.
 
-    No parameter depends on the number of members or groups, so the weights fit any of them. The members' values sum to
-    the value that Stable-Baselines3 sees.
+    No parameter depends on the number of members or groups, so the weights fit any number. The value of the team is the
+    sum of the members' values.
 
     Args:
         observation_space: of the whole team.
-        action_space: one index per member, all with as many choices.
-        lr_schedule: learning rate by the part of the training that remains.
+        action_space: one index per member, with the same number of choices for all.
+        lr_schedule: learning rate as a function of the remaining fraction of the training.
         hidden: widths of the hidden layers, see `MemberNet`.
-        own_view: columns (M, f) with a member's own facts.
-        group_view: columns (M, G) that tell its group; None where all are one group.
-        mask_view: columns (M, C) with its open choices; None where all always are open.
-        kwargs: as for `ActorCriticPolicy`; its own networks' arguments have no effect.
+        own_view: columns (M, f) with a member's own inputs.
+        group_view: columns (M, G) with its group membership; None for a single group.
+        mask_view: columns (M, C) with its open choices; None if all are always open.
+        kwargs: as for `ActorCriticPolicy`; arguments of its networks have no effect.
     """
 
     own_view: Tensor
@@ -97,22 +97,22 @@ class PooledPolicy(ChoicePolicy):
         super().__init__(observation_space, action_space, lr_schedule, mask_view=mask_view, **kwargs)
         self.keep("own_view", own_view)
         self.keep("group_view", group_view)
-        facts, choices = own_view.shape[1], int(action_space.nvec[0])
-        # The gains are Stable-Baselines3's: nearly equal chances at the start.
-        self.actor = MemberNet(facts, hidden, choices, 0.01)
-        self.critic = MemberNet(facts, hidden, 1, 1.0)
+        inputs, choices = own_view.shape[1], int(action_space.nvec[0])
+        # The gains of Stable-Baselines3, with which the initial probabilities are nearly equal.
+        self.actor = MemberNet(inputs, hidden, choices, 0.01)
+        self.critic = MemberNet(inputs, hidden, 1, 1.0)
         optimizer: Any = self.optimizer_class
         self.optimizer = optimizer(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
 
     def _build(self, lr_schedule: Any) -> None:
-        """Nothing: the networks need the views, which the parent's constructor does not have."""
+        """Do nothing: the networks need the views, which the parent's constructor does not have."""
 
     def groups(self, obs: Tensor) -> Tensor | None:
-        """Group memberships, shape (B, M, G); None where all are one group."""
+        """Group memberships, shape (B, M, G); None for a single group."""
         return None if self.group_view is None else obs[:, self.group_view]
 
     def logits(self, obs: Tensor) -> Tensor:
-        """Logits with nothing closed, shape (B, M, C)."""
+        """Logits without the mask, shape (B, M, C)."""
         return self.actor(obs[:, self.own_view], self.groups(obs))  # type: ignore[no-any-return]
 
     def predict_member_values(self, obs: Tensor) -> Tensor:
@@ -125,14 +125,14 @@ class PooledPolicy(ChoicePolicy):
         return self.predict_member_values(obs).sum(dim=1, keepdim=True)
 
     def act(self, obs: Tensor) -> tuple[Tensor, MemberValues]:
-        """Random actions (B, M), and what the policy says of them."""
+        """Random actions (B, M), with the members' values, log-probabilities and entropies."""
         distribution = self.get_distribution(obs)
         actions = distribution.sample()
         values = self.predict_member_values(obs)
         return actions, MemberValues(values, distribution.log_prob_each(actions), distribution.each.entropy())
 
     def evaluate_members(self, obs: Tensor, actions: Tensor) -> MemberValues:
-        """What the policy says of actions (B, M)."""
+        """Values, log-probabilities and entropies of actions (B, M)."""
         distribution = self.get_distribution(obs)
         log_prob, entropy = distribution.log_prob_each(actions), distribution.each.entropy()
         return MemberValues(self.predict_member_values(obs), log_prob, entropy)

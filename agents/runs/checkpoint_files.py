@@ -1,4 +1,4 @@
-"""Checkpoint files: whole or refused, tensors and plain values only, the two newest of a run."""
+"""Checkpoint files of a run: tensors and plain values with a digest; the two newest are kept."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from edge_envs.core.io.files import sync_folder, write_atomically
 from edge_envs.core.runtime.snapshot import Arrays
 
 FORMAT = 1
-"""Number of the format, raised whenever what is in a checkpoint changes."""
+"""Number of the file format, raised when the content of a checkpoint changes."""
 KEPT = 2
 LARGEST_BYTES = 1 << 34
-"""Largest file that is read."""
+"""Size of the largest file that is read."""
 NAME = re.compile(r"checkpoint-(\d{6,12})\.safetensors")
 
 
 class Checkpoint(NamedTuple):
-    """What a checkpoint file holds."""
+    """The content of a checkpoint file."""
 
     arrays: Arrays
     values: dict[str, Any]
-    """Everything that is not an array, as JSON has it."""
+    """Everything that is not an array, as plain JSON values."""
 
 
 def digest(arrays: Mapping[str, NDArray[Any]], values: str) -> str:
-    """SHA-256 over names, types, shapes and contents of the arrays, and over the values."""
+    """SHA-256 of the names, types, shapes and contents of the arrays, and of the values."""
     found = hashlib.sha256(values.encode())
     for name in sorted(arrays):
         array = arrays[name]
@@ -47,7 +47,7 @@ def digest(arrays: Mapping[str, NDArray[Any]], values: str) -> str:
 
 def pack(checkpoint: Checkpoint) -> bytes:
     """A checkpoint as a safetensors file, with the values and the digest in its header."""
-    # safetensors writes the memory as it lies.
+    # safetensors writes the memory in its own order.
     arrays = {name: np.asarray(array, order="C") for name, array in checkpoint.arrays.items()}
     values = json.dumps(checkpoint.values)
     return save(arrays, {"format": str(FORMAT), "values": values, "sha256": digest(arrays, values)})
@@ -57,21 +57,21 @@ def unpack(content: bytes) -> Checkpoint:
     """A checkpoint from the content of a file.
 
     Raises:
-        ValueError: content that is damaged.
-        RunError: content of another format.
+        ValueError: the content is damaged.
+        RunError: the content has another format.
     """
     try:
         arrays = load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
-        told, text, written = header["format"], header["values"], header["sha256"]
+        version, text, written = header["format"], header["values"], header["sha256"]
         values = json.loads(text)
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"it is damaged ({type(error).__name__}: {error})") from error
-    if told != str(FORMAT) and str(told).isdecimal():
+    if version != str(FORMAT) and str(version).isdecimal():
         raise RunError(
-            f"it has format {told[:9]}, and this version reads {FORMAT}; go on with the version that wrote it"
+            f"it has format {version[:9]}, and this version reads {FORMAT}; resume with the version that wrote it"
         )
-    if told != str(FORMAT) or digest(arrays, text) != written:
+    if version != str(FORMAT) or digest(arrays, text) != written:
         raise ValueError("it is damaged (its contents do not match their digest)")
     return Checkpoint(arrays, values)
 
@@ -80,27 +80,27 @@ class Checkpoints:
     """The checkpoint files of a run folder; the caller holds the run's lock.
 
     Args:
-        folder: of the files; made with the first of them.
+        folder: of the files; created with the first of them.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._whole: list[Path] = []
-        """Files known to be whole, the oldest first."""
+        self._complete: list[Path] = []
+        """Files that are known to be complete, the oldest first."""
 
     def files(self) -> list[Path]:
-        """Files in the folder, the oldest first, whole or not."""
+        """Files in the folder, complete or not, the oldest first."""
         if not self.folder.is_dir():
             return []
         found = [(NAME.fullmatch(file.name), file) for file in self.folder.iterdir()]
         return [file for _, file in sorted((int(match[1]), file) for match, file in found if match)]
 
     def save(self, checkpoint: Checkpoint) -> Path:
-        """Write a checkpoint; then all but the two newest whole ones go.
+        """Write a checkpoint, then remove all but the two newest complete ones.
 
         Raises:
-            OSError: it cannot be written; those before it are still there.
-            RunError: it is larger than what would be read again.
+            OSError: it cannot be written; earlier checkpoints are still there.
+            RunError: it is too large to be read again.
         """
         size = sum(array.nbytes for array in checkpoint.arrays.values())
         if size > LARGEST_BYTES:
@@ -114,39 +114,39 @@ class Checkpoints:
         last = NAME.fullmatch(files[-1].name) if files else None
         path = self.folder / f"checkpoint-{int(last[1]) + 1 if last else 1:06d}.safetensors"
         write_atomically(path, pack(checkpoint))
-        self._whole = [*self._whole, path][-KEPT:]
+        self._complete = [*self._complete, path][-KEPT:]
         for file in files:
-            if file not in self._whole:
+            if file not in self._complete:
                 file.unlink(missing_ok=True)
         return path
 
     def newest(self, tell: Callable[[str], None]) -> Checkpoint | None:
-        """The newest whole checkpoint, None without any; `tell` is called with a line for each one that is not.
+        """The newest complete checkpoint, or None; `tell` receives a message for each damaged one.
 
         Raises:
-            RunError: a file that cannot be read, is larger than this program reads, or of another format.
+            RunError: a file cannot be read, is too large, or has another format.
         """
         for file in reversed(self.files()):
             try:
                 found = unpack(read_capped(file, LARGEST_BYTES))
             except (RunError, TooLargeError) as error:
-                mend = "; remove it" if isinstance(error, TooLargeError) else ""
-                raise RunError(f"{file} cannot be used: {error}{mend}") from None
+                fix = "; remove it" if isinstance(error, TooLargeError) else ""
+                raise RunError(f"{file} cannot be used: {error}{fix}") from None
             except OSError as error:
                 raise RunError(
-                    f"{file} cannot be read ({error.strerror}); mend that, and go on with --resume"
+                    f"{file} cannot be read ({error.strerror}); fix the problem, then rerun with --resume"
                 ) from error
             except ValueError as error:
                 tell(f"{file} cannot be used: {error}; trying the one before it")
                 continue
-            self._whole = [file]
+            self._complete = [file]
             return found
         return None
 
     def clear(self) -> None:
-        """Remove all checkpoints; the training has come to its end."""
+        """Remove all checkpoints, after the end of a training."""
         for file in self.files():
             file.unlink(missing_ok=True)
-        self._whole = []
+        self._complete = []
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()

@@ -1,4 +1,4 @@
-"""Training curves from run folders, whose files may be anything."""
+"""Validation curves from run folders of unknown origin."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from agents.runs.folder import EVALUATION, Run
 from agents.untrusted import read_capped, shown
 
 NUMBERS = "step", "reward"
-"""Columns that are finite; other metrics may be NaN or infinite, as certificates are without a certificate or bound."""
+"""Columns that must be finite; other metrics may be NaN or infinite, such as the certificate of an uncertified step."""
 LARGEST_BYTES = 1 << 20
-"""A larger table of validations is not read."""
+"""Size of the largest table of validations that is read."""
 
 
 def curve_of(run: Run) -> dict[str, Any]:
-    """A run's validations: `steps` of a world, and a list for each of `metrics`.
+    """A run's validations: `steps`, and a list of values for each of `metrics`.
 
     Raises:
-        ValueError: a table that is missing, no regular file, too large, or damaged; the message names the run's file.
+        ValueError: the table is missing, no regular file, too large or damaged; the message names the file.
     """
     file = run.path / EVALUATION
     try:
@@ -41,11 +41,11 @@ def _columns(names: list[str], rows: list[list[str]]) -> dict[str, list[Any]]:
     """The table's columns by name, with None for NaN and infinite values.
 
     Raises:
-        ValueError: names twice or without `step`, rows of other lengths, values that are no numbers, steps or rewards
-            that are not finite, or steps that go back.
+        ValueError: a name occurs twice or `step` is missing, rows differ in length, a value is not a number, a step or
+            a reward is not finite, or the steps decrease.
     """
     if "step" not in names or len(set(names)) < len(names):
-        raise ValueError("its columns are not those of validations")
+        raise ValueError("its columns are not those of a table of validations")
     columns: dict[str, list[Any]] = {name: [] for name in names}
     for number, row in enumerate(rows, 1):
         if len(row) != len(names):
@@ -57,5 +57,5 @@ def _columns(names: list[str], rows: list[list[str]]) -> dict[str, list[Any]]:
             columns[name].append(value if math.isfinite(value) else None)
     steps = columns["step"]
     if not steps or any(after < before for before, after in itertools.pairwise(steps)):
-        raise ValueError("its steps go back, or there are none")
+        raise ValueError("its steps decrease, or there are none")
     return columns

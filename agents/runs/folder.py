@@ -1,4 +1,4 @@
-"""Run folders: what was run, with what, and the networks it gave. Nothing in them is ever executed."""
+"""Run folders: configuration, provenance and networks of a training. Nothing in them is ever executed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LARGEST_MODEL_BYTES, LARGEST_CONFIG_BYTES = 1 << 30, 1 << 20
 
 
 class RunConfig(BaseModel):
-    """Everything that tells one training from another."""
+    """Everything that defines a training."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -48,25 +48,25 @@ class RunConfig(BaseModel):
     settings: Settings = Settings()
     seed: int = Field(default=0, ge=0, lt=1 << 32)
     origin: Literal["trained", "imported"] = "trained"
-    """Where its networks come from: `train.py`, or a file of Stable-Baselines3."""
+    """Origin of the networks: `train.py`, or a file of Stable-Baselines3."""
 
 
 class RunError(ValueError):
-    """A run folder that is missing, incomplete, damaged or of another environment."""
+    """A run folder is missing, incomplete, damaged or of another environment."""
 
 
-def half_written(file: Path) -> bool:
-    """Whether a file is what a killed process left of `write_atomically`."""
+def is_temporary(file: Path) -> bool:
+    """Return True for a temporary file that `write_atomically` left in a killed process."""
     return file.name.startswith(".") and file.name.endswith(".tmp") and not file.is_dir()
 
 
-def of_no_run(file: Path) -> bool:
-    """Whether a file may lie in the folder of a run that has not begun; a lock is not written through a link."""
-    return half_written(file) or (file.name == LOCK and not file.is_symlink())
+def allowed_in_new(file: Path) -> bool:
+    """Return True if the folder of a new run may hold this file; a lock must not be a link."""
+    return is_temporary(file) or (file.name == LOCK and not file.is_symlink())
 
 
 class Run:
-    """A run folder that exists, with a validated configuration."""
+    """An existing run folder with a validated configuration."""
 
     def __init__(self, path: Path, config: RunConfig) -> None:
         self.path = path
@@ -74,7 +74,7 @@ class Run:
 
     @classmethod
     def create(cls, config: RunConfig, path: Path | None = None, root: Path = Path("runs")) -> Run:
-        """Make a new run folder and write its configuration.
+        """Create a run folder and write its configuration.
 
         Raises:
             RunError: the folder exists and is not empty, or cannot be written.
@@ -90,7 +90,7 @@ class Run:
             made = not path.exists()
             path.mkdir(parents=True, exist_ok=True)
             with run.locked():
-                # Again, for another process may have made it meanwhile.
+                # Check again, because another process may have created it in the meantime.
                 run._check_new()
                 document = {"run": config.model_dump(mode="json"), "provenance": provenance()}
                 write_atomically(path / CONFIG, json.dumps(document, indent=2).encode())
@@ -102,26 +102,26 @@ class Run:
                     (path / LOCK).unlink(missing_ok=True)
                     path.rmdir()
             raise RunError(
-                f"run folder {path} cannot be written ({error.strerror}); name another with --run"
+                f"run folder {path} cannot be written ({error.strerror}); give another folder with --run"
             ) from error
         return run
 
     def _check_new(self) -> None:
-        """Whether the folder is not there, or holds nothing of a run.
+        """Raise RunError if the folder holds files.
 
         Raises:
-            RunError: it does.
+            RunError: the folder holds files other than those of `allowed_in_new`.
         """
         path = self.path
-        if path.exists() and not (path.is_dir() and all(of_no_run(file) for file in path.iterdir())):
-            raise RunError(f"run folder {path} exists already; name a new one with --run, or go on with --resume")
+        if path.exists() and not (path.is_dir() and all(allowed_in_new(file) for file in path.iterdir())):
+            raise RunError(f"run folder {path} exists already; give a new one with --run, or resume it with --resume")
 
     @classmethod
     def open(cls, path: Path) -> Run:
         """Read a run folder's configuration.
 
         Raises:
-            RunError: no such folder, or a configuration that is missing, damaged or not valid.
+            RunError: the folder does not exist, or its configuration is missing, damaged or not valid.
         """
         file = path / CONFIG
         if not file.is_file():
@@ -135,17 +135,17 @@ class Run:
             raise RunError(f"{file} is damaged ({type(error).__name__}: {error}); use another run") from error
 
     def save_network(self, network: BasePolicy, name: str) -> None:
-        """Write a network's tensors, atomically."""
+        """Write a network's tensors to a file, atomically."""
         self.save_tensors(network_arrays(network), name)
 
     def save_tensors(self, tensors: Arrays, name: str) -> None:
-        """Write tensors, atomically."""
-        # safetensors writes the memory as it lies.
+        """Write tensors to a file, atomically."""
+        # safetensors writes the memory in its own order.
         write_atomically(self.path / name, save({key: np.asarray(value, order="C") for key, value in tensors.items()}))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes from training in this folder; the system ends that with the process at the latest.
+        """Lock the folder within the block; the operating system releases the lock when the process ends.
 
         Raises:
             RunError: another process trains in it.
@@ -162,33 +162,33 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the training has come to its end."""
+        """True if the training is finished."""
         return (self.path / FINISHED).is_file()
 
-    def finish(self, told: Mapping[str, Any]) -> None:
-        """Note that the training has come to its end, and what it came to."""
-        write_json(self.path / FINISHED, told)
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """Mark the training as finished and save its result."""
+        write_json(self.path / FINISHED, result)
 
     def made_with(self) -> list[dict[str, str]]:
-        """Versions of Python, the packages and the project (git) for every part of the training, the first one first.
+        """Versions of Python, the packages and the project (git) of every process of the training, in order.
 
         Raises:
-            RunError: the configuration does not tell them.
+            RunError: the configuration does not contain them.
         """
         try:
             document = json.loads(read_capped(self.path / CONFIG, LARGEST_CONFIG_BYTES).decode())
             parts = [document["provenance"], *document.get("resumed", [])]
             names = ("python", *PACKAGES)
-            told = [{**{name: part["versions"][name] for name in names}, "git": part["git"]} for part in parts]
+            found = [{**{name: part["versions"][name] for name in names}, "git": part["git"]} for part in parts]
         except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
             raise RunError(
-                f"{self.path / CONFIG} does not tell the versions of its training "
+                f"{self.path / CONFIG} does not contain the versions of its training "
                 f"({type(error).__name__}: {shown(str(error))[1:-1]}); start a new run"
             ) from error
-        return [{name: shown(str(value))[1:-1] for name, value in part.items()} for part in told]
+        return [{name: shown(str(value))[1:-1] for name, value in part.items()} for part in found]
 
     def note_resumed(self) -> None:
-        """Add this process's provenance to the configuration, if it is not that of the part before."""
+        """Add the provenance of this process to the configuration, if it differs from the previous process."""
         if self.made_with()[-1] == {**versions(), "git": _revision()}:
             return
         document = json.loads(read_capped(self.path / CONFIG, LARGEST_CONFIG_BYTES).decode())
@@ -196,42 +196,43 @@ class Run:
         write_atomically(self.path / CONFIG, json.dumps(document, indent=2).encode())
 
     def check_resumable(self) -> list[str]:
-        """Whether this program can go on with the training exactly; returns what may keep it from it, in words.
+        """Warnings about differences that may change the weights of the resumed training.
 
         Raises:
-            RunError: an imported network, a run of another version of edge-envs, links in the folder, or a
-                configuration that is damaged.
+            RunError: the run holds an imported network, another version of edge-envs trained it, the folder contains
+                links, or the configuration is damaged.
         """
         if self.config.origin == "imported":
-            raise RunError(
-                f"{self.path} holds an imported network, which has no training to go on with; start a new run"
-            )
+            raise RunError(f"{self.path} holds an imported network, which has no training to resume; start a new run")
         for file in [*self.path.iterdir(), *self.path.glob(f"{CHECKPOINTS}/*")]:
             if file.is_symlink():
-                raise RunError(f"{file} is a link, which a training does not write through; put the file itself there")
+                raise RunError(
+                    f"{file} is a link, and a training does not write through links; replace it by the file itself"
+                )
         then, now = self.made_with()[-1], {**versions(), "git": _revision()}
         if then["edge-envs"] != now["edge-envs"]:
             raise RunError(
                 f"{self.path} was trained with edge-envs {then['edge-envs']}, and this is {now['edge-envs']}; "
-                "go on with that version, or start a new run"
+                "resume with that version, or start a new run"
             )
         return [
-            f"the training was made with {name} {then[name]}, and this is {now[name]}: the weights may differ a little"
+            f"the training used {name} {then[name]}, and this is {now[name]}: the weights may differ slightly"
             for name in then
             if then[name] != now[name]
         ]
 
     def tidy(self) -> None:
-        """Remove what a killed process left half-written."""
+        """Remove the temporary files of killed processes."""
         for file in [*self.path.iterdir(), *self.path.glob(f"{CHECKPOINTS}/.*")]:
-            if half_written(file):
+            if is_temporary(file):
                 file.unlink(missing_ok=True)
 
     def load_policy(self, system: System[Any], name: str = BEST) -> LearnedPolicy:
         """The trained network as a policy for `system`.
 
         Raises:
-            RunError: a model file that is missing, too large, damaged, of other shapes, or with values not finite.
+            RunError: the model file is missing, too large or damaged, or its tensors have other shapes or values that
+                are not finite.
         """
         file, config = self.path / name, self.config
         misfit = f"{file} does not fit {config.env_id} with this configuration"
@@ -240,7 +241,7 @@ class Run:
         try:
             tensors = load(read_capped(file, LARGEST_MODEL_BYTES))
         except TooLargeError as error:
-            raise RunError(f"{file} was not read, for {error}; use another run") from error
+            raise RunError(f"{file} is not read: {error}; use another run") from error
         except (SafetensorError, OSError, ValueError) as error:
             raise RunError(f"{file} is damaged ({shown(str(error))[1:-1]}); use another model of the run") from error
         except KeyError as error:

@@ -1,4 +1,4 @@
-"""Versions and revision that a result was made with."""
+"""Versions and git revision behind a result."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PACKAGES = ("edge-envs", "gymnasium", "numpy", "numba", "torch", "stable-baselin
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that a training rests on."""
+    """Versions of Python and of the packages that affect a training."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -45,12 +45,12 @@ def provenance() -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def stamp() -> str:
-    """Version and git revision of this program; read once, for the code is loaded once."""
+    """Version and git revision of this program, read once because the code is loaded once."""
     return stamp_of({"versions": versions(), "git": _revision(), "git_changes": _changes()})
 
 
 def stamp_of(origin: Mapping[str, Any]) -> str:
-    """Version and git revision of a `provenance`, as they stand under tables; without a checkout the version alone."""
+    """Version and git revision of a `provenance`, as printed under tables; the version alone outside a checkout."""
     text = f"edge-envs {origin['versions'].get('edge-envs', 'of an unknown version')}"
     revision = str(origin.get("git", NO_REVISION))
     if revision == NO_REVISION:
@@ -59,7 +59,7 @@ def stamp_of(origin: Mapping[str, Any]) -> str:
 
 
 def _revision() -> str:
-    # A copy that is installed within somebody else's checkout is no part of it.
+    # A copy that is installed inside another project's checkout is not part of it.
     return (_git("ls-files", Path(__file__).name) and _git("rev-parse", "HEAD")) or NO_REVISION
 
 

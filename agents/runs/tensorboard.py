@@ -1,4 +1,4 @@
-"""TensorBoard's files of a run folder: what goes into them, and cutting them back to a checkpoint."""
+"""TensorBoard event files of a run folder: writing them, and truncating them to a checkpoint."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from edge_envs.core.io.files import sync_folder
 
 PATTERN = "events.out.tfevents.*"
 SCORE = "validation/reward"
-"""The curve that TensorBoard's table of hyper-parameters shows."""
+"""The curve in TensorBoard's table of hyper-parameters."""
 
 
 class WorldStepWriter(TensorBoardOutputFormat):
-    """TensorBoard events counted in steps of a world, however many rows a world has.
+    """TensorBoard events whose steps are counted per world, independent of the number of rows of a world.
 
     Args:
-        folder: where they go.
+        folder: of the event files.
         rows_per_world: rows that Stable-Baselines3 counts per world.
-        before: steps of a world that were taken before Stable-Baselines3 began to count.
+        before: steps taken before Stable-Baselines3 began to count, summed over all worlds.
     """
 
     def __init__(self, folder: str, rows_per_world: int, before: int = 0) -> None:
@@ -32,19 +32,19 @@ class WorldStepWriter(TensorBoardOutputFormat):
         self._is_closed = True
 
     def open(self) -> None:
-        """Begin a new file; before that nothing is touched."""
+        """Create a new event file; the constructor writes nothing."""
         super().__init__(self.folder)
 
     def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
-        """Write Stable-Baselines3's own curves."""
+        """Write the curves of Stable-Baselines3."""
         super().write(key_values, key_excluded, self.world_steps(step))
 
     def world_steps(self, rows: int) -> int:
-        """Steps of a world so far, all worlds together, from the rows that Stable-Baselines3 counted."""
+        """Steps so far, summed over all worlds, from the number of rows that Stable-Baselines3 counted."""
         return self.before + rows // self.rows_per_world
 
     def scalars(self, prefix: str, values: dict[str, float], step: int) -> None:
-        """Write our own curves, without values that are not finite: where nothing is certified there is no point."""
+        """Write curves, without values that are not finite, such as the certificate of an uncertified step."""
         for name, value in values.items():
             if not math.isfinite(value):
                 continue
@@ -52,10 +52,10 @@ class WorldStepWriter(TensorBoardOutputFormat):
         self.writer.flush()
 
     def describe(self, parameters: Mapping[str, Any], tables: Mapping[str, Mapping[str, Any]]) -> None:
-        """Write what TensorBoard shows beside the curves: hyper-parameters, and tables of text.
+        """Write hyper-parameters and tables of text.
 
         Args:
-            parameters: what tells runs from one another, by name: words, truth values and numbers.
+            parameters: name -> text, truth value or number, by which TensorBoard compares runs.
             tables: title -> values by name.
         """
         events: Any = self.writer.file_writer
@@ -72,12 +72,12 @@ def _cell(value: Any) -> str:
 
 
 def event_files(folder: Path) -> list[Path]:
-    """The event files of a run folder, in the order of their names, which is that of their times."""
+    """The event files of a run folder, sorted by name and thus by time."""
     return sorted(file for file in folder.glob(PATTERN) if file.is_file())
 
 
 def event_sizes(folder: Path) -> dict[str, int]:
-    """Name -> size [byte] of each event file, once all is written and synced."""
+    """Name -> size [byte] of each event file, after syncing them to the disk."""
     sizes = {}
     sync_folder(folder)
     for file in event_files(folder):
@@ -88,9 +88,9 @@ def event_sizes(folder: Path) -> dict[str, int]:
 
 
 def cut_events(folder: Path, sizes: Mapping[str, int]) -> list[str]:
-    """Cut the event files back to these sizes and remove those that came later, so that no step is there twice.
+    """Truncate the event files to these sizes and remove later files, so that no step occurs twice.
 
-    Returns the names of files that are missing or shorter than that.
+    Returns the names of files that are missing or shorter.
     """
     found = {file.name: file.stat().st_size for file in event_files(folder)}
     for file in event_files(folder):

@@ -1,4 +1,4 @@
-"""Networks from zip files of Stable-Baselines3: plain JSON and tensors are read, serialised objects never."""
+"""Networks from zip files of Stable-Baselines3, read as plain JSON and tensors, never as serialised objects."""
 
 from __future__ import annotations
 
@@ -24,37 +24,39 @@ from edge_envs.core.system import System
 FILE_MAX_BYTES = 1 << 29
 DATA_MAX_BYTES = 1 << 23
 NOT_NORMALIZED = Path("none")
-"""What --normalization is given for a model that saw observations as they are."""
+"""Value of --normalization for a model that was trained on raw observations."""
 POLICY_MODULES = {
     "stable_baselines3.common.policies", "stable_baselines3.td3.policies", ChoicePolicy.__module__, "agents.choices",
 }  # fmt: skip
-"""Where the policy classes are that we can rebuild; zips name the last one whatever `ChoicePolicy` is called today."""
+"""Modules of the policy classes that can be rebuilt; older zips name the last one for `ChoicePolicy`."""
 FIX = "give a file that save() of Stable-Baselines3's PPO, DDPG or TD3 wrote"
-NO_TRACE = "--agent {} leaves no trace of VecNormalize in its file; if it was trained in one, give --normalization FILE"
+NO_TRACE = (
+    "a file of --agent {} does not record VecNormalize; if the model was trained in one, give --normalization FILE"
+)
 
 
 def import_sb3(
     file: Path, config: RunConfig, system: System[Any], normalization: Path | None = None
 ) -> tuple[RunConfig, BasePolicy]:
-    """Network and configuration, with the zip's widths of hidden layers, from a zip file of Stable-Baselines3.
+    """Read a network and its configuration from a zip file of Stable-Baselines3.
 
-    The network is the one that `config` would train, with the tensors of `policy.pth`: `central` for a model of
-    `gym.make(env)` (DDPG and TD3: with `ContinuousPartition` around it), `shared` for one of the member view. Where
-    the system closes choices, PPO's network leaves them out here, whatever the original did.
+    The network is the one that `config` would train, with the tensors of `policy.pth` and their hidden widths. Use
+    `central` for a model of `gym.make(env)` (DDPG and TD3: wrapped in `ContinuousPartition`), and `shared` for a model
+    of the member view. If the system has a mask, the imported PPO network applies it even if the original did not.
 
-    Activation function, features extractor, module of the policy class and, for PPO, `VecNormalize` are checked with
-    the plain JSON of `data`. Nothing in the file tells a model of another environment with the same spaces, one
-    behind another wrapper that changes observations, or a DDPG or TD3 model trained in `VecNormalize`.
+    The plain JSON of `data` is used to check the activation function, the features extractor, the module of the policy
+    class and, for PPO, `VecNormalize`. The file does not reveal a model of another environment with equal spaces, a
+    model behind another wrapper that changes observations, or a DDPG or TD3 model trained in `VecNormalize`.
 
     Args:
         file: the zip file.
         config: agent, policy and environment; `settings.hidden` is replaced.
         system: of that environment.
-        normalization: file with the statistics of the model's `VecNormalize`, `NOT_NORMALIZED` for a model that saw
-            raw observations although it was trained in one, or None.
+        normalization: file with the statistics of the model's `VecNormalize`, `NOT_NORMALIZED` for a model that was
+            trained in one on raw observations, or None.
 
     Raises:
-        RunError: if a file cannot be read or does not fit; one line with the fix.
+        RunError: a file cannot be read or does not fit; the message names the fix.
     """
     try:
         check_kind(config, system)
@@ -68,7 +70,7 @@ def import_sb3(
         check_fit(state, network.state_dict(), config)
         network.load_state_dict(state)
     except OSError as error:
-        raise RunError(f"{file} cannot be imported ({error.strerror}); name another file with --import-sb3") from error
+        raise RunError(f"{file} cannot be imported ({error.strerror}); give another file with --import-sb3") from error
     except MisfitError as error:
         raise RunError(f"{file} cannot be imported: {error}") from error
     except ValueError as error:
@@ -83,14 +85,14 @@ def import_sb3(
 
 
 class MisfitError(ValueError):
-    """A harmless file that does not go with the configuration; the message has its own fix."""
+    """A valid file does not fit the configuration; the message names the fix."""
 
 
 def check_kind(config: RunConfig, system: System[Any]) -> None:
-    """Check that Stable-Baselines3 has such an agent with such a policy, and the system can be driven by it.
+    """Raise MisfitError if Stable-Baselines3 has no such agent and policy, or they do not fit the system.
 
     Raises:
-        MisfitError: if the agent, the policy or both are ours alone, or do not go with the system.
+        MisfitError: the agent or the policy is our own, or does not fit the system.
     """
     if config.agent not in ("ppo", *OFF_POLICY) or config.policy == "pooled":
         raise MisfitError(
@@ -104,10 +106,10 @@ def check_kind(config: RunConfig, system: System[Any]) -> None:
 
 
 def read_data(content: bytes) -> dict[str, Any]:
-    """The member `data` as plain JSON; its serialised values stay the text that they are.
+    """The member `data` as plain JSON; serialised values in it remain text.
 
     Raises:
-        ValueError: if it is not a JSON object.
+        ValueError: it is not a JSON object.
     """
     try:
         document = json.loads(content.decode())
@@ -119,10 +121,10 @@ def read_data(content: bytes) -> dict[str, Any]:
 
 
 def check_data(data: dict[str, Any], agent: AgentName) -> None:
-    """Check what `data` says in plain text of the policy class and its keyword arguments.
+    """Raise MisfitError if `data` names a policy class or keyword arguments that cannot be rebuilt.
 
     Raises:
-        MisfitError: if the class, the activation function or the features extractor is not the one that we build.
+        MisfitError: the class, the activation function or the features extractor is another one.
     """
     policy_class, arguments = data.get("policy_class"), data.get("policy_kwargs")
     module = _text(policy_class.get("__module__")) if isinstance(policy_class, dict) else "unknown"
@@ -136,21 +138,21 @@ def check_data(data: dict[str, Any], agent: AgentName) -> None:
     for name, expected in known.items():
         if isinstance(arguments, dict) and name in arguments and arguments[name] != f"<class '{expected}'>":
             found = shown(_text(arguments[name]).removeprefix("<class '").removesuffix("'>"))
-            raise MisfitError(f"its network has {name} {found}; train one with {expected}, as --agent {agent} has it")
+            raise MisfitError(f"its network has {name} {found}; train one with {expected}, as --agent {agent} uses it")
 
 
 def _text(value: Any) -> str:
-    """Text from JSON as it is; of anything else its type, because a deep value cannot be printed."""
+    """A text as it is; the type of any other value, because a deep value cannot be printed."""
     return value if isinstance(value, str) else type(value).__name__
 
 
 def check_normalization(data: dict[str, Any], agent: AgentName, given: Path | None) -> None:
-    """Check that --normalization is given for a PPO model that was trained in `VecNormalize`, and for no other.
+    """Raise MisfitError unless --normalization is given exactly for a PPO model trained in `VecNormalize`.
 
-    PPO sets `_last_original_obs` only there; DDPG and TD3 set it always.
+    PPO sets `_last_original_obs` only then; DDPG and TD3 always set it and are not checked.
 
     Raises:
-        MisfitError: if it is missing or too much.
+        MisfitError: --normalization is missing, or given for another model.
     """
     if agent in OFF_POLICY:
         return
@@ -164,15 +166,15 @@ def check_normalization(data: dict[str, Any], agent: AgentName, given: Path | No
     if not inside and given not in (None, NOT_NORMALIZED):
         raise MisfitError(
             f"it was trained without VecNormalize (_last_original_obs in its data is null), so --normalization {given} "
-            "cannot belong to it; leave that out"
+            "does not apply; omit it"
         )
 
 
 def settings_of(state: dict[str, torch.Tensor], config: RunConfig) -> Settings:
-    """The settings with the widths of the hidden layers that the tensors have.
+    """The settings with the hidden widths of the tensors.
 
     Raises:
-        ValueError: if it is the network of another agent, or widths differ between policy and value network.
+        ValueError: the tensors are of another agent, or the widths of policy and value network differ.
     """
     if "critic.qf0.0.weight" in state and "actor.mu.0.weight" in state:
         kind = "td3" if "critic.qf1.0.weight" in state else "ddpg"
@@ -195,10 +197,10 @@ def settings_of(state: dict[str, torch.Tensor], config: RunConfig) -> Settings:
 
 
 def _widths(state: dict[str, torch.Tensor], stem: str, outputs: int) -> tuple[int, ...]:
-    """Widths of the layers of a perceptron, without its `outputs` last ones.
+    """Widths of the layers of a perceptron, without the last `outputs` layers.
 
     Raises:
-        ValueError: if a layer does not take what the one before gives.
+        ValueError: the inputs of a layer do not match the outputs of the layer before.
     """
     widths: list[int] = []
     while (layer := state.get(f"{stem}.{2 * len(widths)}.weight")) is not None:
@@ -211,10 +213,10 @@ def _widths(state: dict[str, torch.Tensor], stem: str, outputs: int) -> tuple[in
 
 
 def check_fit(state: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], config: RunConfig) -> None:
-    """Check that the tensors have the names and shapes of ours.
+    """Raise MisfitError if the names or shapes of the tensors are not the expected ones.
 
     Raises:
-        MisfitError: if one differs; the message names the first.
+        MisfitError: a tensor differs; the message names the first.
     """
     theirs = {name: tuple(tensor.shape) for name, tensor in state.items()}
     ours = {name: tuple(tensor.shape) for name, tensor in expected.items()}

@@ -16,39 +16,39 @@ from agents.untrusted import shown
 POLICY_MAX_BYTES = 1 << 27
 PICKLE_MAX_BYTES = 1 << 20
 GLOBALS = {"collections OrderedDict", "torch._utils _rebuild_tensor_v2", "torch FloatStorage"}
-"""All that `torch.save` names for a state_dict of float32 tensors on any device."""
+"""All global names that `torch.save` writes for a state_dict of float32 tensors."""
 
 
 def read_state(content: bytes) -> dict[str, torch.Tensor]:
-    """The tensors of a state_dict, by their names.
+    """The tensors of a state_dict by name.
 
-    Torch's weights-only reader runs no code, but it does call `bytearray` and `torch.Tensor` with any size that a
-    file asks for. Therefore only the names in `GLOBALS` may occur, and sizes are compared before values are read.
+    The weights-only reader of PyTorch runs no code, but it calls `bytearray` and `torch.Tensor` with any size that a
+    file gives. Therefore only the names in `GLOBALS` may occur, and sizes are compared before values are read.
 
     Args:
         content: the file, at most `POLICY_MAX_BYTES`.
 
     Raises:
-        ValueError: if it is anything but a dictionary of finite, contiguous float32 tensors with at most two
-            dimensions and a storage each.
+        ValueError: it is not a dictionary of finite, contiguous float32 tensors with at most two dimensions and one
+            storage each.
     """
     archive = Archive(content, " of policy.pth", compressed=False)
     members = {name: archive.read(name, POLICY_MAX_BYTES) for name in archive.names}
     _check_pickle(members)
-    # A new archive, because torch finds the members of a zip file in its own way.
-    judged = io.BytesIO()
-    with zipfile.ZipFile(judged, "w") as copy:
+    # Copy the checked members to a new archive, because PyTorch has its own way of finding the members of a zip file.
+    checked = io.BytesIO()
+    with zipfile.ZipFile(checked, "w") as copy:
         for name, member in members.items():
             copy.writestr(name, member)
-    judged.seek(0)
+    checked.seek(0)
     try:
-        loaded: Any = torch.load(judged, weights_only=True, map_location="cpu")
+        loaded: Any = torch.load(checked, weights_only=True, map_location="cpu")
     except (
         pickle.UnpicklingError, RuntimeError, LookupError, TypeError, AttributeError, AssertionError, ArithmeticError,
         EOFError,
     ) as error:  # fmt: skip
         raise ValueError(f"torch.load refuses member 'policy.pth' ({type(error).__name__})") from error
-    # An OrderedDict can have attributes from the file, in place of its methods.
+    # An OrderedDict may have attributes from the file that hide its methods.
     state: dict[str, Any] = dict(dict.items(loaded)) if isinstance(loaded, dict) else {}
     if not isinstance(loaded, dict) or not all(isinstance(name, str) for name in state):
         raise ValueError("member 'policy.pth' is not a dictionary of tensors with names")
@@ -56,7 +56,7 @@ def read_state(content: bytes) -> dict[str, torch.Tensor]:
         if problem := _layout_problem(tensor):
             raise ValueError(f"tensor {shown(name)} of policy.pth {problem}")
     sizes = sorted(len(member) for name, member in members.items() if "/data/" in name)
-    # Older versions of torch believe the size that the pickle gives.
+    # Older versions of PyTorch trust the size in the pickle.
     if sorted(tensor.untyped_storage().nbytes() for tensor in state.values()) != sizes:
         raise ValueError("the tensors of policy.pth do not have the sizes of its members")
     for name, tensor in state.items():
@@ -66,11 +66,11 @@ def read_state(content: bytes) -> dict[str, torch.Tensor]:
 
 
 def _check_pickle(members: dict[str, bytes]) -> None:
-    """Check the names in data.pkl and the byte order.
+    """Raise ValueError if data.pkl or the byte order is not what `torch.save` writes.
 
     Raises:
-        ValueError: if there is not one data.pkl, it is too large or damaged, of another protocol than 2, or names
-            anything else than `GLOBALS`, or if values are not little-endian.
+        ValueError: there is not exactly one data.pkl, it is too large or damaged, its protocol is not 2, it names
+            anything outside `GLOBALS`, or values are not little-endian.
     """
     pickles = [name for name in members if name.endswith("/data.pkl") and name.count("/") == 1]
     if len(pickles) != 1:
@@ -92,7 +92,7 @@ def _check_pickle(members: dict[str, bytes]) -> None:
 
 
 def _layout_problem(tensor: Any) -> str:
-    """What is wrong with an entry of a state_dict, apart from its values; empty if nothing."""
+    """The problem with an entry of a state_dict, apart from its values; empty if there is none."""
     if type(tensor) is not torch.Tensor or tensor.layout != torch.strided or tensor.device.type != "cpu":
         return "is not a plain tensor"
     if tensor.dtype != torch.float32 or tensor.requires_grad:

@@ -1,4 +1,4 @@
-"""Zip files of strangers, read in memory: sizes capped, names plain, nothing extracted."""
+"""Zip files of unknown origin, read in memory with limited sizes; nothing is extracted."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ UNPACKED_MAX_BYTES = 1 << 30
 RATIO_MAX = 100
 
 RATIO_FROM_BYTES = 1 << 16
-"""Members that claim to be smaller than this may be compressed as well as they like."""
+"""Smaller members may have any compression ratio."""
 
 ENTRIES_MAX = 10_000
-"""Directory entries in the raw file, those of archives in it included, before Python reads any."""
+"""Largest number of directory entries in the raw file, including nested archives, before Python reads any."""
 
 ENTRY, END = b"PK\x01\x02", b"PK\x05\x06"
 
@@ -34,23 +34,23 @@ ENCRYPTED = 0x1 | 0x40 | 0x2000
 
 
 class Archive:
-    """A zip file in memory whose directory has been judged; a member is judged again when it is read.
+    """A zip file in memory. The constructor checks its directory; `read` checks a member.
 
     Args:
         content: the file.
-        place: what its members' names are followed by in messages, for example " of policy.pth".
-        compressed: whether members may be compressed (deflate).
+        place: text after members' names in messages, for example " of policy.pth".
+        compressed: accept members that are compressed with deflate.
 
     Raises:
-        ValueError: anything that an honest file does not have.
+        ValueError: the directory is damaged, too large or unusual.
     """
 
     def __init__(self, content: bytes, place: str = "", *, compressed: bool = True) -> None:
         self._place = place
         self._methods = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED} if compressed else {zipfile.ZIP_STORED}
-        # No comment at the end, so that there is one way only to find the directory.
+        # Without a comment at the end, all readers find the same directory.
         if content[-END_BYTES:-18] != END or content[-2:] != b"\0\0":
-            raise ValueError(f"the zip file{place} is cut short, or not one")
+            raise ValueError(f"the zip file{place} is truncated or not a zip file")
         entries = content.count(ENTRY)
         if entries > ENTRIES_MAX:
             raise ValueError(f"the zip file{place} lists more than {ENTRIES_MAX} members")
@@ -59,7 +59,7 @@ class Archive:
         except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError, EOFError) as error:
             raise ValueError(f"the zip file{place} is damaged ({shown(str(error))})") from error
         self._members = {info.orig_filename: info for info in self._zip.infolist()}
-        self._judge()
+        self._check()
 
     @property
     def names(self) -> list[str]:
@@ -67,38 +67,38 @@ class Archive:
         return list(self._members)
 
     def read(self, name: str, limit_bytes: int) -> bytes:
-        """A member's content, which must have the length that the directory gives.
+        """The content of a member.
 
         Raises:
-            ValueError: a member that is missing, damaged, or larger than the limit.
+            ValueError: the member is missing, damaged or larger than the limit, or its size is not the declared one.
         """
         if name not in self._members:
             raise ValueError(f"it has no member {name!r}{self._place}")
-        told = f"member {shown(name)}{self._place}"
+        label = f"member {shown(name)}{self._place}"
         info = copy.copy(self._members[name])
         declared = info.file_size
         if declared > limit_bytes:
-            raise ValueError(f"{told} claims {declared} bytes, more than {limit_bytes}")
+            raise ValueError(f"{label} claims {declared} bytes, more than {limit_bytes}")
         info.file_size = sys.maxsize  # so that zipfile does not stop where the directory says
         try:
             with self._zip.open(info) as stream:
                 content = stream.read(limit_bytes + 1)
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError) as error:
-            raise ValueError(f"{told} is damaged ({shown(str(error))})") from error
+            raise ValueError(f"{label} is damaged ({shown(str(error))})") from error
         if len(content) > limit_bytes:
-            raise ValueError(f"{told} holds more than {limit_bytes} bytes, and claims {declared}")
+            raise ValueError(f"{label} holds more than {limit_bytes} bytes, and claims {declared}")
         if len(content) != declared:
-            raise ValueError(f"{told} holds {len(content)} bytes, and claims {declared}")
+            raise ValueError(f"{label} holds {len(content)} bytes, and claims {declared}")
         return content
 
-    def _judge(self) -> None:
+    def _check(self) -> None:
         infos, place = self._zip.infolist(), self._place
         if len(infos) > MEMBERS_MAX:
             raise ValueError(f"the zip file{place} lists {len(infos)} members, more than {MEMBERS_MAX}")
         if len(self._members) != len(infos):
             names = [info.orig_filename for info in infos]
             twice = next(name for name in names if names.count(name) > 1)
-            raise ValueError(f"member {shown(twice)}{place} is there twice")
+            raise ValueError(f"member {shown(twice)}{place} occurs twice")
         total = sum(info.file_size for info in infos)
         for info in infos:
             problem = self._problem(info)
@@ -108,7 +108,7 @@ class Archive:
             raise ValueError(f"the zip file{place} claims {total} bytes unpacked, more than {UNPACKED_MAX_BYTES}")
 
     def _problem(self, info: zipfile.ZipInfo) -> str:
-        """What is wrong with a directory entry; empty if nothing."""
+        """The problem with a directory entry; empty if there is none."""
         if not PLAIN.fullmatch(info.orig_filename):
             return "has no plain relative name"
         if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):

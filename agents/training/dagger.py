@@ -1,8 +1,9 @@
-"""Imitation of a baseline: it labels what the network gets itself into (DAgger, Ross, Gordon and Bagnell 2011)."""
+"""Imitation of a baseline with dataset aggregation (DAgger, Ross, Gordon and Bagnell 2011)."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,58 +17,74 @@ from torch import Tensor
 from agents.hyperparameters.settings import Settings
 from agents.networks.learned_policy import LearnedPolicy, member_rows
 from agents.networks.masked_policy import ChoicePolicy
-from agents.training.demonstrations import Lessons, Shown
+from agents.training.demonstrations import Demonstrations, Round
 from agents.training.record import Record
 from agents.worlds import IMITATION_STREAM, stream_seeds
 from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.core.policy import Policy, make_baseline
 from edge_envs.core.system import System
 
-GUIDED = 0.3
-"""Part of the worlds in which the expert acts after the first round, so that its own states are not forgotten."""
+EXPERT_FRACTION = 0.3
+"""Fraction of the worlds in which the expert acts after the first round, so that its own states stay in the data."""
 
 
-def imitate(network: ActorCriticPolicy, worlds: EdgeVectorEnv, record: Record, lessons: Lessons | None = None) -> None:
-    """Teach a network what a baseline does, and validate it after every round.
+def imitate(
+    network: ActorCriticPolicy,
+    worlds: EdgeVectorEnv,
+    record: Record,
+    demonstrations: Demonstrations,
+    *,
+    check_stop: Callable[[], None],
+    after_round: Callable[[bool], None],
+) -> None:
+    """Train a network to act like a baseline, and validate it after every round.
 
-    In the first round the expert acts in all worlds, later in a part of them and the network in the others. The expert
-    says for every observation what it would do, and the network learns from all that was said so far.
+    In the first round the expert acts in all worlds. Later it acts in some of them, and the network acts in the others.
+    The expert labels every observation with its action, and the network is fitted to the labels of all rounds so far.
 
     Args:
-        network: policy of the run's agent, changed in place; its value network stays as it is.
-        worlds: as many as the run's settings say, with autoreset in the same step.
-        record: of the training; its run says who is imitated, and how long.
-        lessons: those of the rounds before, where a training goes on.
+        network: policy of the run's agent, changed in place; its value network does not change.
+        worlds: `imitation_worlds` worlds with autoreset mode SAME_STEP.
+        record: of the training; its run names the expert and the number of rounds.
+        demonstrations: earlier rounds, or none; new rounds are appended.
+        check_stop: called in every round before the first step; may raise to end the training.
+        after_round: called after every round, with True after the last one.
 
     Raises:
-        ValueError: no baseline of the expert's name for this environment and configuration.
+        ValueError: the environment's configuration has no baseline with the expert's name.
     """
     config, settings, system = record.run.config, record.run.config.settings, worlds.system
     policy = LearnedPolicy(network, config.agent, config.policy, system)
-    lessons = lessons or Lessons(np.random.default_rng([IMITATION_STREAM, config.seed]))
     seeds = stream_seeds(IMITATION_STREAM, config.seed, settings.imitation_rounds * worlds.num_envs)
-    for number in range(len(lessons.shown), settings.imitation_rounds):
-        guided = worlds.num_envs if number == 0 else round(GUIDED * worlds.num_envs)
-        own_seeds = seeds[number * worlds.num_envs : (number + 1) * worlds.num_envs]
-        # The expert begins each round afresh, so that a training that goes on from there does as one never stopped.
-        worlds.reset(seed=own_seeds)
+    for number in range(len(demonstrations.rounds), settings.imitation_rounds):
+        expert_worlds = worlds.num_envs if number == 0 else round(EXPERT_FRACTION * worlds.num_envs)
+        round_seeds = seeds[number * worlds.num_envs : (number + 1) * worlds.num_envs]
+        # A new expert in every round, so that a resumed training equals one that was never stopped.
+        worlds.reset(seed=round_seeds)
         expert = make_baseline(settings.expert or system.reference_baseline, worlds, config.seed)
-        lessons.shown.append(watch(expert, policy, worlds, own_seeds, guided, record))
-        view = View(system, config.policy == "shared", lessons.shown)
-        told = {"agreement_before": agreement(network, *view.rows(np.arange(view.size)[-len(lessons.shown[-1][0]) :]))}
+        collected = collect_round(expert, policy, worlds, round_seeds, expert_worlds, record, check_stop)
+        demonstrations.rounds.append(collected)
+        examples = Examples(system, config.policy == "shared", demonstrations.rounds)
+        newest = np.arange(examples.size)[-len(collected[0]) :]
+        curves = {"agreement_before": agreement(network, *examples.rows(newest))}
         network.set_training_mode(True)
-        told["loss"] = learn_from(network, view, settings, lessons.rng)
+        curves["loss"] = fit(network, examples, settings, demonstrations.rng)
         network.set_training_mode(False)
-        record.writer.scalars("imitation", told, record.steps_done)
+        record.writer.scalars("imitation", curves, record.steps_done)
         record.validate(network, learned=True)
-        if record.saver is not None:
-            record.saver.imitated(lessons)
+        after_round(number + 1 == settings.imitation_rounds)
 
 
-def watch(
-    expert: Policy, policy: Policy, worlds: EdgeVectorEnv, seeds: list[int], guided: int, record: Record
-) -> Shown:
-    """One round: observations of all worlds and frames, and what the expert would do; it acts in the first `guided`."""
+def collect_round(
+    expert: Policy,
+    policy: Policy,
+    worlds: EdgeVectorEnv,
+    seeds: list[int],
+    expert_worlds: int,
+    record: Record,
+    check_stop: Callable[[], None],
+) -> Round:
+    """Observations of all worlds and steps of a round, labelled by the expert, which acts in the first worlds."""
     frames, batch = record.run.config.settings.imitation_frames, worlds.num_envs
     observation, _ = worlds.reset(seed=seeds)
     state: Any = None
@@ -76,12 +93,12 @@ def watch(
     labels: list[NDArray[Any]] = []
     for _ in range(frames):
         label, state = expert.predict(observation, state, start, deterministic=True)
-        if not labels and record.saver is not None:
-            # Kernels may have been compiled until now; of this round there is nothing to keep yet.
-            record.saver.stop.obey()
+        if not labels:
+            # The first prediction may have compiled kernels for a long time, and the round has no data to save yet.
+            check_stop()
         actions = label.copy()
-        if guided < batch:
-            actions[guided:] = policy.predict(observation[guided:], deterministic=True)[0]
+        if expert_worlds < batch:
+            actions[expert_worlds:] = policy.predict(observation[expert_worlds:], deterministic=True)[0]
         observations.append(observation)
         labels.append(label)
         began = time.perf_counter()
@@ -89,27 +106,27 @@ def watch(
         record.env_seconds += time.perf_counter() - began
         start = terminated | truncated
         record.episodes += int(start.sum())
-        record.reached(record.steps_done + batch)
+        record.advance_to(record.steps_done + batch)
     return np.concatenate(observations), np.concatenate(labels)
 
 
-class View:
-    """What was shown so far, in the rows that a policy learns from: those of worlds, or those of members.
+class Examples:
+    """Demonstrations as the rows that a policy learns from, one per world or one per member.
 
     Args:
         system: of the worlds.
-        shared: whether a row is a member's.
-        shown: rounds so far.
+        shared: make one row per member.
+        rounds: the demonstrations.
     """
 
-    def __init__(self, system: System[Any], shared: bool, shown: list[Shown]) -> None:
+    def __init__(self, system: System[Any], shared: bool, rounds: list[Round]) -> None:
         self._system, self._shared = system, shared
-        self._observations, self._actions = (np.concatenate(part) for part in zip(*shown, strict=True))
+        self._observations, self._actions = (np.concatenate(part) for part in zip(*rounds, strict=True))
         self.size = len(self._actions)
-        """Steps of a world."""
+        """Number of steps, summed over all worlds."""
 
     def rows(self, steps: NDArray[Any]) -> tuple[Tensor, Tensor]:
-        """Observations and labels of some steps."""
+        """Observations and labels of the steps with these indices."""
         observations, actions = self._observations[steps], self._actions[steps]
         if self._shared:
             observations = member_rows(self._system, observations)
@@ -117,14 +134,14 @@ class View:
         return torch.as_tensor(observations), torch.as_tensor(actions)
 
 
-def learn_from(network: ActorCriticPolicy, view: View, settings: Settings, rng: Generator) -> float:
-    """Gradient steps on random minibatches, with a fresh optimiser; returns the mean loss of the last tenth."""
+def fit(network: ActorCriticPolicy, examples: Examples, settings: Settings, rng: Generator) -> float:
+    """Fit the network on random minibatches with a new optimizer; returns the mean loss of the last tenth."""
     count = settings.imitation_steps
     optimizer = torch.optim.Adam(network.parameters(), lr=settings.imitation_rate)
     losses = []
     for step in range(count):
         optimizer.param_groups[0]["lr"] = settings.imitation_rate * (1.0 - step / count)
-        loss = surprise(network, *view.rows(rng.integers(view.size, size=settings.imitation_batch)))
+        loss = imitation_loss(network, *examples.rows(rng.integers(examples.size, size=settings.imitation_batch)))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -132,20 +149,20 @@ def learn_from(network: ActorCriticPolicy, view: View, settings: Settings, rng: 
     return float(np.mean(losses[-max(1, count // 10) :]))
 
 
-def surprise(network: ActorCriticPolicy, observations: Tensor, labels: Tensor) -> Tensor:
-    """Mean of -log of the probability that the network gives the expert's choices [nat].
+def imitation_loss(network: ActorCriticPolicy, observations: Tensor, labels: Tensor) -> Tensor:
+    """Mean negative log-likelihood of the labels [nat].
 
-    With one index per member the mean is over the members that have a choice; a label that is closed counts nowhere.
+    With one index per member, the mean is over the members for which `label_weights` is 1.
     """
     if not isinstance(network, ChoicePolicy):
         return -network.get_distribution(observations).log_prob(labels).mean()
-    weight = teachable(network, observations, labels)
+    weight = label_weights(network, observations, labels)
     log_prob = network.get_distribution(observations).log_prob_each(labels)
     return -(weight * log_prob).sum() / weight.sum().clamp(min=1.0)
 
 
-def teachable(network: ActorCriticPolicy, observations: Tensor, labels: Tensor) -> Tensor:
-    """1.0 where there is a choice and the expert's is open, else 0.0, in the shape of the labels."""
+def label_weights(network: ActorCriticPolicy, observations: Tensor, labels: Tensor) -> Tensor:
+    """1.0 where the member has more than one open choice and the label is open, else 0.0; shape of the labels."""
     if not isinstance(network, ChoicePolicy) or network.mask_view is None:
         return torch.ones(labels.shape)
     open_choices, active = network.open_choices(observations), network.active(observations)
@@ -155,10 +172,10 @@ def teachable(network: ActorCriticPolicy, observations: Tensor, labels: Tensor) 
 
 
 def agreement(network: ActorCriticPolicy, observations: Tensor, labels: Tensor) -> float:
-    """Part of the expert's choices that the network would have taken; NaN with continuous actions."""
+    """Fraction of the labels that equal the network's most probable action; NaN with continuous actions."""
     if isinstance(network.action_space, spaces.Box):
         return float("nan")
     with torch.no_grad():
         agreed = (network.get_distribution(observations).mode() == labels).float()
-        weight = teachable(network, observations, labels)
+        weight = label_weights(network, observations, labels)
     return float((weight * agreed).sum() / weight.sum().clamp(min=1.0))

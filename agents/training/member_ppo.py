@@ -1,4 +1,4 @@
-"""Proximal policy optimisation with a ratio, an advantage and a value for every member of a team."""
+"""PPO with one probability ratio, advantage and value per member of a team."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from agents.training.vec_env import WorldVecEnv
 
 
 class MemberBuffer(RolloutBuffer):
-    """Stable-Baselines3's rollout buffer with a column per member, shape (n_steps, B, M), where it has one per world.
+    """Rollout buffer with one entry per step, world and member, shape (n_steps, B, M).
 
-    `advantages` are those of the members themselves until `MemberPPO` hands out the credit.
+    `advantages` are each member's own; `MemberPPO` assigns the credit when it flattens the rollout.
     """
 
     def __init__(self, *args: Any, members: int, **kwargs: Any) -> None:
@@ -44,7 +44,7 @@ class MemberBuffer(RolloutBuffer):
         value: Tensor,
         log_prob: Tensor,
     ) -> None:
-        """One step of all worlds; rewards, values and log-probabilities of shape (B, M)."""
+        """Add one step of all worlds, with rewards, values and log-probabilities of shape (B, M)."""
         self.observations[self.pos] = obs
         self.actions[self.pos] = action
         self.rewards[self.pos] = reward
@@ -55,7 +55,7 @@ class MemberBuffer(RolloutBuffer):
         self.full = self.pos == self.buffer_size
 
     def compute_returns_and_advantage(self, last_values: Tensor, dones: NDArray[Any]) -> None:
-        """Generalised advantages and lambda-returns of every member, from the values (B, M) after the last step."""
+        """Compute every member's generalised advantages and lambda-returns; `last_values` has shape (B, M)."""
         next_values, ahead = last_values.numpy(), np.zeros((self.n_envs, self.members), dtype=np.float32)
         goes_on = 1.0 - dones.astype(np.float32)
         for step in reversed(range(self.buffer_size)):
@@ -66,39 +66,38 @@ class MemberBuffer(RolloutBuffer):
         self.returns = self.advantages + self.values
 
     def _get_samples(self, batch_inds: NDArray[Any], env: Any = None) -> Any:
-        """Rows of the flattened buffer; Stable-Baselines3's own would run the members into one column."""
-        raise NotImplementedError("use batches()")
+        """Not available: the inherited method would flatten the members into one column."""
+        raise NotImplementedError("use MemberPPO.flatten_rollout()")
 
 
 class Update(NamedTuple):
-    """What a rollout taught, flattened to N = n_steps B rows."""
+    """The data of an update: a rollout flattened to N = n_steps B rows."""
 
     observations: Tensor  # (N, n)
     actions: Tensor  # (N, M)
-    log_prob: Tensor  # (N, M) when they were taken
-    advantages: Tensor  # (N, M) with the credit handed out, normalised over the active entries
+    log_prob: Tensor  # (N, M) of the policy that took the actions
+    advantages: Tensor  # (N, M) with credit assigned, normalised over the active entries
     returns: Tensor  # (N, M)
-    active: Tensor  # (N, M) 1.0 where the member had a choice
+    active: Tensor  # (N, M) 1.0 where the member had more than one open choice
 
     def rows(self, rows: NDArray[Any]) -> Update:
-        """Some of the rows."""
+        """The rows with these indices."""
         return Update(*(part[rows] for part in self))
 
 
 class MemberPPO(PPO):
     """PPO in which every member of a team has its own ratio, clipping, value and advantage.
 
+    Members with a single open choice count in the value loss, but not in the policy loss.
+
     Args:
         policy: `PooledPolicy`.
-        env: `WorldVecEnv`, which tells the members' rewards.
-        credit: whose advantages a member's action is rewarded with, summed up.
-        normalize_advantage: bring the advantages of an update's active entries to mean 0 and deviation 1.
-        kwargs: as for Stable-Baselines3's PPO.
-
-    Members with one open choice count in the value loss, but not in the policy loss.
+        env: the training worlds, which provide the members' rewards.
+        credit: members whose advantages are summed to reward a member's action.
+        kwargs: as for PPO; `normalize_advantage` normalises over the active entries of an update.
 
     Raises:
-        ValueError: `target_kl` or `clip_range_vf`, which are not implemented.
+        ValueError: `target_kl` or `clip_range_vf` is given; they are not implemented.
     """
 
     policy: PooledPolicy
@@ -109,7 +108,7 @@ class MemberPPO(PPO):
     ) -> None:
         for name in ("target_kl", "clip_range_vf"):
             if kwargs.get(name) is not None:
-                raise ValueError(f"{name}={kwargs[name]!r} is not implemented in MemberPPO; leave it out")
+                raise ValueError(f"{name}={kwargs[name]!r} is not implemented in MemberPPO; omit it")
         self.credit = credit
         buffer: dict[str, Any] = {
             "rollout_buffer_class": MemberBuffer,
@@ -120,7 +119,7 @@ class MemberPPO(PPO):
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
     ) -> bool:
-        """Fill the buffer with steps of the present policy; False where the callback ends the training."""
+        """Fill the buffer with steps of the current policy; returns False if the callback ends the training."""
         assert isinstance(env, WorldVecEnv)
         assert isinstance(rollout_buffer, MemberBuffer)
         self.policy.set_training_mode(False)
@@ -130,15 +129,15 @@ class MemberPPO(PPO):
         starts: Any = self._last_episode_starts
         for _ in range(n_rollout_steps):
             with torch.no_grad():
-                actions, told = self.policy.act(torch.as_tensor(observation))
+                actions, outputs = self.policy.act(torch.as_tensor(observation))
             new_obs, rewards, dones, infos = env.step(actions.numpy())
             self.num_timesteps += env.num_envs
             callback.update_locals(locals())
             if not callback.on_step():
                 return False
             self._update_info_buffer(infos, dones)
-            member_rewards = env.member_rewards + self.gamma * self._values_cut_off(infos, dones)
-            rollout_buffer.add(observation, actions.numpy(), member_rewards, starts, told.values, told.log_prob)
+            member_rewards = env.member_rewards + self.gamma * self._values_at_truncation(infos, dones)
+            rollout_buffer.add(observation, actions.numpy(), member_rewards, starts, outputs.values, outputs.log_prob)
             observation, starts = new_obs, dones
         self._last_obs, self._last_episode_starts = observation, starts
         with torch.no_grad():
@@ -148,8 +147,8 @@ class MemberPPO(PPO):
         callback.on_rollout_end()
         return True
 
-    def _values_cut_off(self, infos: list[dict[str, Any]], dones: NDArray[Any]) -> NDArray[np.float32]:
-        """Values (B, M) of the last observations of episodes that the clock ended, zero elsewhere."""
+    def _values_at_truncation(self, infos: list[dict[str, Any]], dones: NDArray[Any]) -> NDArray[np.float32]:
+        """Values (B, M) of the last observations of truncated episodes, zero elsewhere."""
         values = np.zeros((len(infos), self.rollout_buffer.members), dtype=np.float32)
         rows = [row for row in np.flatnonzero(dones).tolist() if infos[row].get("TimeLimit.truncated", False)]
         if rows:
@@ -159,7 +158,7 @@ class MemberPPO(PPO):
         return values
 
     def flatten_rollout(self) -> Update:
-        """The rollout as rows, with the credit handed out and the advantages normalised."""
+        """The rollout as rows, with credit assigned and advantages normalised."""
         buffer = self.rollout_buffer
         observations, actions, log_prob, advantages, returns = (
             torch.as_tensor(buffer.swap_and_flatten(part))
@@ -187,7 +186,7 @@ class MemberPPO(PPO):
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         clip_range = self.clip_range(self._current_progress_remaining)  # type: ignore[operator]
-        update, told = self.flatten_rollout(), []
+        update, losses = self.flatten_rollout(), []
         count = len(update.observations)
         for _ in range(self.n_epochs):
             order = np.random.permutation(count)  # noqa: NPY002  (the generator that Stable-Baselines3 seeds)
@@ -197,10 +196,10 @@ class MemberPPO(PPO):
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
                 self.policy.optimizer.step()
-                told.append({**numbers, "loss": loss.item()})
+                losses.append({**numbers, "loss": loss.item()})
             self._n_updates += 1
-        for name in told[0]:
-            self.logger.record(f"train/{name}", float(np.mean([numbers[name] for numbers in told])))
+        for name in losses[0]:
+            self.logger.record(f"train/{name}", float(np.mean([numbers[name] for numbers in losses])))
         buffer = self.rollout_buffer
         self.logger.record(
             "train/explained_variance", explained_variance(buffer.values.flatten(), buffer.returns.flatten())
@@ -209,7 +208,7 @@ class MemberPPO(PPO):
         self.logger.record("train/clip_range", clip_range)
 
     def _loss(self, batch: Update, clip_range: float) -> tuple[Tensor, dict[str, float]]:
-        """Loss of a minibatch, and what the curves show of it."""
+        """Loss of a minibatch, and its terms for the curves."""
         now = self.policy.evaluate_members(batch.observations, batch.actions)
         weight = batch.active / batch.active.sum().clamp(min=1.0)
         log_ratio = now.log_prob - batch.log_prob

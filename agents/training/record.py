@@ -1,41 +1,40 @@
-"""What a training leaves behind as it goes: curves, validations, and the best network so far."""
+"""The record of a training: curves, validations, and the best network so far."""
 
 from __future__ import annotations
 
 import csv
 import io
+import math
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from stable_baselines3.common.policies import BasePolicy
 from tqdm import tqdm
 
-from agents.evaluation.episodes import play
+from agents.evaluation.episodes import play, score_names
 from agents.networks.build import network_arrays
 from agents.networks.learned_policy import LearnedPolicy
 from agents.runs.folder import BEST, EVALUATION, Run
 from agents.runs.tensorboard import WorldStepWriter
+from agents.training.training_state import RecordValues, Values, part_of, with_prefix
 from agents.worlds import VALIDATION_STREAM, stream_seeds
 from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.core.io.files import write_atomically
-from edge_envs.core.runtime.snapshot import Arrays
-
-if TYPE_CHECKING:
-    from agents.training.checkpointing import Saver
+from edge_envs.core.runtime.snapshot import Arrays, check_alike, check_values
 
 VALIDATIONS = 20
-"""Validations in a training, evenly spread."""
+"""Validations in a training, at even intervals."""
 
 
 class Record:
-    """Progress bar, curves, table of validations and best network of a training.
+    """Progress bar, curves, table of validations and best network of a training; a part of the training state.
 
     Args:
         run: the run folder.
         writer: of the curves.
         validation: worlds for validation.
-        steps: of a world that the training will take, all worlds together.
+        steps: that the training will take, summed over all worlds.
         quiet: show no progress bar.
     """
 
@@ -45,24 +44,21 @@ class Record:
         self._quiet = quiet
         self._bar: tqdm[Any] | None = None
         self.rows: list[dict[str, float]] = []
-        """Validations so far: step and metrics."""
+        """Step and scores of every validation so far."""
         self.best: Arrays | None = None
         """Weights of the best network so far."""
         self.best_reward = -np.inf
         self.steps_done = 0
         self.episodes = 0
         self.learned = False
-        """Whether the best network has been updated at all."""
+        """True if the best network has been updated at least once."""
         self.env_seconds = 0.0
-        """Time in environments other than the one that Stable-Baselines3 steps."""
-        self.saver: Saver | None = None
-        """Writes the checkpoints, where any are wanted."""
-        self.seconds_before = 0.0
-        """Time of the training before this process [s]."""
+        """Time spent in the steps of the training worlds [s]."""
+        self._seconds_before = 0.0
         self._started = time.perf_counter()
 
     def start_clock(self) -> None:
-        """The training begins, or goes on, now."""
+        """Start the clock and the progress bar."""
         self._started = time.perf_counter()
         self._bar = tqdm(
             total=self.steps, initial=min(self.steps_done, self.steps), unit="step", disable=self._quiet,
@@ -71,24 +67,24 @@ class Record:
 
     @property
     def seconds(self) -> float:
-        """Time of the training so far, that of earlier processes included [s]."""
-        return self.seconds_before + time.perf_counter() - self._started
+        """Duration of the training so far, including earlier processes [s]."""
+        return self._seconds_before + time.perf_counter() - self._started
 
-    def reached(self, steps: int) -> None:
-        """So many steps of a world were taken so far."""
+    def advance_to(self, steps: int) -> None:
+        """Set the number of steps taken so far, summed over all worlds."""
         self.steps_done = steps
         if self._bar is not None:
             self._bar.update(min(steps, self.steps) - self._bar.n)
 
-    def ended(self, episodes: list[dict[str, float]]) -> None:
-        """These training episodes came to their end."""
+    def add_episodes(self, episodes: list[dict[str, float]]) -> None:
+        """Count training episodes that ended, and write the means of their summaries to the curves."""
         self.episodes += len(episodes)
         if episodes:
             means = {name: float(np.mean([each[name] for each in episodes])) for name in episodes[0]}
             self.writer.scalars("training", means, self.steps_done)
 
     def validate(self, network: BasePolicy, *, learned: bool) -> None:
-        """Play validation episodes with the deterministic policy; keep the network if it is the best so far."""
+        """Run validation episodes with the deterministic policy, and save the network if it is the best so far."""
         config = self.run.config
         was_training = network.training
         policy = LearnedPolicy(network, config.agent, config.policy, self.validation.system)
@@ -114,7 +110,7 @@ class Record:
         write_atomically(self.run.path / EVALUATION, table.getvalue().encode())
 
     def rewrite(self) -> None:
-        """Write table and best network as they were when the present state was saved."""
+        """Write the restored table and best network to the run folder, which may hold later ones."""
         if self.rows:
             self._write_table()
         if self.best is not None:
@@ -124,3 +120,25 @@ class Record:
         """Finish the progress bar."""
         if self._bar is not None:
             self._bar.close()
+
+    def save(self) -> tuple[Arrays, dict[str, Any]]:
+        """See `agents.training.training_state.Part`."""
+        values = RecordValues(
+            rows=self.rows, best_reward=float(self.best_reward), steps_done=self.steps_done, episodes=self.episodes,
+            learned=self.learned, env_seconds=self.env_seconds, seconds=self.seconds,
+        )  # fmt: skip
+        return with_prefix(self.best or {}, "best"), {"record": values}
+
+    def load(self, arrays: Arrays, values: Values) -> None:
+        """See `agents.training.training_state.Part`; the network's own arrays have been checked before."""
+        record, best = values.record, part_of(arrays, "best")
+        if best:
+            check_alike(best, part_of(arrays, "network"))
+            check_values(best, {})
+        columns = {"step", *score_names(self.validation.system)}
+        if any(row.keys() != columns or not math.isfinite(row["step"]) for row in record.rows):
+            raise ValueError("its validations do not have the columns of this environment")
+        self.rows = [{**row, "step": int(row["step"])} for row in record.rows]
+        self.best, self.best_reward, self.learned = best or None, record.best_reward, record.learned
+        self.steps_done, self.episodes = record.steps_done, record.episodes
+        self.env_seconds, self._seconds_before = record.env_seconds, record.seconds

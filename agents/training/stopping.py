@@ -1,4 +1,4 @@
-"""A training that is asked to stop: it goes on to where its state can be kept."""
+"""Signals that stop a program at its next safe point."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from edge_envs.core.io.command import Stopped, handling, next_ends_at_once
 
 
 class StopRequest:
-    """The first SIGINT or SIGTERM while it is `heard`; a second one ends the process at once.
+    """Remembers the first SIGINT or SIGTERM during `heard`; a second one ends the process at once.
 
     Args:
-        after: when the request is obeyed, in words for the user.
+        after: name of the work that is completed before the stop, for the message to the user.
     """
 
     def __init__(self, after: str = "this update") -> None:
         self._after = after
         self.number = 0
-        """Of the signal, 0 without any."""
+        """Number of the signal, 0 if none has come."""
 
     @contextmanager
     def heard(self) -> Iterator[None]:
-        """Take signals as requests."""
+        """Handle signals as requests to stop within the block."""
         with handling(self._ask):
             yield
 
     def obey(self) -> None:
-        """Leave now, if that was asked for.
+        """Raise Stopped if a signal has come.
 
         Raises:
-            Stopped: it was.
+            Stopped: a signal has come.
         """
         if self.number:
             raise Stopped(self.number)
@@ -41,21 +41,21 @@ class StopRequest:
     def _ask(self, number: int, frame: FrameType | None) -> None:
         next_ends_at_once()
         self.number = number
-        # A handler can run in the middle of a print, which must not be entered twice.
+        # The handler may interrupt a print, which is not reentrant.
         with suppress(OSError):
             name = signal.Signals(number).name
-            os.write(2, f"\n{name}: stopping after {self._after}; again to stop at once\n".encode())
+            os.write(2, f"\n{name}: stopping after {self._after}; a second signal stops at once\n".encode())
 
 
 @contextmanager
 def held_back(after: str) -> Iterator[None]:
-    """Hold the first SIGINT or SIGTERM back to the end of the block, so that what it writes is whole.
+    """Delay the first SIGINT or SIGTERM to the end of the block, so that the block writes complete files.
 
     Args:
-        after: the end of the block, in words for the user.
+        after: name of the work in the block, for the message to the user.
 
     Raises:
-        Stopped: if a signal came meanwhile.
+        Stopped: a signal came during the block.
     """
     request = StopRequest(after)
     with request.heard():

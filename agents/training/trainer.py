@@ -1,4 +1,4 @@
-"""Training: one function from a run folder to saved networks, by Stable-Baselines3, by imitation, or by both."""
+"""Training of a run's agent by imitation, by Stable-Baselines3, or by both."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from agents.hyperparameters.settings import OFF_POLICY, AgentName, Settings
 from agents.networks.build import blueprint, build_network
 from agents.runs.checkpoint_files import Checkpoint, Checkpoints
 from agents.runs.curves import curve_of
-from agents.runs.folder import BEST, CHECKPOINTS, EVALUATION, LAST, Run, RunError
+from agents.runs.folder import BEST, CHECKPOINTS, EVALUATION, LAST, Run, RunConfig, RunError
 from agents.runs.provenance import versions
 from agents.runs.tensorboard import WorldStepWriter, cut_events
 from agents.training.callback import Progress
 from agents.training.checkpointing import Saver, values_of
 from agents.training.dagger import imitate
-from agents.training.demonstrations import Lessons
+from agents.training.demonstrations import Demonstrations
 from agents.training.member_ppo import MemberPPO
 from agents.training.record import Record
-from agents.training.training_state import Values
+from agents.training.training_state import NetworkState, Part, RandomState, Stage
 from agents.training.vec_env import MemberVecEnv, WorldVecEnv
-from agents.worlds import TRAINING_STREAM, make_worlds, stream_seeds, system_of
+from agents.worlds import IMITATION_STREAM, TRAINING_STREAM, make_worlds, stream_seeds, system_of
 from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.core.policy import RandomPolicy
 
 ALGORITHMS: dict[AgentName, type[BaseAlgorithm]] = {"ppo": PPO, "member-ppo": MemberPPO, "ddpg": DDPG, "td3": TD3}
-"""What Stable-Baselines3 trains; the other agents learn without it."""
+"""Algorithms from Stable-Baselines3; dagger learns without one."""
 CHECKPOINT_EVERY_S = 30.0
 
 
 @dataclass(slots=True)
 class Trained:
-    """What a training came to."""
+    """The result of a training."""
 
     steps: int
     seconds: float
@@ -48,25 +48,26 @@ class Trained:
     best_reward: float
     interrupted: bool
     episodes: int
-    """Training episodes that came to their end."""
+    """Training episodes that ended."""
     learned: bool
-    """Whether the best network has been updated at all; an untrained one may be the best in validation."""
+    """True if the best network has been updated at least once; an untrained one may have the best validation."""
     signal: int = 0
-    """The signal that asked it to stop, 0 for none; one that was in its last update came to its end nevertheless."""
+    """Number of the signal that requested a stop, 0 for none; a training in its last update finishes nevertheless."""
 
 
 def _schedule(settings: Settings, steps_between: int) -> float | Callable[[float], float]:
-    """Learning rate over the training, for updates that lie `steps_between` steps of every world apart."""
+    """Learning rate during the training, with an update after every `steps_between` steps of each world."""
     rate = settings.learning_rate
     if not settings.anneal:
         return rate
-    # Stable-Baselines3 asks after an update's rollout; the rate is that at its start, so that the last one counts too.
+    # Stable-Baselines3 evaluates the schedule after an update's rollout. Use the rate at the rollout's start, so that
+    # the rate of the last update is not zero.
     rollout = steps_between * settings.num_envs / settings.steps
     return lambda remaining: rate * min(1.0, max(0.0, remaining + rollout))
 
 
 def build_model(run: Run, worlds: WorldVecEnv) -> BaseAlgorithm:
-    """Stable-Baselines3's algorithm with the run's settings, seeded with the run's seed."""
+    """The algorithm from Stable-Baselines3 with the run's settings and seed."""
     config, settings = run.config, run.config.settings
     plan = blueprint(config.agent, config.policy, settings, worlds.system)
     make: Any = ALGORITHMS[config.agent]
@@ -98,13 +99,13 @@ def build_model(run: Run, worlds: WorldVecEnv) -> BaseAlgorithm:
 
 
 def warm_up(env: EdgeVectorEnv) -> None:
-    """Step once, which compiles the kernels where that was never done on this machine."""
+    """Step once, so that the kernels are compiled."""
     observation, _ = env.reset(seed=0)
     env.step(RandomPolicy(env.system.action_space, 0).predict(observation)[0])
 
 
 class Stages:
-    """The parts of a training: imitation where the settings want it, then Stable-Baselines3's algorithm if any.
+    """The stages of a training: imitation if the settings ask for it, then Stable-Baselines3's algorithm if any.
 
     Args:
         run: the run folder.
@@ -116,8 +117,7 @@ class Stages:
         self.run, self.options = run, options
         self.model: BaseAlgorithm | None = None
         self.worlds: WorldVecEnv | None = None
-        self.steps = settings.shown
-        """Steps of a world that the training will take."""
+        self.steps = total_steps(run.config)
         if config.agent not in ALGORITHMS:
             system = system_of(config.env_id, config.preset, options)
             set_random_seed(config.seed)
@@ -130,35 +130,33 @@ class Stages:
             reward_scale=settings.reward_scale,
         )
         self.model = build_model(run, self.worlds)
-        # After Stable-Baselines3 has seeded everything with the run's seed, the worlds included.
+        # Stable-Baselines3 has seeded the worlds with the run's seed; replace that by the training stream's seeds.
         self.worlds.seed_worlds(stream_seeds(TRAINING_STREAM, config.seed, settings.num_envs))
         self.network = self.model.policy
-        self.steps += settings.steps
 
     @property
     def rows_per_world(self) -> int:
         """Rows that Stable-Baselines3 counts per world."""
         return 1 if self.worlds is None else self.worlds.rows_per_world
 
-    def go(self, record: Record, progress: Progress | None, values: Values | None, lessons: Lessons | None) -> None:
-        """Imitate, then learn; with the values of a checkpoint go on from there."""
-        config, settings = self.run.config, self.run.config.settings
-        if settings.imitation_rounds and (values is None or values.stage == "imitation"):
-            worlds = make_worlds(config.env_id, settings.imitation_worlds, config.preset, self.options)
-            imitate(self.network, worlds, record, lessons)
-            worlds.close()
-        if self.model is not None and progress is not None:
-            done = self.model.num_timesteps
-            steps = settings.steps * self.rows_per_world
-            self.model.learn(steps - done, callback=progress, log_interval=1, reset_num_timesteps=not done)
-            progress.validate()
+    def imitate(self, record: Record, demonstrations: Demonstrations, saver: Saver) -> None:
+        """Run the rounds of imitation that are left."""
+        config = self.run.config
+        worlds = make_worlds(config.env_id, config.settings.imitation_worlds, config.preset, self.options)
+        imitate(self.network, worlds, record, demonstrations, check_stop=saver.stop.obey, after_round=saver.after_round)
+        worlds.close()
 
-    def close(self) -> float:
-        """Close the worlds; returns the time spent in those that Stable-Baselines3 stepped [s]."""
-        if self.worlds is None:
-            return 0.0
-        self.worlds.close()
-        return self.worlds.env_seconds
+    def learn(self, progress: Progress) -> None:
+        """Run Stable-Baselines3's algorithm for the steps that are left, then validate the final network."""
+        done = progress.model.num_timesteps
+        steps = self.run.config.settings.steps * self.rows_per_world
+        progress.model.learn(steps - done, callback=progress, log_interval=1, reset_num_timesteps=not done)
+        progress.validate()
+
+
+def total_steps(config: RunConfig) -> int:
+    """Steps that a training takes at least, summed over all worlds and stages."""
+    return config.settings.demonstration_steps + (config.settings.steps if config.agent in ALGORITHMS else 0)
 
 
 def train(
@@ -171,37 +169,37 @@ def train(
 ) -> Trained:
     """Train the run's agent and save its networks.
 
-    In the main thread, the first SIGINT (Ctrl-C) or SIGTERM stops it before the next rollout, or after this round of
-    imitation, with a checkpoint; a second one ends the process at once.
+    In the main thread, the first SIGINT (Ctrl-C) or SIGTERM saves a checkpoint before the next rollout, or after the
+    current round of imitation, and stops the training. A second signal ends the process at once.
 
-    The settings' `training_options` hold in training worlds, except for parameters that the run's options name.
+    The settings' `training_options` apply to the training worlds, except for parameters that the run's options set.
 
     Args:
         run: the run folder.
-        resume: go on from its newest whole checkpoint; without one, begin again. Either ends with the same weights as a
-            training that was never stopped.
+        resume: continue from the newest complete checkpoint, or start again if there is none. Either way the final
+            weights equal those of a training that was never stopped.
         checkpoint_every_s: least time between two checkpoints [s]; 0 for one before every rollout.
         quiet: show no progress bar.
-        tell: takes lines about checkpoints that cannot be used.
+        tell: receives messages about resuming and about checkpoints that cannot be used.
 
     Raises:
-        TypeError: an agent that cannot drive the environment's actions.
-        ValueError: an agent and a policy that do not go together, or an expert that does not exist.
-        RunError: the folder is in use, or what is in it cannot be gone on with.
+        TypeError: the agent cannot control the environment's actions.
+        ValueError: the agent and the policy do not go together, or the expert does not exist.
+        RunError: the folder is in use, or its training cannot be resumed.
         Stopped: a signal came before the training began; nothing has changed.
     """
     with run.locked():
         if resume and run.finished:
-            raise RunError(f"{run.path} has come to its end meanwhile; there is nothing to train")
-        kept = Checkpoints(run.path / CHECKPOINTS)
-        checkpoint = kept.newest(tell) if resume else None
+            raise RunError(f"{run.path} was finished by another process; there is nothing to train")
+        files = Checkpoints(run.path / CHECKPOINTS)
+        checkpoint = files.newest(tell) if resume else None
         if resume and checkpoint is None:
             check_replaceable(run)
-        return Training(run, kept, checkpoint, checkpoint_every_s, quiet).go(tell if resume else None)
+        return Training(run, files, checkpoint, checkpoint_every_s, quiet).run_to_end(tell if resume else None)
 
 
-def left_over(run: Run) -> bool:
-    """Whether a training came to its end; what it left on its way goes.
+def is_finished(run: Run) -> bool:
+    """Return True if the training is finished; temporary files that it left are removed then.
 
     Raises:
         RunError: another process trains in the folder.
@@ -214,74 +212,82 @@ def left_over(run: Run) -> bool:
 
 
 def check_replaceable(run: Run) -> None:
-    """Whether a training without a whole checkpoint can begin again: what is there must come out the same.
+    """Raise RunError if a training without a complete checkpoint must not start again.
+
+    It may if there are no validations yet, or if this program would reproduce them.
 
     Raises:
-        RunError: validations that other versions made, or that go to the training's end.
+        RunError: other versions made the validations, or they reach the end of the training.
     """
     if not (run.path / EVALUATION).exists():
         return
-    settings = run.config.settings
-    whole = settings.shown + (settings.steps if run.config.agent in ALGORITHMS else 0)
     try:
         done = curve_of(run)["steps"][-1]
-        why = "its validations go to the end" if done >= whole else "; ".join(run.check_resumable()[:1])
+        complete = done >= total_steps(run.config)
+        why = "its validations reach the end of the training" if complete else "; ".join(run.check_resumable()[:1])
     except ValueError as error:
         why = str(error)
     if why:
         raise RunError(
-            f"{run.path} has no whole checkpoint, and beginning again could replace its networks and curves by others "
-            f"({why}); evaluate it as it is, or start a new run"
+            f"{run.path} has no complete checkpoint, and starting again could replace its networks and curves by "
+            f"different ones ({why}); evaluate the run as it is, or start a new run"
         )
 
 
 class Training:
-    """A training in a locked run folder, from its beginning or from a checkpoint.
+    """A training in a locked run folder, from its start or from a checkpoint.
 
     Args:
         run: the run folder.
-        kept: its checkpoints.
-        checkpoint: the one to go on from, if any.
+        files: its checkpoint files.
+        checkpoint: the one to continue from, if any.
         every_s: least time between two checkpoints [s].
         quiet: show no progress bar.
     """
 
-    def __init__(self, run: Run, kept: Checkpoints, checkpoint: Checkpoint | None, every_s: float, quiet: bool) -> None:
+    def __init__(
+        self, run: Run, files: Checkpoints, checkpoint: Checkpoint | None, every_s: float, quiet: bool
+    ) -> None:
         config, settings = run.config, run.config.settings
-        self.run, self._kept, self._checkpoint = run, kept, checkpoint
+        self.run, self._files, self._checkpoint = run, files, checkpoint
         self._values = None if checkpoint is None else values_of(checkpoint, run)
         self._stages = stages = Stages(run, {**settings.training_options, **config.options})
-        episodes = system_of(config.env_id, config.preset, config.options).evaluation_episodes
-        self._validation = make_worlds(config.env_id, episodes, config.preset, config.options)
-        self._writer = WorldStepWriter(str(run.path), stages.rows_per_world, settings.shown)
-        if stages.model is not None:
-            stages.model.set_logger(Logger(str(run.path), [self._writer]))
+        system = system_of(config.env_id, config.preset, config.options)
+        self._validation = make_worlds(config.env_id, system.evaluation_episodes, config.preset, config.options)
+        self._writer = WorldStepWriter(str(run.path), stages.rows_per_world, settings.demonstration_steps)
         self._record = Record(run, self._writer, self._validation, stages.steps, quiet)
-        self._progress = None if stages.model is None else Progress(self._record)
-        self._saver = Saver(kept, self._record, stages.network, stages.model, stages.worlds, every_s)
-        self._record.saver = self._saver
+        self._demonstrations = Demonstrations(settings, system, np.random.default_rng([IMITATION_STREAM, config.seed]))
+        self._progress: Progress | None = None
+        self._saver = Saver(files, run, every_s)
+        network, generators = NetworkState(stages.network), RandomState()
+        parts: dict[Stage, list[Part]] = {"imitation": [network, self._demonstrations, self._record, generators]}
+        if stages.model is not None and stages.worlds is not None:
+            stages.model.set_logger(Logger(str(run.path), [self._writer]))
+            self._progress = Progress(stages.model, self._record, self._saver.before_rollout)
+            parts["learning"] = [network, stages.worlds, self._progress, self._record, generators]
+        self._saver.parts = parts
 
-    def go(self, tell: Callable[[str], None] | None) -> Trained:
-        """Train to the end, or until a signal; `tell` takes what is to be said of going on, where a training does.
+    def run_to_end(self, tell: Callable[[str], None] | None) -> Trained:
+        """Train until the end or a signal; `tell` receives messages about resuming, None for a new training.
 
         Raises:
-            Stopped: the signal came while kernels were compiled, before anything changed.
+            Stopped: the signal came while kernels were compiled; nothing has changed.
         """
         warm_up(self._validation)
         with self._saver.stop.heard():
-            trained = self._go(tell)
+            trained = self._run(tell)
             if not trained.interrupted:
                 self.run.finish(asdict(trained))
-                self._kept.clear()
+                self._files.clear()
         return replace(trained, signal=self._saver.stop.number)
 
-    def _go(self, tell: Callable[[str], None] | None) -> Trained:
-        record, values, lessons = self._record, self._values, None
+    def _run(self, tell: Callable[[str], None] | None) -> Trained:
+        record, values, settings = self._record, self._values, self.run.config.settings
         if self._checkpoint is not None and values is not None:
-            lessons = self._saver.restore(self._checkpoint, values, self._progress)
-        # What was saved has been accepted, so from here on the folder may change.
+            self._saver.restore(self._checkpoint, values)
+        # The checkpoint has been accepted, so the folder may change from here on.
         if tell is not None:
-            self._go_on(tell)
+            self._prepare_folder(tell)
         self._writer.open()
         interrupted = False
         try:
@@ -290,44 +296,51 @@ class Training:
             else:
                 record.rewrite()
             record.start_clock()
-            self._stages.go(record, self._progress, values, lessons)
+            if settings.imitation_rounds and (values is None or values.stage == "imitation"):
+                self._stages.imitate(record, self._demonstrations, self._saver)
+            if self._progress is not None:
+                self._stages.learn(self._progress)
         except KeyboardInterrupt:
             interrupted = True
         finally:
-            trained = self._leave(interrupted)
+            trained = self._save_and_close(interrupted)
         return trained
 
-    def _go_on(self, tell: Callable[[str], None]) -> None:
+    def _prepare_folder(self, tell: Callable[[str], None]) -> None:
+        """Bring the folder of a resumed training back to its checkpoint."""
         values = self._values
-        tell("no checkpoint: beginning again" if values is None else f"going on after {values.record.steps_done} steps")
+        tell("no checkpoint: starting again" if values is None else f"resuming after {values.record.steps_done} steps")
         self.run.tidy()
         self.run.note_resumed()
         for name in cut_events(self.run.path, {} if values is None else values.events):
-            tell(f"{name} has lost curves that were there at the checkpoint")
+            tell(f"{name} has lost curves that it had at the checkpoint")
 
-    def _leave(self, interrupted: bool) -> Trained:
-        """Save the networks as they are, and close everything."""
+    def _save_and_close(self, interrupted: bool) -> Trained:
+        """Save the current networks, and close everything."""
         record, run, network = self._record, self.run, self._stages.network
         seconds = record.seconds
         record.close()
         run.save_network(network, LAST)
         if not (run.path / BEST).exists():
             run.save_network(network, BEST)
-        env_seconds = record.env_seconds + self._stages.close()
+        if self._stages.worlds is not None:
+            self._stages.worlds.close()
         with suppress(OSError):
-            shares = {"env_share": env_seconds / seconds, "seconds": seconds}
+            shares = {"env_share": record.env_seconds / seconds, "seconds": seconds}
             self._writer.scalars("time", shares, record.steps_done)
         self._writer.close()
-        best = float(record.best_reward)
-        return Trained(record.steps_done, seconds, env_seconds, best, interrupted, record.episodes, record.learned)
+        return Trained(
+            record.steps_done, seconds, record.env_seconds, float(record.best_reward), interrupted, record.episodes,
+            record.learned,
+        )  # fmt: skip
 
 
 def describe(writer: WorldStepWriter, run: Run, worlds: EdgeVectorEnv) -> None:
-    """Tell TensorBoard what the run is: hyper-parameters, and its whole configuration as tables."""
+    """Write hyper-parameters and the whole configuration to TensorBoard."""
     config = run.config.model_dump(mode="json", exclude={"settings"})
     settings = run.config.settings.model_dump(mode="json")
     both = {**config, **settings}
     plain = {name: value for name, value in both.items() if isinstance(value, (bool, int, float, str))}
-    # Systems that are not of this package may have a configuration of any kind.
+    # The configuration of a user's own system may be of any type.
     environment: dict[str, Any] = getattr(worlds.system.config, "model_dump", dict)()
     writer.describe(plain, {"run": config, "settings": settings, "environment": environment, "versions": versions()})

@@ -1,4 +1,4 @@
-"""Stable-Baselines3 over `EdgeVectorEnv`: one row a world (central), or one row a member (shared)."""
+"""`EdgeVectorEnv` as vector environments of Stable-Baselines3: one row per world, or one row per member."""
 
 from __future__ import annotations
 
@@ -13,25 +13,27 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents.networks.learned_policy import member_rows
+from agents.training.training_state import Values, part_of, with_prefix
 from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.core.runtime.episodes import EPISODE_MEAN
+from edge_envs.core.runtime.snapshot import Arrays, check_alike
 from edge_envs.core.wrappers import continuous_space, to_index
 
 
 class WorldVecEnv(VecEnv):
-    """The central agent's view: row b is world b, its observation, action and reward those of the whole team.
+    """Vector environment of a central agent: row b holds the observation, action and reward of all of world b.
 
-    Finished rows restart in the same step; their last observation is `infos[row]["terminal_observation"]`, and
-    `infos[row]["TimeLimit.truncated"]` tells a truncation from a true end, so that PPO bootstraps where it should.
+    A row that ends is reset in the same step. Its last observation is `infos[row]["terminal_observation"]`, and
+    `infos[row]["TimeLimit.truncated"]` is True if the episode was truncated, so that PPO bootstraps its value.
 
     Args:
         env: worlds with autoreset mode SAME_STEP.
-        continuous: offer a Box in [-1, 1] in place of a MultiDiscrete action (for DDPG and TD3); a Box stays.
-        reward_scale: factor on the rewards the agent sees; the returns in `episodes` and `infos` are not scaled.
+        continuous: replace a MultiDiscrete action space by a Box in [-1, 1], for DDPG and TD3.
+        reward_scale: factor on the agent's rewards; the returns in `episodes` and `infos` are not scaled.
 
     Raises:
-        ValueError: another autoreset mode.
-        TypeError: `continuous` where the action is neither a Box nor a MultiDiscrete.
+        ValueError: the autoreset mode is another one.
+        TypeError: `continuous` is set and the action space is neither a Box nor a MultiDiscrete.
     """
 
     rows_per_world = 1
@@ -49,10 +51,11 @@ class WorldVecEnv(VecEnv):
         super().__init__(env.num_envs * self.rows_per_world, observation_space, action_space)
         self.metadata = {"render_modes": []}
         self.env_seconds = 0.0
+        """Time spent in steps since it was last set to zero [s]."""
         self.episodes: list[dict[str, float]] = []
-        """Summaries of the episodes that ended since the reader last cleared the list."""
+        """Summaries of the episodes that ended since the list was last cleared."""
         self.member_rewards = np.zeros((env.num_envs, env.system.members), dtype=np.float32)
-        """Scaled rewards of all members in the last step, shape (worlds, M)."""
+        """Scaled rewards of all members in the last step, shape (B, M)."""
         self._returns = np.zeros(env.num_envs)
         self._row_returns = np.zeros(self.num_envs)
         self._lengths = np.zeros(env.num_envs, dtype=np.int64)
@@ -63,32 +66,32 @@ class WorldVecEnv(VecEnv):
         return self.system.observation_space, self.system.action_space
 
     def _split(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Observations of the rows from those of the worlds."""
+        """The rows' observations, from those of the worlds."""
         return observation
 
     def _row_rewards(self, reward: NDArray[Any], member_reward: NDArray[Any]) -> NDArray[Any]:
-        """Rewards of the rows from those of the worlds and of their members."""
+        """The rows' rewards, from those of the worlds and of their members."""
         del member_reward
         return reward
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
-        """Take world seeds for the next reset: from `seed` on, world by world."""
+        """Set the seeds of the next reset: `seed` for world 0, `seed` + 1 for world 1 and so on."""
         self._next_seed = seed
         return [None if seed is None else seed + row // self.rows_per_world for row in range(self.num_envs)]
 
     def seed_worlds(self, seeds: list[int]) -> None:
-        """Take these world seeds for the next reset."""
+        """Set the seeds of the next reset, one per world."""
         self._next_seed = seeds
 
     def reset(self) -> NDArray[np.float32]:
-        """Start all worlds."""
+        """Reset all worlds."""
         observation, _ = self.env.reset(seed=self._next_seed)
         self._next_seed = None
         self._returns[:] = self._row_returns[:] = self._lengths[:] = 0
         return self._split(observation)
 
     def step_async(self, actions: NDArray[Any]) -> None:
-        """Take the rows' actions."""
+        """Set the rows' actions for the next step."""
         if self._choices is not None:
             actions = to_index(np.clip(actions, -1.0, 1.0), self._choices)
         elif isinstance(self.action_space, spaces.Box):
@@ -96,7 +99,7 @@ class WorldVecEnv(VecEnv):
         self._actions = actions.reshape(self.env.num_envs, -1)
 
     def step_wait(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
-        """Step all worlds with the actions taken."""
+        """Step all worlds."""
         started = time.perf_counter()
         observation, reward, terminated, truncated, info = self.env.step(self._actions)
         self.env_seconds += time.perf_counter() - started
@@ -127,34 +130,52 @@ class WorldVecEnv(VecEnv):
         scaled = (rows * self.reward_scale).astype(np.float32)
         return self._split(observation), scaled, np.repeat(done, self.rows_per_world), infos
 
+    def save(self) -> tuple[Arrays, dict[str, Any]]:
+        """See `agents.training.training_state.Part`."""
+        return with_prefix(self.env.snapshot(), "worlds") | with_prefix(self._running_sums(), "rows"), {}
+
+    def load(self, arrays: Arrays, values: Values) -> None:
+        """See `agents.training.training_state.Part`."""
+        del values
+        if not arrays["worlds.started"].all():
+            raise ValueError("it has worlds that were never reset")
+        self.env.restore(part_of(arrays, "worlds"))
+        found, sums = part_of(arrays, "rows"), self._running_sums()
+        check_alike(found, sums)
+        for name, array in sums.items():
+            array[...] = found[name]
+
+    def _running_sums(self) -> Arrays:
+        return {name: getattr(self, name) for name in ("_returns", "_row_returns", "_lengths")}
+
     def close(self) -> None:
         """Close the worlds."""
         self.env.close()
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """An attribute of the worlds, once per row asked for."""
+        """An attribute of the worlds, repeated for each requested row."""
         return [getattr(self.env, attr_name)] * len(list(self._get_indices(indices)))
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        """Not possible: the rows share one environment."""
+        """Raise AttributeError: all rows share one environment."""
         raise AttributeError(f"{attr_name!r} cannot be set on single rows of {type(self).__name__}")
 
     def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
-        """Call a method of the worlds, once, and give its result to every row asked for."""
+        """Call a method of the worlds once; returns its result, repeated for each requested row."""
         result = getattr(self.env, method_name)(*method_args, **method_kwargs)
         return [result] * len(list(self._get_indices(indices)))
 
     def env_is_wrapped(self, wrapper_class: type[Any], indices: Any = None) -> list[bool]:
-        """No row is wrapped."""
+        """Return False for each requested row."""
         del wrapper_class
         return [False] * len(list(self._get_indices(indices)))
 
 
 class MemberVecEnv(WorldVecEnv):
-    """The shared agent's view: row b M + m is member m of world b, so one policy serves all members.
+    """Vector environment of a shared agent: row b M + m is member m of world b, so one policy serves all members.
 
-    A row's observation is the member view, its action the member's part of the action, its reward the member's part
-    of the cost. All members of a world finish together.
+    A row holds the member's view of the observation, its part of the action and its reward. All members of a world end
+    their episodes in the same step.
     """
 
     def __init__(self, env: EdgeVectorEnv, *, continuous: bool = False, reward_scale: float = 1.0) -> None:

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from agents.hyperparameters.lookup import default_policy, settings_for
 from agents.hyperparameters.settings import AgentName
-from agents.hyperparameters.tables import default_policy, settings_for
 from agents.networks.build import build_network
 from agents.networks.learned_policy import LearnedPolicy
 from benchmarks.eccnoma.solvers import ENV_ID

@@ -16,7 +16,7 @@ pytest.importorskip("torch")
 
 from rich.console import Console
 
-from agents.hyperparameters.tables import settings_for
+from agents.hyperparameters.lookup import settings_for
 from benchmarks import command_line, gym_overhead, training_share
 from benchmarks.lyappo import solvers as lyappo_solvers
 from benchmarks.mobile_env import compare as mobile_env
@@ -183,7 +183,7 @@ def test_the_training_timed_is_the_usual_one(
     monkeypatch: pytest.MonkeyPatch, env_id: str, decision: str, policy: Any
 ) -> None:
     monkeypatch.setattr(
-        "agents.hyperparameters.tables.default_policy", lambda *asked: policy if asked == (env_id, "ppo") else None
+        "agents.hyperparameters.lookup.default_policy", lambda *asked: policy if asked == (env_id, "ppo") else None
     )
     run = training_share.usual_run(env_id, 3)
     assert (run.env_id, run.agent, run.policy, run.seed) == (env_id, "ppo", policy, 3)

@@ -34,9 +34,9 @@ BAD_TRAINING = {
     "two values": ((*ENV, "--set", "distance_min_m=300"), "distance_min_m=300.0", "swap them"),
     "no =": ((*ENV, "--set", "num_devices"), "'num_devices'", "key=value"),
     "twice": ((*ENV, "--set", "k_min=1", "k_min=0"), "'k_min' twice", "give it once"),
-    "preset by set": ((*ENV, "--set", "preset=hard"), "preset='hard'", "another way"),
-    "num_envs by set": ((*ENV, "--set", "num_envs=3"), "num_envs=3", "another way"),
-    "system by set": ((*ENV, "--set", "system=os:path"), "system='os:path'", "another way"),
+    "preset by set": ((*ENV, "--set", "preset=hard"), "preset='hard'", "cannot be given with --set"),
+    "num_envs by set": ((*ENV, "--set", "num_envs=3"), "num_envs=3", "cannot be given with --set"),
+    "system by set": ((*ENV, "--set", "system=os:path"), "system='os:path'", "cannot be given with --set"),
     "no episode": ((*ENV, "--set", "max_episode_steps=null"), "max_episode_steps=None", "whole number"),
     "decision": ((*ENV, "--set", "decision=both"), "decision='both'", "'partition' or 'joint'"),
     "no paper": ((*ENV, "--agent", "td3", "--hyperparameters", "paper"), "no paper trains td3", "default"),
@@ -55,7 +55,7 @@ BAD_TRAINING = {
     "member-ppo, two indices": ((*ENV, "--agent", "member-ppo"), "one index per member", "--agent ppo --policy shared"),
     "pooled, box": (
         (*ENV, "--agent", "dagger", "--policy", "pooled", "--set", "decision=joint"),
-        "act in Box",
+        "acts in Box",
         "use --policy shared",
     ),
     "expert": ((*ENV, "--agent", "dagger", "--expert", "fixd"), "--expert 'fixd'", "did you mean 'fixed'?"),
@@ -204,7 +204,7 @@ def test_actions_that_no_box_stands_for(tmp_path, monkeypatch, capsys, toy_id, a
         call(monkeypatch, train, *arguments)
     out, err = capsys.readouterr()
     assert (caught.value.code, out, err.count("\n")) == (2, "", 1)
-    assert err.startswith(f"error: --agent {agent} cannot drive this environment (")
+    assert err.startswith(f"error: --agent {agent} cannot control this environment (")
     assert err.endswith("; use --agent ppo\n")
     assert list(tmp_path.iterdir()) == []
 

@@ -14,8 +14,8 @@ import pytest
 import evaluate
 import train
 from agents.evaluation import comparison as comparing
+from agents.hyperparameters.lookup import settings_for
 from agents.hyperparameters.settings import Settings
-from agents.hyperparameters.tables import settings_for
 from agents.networks.build import build_network, network_arrays
 from agents.runs.folder import BEST, CONFIG, EVALUATION, LAST, Run
 from edge_envs.lyappo.config import LyaPPOConfig
@@ -189,7 +189,7 @@ def test_the_default_agent_is_the_environments():
 def test_steps_of_imitation_scale_its_frames(steps, num_envs, frames, shown):
     arguments = train.Arguments(ID, agent="dagger", steps=steps, num_envs=num_envs, seeds=0)
     settings = train.configure(arguments).settings
-    assert (settings.imitation_frames, settings.steps, settings.shown) == (frames, shown, shown)
+    assert (settings.imitation_frames, settings.steps, settings.demonstration_steps) == (frames, shown, shown)
     assert settings.imitation_worlds == settings.num_envs == (num_envs or 32)
     assert settings.expert == "best-fixed"
 
@@ -302,7 +302,7 @@ def test_no_table_without_evaluation_seeds(tmp_path, monkeypatch, capsys):
     assert caught.value.code == 2
     assert (
         capsys.readouterr().err
-        == "error: run folder run exists already; name a new one with --run, or go on with --resume\n"
+        == "error: run folder run exists already; give a new one with --run, or resume it with --resume\n"
     )
     assert {file.name: file.read_bytes() for file in Path("run").iterdir()} == before
 

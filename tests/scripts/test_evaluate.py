@@ -267,7 +267,7 @@ def test_the_benchmarks_own_environments():
         ((*EVALUATE, "fixed", "--json", "/dev/null"), "--json /dev/null is not a regular file", "name another"),
         ((*EVALUATE, "fixed", "--csv", "null"), "--csv null is not a regular file", "name another"),
         ((*EVALUATE, "fixed", "--csv", "loop/x"), "--csv loop/x cannot be written", "that exists"),
-        ((*EVALUATE, "fixed", "--set", "self=1"), "self=1 is not a parameter", "another way"),
+        ((*EVALUATE, "fixed", "--set", "self=1"), "self=1 is not a parameter", "cannot be given with --set"),
         ((*EVALUATE, "fixed", "--report", "file/x.html"), "--report file/x.html cannot be written", "that exists"),
         ((*EVALUATE, "fixed", "--csv", "x", "--json", "./x"), "--json x is named twice", "a file of its own"),
         ((*EVALUATE, "runs/*"), "policy='runs/*' fits no run folder", "another pattern"),

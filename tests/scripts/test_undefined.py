@@ -108,7 +108,7 @@ def test_an_infinite_certificate(monkeypatch, capsys):
 def test_it_goes_on_after_a_signal(monkeypatch, capsys, system):
     gym.registry[ID].kwargs["system"] = f"{system.__module__}:{system.__name__}"
     assert call(monkeypatch, train, *TRAIN, "--run", "straight") == 0
-    plain = record.Record.reached
+    plain = record.Record.advance_to
 
     def reached(self: record.Record, steps: int) -> None:
         plain(self, steps)
@@ -119,6 +119,6 @@ def test_it_goes_on_after_a_signal(monkeypatch, capsys, system):
         patch.setattr(record.Record, "reached", reached)
         assert call(patch, train, *TRAIN, "--run", "run") == 143
     assert call(monkeypatch, train, "--resume", "run", "--seeds", "0") == 0
-    assert "note: going on after " in capsys.readouterr().out
+    assert "note: resuming after " in capsys.readouterr().out
     assert hashes(Path("run")) == hashes(Path("straight"))
     assert curves(Path("run")) == curves(Path("straight"))

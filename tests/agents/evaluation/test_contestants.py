@@ -100,7 +100,7 @@ def test_what_to_know_of_runs(place):
     [
         (lambda told: told["versions"].update(torch="1.0"), "torch 1.0 in runs/toy__0, "),
         (lambda told: told.update(git="abc\x1b"), "git abc\\x1b in runs/toy__0, "),
-        (lambda told: told.clear(), "runs/toy__0/config.json does not tell the versions"),
+        (lambda told: told.clear(), "runs/toy__0/config.json does not contain the versions"),
     ],
 )
 def test_trainings_of_different_versions_are_told(place, change, told):

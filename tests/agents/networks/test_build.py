@@ -15,7 +15,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.td3.policies import TD3Policy
 
 from agents.hyperparameters.settings import AgentName, PolicyName, Settings
-from agents.networks.build import blueprint, build_network, check_policy, like_choices, member_mask_view
+from agents.networks.build import blueprint, build_network, check_policy, has_equal_choices, member_mask_view
 from agents.networks.masked_policy import ChoicePolicy
 from agents.networks.pooled_policy import PooledPolicy
 from agents.runs.folder import BEST, CONFIG, EVALUATION, LAST, Run, RunConfig, RunError
@@ -76,22 +76,24 @@ def test_pooled_needs_one_index_per_member(agent, box):
     assert message.endswith("use --agent ppo --policy shared" if agent == "member-ppo" else "use --policy shared")
 
 
-def test_like_choices():
-    assert like_choices(CrowdSystem(CrowdConfig()))
-    assert like_choices(CrowdSystem(CrowdConfig(count=1)))
-    assert not like_choices(ToySystem(ToyConfig()))
-    assert not like_choices(ToySystem(ToyConfig(box=True)))
+def test_has_equal_choices():
+    assert has_equal_choices(CrowdSystem(CrowdConfig()))
+    assert has_equal_choices(CrowdSystem(CrowdConfig(count=1)))
+    assert not has_equal_choices(ToySystem(ToyConfig()))
+    assert not has_equal_choices(ToySystem(ToyConfig(box=True)))
     for nvec, start in (([3, 3, 3, 2], [0] * 4), ([3] * 4, [1] * 4), ([3] * 8, [0] * 8)):
         system = CrowdSystem(CrowdConfig())
         system.action_space = spaces.MultiDiscrete(nvec, start=np.array(start))
-        assert not like_choices(system)
+        assert not has_equal_choices(system)
 
 
 @pytest.mark.parametrize("agent", ["ddpg", "td3"])
 def test_imitation_is_not_for_everybody(agent):
-    with pytest.raises(ValueError, match=f"--agent {agent} imitates nobody; use --agent ppo, member-ppo, dagger"):
+    with pytest.raises(
+        ValueError, match=f"--agent {agent} cannot imitate a baseline; use --agent ppo, member-ppo, dagger"
+    ):
         blueprint(agent, "central", TINY, CrowdSystem(CrowdConfig()))
-    with pytest.raises(ValueError, match="imitation_rounds=0 leaves --agent dagger nothing to learn"):
+    with pytest.raises(ValueError, match="imitation_rounds=0 does not train --agent dagger"):
         blueprint("dagger", "pooled", TINY.model_copy(update={"imitation_rounds": 0}), CrowdSystem(CrowdConfig()))
 
 

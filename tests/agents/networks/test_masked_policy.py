@@ -11,7 +11,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 
 from agents.hyperparameters.settings import PolicyName, Settings
 from agents.networks.build import build_network
-from agents.networks.masked_policy import ChoicePolicy, LikeChoices
+from agents.networks.masked_policy import ChoicePolicy, EqualChoices
 from tests.agents.crowd import CHOICES, CrowdConfig, CrowdSystem, crowd_worlds
 
 BATCH, COUNT = 50, 4
@@ -48,7 +48,7 @@ def masks_in(name: PolicyName, observations: torch.Tensor) -> torch.Tensor:
 def test_as_many_distributions_in_a_list():
     torch.manual_seed(0)
     logits = torch.randn(BATCH, COUNT, CHOICES)
-    ours, theirs = LikeChoices(logits), MultiCategoricalDistribution([CHOICES] * COUNT)
+    ours, theirs = EqualChoices(logits), MultiCategoricalDistribution([CHOICES] * COUNT)
     theirs.proba_distribution(logits.flatten(1))
     actions = theirs.sample()
     torch.testing.assert_close(ours.log_prob(actions), theirs.log_prob(actions))
@@ -60,7 +60,7 @@ def test_as_many_distributions_in_a_list():
 
 def test_samples_are_as_frequent_as_they_are_probable():
     logits = torch.tensor([[[0.0, 1.0, -1.0], [2.0, 0.0, 0.0]]])
-    drawn = LikeChoices(logits.expand(20_000, 2, 3)).sample()
+    drawn = EqualChoices(logits.expand(20_000, 2, 3)).sample()
     assert drawn.shape == (20_000, 2)
     frequencies = torch.stack([(drawn == choice).float().mean(dim=0) for choice in range(3)], dim=1)
     torch.testing.assert_close(frequencies, logits.softmax(dim=2)[0], atol=0.02, rtol=0.0)

@@ -199,7 +199,7 @@ def test_statistics_for_a_zip_from_elsewhere(tmp_path, saved):
     file = saved[0] / "normalization.json"
     message = told(lambda: import_sb3(tmp_path / "model.zip", setup, system_of(setup), file))
     assert "it was trained without VecNormalize" in message
-    assert f"--normalization {file} cannot belong to it; leave that out" in message
+    assert f"--normalization {file} does not apply; omit it" in message
 
 
 def test_an_off_policy_zip_tells_nothing(tmp_path):
@@ -339,7 +339,7 @@ def test_an_off_policy_import_says_that_it_cannot_know(tmp_path, monkeypatch, ca
     asked = (*asked, "--import-sb3", str(tmp_path / "model.zip"))
     for more, notes in (((), 1), (("--normalization", "none"), 0)):
         assert call(monkeypatch, train, *asked, "--run", str(tmp_path / f"run-{notes}"), *more) == 0
-        assert capsys.readouterr().out.count("note: --agent td3 leaves no trace of VecNormalize") == notes
+        assert capsys.readouterr().out.count("note: a file of --agent td3 does not record VecNormalize") == notes
 
 
 def test_the_snippet_of_the_documentation(tmp_path, saved, monkeypatch):

@@ -81,7 +81,7 @@ def test_arrays_that_changed_their_names_are_found():
 
 def test_other_formats_are_refused():
     values = json.dumps(VALUES)
-    with pytest.raises(RunError, match="it has format 7, and this version reads 1; go on with"):
+    with pytest.raises(RunError, match="it has format 7, and this version reads 1; resume with"):
         unpack(save({}, {"format": "7", "values": values, "sha256": digest({}, values)}))
     with pytest.raises(ValueError, match="KeyError"):
         unpack(save({"a": np.zeros(2)}))

@@ -164,7 +164,7 @@ def test_provenance_without_git(monkeypatch):
 def test_an_empty_folder_is_used_and_a_full_one_is_not(tmp_path):
     (tmp_path / "empty").mkdir()
     Run.create(config(), tmp_path / "empty")
-    assert "exists already; name a new one with --run" in told(lambda: Run.create(config(), tmp_path / "empty"))
+    assert "exists already; give a new one with --run" in told(lambda: Run.create(config(), tmp_path / "empty"))
     (tmp_path / "file").write_text("kept")
     assert "exists already" in told(lambda: Run.create(config(), tmp_path / "file"))
     assert (tmp_path / "file").read_text() == "kept"

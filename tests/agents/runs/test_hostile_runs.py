@@ -296,7 +296,7 @@ def test_a_small_file_does_not_make_a_large_network(run, system, monkeypatch):
 def test_a_file_that_only_seems_large_is_not_read(run, system):
     with (run.path / BEST).open("wb") as file:
         file.truncate(folder_module.LARGEST_MODEL_BYTES + 1)
-    assert "was not read" in told(lambda: run.load_policy(system))
+    assert "is not read" in told(lambda: run.load_policy(system))
 
 
 # Under the recorder

@@ -9,8 +9,8 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+from agents.hyperparameters.lookup import settings_for
 from agents.hyperparameters.settings import Settings
-from agents.hyperparameters.tables import settings_for
 from agents.runs.folder import CONFIG, Run, RunConfig
 from agents.runs.tensorboard import cut_events, event_files, event_sizes
 from agents.training.trainer import train

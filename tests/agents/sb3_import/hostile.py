@@ -155,11 +155,11 @@ def containers(members: Members) -> dict[str, tuple[bytes, str]]:
     small = zlib.compress(members[DATA], 9)[2:-4]
     many = [Entry(f"m{number}", b"") for number in range(100_000)]
     cases: dict[str, tuple[bytes, str]] = {
-        "empty": (b"", "cut short, or not one"),
-        "not a zip": (b"PK" + bytes(5000), "cut short, or not one"),
-        "truncated": (whole[:-1], "cut short, or not one"),
-        "half": (whole[: len(whole) // 2], "cut short, or not one"),
-        "something after": (whole + bytes(100), "cut short, or not one"),
+        "empty": (b"", "truncated or not a zip file"),
+        "not a zip": (b"PK" + bytes(5000), "truncated or not a zip file"),
+        "truncated": (whole[:-1], "truncated or not a zip file"),
+        "half": (whole[: len(whole) // 2], "truncated or not a zip file"),
+        "something after": (whole + bytes(100), "truncated or not a zip file"),
         "a directory elsewhere": (whole[:-10] + struct.pack("<I", 7) + whole[-6:], "is damaged"),
         "a byte flipped": (whole.replace(b"policy_class", b"policy_clasS", 1), "is damaged"),
         "100000 members": (raw_zip(many), "more than 10000 members"),
@@ -190,8 +190,8 @@ def containers(members: Members) -> dict[str, tuple[bytes, str]]:
         "a symlink": (stored(rest, Entry(DATA, b"/etc/passwd", mode=0o120777)), "but a link or a device"),
         "another symlink": (stored(members, Entry("log", b"/etc/passwd", mode=0o120777)), "but a link or a device"),
         "a device": (stored(members, Entry("log", b"", mode=0o020600)), "but a link or a device"),
-        "twice": (stored(members, Entry(DATA, b"{}")), "member 'data' is there twice"),
-        "policy twice": (stored(members, Entry(POLICY, members[POLICY])), "member 'policy.pth' is there twice"),
+        "twice": (stored(members, Entry(DATA, b"{}")), "member 'data' occurs twice"),
+        "policy twice": (stored(members, Entry(POLICY, members[POLICY])), "member 'policy.pth' occurs twice"),
         "no data": (stored(rest), "no member 'data'"),
         "no policy": (stored({DATA: members[DATA]}), "no member 'policy.pth'"),
     }  # fmt: skip
@@ -283,16 +283,16 @@ def networks(members: Members, marker: Path) -> dict[str, tuple[bytes, str]]:
             f"policy.pth, {what}": (with_inner(members, changed={"data.pkl": payload}), "policy.pth")
             for what, payload in payloads.items()
         },
-        "policy.pth is a pickle": (stored({**members, POLICY: payloads["os.system"]}), "cut short, or not one"),
+        "policy.pth is a pickle": (stored({**members, POLICY: payloads["os.system"]}), "truncated or not a zip file"),
         "policy.pth of an object": (
             stored({**members, POLICY: saved(Calls(os.system, f"touch '{marker}'"))}), "holds 'posix system'",
         ),
         "a nested zip": (stored({**members, POLICY: stored(members)}), "not a file of torch.save"),
-        "an old torch file": (legacy(state), "cut short, or not one"),
+        "an old torch file": (legacy(state), "truncated or not a zip file"),
         "a compressed torch file": (stored({**members, POLICY: raw_zip(packed)}), "compressed in a way"),
         "two data.pkl": (with_inner(members, Entry("other/data.pkl", inner["archive/data.pkl"])), "one data.pkl"),
         "no data.pkl": (with_inner(members, drop="data.pkl"), "one data.pkl"),
-        "a data.pkl twice": (with_inner(members, Entry("archive/data.pkl", payloads["exec"])), "is there twice"),
+        "a data.pkl twice": (with_inner(members, Entry("archive/data.pkl", payloads["exec"])), "occurs twice"),
         "a TorchScript archive": (
             with_inner(
                 members, Entry("archive/constants.pkl", payloads["os.system"]),

@@ -227,7 +227,7 @@ def test_other_activation_functions_are_refused_where_the_file_names_them(tmp_pa
             KINDS[agent]("MlpPolicy", env, policy_kwargs=arch).save(tmp_path / "model")
             if function is theirs:
                 message = told(tmp_path / "model.zip", config(agent))
-                expected = f"torch.nn.modules.activation.{ours}, as --agent {agent} has it"
+                expected = f"torch.nn.modules.activation.{ours}, as --agent {agent} uses it"
                 assert (
                     f"activation_fn 'torch.nn.modules.activation.{theirs.__name__}'; train one with {expected}"
                     in message
@@ -274,7 +274,7 @@ def test_zips_may_name_our_policy_by_its_first_path(tmp_path, zips):
 def test_no_file(tmp_path, monkeypatch, kind):
     file, words = tmp_path / "model.zip", "not a regular file"
     if kind == "missing":
-        words = "No such file or directory); name another file with --import-sb3"
+        words = "No such file or directory); give another file with --import-sb3"
     elif kind == "folder":
         file.mkdir()
     elif kind == "pipe":

@@ -19,7 +19,7 @@ from agents.networks.learned_policy import LearnedPolicy
 from agents.runs.folder import BEST, EVALUATION, LAST, Run, RunConfig
 from agents.training import dagger, trainer
 from agents.training import record as record_module
-from agents.training.dagger import View, agreement, learn_from, surprise, teachable, watch
+from agents.training.dagger import Examples, agreement, collect_round, fit, imitation_loss, label_weights
 from agents.training.trainer import Trained, train
 from agents.worlds import IMITATION_STREAM, make_worlds, stream_seeds
 from edge_envs.core.env import EdgeVectorEnv
@@ -55,13 +55,16 @@ class Silent:
     def __init__(self, settings: Settings = QUICK) -> None:
         self.run: Any = type("Run", (), {"config": type("Config", (), {"settings": settings})})
         self.env_seconds, self.episodes, self.steps_done = 0.0, 0, 0
-        self.saver = None
 
-    def reached(self, steps: int) -> None:
+    def advance_to(self, steps: int) -> None:
         self.steps_done = steps
 
 
-# Watching
+def never() -> None:
+    """A check for signals that finds none."""
+
+
+# Collecting
 
 
 @pytest.mark.parametrize("guided", [0, 3, 8])
@@ -77,7 +80,9 @@ def test_the_expert_says_what_it_would_do_wherever_the_network_goes(guided):
 
     env.step = step  # type: ignore[method-assign]
     record: Any = Silent()
-    observations, labels = watch(expert, ConstantPolicy(np.full(COUNT, THIRD)), env, list(range(8)), guided, record)
+    observations, labels = collect_round(
+        expert, ConstantPolicy(np.full(COUNT, THIRD)), env, list(range(8)), guided, record, never
+    )
     assert labels.shape == (80, COUNT)
     assert (labels == np.arange(COUNT) % 2).all()
     for actions in stepped:
@@ -95,7 +100,7 @@ def test_labels_belong_to_the_observations_beside_them():
     env = crowd_worlds(8)
     record: Any = Silent()
     policy = ConstantPolicy(np.full(COUNT, GO))
-    observations, labels = watch(make_baseline("best", env), policy, env, list(range(8)), 2, record)
+    observations, labels = collect_round(make_baseline("best", env), policy, env, list(range(8)), 2, record, never)
     members = observations.reshape(80, COUNT, FACTS + GROUPS)
     price, idle, third = members[:, :, 0], members[:, :, 2] == 0, members[:, :, 3] == 1
     np.testing.assert_array_equal(labels[idle], THIRD)
@@ -108,13 +113,13 @@ def test_labels_belong_to_the_observations_beside_them():
 
 def test_rounds_have_their_own_worlds_and_the_network_most_of_the_later_ones(tmp_path, crowd_id, monkeypatch):
     asked: list[tuple[list[int], int]] = []
-    plain = watch
+    plain = collect_round
 
-    def note(expert: Any, policy: Any, env: Any, seeds: list[int], guided: int, record: Any) -> Any:
+    def note(expert: Any, policy: Any, env: Any, seeds: list[int], guided: int, *more: Any) -> Any:
         asked.append((seeds, guided))
-        return plain(expert, policy, env, seeds, guided, record)
+        return plain(expert, policy, env, seeds, guided, *more)
 
-    monkeypatch.setattr(dagger, "watch", note)
+    monkeypatch.setattr(dagger, "collect_round", note)
     train(run_in(tmp_path / "run", crowd_id, seed=4), quiet=True)
     seeds = stream_seeds(IMITATION_STREAM, 4, 24)
     assert asked == [(seeds[:8], 8), (seeds[8:16], 2), (seeds[16:], 2)]
@@ -129,8 +134,8 @@ def test_rows_of_members_and_of_worlds():
     observation, _ = env.reset(seed=0)
     labels = np.arange(12).reshape(3, 4)
     shown = [(observation, labels), (observation + 1, labels + 100)]
-    world = View(env.system, False, shown)
-    member = View(env.system, True, shown)
+    world = Examples(env.system, False, shown)
+    member = Examples(env.system, True, shown)
     assert world.size == member.size == 6
     seen, said = world.rows(np.array([4, 0]))
     np.testing.assert_array_equal(seen, np.stack([observation[1] + 1, observation[0]]))
@@ -150,17 +155,17 @@ def test_only_members_with_a_choice_teach():
     for world, member in np.ndindex(len(observations), COUNT):
         label = labels[world, member]
         counts = bool(mask[world, member].sum() > 1 and mask[world, member, label])
-        assert teachable(network, observations, labels)[world, member].item() == counts
+        assert label_weights(network, observations, labels)[world, member].item() == counts
         if counts:
             expected -= probabilities[world, member, label].log().item()
             count += 1
     assert 0 < count < labels.numel()
-    assert surprise(network, observations, labels).item() == pytest.approx(expected / count, rel=1e-5)
+    assert imitation_loss(network, observations, labels).item() == pytest.approx(expected / count, rel=1e-5)
 
 
 def test_labels_that_nobody_can_take_teach_nothing():
     network, observations = network_of("pooled"), torch.zeros(5, 24)
-    loss = surprise(network, observations, torch.full((5, COUNT), THIRD))
+    loss = imitation_loss(network, observations, torch.full((5, COUNT), THIRD))
     loss.backward()
     assert loss.item() == 0.0
     assert all((parameter.grad == 0).all() for parameter in network.actor.parameters())
@@ -173,17 +178,17 @@ def test_the_surprise_of_other_policies_is_that_of_the_whole_action():
     observations = observations_of("central", masks=False)
     labels = torch.ones(len(observations), COUNT, dtype=torch.int64)
     expected = -network.get_distribution(observations).log_prob(labels).mean()
-    assert surprise(network, observations, labels).item() == pytest.approx(expected.item(), rel=1e-6)
+    assert imitation_loss(network, observations, labels).item() == pytest.approx(expected.item(), rel=1e-6)
 
 
 def test_agreement_counts_choices():
     network, observations = network_of("pooled"), observations_of("pooled")
     labels = network.forward(observations, True)[0]
     assert agreement(network, observations, labels) == 1.0
-    weight = teachable(network, observations, labels)
+    weight = label_weights(network, observations, labels)
     labels[:20] = STAY
     still = (network.forward(observations, True)[0] == labels).float()
-    weight = teachable(network, observations, labels)
+    weight = label_weights(network, observations, labels)
     assert agreement(network, observations, labels) == pytest.approx(float((weight * still).sum() / weight.sum()))
     assert agreement(network, observations, labels) < 1.0
 
@@ -200,12 +205,12 @@ def test_the_rate_falls_and_the_value_network_stays(monkeypatch):
 
     monkeypatch.setattr(torch.optim.Adam, "step", step)
     observation, _ = env.reset(seed=0)
-    view = View(env.system, False, [(observation, np.zeros((4, COUNT), np.int64))])
-    loss = learn_from(network, view, QUICK, np.random.default_rng(0))
+    view = Examples(env.system, False, [(observation, np.zeros((4, COUNT), np.int64))])
+    loss = fit(network, view, QUICK, np.random.default_rng(0))
     np.testing.assert_allclose(rates, 5e-3 * (1 - np.arange(20) / 20))
     after = network.state_dict()
     assert all(torch.equal(after[key], before[key]) == key.startswith("critic") for key in after)
-    assert 0.0 < loss < surprise(network_of("pooled"), *view.rows(np.arange(4))).item()
+    assert 0.0 < loss < imitation_loss(network_of("pooled"), *view.rows(np.arange(4))).item()
 
 
 def test_it_clones_an_expert(tmp_path, crowd_id):

@@ -128,7 +128,7 @@ def test_what_terminates_is_not_bootstrapped():
     observation = np.ones(model.observation_space.shape, np.float32)
     infos[1] = {"terminal_observation": observation, "TimeLimit.truncated": False}
     infos[4] = {"terminal_observation": observation, "TimeLimit.truncated": True}
-    values = model._values_cut_off(infos, np.array([False, True, False, False, True, False]))
+    values = model._values_at_truncation(infos, np.array([False, True, False, False, True, False]))
     assert np.flatnonzero(values.any(axis=1)).tolist() == [4]
     last = model.policy.predict_member_values(torch.as_tensor(observation)[None])[0]
     np.testing.assert_allclose(values[4], last.detach().numpy(), rtol=1e-6)

@@ -17,7 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from agents.evaluation.episodes import play
 from agents.hyperparameters.settings import Settings
 from agents.runs.folder import BEST, CONFIG, EVALUATION, FINISHED, LAST, LOCK, Run, RunConfig
-from agents.training import record, trainer
+from agents.training import callback, record, trainer
 from agents.training.record import VALIDATIONS
 from agents.training.trainer import Trained, build_model, train
 from agents.training.vec_env import MemberVecEnv, WorldVecEnv
@@ -373,7 +373,7 @@ def test_steps_are_those_of_a_world_for_shared_and_central(tmp_path):
 
 def test_validation_does_not_disturb_the_training(tmp_path, monkeypatch):
     train(run_in(tmp_path / "often"), quiet=True)
-    monkeypatch.setattr(record, "VALIDATIONS", 1)
+    monkeypatch.setattr(callback, "VALIDATIONS", 1)
     train(run_in(tmp_path / "once"), quiet=True)
     assert len(rows_of(Run.open(tmp_path / "often"))) > len(rows_of(Run.open(tmp_path / "once")))
     assert same(weights(Run.open(tmp_path / "often")), weights(Run.open(tmp_path / "once")))

@@ -128,7 +128,7 @@ def main() -> None:
                 for file in Path(name).iterdir():
                     file.unlink()
                 Path(name).rmdir()
-    gone_on = log.read_text().count("note: going on after ")
+    gone_on = log.read_text().count("note: resuming after ")
     print(json.dumps({"kills": done, "while_writing": writing, "gone_on": gone_on, "victims": victims}))
 
 

@@ -21,7 +21,7 @@ from agents.hyperparameters.settings import Settings
 from agents.runs import checkpoint_files
 from agents.runs.folder import BEST, CHECKPOINTS, CONFIG, EVALUATION, LAST, LOCK, Run, RunConfig
 from agents.training import record, trainer
-from agents.training.demonstrations import Lessons
+from agents.training.demonstrations import Demonstrations
 from agents.training.vec_env import WorldVecEnv
 from agents.worlds import system_of
 from benchmarks import training_share as benchmark
@@ -57,8 +57,8 @@ def once(number: int = signal.SIGTERM) -> Callable[[], None]:
 
 
 def at_the_end(send: Callable[[], None]) -> Callable[[record.Record, int], None]:
-    """`Record.reached` that sends a signal in the last update."""
-    plain = record.Record.reached
+    """`Record.advance_to` that sends a signal in the last update."""
+    plain = record.Record.advance_to
 
     def reached(self: record.Record, steps: int) -> None:
         plain(self, steps)
@@ -112,7 +112,7 @@ def test_a_signal_saves_a_checkpoint_and_the_end_is_the_same(
     expected = straight(name)
     capsys.readouterr()
     monkeypatch.chdir(tmp_path)
-    plain, send = record.Record.reached, once(number)
+    plain, send = record.Record.advance_to, once(number)
 
     def reached(self: record.Record, steps: int) -> None:
         plain(self, steps)
@@ -120,13 +120,13 @@ def test_a_signal_saves_a_checkpoint_and_the_end_is_the_same(
             send()
 
     with monkeypatch.context() as patch:
-        patch.setattr(record.Record, "reached", reached)
+        patch.setattr(record.Record, "advance_to", reached)
         assert started(patch, name) == 128 + number
     assert capsys.readouterr().out == SAID.format(number.name)
     assert kept() == 1
     assert not Run.open(Path("run")).finished
     assert resumed(monkeypatch) == 0
-    assert "note: going on after " in capsys.readouterr().out
+    assert "note: resuming after " in capsys.readouterr().out
     check_same(expected)
 
 
@@ -134,7 +134,7 @@ def test_signals_again_and_again(tmp_path, straight, monkeypatch, capsys):
     """One in every process: each goes on for an update and stops."""
     expected = straight("ddpg")
     monkeypatch.chdir(tmp_path)
-    plain = record.Record.reached
+    plain = record.Record.advance_to
     statuses = []
     for part in range(6):
         send = once()
@@ -145,7 +145,7 @@ def test_signals_again_and_again(tmp_path, straight, monkeypatch, capsys):
                 send()
 
         with monkeypatch.context() as patch:
-            patch.setattr(record.Record, "reached", reached)
+            patch.setattr(record.Record, "advance_to", reached)
             statuses.append(resumed(patch) if part else started(patch, "ddpg"))
     assert statuses == [143] * 6
     assert resumed(monkeypatch) == 0
@@ -224,18 +224,18 @@ def test_a_signal_before_there_is_anything_to_keep(tmp_path, straight, monkeypat
     if where == "compiling":
         assert {file.name for file in Path("run").iterdir()} == {CONFIG, LOCK}
     assert resumed(monkeypatch) == 0
-    assert "note: no checkpoint: beginning again" in capsys.readouterr().out
+    assert "note: no checkpoint: starting again" in capsys.readouterr().out
     check_same(expected)
 
 
 def test_a_signal_in_the_second_round_of_imitation(tmp_path, straight, monkeypatch, capsys):
     """The round is brought to its end; what is kept is both."""
-    expected, rounds, plain, send = straight("dagger"), [0], Lessons.arrays, once()
+    expected, rounds, plain, send = straight("dagger"), [0], Demonstrations.save, once()
     monkeypatch.chdir(tmp_path)
-    reached = record.Record.reached
+    reached = record.Record.advance_to
 
-    def arrays(self: Lessons) -> Any:
-        rounds[0] = len(self.shown)
+    def save(self: Demonstrations) -> Any:
+        rounds[0] = len(self.rounds)
         return plain(self)
 
     def at(self: record.Record, steps: int) -> None:
@@ -244,8 +244,8 @@ def test_a_signal_in_the_second_round_of_imitation(tmp_path, straight, monkeypat
             send()
 
     with monkeypatch.context() as patch:
-        patch.setattr(Lessons, "arrays", arrays)
-        patch.setattr(record.Record, "reached", at)
+        patch.setattr(Demonstrations, "save", save)
+        patch.setattr(record.Record, "advance_to", at)
         assert started(patch, "dagger") == 143
     assert rounds == [2]
     assert resumed(monkeypatch) == 0
@@ -259,7 +259,7 @@ def test_a_signal_in_the_last_update_ends_the_training_and_spares_the_table(
     expected, send = straight(name), once()
     monkeypatch.chdir(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(record.Record, "reached", at_the_end(send))
+        patch.setattr(record.Record, "advance_to", at_the_end(send))
         patch.setattr(train, "show_comparison", lambda *_: pytest.fail("a table"))
         assert call(patch, train, *ENV, *TRAININGS[name], "--run", "run") == 143
     out = capsys.readouterr().out
@@ -306,7 +306,7 @@ def test_a_signal_while_an_import_is_written_leaves_a_whole_run(tmp_path, monkey
         assert call(patch, train, *ENV, *arguments) == 143
     found = capfd.readouterr()
     assert "interrupted by SIGTERM after the training's end; its networks are saved in run\n" in found.out
-    assert "\nSIGTERM: stopping after the run folder is written; again to stop at once\n" in found.err
+    assert "\nSIGTERM: stopping after the run folder is written; a second signal stops at once\n" in found.err
     run = Run.open(Path("run"))
     assert run.finished
     run.load_policy(system_of("LyaPPO-v0", "default", small), LAST)
@@ -347,7 +347,7 @@ def test_a_signal_ends_the_process_cleanly(tmp_path, number):
         process.kill()
     assert process.returncode == 128 + number, err
     assert "Traceback" not in err
-    assert f"\n{number.name}: stopping after this update; again to stop at once\n" in err
+    assert f"\n{number.name}: stopping after this update; a second signal stops at once\n" in err
     assert out == SAID.format(number.name)
     assert {BEST, LAST, CONFIG, EVALUATION} <= {file.name for file in (tmp_path / "run").iterdir()}
     assert not list((tmp_path / "run").rglob("*.tmp"))
@@ -405,7 +405,7 @@ def test_a_signal_that_the_parent_ignores_stays_ignored():
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == -signal.SIGTERM
         assert process.stderr is not None
-        assert process.stderr.read() == "\nSIGTERM: stopping after this update; again to stop at once\n"
+        assert process.stderr.read() == "\nSIGTERM: stopping after this update; a second signal stops at once\n"
     finally:
         process.kill()
         process.communicate()
@@ -459,14 +459,14 @@ def test_an_experiment_stops_with_its_training(tmp_path, monkeypatch):
         env_id="LyaPPO-v0", options={"num_devices": 2, "max_episode_steps": 10},
         settings=Settings(steps=640, num_envs=16, n_steps=4),
     )  # fmt: skip
-    plain, send = record.Record.reached, once()
+    plain, send = record.Record.advance_to, once()
 
     def reached(self: record.Record, steps: int) -> None:
         plain(self, steps)
         send()
 
     with monkeypatch.context() as patch:
-        patch.setattr(record.Record, "reached", reached)
+        patch.setattr(record.Record, "advance_to", reached)
         with pytest.raises(Stopped, match="SIGTERM"):
             trained(config, tmp_path / "run")
     run = trained(config, tmp_path / "run")
@@ -480,7 +480,7 @@ def test_an_experiment_stops_after_a_signal_in_the_last_update(tmp_path, monkeyp
         settings=Settings(steps=640, num_envs=16, n_steps=4),
     )  # fmt: skip
     with monkeypatch.context() as patch:
-        patch.setattr(record.Record, "reached", at_the_end(once()))
+        patch.setattr(record.Record, "advance_to", at_the_end(once()))
         with pytest.raises(Stopped, match="SIGTERM"):
             trained(config, tmp_path / "run")
     assert Run.open(tmp_path / "run").finished
@@ -499,7 +499,7 @@ def test_the_training_benchmark_stops_after_a_signal_in_the_last_update(monkeypa
 
     monkeypatch.setattr(benchmark, "ENVIRONMENTS", {"LyaPPO-v0": None})
     monkeypatch.setattr(benchmark, "usual_run", usual_run)
-    monkeypatch.setattr(record.Record, "reached", at_the_end(once()))
+    monkeypatch.setattr(record.Record, "advance_to", at_the_end(once()))
     with pytest.raises(Stopped, match="SIGTERM"):
         benchmark.share(2)
     assert begun == [0]

@@ -119,6 +119,6 @@ def test_the_command_line_goes_on_after_kills(tmp_path):
     assert victim.returncode == 0, out
     assert killed == 3
     print(f"command line: {killed} kills, in both {hashes(tmp_path / 'straight')}")
-    assert "note: going on after " in out
+    assert "note: resuming after " in out
     assert hashes(tmp_path / "victim") == hashes(tmp_path / "straight")
     assert curves(tmp_path / "victim") == curves(tmp_path / "straight")

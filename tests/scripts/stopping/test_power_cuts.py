@@ -96,7 +96,7 @@ def test_what_is_left_after_a_power_cut_is_enough(tmp_path, monkeypatch, capsys)
         disk.restore(cut, folder, run)
         capsys.readouterr()
         assert call(monkeypatch, train, "--resume", run.name, *COMMON) == 0
-        went_on += "note: going on after " in capsys.readouterr().out
+        went_on += "note: resuming after " in capsys.readouterr().out
         assert hashes(run) == hashes(straight)
         assert curves(run) == curves(straight)
     disk.close()

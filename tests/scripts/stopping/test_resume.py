@@ -45,7 +45,7 @@ def straight(tmp_path_factory):
 def stopped(tmp_path, monkeypatch):
     """The same training, stopped on its way, in the folder "run" of the working directory."""
     monkeypatch.chdir(tmp_path)
-    plain = record.Record.reached
+    plain = record.Record.advance_to
 
     def reached(self: record.Record, steps: int) -> None:
         plain(self, steps)
@@ -53,7 +53,7 @@ def stopped(tmp_path, monkeypatch):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(record.Record, "reached", reached)
+        patch.setattr(record.Record, "advance_to", reached)
         assert call(patch, train, *ENV, *SMALL, *COMMON, "--run", "run") == 130
     assert len(list((tmp_path / "run" / CHECKPOINTS).iterdir())) == 2
     return tmp_path / "run"
@@ -79,7 +79,7 @@ def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 
 def test_it_ends_as_if_never_stopped(stopped, straight, monkeypatch, capsys):
     assert resume(monkeypatch, *ENV) == 0
-    assert "note: going on after " in capsys.readouterr().out
+    assert "note: resuming after " in capsys.readouterr().out
     assert hashes(stopped) == hashes(straight)
     assert curves(stopped) == curves(straight)
     assert {file.name for file in stopped.iterdir() if "tfevents" not in file.name} == {
@@ -102,7 +102,7 @@ def test_damaged_checkpoints_are_told_and_cost_only_time(stopped, straight, monk
     assert resume(monkeypatch) == 0
     out = capsys.readouterr().out
     assert out.count("cannot be used: it is damaged (its contents do not match their digest)") == count
-    assert ("no checkpoint: beginning again" in out) == (count == 2)
+    assert ("no checkpoint: starting again" in out) == (count == 2)
     assert hashes(stopped) == hashes(straight)
     assert curves(stopped) == curves(straight)
 
@@ -230,7 +230,7 @@ HOSTILE: dict[str, tuple[Callable[[Checkpoint], Any], str]] = {
         lambda c: c.values["record"]["rows"][0].update(step=float("inf")),
         "validations do not have the columns",
     ),
-    "worlds not begun": (lambda c: c.arrays["worlds.started"].fill(False), "it has worlds that never began"),
+    "worlds not begun": (lambda c: c.arrays["worlds.started"].fill(False), "it has worlds that were never reset"),
     "weights not finite": (
         lambda c: c.arrays["network.action_net.bias"].fill(np.nan),
         "'action_net.bias' holds",
@@ -240,7 +240,7 @@ HOSTILE: dict[str, tuple[Callable[[Checkpoint], Any], str]] = {
         lambda c: c.values["learner"].update(num_timesteps=1 << 40),
         "as many as the run",
     ),
-    "no learner": (lambda c: c.values.update(learner=None), "it is of another agent"),
+    "no learner": (lambda c: c.values.update(learner=None), "it belongs to another agent"),
 }
 
 
@@ -261,7 +261,9 @@ def test_no_network_is_built_for_a_checkpoint_that_is_too_small(stopped, monkeyp
     (stopped / CONFIG).write_text(json.dumps(document))
     monkeypatch.setattr(trainer, "Stages", lambda *_: pytest.fail("built"))
     before = contents(stopped)
-    assert "the checkpoint of run does not fit: it is too small for its layers" in refusal(monkeypatch, capsys)
+    assert "the checkpoint of run does not fit: it has fewer weights than its hidden layers need" in refusal(
+        monkeypatch, capsys
+    )
     assert contents(stopped) == before
 
 
@@ -282,8 +284,11 @@ def test_a_training_of_other_versions_is_not_begun_again(stopped, monkeypatch, c
     trained_by(stopped, torch="1.0.0")
     before = contents(stopped)
     line = refusal(monkeypatch, capsys)
-    assert "run has no whole checkpoint, and beginning again could replace its networks and curves by others" in line
-    assert "(the training was made with torch 1.0.0, and this is " in line
+    assert (
+        "run has no complete checkpoint, and starting again could replace its networks and curves by different ones"
+        in line
+    )
+    assert "(the training used torch 1.0.0, and this is " in line
     assert contents(stopped) == before
 
 
@@ -293,7 +298,9 @@ def test_a_training_that_ended_is_not_begun_again(tmp_path, straight, monkeypatc
     shutil.copytree(straight, "run")
     (tmp_path / "run" / FINISHED).unlink()
     before = contents(tmp_path / "run")
-    assert "(its validations go to the end); evaluate it as it is, or start a new run" in refusal(monkeypatch, capsys)
+    assert "(its validations reach the end of the training); evaluate the run as it is, or start a new run" in refusal(
+        monkeypatch, capsys
+    )
     (tmp_path / "run" / EVALUATION).write_text("step,reward\n7,\n")
     assert "no curve of run/evaluation.csv" in refusal(monkeypatch, capsys)
     (tmp_path / "run" / EVALUATION).write_bytes(before[tmp_path / "run" / EVALUATION])
@@ -305,14 +312,14 @@ def test_an_imported_network_is_not_trained(stopped, monkeypatch, capsys):
     document["run"]["origin"] = "imported"
     (stopped / CONFIG).write_text(json.dumps(document))
     before = contents(stopped)
-    assert "run holds an imported network, which has no training to go on with" in refusal(monkeypatch, capsys)
+    assert "run holds an imported network, which has no training to resume" in refusal(monkeypatch, capsys)
     assert contents(stopped) == before
 
 
 def test_the_versions_of_every_part_are_kept(stopped, monkeypatch, capsys):
     trained_by(stopped, torch="1.0.0\x1b[2J")
     assert resume(monkeypatch) == 0
-    assert "note: the training was made with torch 1.0.0\\x1b[2J, and this is " in capsys.readouterr().out
+    assert "note: the training used torch 1.0.0\\x1b[2J, and this is " in capsys.readouterr().out
     first, second = Run.open(stopped).made_with()
     assert first["torch"] == "1.0.0\\x1b[2J"
     assert second == {**versions(), "git": second["git"]}
@@ -335,7 +342,7 @@ def test_nothing_is_written_through_links(stopped, monkeypatch, capsys, name):
     precious.write_text("precious")
     (stopped / name).unlink(missing_ok=True)
     (stopped / name).symlink_to(precious)
-    assert "is a link, which a training does not write through" in refusal(monkeypatch, capsys)
+    assert "is a link, and a training does not write through links" in refusal(monkeypatch, capsys)
     assert precious.read_text() == "precious"
 
 
@@ -371,16 +378,16 @@ def test_a_run_of_another_version(stopped, monkeypatch, capsys):
     document["provenance"]["versions"]["torch"] = "1.0.0"
     (stopped / CONFIG).write_text(json.dumps(document))
     assert resume(monkeypatch) == 0
-    assert "note: the training was made with torch 1.0.0, and this is " in capsys.readouterr().out
+    assert "note: the training used torch 1.0.0, and this is " in capsys.readouterr().out
     (stopped / FINISHED).unlink()
     document["provenance"]["versions"]["edge-envs"] = "9.0.0"
     (stopped / CONFIG).write_text(json.dumps(document))
     line = refusal(monkeypatch, capsys)
     assert "run was trained with edge-envs 9.0.0, and this is " in line
-    assert "go on with that version, or start a new run" in line
+    assert "resume with that version, or start a new run" in line
     del document["provenance"]
     (stopped / CONFIG).write_text(json.dumps(document))
-    assert "does not tell the versions of its training (KeyError: 'provenance')" in refusal(monkeypatch, capsys)
+    assert "does not contain the versions of its training (KeyError: 'provenance')" in refusal(monkeypatch, capsys)
 
 
 def test_an_environment_that_is_gone(stopped, monkeypatch, capsys):
