@@ -1,58 +1,184 @@
-"""An evaluation as one HTML page that loads nothing: tables, plots, configuration and versions."""
+"""An evaluation as one HTML page that loads nothing: tables, figures, configuration and versions."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import json
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
+from string import Template
 from typing import Any
+from urllib.parse import quote
 
-from agents.reports.schema import checked
+from agents.reports import tables, texts
+from agents.reports.schema import Document, Environment, checked
 
 PARTS = Path(__file__).with_name("page")
-"""Folder of what the page is made of; `page.html` says what goes where."""
-SCRIPTS = ("figures", "plots", "tables", "page")
-"""The page's own scripts, in their order."""
+"""Folder with the page's templates, style and script."""
 
 
 def as_html(document: Mapping[str, Any]) -> str:
-    """An evaluation document (see `agents.reports.schema`) as a self-contained page, about 5 MB of it plotly.js.
+    """Build a self-contained page from an evaluation document (see `agents.reports.schema`).
 
-    Its content security policy lets no other script run and nothing be loaded.
+    About 5 MB of the page are plotly.js. Its content security policy lets no other script run and nothing be loaded.
 
     Raises:
         ValueError: a part of the document is missing or wrong.
         ImportError: plotly is not installed.
     """
-    scripts = {"plotly": _plotly(), **{name: _part(f"{name}.js") for name in SCRIPTS}}
-    allowed = " ".join(map(_fingerprint, scripts.values()))
-    # Non-ASCII is escaped by default; without "<" no text can end the script element.
-    told = checked(document).model_dump(mode="json")
-    text = json.dumps(told, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    parts = {
+    try:
+        from plotly.offline import get_plotlyjs
+
+        from agents.reports.figures import figures, templates
+    except ImportError as error:
+        raise ImportError("the report needs plotly: pip install 'edge-envs[train]'") from error
+    report = checked(document)
+    # Browsers read any line end as one newline, and the fingerprint is of what they read.
+    plotly = get_plotlyjs().replace("\r\n", "\n").replace("\r", "\n")
+    script = _part("page.js")
+    allowed = " ".join(map(_fingerprint, (plotly, script)))
+    drawn = {environment.env_id: figures(environment) for environment in report.environments}
+    values = {
         "policy": f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:",
         "style": _part("page.css"),
-        "document": text,
-        **scripts,
+        "title": escape(texts.title_text(report)),
+        "origin": escape(texts.origin_text(report)),
+        "notes": _notes(report),
+        "overview": _overview(report),
+        "links": _links(report),
+        "environments": "".join(_environment(environment, report) for environment in report.environments),
+        "document": _embedded(report.model_dump(mode="json")),
+        "figures": _embedded({"environments": drawn, "templates": templates()}),
+        "plotly": plotly,
+        "script": script,
     }
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _part("page.html"))
+    return Template(_part("page.html")).substitute(values)
+
+
+def _environment(environment: Environment, report: Document) -> str:
+    """One environment, as the element `template` that the page's script shows."""
+    headline, main = environment.headline, environment.main
+    second = next((name for name in headline if name not in (main, f"log_{main}")), main)
+    scored, curves, series = environment.scored_metrics, environment.curve_metrics, environment.series_metrics
+    values = {
+        "env_id": escape(environment.env_id),
+        "setting": escape(texts.setting_text(environment)),
+        "caveat": tables.element("p", environment.caveat, {"id": "caveat", "class": "caveat"})
+        if environment.caveat
+        else "",
+        "table": _scrolled("table", f"Policies on {environment.env_id}", tables.policy_table(environment)),
+        "table_note": escape(texts.table_note(environment, report)),
+        "comparison_choices": _choice(environment, "comparison-metric", "Metric", scored, main),
+        "tradeoff_choices": _choice(environment, "tradeoff-metric", "Across", scored, main)
+        + _choice(environment, "tradeoff-metric-2", "Up", scored, second),
+        "curves_choices": _choice(environment, "curves-metric", "Metric", curves, main),
+        "curves_note": escape(texts.curves_note(environment)),
+        "episode_choices": _choice(environment, "episode-metric", "Metric", series, main),
+        "episode_note": escape(texts.episode_note(environment)),
+        "method": "".join(tables.element("li", text) for text in texts.method_texts(environment, report)),
+        "details": _details(environment, report),
+    }
+    return Template(_part("environment.html")).substitute(values)
+
+
+def _choice(environment: Environment, name: str, title: str, metrics: Sequence[str], chosen: str) -> str:
+    """A choice of a metric, headline metrics first; empty where there are none."""
+    if not metrics:
+        return ""
+    chosen = chosen if chosen in metrics else metrics[0]
+    groups = {
+        "Headline": [metric for metric in environment.headline if metric in metrics],
+        "Others": [metric for metric in metrics if metric not in environment.headline],
+    }
+    options = ""
+    for heading, group in groups.items():
+        inside = ""
+        for metric in group:
+            attributes = {"value": metric, "data-meaning": environment.meaning(metric)}
+            attributes |= {"selected": "selected"} if metric == chosen else {}
+            inside += tables.element("option", environment.titled(metric), attributes)
+        options += tables.tag("optgroup", inside, {"label": heading}) if group else ""
+    return tables.tag("label", escape(title) + tables.tag("select", options, {"id": name}), {"for": name})
+
+
+def _details(environment: Environment, report: Document) -> str:
+    """Tables that are folded up at first."""
+    others = [policy for policy in environment.policies if policy.kind != "baseline"]
+    origin = {key: value for key, value in report.provenance.items() if key != "versions" or not texts.versions(report)}
+    found = {
+        ("metrics", "Metrics"): (
+            ["metric", "unit", "meaning"], [(each.name, each.unit, each.meaning) for each in environment.metrics]
+        ),
+        ("policies", "Runs and ablations"): (
+            ["policy", "kind", "trained on", "folders", "ablation"],
+            [
+                (
+                    each.label, each.kind, each.training or "", ", ".join(each.runs),
+                    texts.value_text(each.ablation) if each.ablation else "",
+                )
+                for each in others
+            ],
+        ),
+        ("configuration", "Configuration of the environment"): (
+            ["parameter", "value"],
+            [(name, texts.value_text(value)) for name, value in environment.configuration.items()],
+        ),
+        ("versions", "Versions and machine"): (
+            ["what", "value"],
+            [(name, texts.value_text(value)) for name, value in (texts.versions(report) | origin).items()],
+        ),
+    }  # fmt: skip
+    return "".join(
+        tables.tag(
+            "details",
+            tables.element("summary", title)
+            + tables.tag("div", tables.details_table(heads, rows), {"class": "scroll"}),
+            {"id": name},
+        )
+        for (name, title), (heads, rows) in found.items()
+        if rows
+    )
+
+
+def _notes(report: Document) -> str:
+    notes = "".join(tables.element("li", note) for note in report.notes)
+    return tables.tag("ul", notes, {"id": "notes", "class": "caveat"}) if notes else ""
+
+
+def _overview(report: Document) -> str:
+    if not report.scores:
+        return ""
+    table = _scrolled("overview-table", "Normalised scores", tables.score_table(report))
+    note = tables.element("p", texts.overview_note(report), {"class": "quiet"})
+    return tables.tag("section", tables.element("h2", "Overview") + table + note, {"id": "overview"})
+
+
+def _links(report: Document) -> str:
+    """Links between several environments."""
+    if len(report.environments) < 2:
+        return ""
+    ids = [environment.env_id for environment in report.environments]
+    links = "".join(tables.element("a", each, {"href": f"#{quote(each)}"}) for each in ids)
+    return tables.tag("nav", links, {"id": "environments", "aria-label": "Environment"})
+
+
+def _scrolled(name: str, label: str, table: str) -> str:
+    """A table that scrolls sideways where it is wider than the page."""
+    return tables.tag(
+        "div", table, {"class": "scroll", "id": name, "tabindex": "0", "role": "region", "aria-label": label}
+    )
+
+
+def _embedded(value: Any) -> str:
+    """JSON that can stand in an element of HTML."""
+    # Non-ASCII is escaped by default; without "<" no text can end the script element.
+    return json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def _part(file: str) -> str:
     return (PARTS / file).read_text(encoding="utf-8")
-
-
-def _plotly() -> str:
-    try:
-        from plotly.offline import get_plotlyjs
-    except ImportError as error:
-        raise ImportError("the report needs plotly: pip install 'edge-envs[train]'") from error
-    # Browsers read any line end as one newline, and the fingerprint is of what they read.
-    script: str = get_plotlyjs().replace("\r\n", "\n").replace("\r", "\n")
-    return script
 
 
 def _fingerprint(script: str) -> str:
