@@ -23,7 +23,9 @@ Figure = dict[str, Any]
 
 def templates() -> dict[str, Any]:
     """What all figures share, for wide and for narrow pages."""
-    axis = {"gridcolor": "#e4e4e4", "zerolinecolor": "#b0b0b0", "linecolor": "#8a8a8a", "automargin": True}
+    axis = {"gridcolor": "#e4e4e4", "zerolinecolor": "#b0b0b0", "linecolor": "#8a8a8a", "showline": True,
+        "automargin": True,
+    }  # fmt: skip
     error = {"type": "data", "symmetric": False, "width": 4, "thickness": 1.5}
     bar = go.Bar(
         orientation="h", width=0.7, marker_opacity=0.75, textposition="none", error_x={**error, "color": BLACK},

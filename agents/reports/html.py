@@ -45,7 +45,7 @@ def as_html(document: Mapping[str, Any]) -> str:
         "style": _part("page.css"),
         "title": escape(texts.title_text(report)),
         "origin": escape(texts.origin_text(report)),
-        "notes": _notes(report),
+        "notes": _items(report.notes),
         "overview": _overview(report),
         "links": _links(report),
         "environments": "".join(_environment(environment, report) for environment in report.environments),
@@ -65,9 +65,7 @@ def _environment(environment: Environment, report: Document) -> str:
     values = {
         "env_id": escape(environment.env_id),
         "setting": escape(texts.setting_text(environment)),
-        "caveat": tables.element("p", environment.caveat, {"id": "caveat", "class": "caveat"})
-        if environment.caveat
-        else "",
+        "caveat": escape(environment.caveat),
         "table": _scrolled("table", f"Policies on {environment.env_id}", tables.policy_table(environment)),
         "table_note": escape(texts.table_note(environment, report)),
         "comparison_choices": _choice(environment, "comparison-metric", "Metric", scored, main),
@@ -77,7 +75,7 @@ def _environment(environment: Environment, report: Document) -> str:
         "curves_note": escape(texts.curves_note(environment)),
         "episode_choices": _choice(environment, "episode-metric", "Metric", series, main),
         "episode_note": escape(texts.episode_note(environment)),
-        "method": "".join(tables.element("li", text) for text in texts.method_texts(environment, report)),
+        "method": _items(texts.method_texts(environment, report)),
         "details": _details(environment, report),
     }
     return Template(_part("environment.html")).substitute(values)
@@ -105,46 +103,29 @@ def _choice(environment: Environment, name: str, title: str, metrics: Sequence[s
 
 def _details(environment: Environment, report: Document) -> str:
     """Tables that are folded up at first."""
-    others = [policy for policy in environment.policies if policy.kind != "baseline"]
-    origin = {key: value for key, value in report.provenance.items() if key != "versions" or not texts.versions(report)}
-    found = {
-        ("metrics", "Metrics"): (
-            ["metric", "unit", "meaning"], [(each.name, each.unit, each.meaning) for each in environment.metrics]
-        ),
-        ("policies", "Runs and ablations"): (
-            ["policy", "kind", "trained on", "folders", "ablation"],
-            [
-                (
-                    each.label, each.kind, each.training or "", ", ".join(each.runs),
-                    texts.value_text(each.ablation) if each.ablation else "",
-                )
-                for each in others
-            ],
-        ),
-        ("configuration", "Configuration of the environment"): (
-            ["parameter", "value"],
-            [(name, texts.value_text(value)) for name, value in environment.configuration.items()],
-        ),
-        ("versions", "Versions and machine"): (
-            ["what", "value"],
-            [(name, texts.value_text(value)) for name, value in (texts.versions(report) | origin).items()],
-        ),
-    }  # fmt: skip
-    return "".join(
-        tables.tag(
-            "details",
-            tables.element("summary", title)
-            + tables.tag("div", tables.details_table(heads, rows), {"class": "scroll"}),
-            {"id": name},
+    runs = [
+        (each.label, each.kind, each.training or "", ", ".join(each.runs), each.ablation or "")
+        for each in environment.policies
+        if each.kind != "baseline"
+    ]
+    versions = texts.versions(report)
+    origin = [item for item in report.provenance.items() if item[0] != "versions" or not versions]
+    metrics = [(each.name, each.unit, each.meaning) for each in environment.metrics]
+    return (
+        _folded("metrics", "Metrics", ["metric", "unit", "meaning"], metrics)
+        + _folded("policies", "Runs and ablations", ["policy", "kind", "trained on", "folders", "ablation"], runs)
+        + _folded(
+            "configuration", "Configuration of the environment", ["parameter", "value"],
+            [*environment.configuration.items()],
         )
-        for (name, title), (heads, rows) in found.items()
-        if rows
-    )
+        + _folded("versions", "Versions and machine", ["what", "value"], [*versions.items(), *origin])
+    )  # fmt: skip
 
 
-def _notes(report: Document) -> str:
-    notes = "".join(tables.element("li", note) for note in report.notes)
-    return tables.tag("ul", notes, {"id": "notes", "class": "caveat"}) if notes else ""
+def _folded(name: str, title: str, heads: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> str:
+    """A table that opens with a click; nothing without rows."""
+    table = tables.tag("div", tables.details_table(heads, rows), {"class": "scroll"})
+    return tables.tag("details", tables.element("summary", title) + table, {"id": name}) if rows else ""
 
 
 def _overview(report: Document) -> str:
@@ -162,6 +143,10 @@ def _links(report: Document) -> str:
     ids = [environment.env_id for environment in report.environments]
     links = "".join(tables.element("a", each, {"href": f"#{quote(each)}"}) for each in ids)
     return tables.tag("nav", links, {"id": "environments", "aria-label": "Environment"})
+
+
+def _items(lines: Sequence[str]) -> str:
+    return "".join(tables.element("li", line) for line in lines)
 
 
 def _scrolled(name: str, label: str, table: str) -> str:

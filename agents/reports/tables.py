@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from agents.evaluation.statistics import ABSENT
 from agents.reports.schema import Document, Environment, Policy, Score
 from agents.reports.styles import styles
+from agents.reports.texts import value_text
 
 SMALLEST, LARGEST = -4, 6
 """Powers of ten between which numbers are written without an exponent."""
@@ -173,13 +174,13 @@ def score_table(report: Document) -> str:
     return sortable_table(columns, scores, "Normalised scores", mean="descending")
 
 
-def details_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A plain table of texts; the first of each row is its heading."""
+def details_table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A plain table of texts and of values that JSON has; the first of each row is its heading."""
     heads = [element("th", title, {"scope": "col"}) for title in titles]
-    lines = [
-        element("th", first, {"scope": "row"}) + "".join(element("td", text) for text in rest)
-        for first, *rest in rows
-    ]  # fmt: skip
+    lines = []
+    for first, *rest in rows:
+        cells = [element("td", value_text(value)) for value in rest]
+        lines.append(element("th", first, {"scope": "row"}) + "".join(cells))
     return table(heads, lines, {"class": "details"})
 
 

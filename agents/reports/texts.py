@@ -11,7 +11,7 @@ from agents.runs.provenance import stamp_of
 
 ONE_TRAINING = (
     "With one training run an interval covers the noise of the episodes only, not that of another training; "
-    "of several runs, decision times {others} of the first."
+    "of several runs, decision times {} of the first."
 )
 SCALE = "Mean reward after the warm-up, 0 for random actions and 1 for the environment's strongest baseline"
 
@@ -56,14 +56,12 @@ def setting_text(environment: Environment) -> str:
     """On what the policies were scored."""
     options = "".join(f" {name}={value_text(value)}" for name, value in environment.options.items())
     episodes = f"{environment.seeds} seeds × {environment.episodes} episodes"  # noqa: RUF001
-    return f"preset {environment.preset}{options} · {episodes} · {warmup_text(environment)}"
+    return f"preset {environment.preset}{options} · {episodes} · {warmup_text(environment.warmup_fraction)}"
 
 
-def warmup_text(environment: Environment) -> str:
-    """Which part of an episode counts."""
-    if not environment.warmup_fraction:
-        return "episodes count from their first step"
-    return f"the first {percent(environment.warmup_fraction)} of each episode (warm-up) are left out"
+def warmup_text(fraction: float) -> str:
+    """Which part of each episode counts."""
+    return f"without the first {percent(fraction)} of each episode (warm-up)" if fraction else "over whole episodes"
 
 
 def table_note(environment: Environment, report: Document) -> str:
@@ -112,10 +110,11 @@ def method_texts(environment: Environment, report: Document) -> list[str]:
     )
     return [
         f"Every policy played the same {environment.seeds * environment.episodes:,} episodes (common random numbers): "
-        f"{environment.seeds} evaluation seeds of {environment.episodes} episodes each; {warmup_text(environment)}.",
+        f"{environment.seeds} evaluation seeds of {environment.episodes} episodes each, "
+        f"{warmup_text(environment.warmup_fraction)}.",
         f"Intervals are {percent(report.confidence)} percentile bootstrap intervals from {report.resamples:,} "
         f"resamples of the {resampled}.",
-        *([ONE_TRAINING.format(others="and the plotted episode are")] if any(runs) else []),
+        *([ONE_TRAINING.format("and the plotted episode are")] if any(runs) else []),
         f"Differences are to {environment.policies[0].label}, paired: both policies are resampled on the same "
         "episodes.",
         "IQM is the interquartile mean over the means by training run and evaluation seed: of n sorted means, the "
