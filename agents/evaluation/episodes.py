@@ -59,12 +59,6 @@ def play(env: EdgeVectorEnv, policy: Policy, seeds: list[int], *, deterministic:
     after the warm-up if the system counts tasks. An episode that terminates within the warm-up is averaged over all
     its steps.
 
-    Args:
-        env: one row per seed.
-        policy: chooses the actions.
-        seeds: one per row.
-        deterministic: passed to the policy.
-
     Raises:
         ValueError: the environment has no step limit.
     """

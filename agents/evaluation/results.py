@@ -63,10 +63,6 @@ class Evaluated:
     results: Mapping[str, Scores]
     latencies: Mapping[str, Latency]
 
-    def summary(self, name: str) -> dict[str, Summary]:
-        """Summary of a metric of every policy that has it."""
-        return summarise(self.results, name)
-
     @cached_property
     def normalised(self) -> dict[str, Interval] | None:
         """Mean rewards scaled to 0 for random actions and 1 for the strongest baseline; None if one was not scored."""
@@ -136,6 +132,7 @@ def section(evaluated: Evaluated, notes: list[str], tell: Callable[[str], object
     """One environment of the document."""
     setting, system = evaluated.setting, evaluated.setting.system
     headline = headline_of(system)
+    env = make_worlds(setting.env_id, 1, setting.preset, setting.options)
     if tell is not None:
         tell(f"{setting.env_id}: intervals, and one episode step by step")
     return {
@@ -151,17 +148,11 @@ def section(evaluated: Evaluated, notes: list[str], tell: Callable[[str], object
         "main": headline[0],
         "headline": list(headline),
         "metrics": metric_texts(system, evaluated.results),
-        "configuration": configuration(setting),
+        "configuration": {**system.config.model_dump(mode="json"), "max_episode_steps": env.max_episode_steps},
         "policies": policies(evaluated),
         "curves": curves(evaluated.entries, notes),
         "episode": episodes(evaluated),
     }
-
-
-def configuration(setting: Setting) -> dict[str, Any]:
-    """The environment's whole configuration, ready for JSON."""
-    env = make_worlds(setting.env_id, 1, setting.preset, setting.options)
-    return {**env.system.config.model_dump(mode="json"), "max_episode_steps": env.max_episode_steps}
 
 
 def metric_texts(system: System[Any], results: Mapping[str, Scores]) -> list[dict[str, str]]:
@@ -181,7 +172,7 @@ def metric_texts(system: System[Any], results: Mapping[str, Scores]) -> list[dic
 def policies(evaluated: Evaluated) -> list[dict[str, Any]]:
     """Every policy of an environment with all its numbers."""
     results, entries = evaluated.results, evaluated.entries
-    summaries = {name: evaluated.summary(name) for name in next(iter(results.values()))}
+    summaries = {name: summarise(results, name) for name in next(iter(results.values()))}
     scaled = evaluated.normalised or {}
     return [
         {

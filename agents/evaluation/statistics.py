@@ -62,11 +62,6 @@ def interval(values: Sequence[float] | NDArray[np.float64]) -> Interval:
     return around(float(values.mean()), resampled, count > 1)
 
 
-def paired_difference(values: NDArray[np.float64], reference: NDArray[np.float64]) -> Interval:
-    """Interval of the mean difference to another policy on the same seeds."""
-    return interval(values - reference)
-
-
 def plus_minus(units: str, trainings: bool = False) -> str:
     """Define ± in one sentence.
 

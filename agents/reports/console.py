@@ -15,7 +15,7 @@ from agents.evaluation.episodes import RATIO, Scores
 from agents.evaluation.results import RANKED, Evaluated
 from agents.evaluation.statistics import ABSENT, Interval, plus_minus
 from agents.reports.files import number
-from agents.reports.texts import SCALE, warmup_text
+from agents.reports.texts import SCALE, trainings_text, warmup_text
 from agents.runs.provenance import stamp
 
 ROUNDING = 1e-9
@@ -58,13 +58,10 @@ def _differences(summaries: Mapping[str, Summary]) -> dict[str, str]:
     if scale == 0.0:
         scale, unit = 1.0, ""
     cells = {first: ""}
-    for label, summary in summaries.items():
-        if label != first:
-            mean, half = summary.difference.mean / scale, summary.difference.half_width / scale
-            if np.isnan(mean):
-                cells[label] = ABSENT
-                continue
-            cells[label] = f"{mean:+.1f}" + (f" ± {half:.1f}" if np.isfinite(half) else "") + unit
+    for label in [label for label in summaries if label != first]:
+        gap = summaries[label].difference
+        half = f" ± {gap.half_width / scale:.1f}" if np.isfinite(gap.half_width) else ""
+        cells[label] = ABSENT if np.isnan(gap.mean) else f"{gap.mean / scale:+.1f}{half}{unit}"
     return cells
 
 
@@ -84,16 +81,11 @@ def _caption(
 ) -> str:
     first = next(iter(results))
     _, seeds, episodes = results[first].episodes[main].shape
-    left_out = warmup_text(warmup_fraction)
-    return "\n" + "; ".join(
-        [
-            spread_meaning(seeds * episodes, trainings),
-            left_out,
-            f"difference in {main} to {first}, paired" + (WEAK if weak else ""),
-            trainings_text(trainings),
-            stamp(),
-        ]
-    )
+    parts = [
+        spread_meaning(seeds * episodes, trainings), warmup_text(warmup_fraction),
+        f"difference in {main} to {first}, paired{WEAK if weak else ''}", trainings_text(trainings), stamp(),
+    ]  # fmt: skip
+    return "\n" + "; ".join(parts)
 
 
 def spread_meaning(episodes: int, trainings: Mapping[str, int]) -> str:
@@ -101,11 +93,6 @@ def spread_meaning(episodes: int, trainings: Mapping[str, int]) -> str:
     if episodes == 1:
         return "a single episode has no interval"
     return plus_minus(f"{episodes} episodes", any(count > 1 for count in trainings.values()))
-
-
-def trainings_text(trainings: Mapping[str, int]) -> str:
-    """Number of trainings of each learned entry, as a text."""
-    return "trainings: " + (", ".join(f"{label} {count}" for label, count in trainings.items()) or "none")
 
 
 def rich_table(
@@ -154,10 +141,8 @@ def rich_table(
     for label in weak:
         cells[marked][label] += " *"
     caption = _caption(main, results, warmup_fraction, bool(weak), trainings or {})
-    table = RichTable(title=title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 0), show_edge=False)
-    table.add_column("policy", overflow="fold", min_width=NARROWEST_LABEL)
-    for name in (main, "difference", *columns[1:]):
-        table.add_column(HEADERS.get(name, name), justify="right", no_wrap=True)
+    titles = [HEADERS.get(name, name) for name in (main, "difference", *columns[1:])]
+    table = _table(title, caption, titles, NARROWEST_LABEL)
     for label in results:
         numbers = [cells[name][label] for name in columns]
         table.add_row(label, numbers[0], differences[label], *numbers[1:], style="dim" if label in weak else None)
@@ -169,17 +154,16 @@ def ranking_table(evaluated: Evaluated, sign: str = "±") -> RichTable:
     setting, trainings = evaluated.setting, trainings_of(evaluated.entries)
     main = setting.system.headline[0]
     weak = unhealthy(evaluated.results)
-    meaning = spread_meaning(setting.seeds * setting.episodes, trainings)
-    table = RichTable(
-        title=setting.title, box=box.SIMPLE_HEAD, padding=(0, 0), show_edge=False,
-        caption=f"\n{meaning}; score: {SCALE[0].lower()}{SCALE[1:]} ({setting.system.strongest_baseline})"
-        f"{WEAK if weak else ''}; {stamp()}",
-    )  # fmt: skip
-    table.add_column("policy", overflow="fold")
-    for name in ("rank", "trainings", "score", RANKED, main, LATENCY):
-        table.add_column(name, justify="right", no_wrap=True)
+    caption = (
+        f"\n{spread_meaning(setting.seeds * setting.episodes, trainings)}; score: {SCALE[0].lower()}{SCALE[1:]} "
+        f"({setting.system.strongest_baseline}){WEAK if weak else ''}; {stamp()}"
+    )
+    table = _table(setting.title, caption, ("rank", "trainings", "score", RANKED, main, LATENCY))
     scaled, ranks = evaluated.normalised or {}, evaluated.ranks
-    means = {name: {label: each.mean for label, each in evaluated.summary(name).items()} for name in (RANKED, main)}
+    means = {
+        name: {label: each.mean for label, each in summarise(evaluated.results, name).items()}
+        for name in (RANKED, main)
+    }
     kinds = {entry.label: entry.kind for entry in evaluated.entries}
     for label in sorted(kinds, key=lambda label: ranks.get(label, len(kinds) + 1)):
         shown = (
@@ -196,14 +180,19 @@ def ranking_table(evaluated: Evaluated, sign: str = "±") -> RichTable:
 
 def score_table(scores: Sequence[Mapping[str, Any]], env_ids: Sequence[str]) -> RichTable:
     """Normalised scores over all environments."""
-    table = RichTable(
-        title="Normalised scores", box=box.SIMPLE_HEAD, padding=(0, 0), show_edge=False,
-        caption=f"\n{SCALE}; the mean is over the environments that a policy plays on, and baselines of a single "
-        f"environment are in its table only; {stamp()}",
-    )  # fmt: skip
-    table.add_column("policy", overflow="fold")
-    for name in (*env_ids, "mean"):
-        table.add_column(name, justify="right", no_wrap=True)
+    caption = (
+        f"\n{SCALE}; the mean is over the environments that a policy plays on, and baselines of a single environment "
+        f"are in its table only; {stamp()}"
+    )
+    table = _table("Normalised scores", caption, (*env_ids, "mean"))
     for row in scores:
         table.add_row(row["label"], *(number(row["by_env"].get(env_id)) for env_id in env_ids), number(row["mean"]))
+    return table
+
+
+def _table(title: str, caption: str, columns: Sequence[str], label_width: int | None = None) -> RichTable:
+    table = RichTable(title=title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 0), show_edge=False)
+    table.add_column("policy", overflow="fold", min_width=label_width)
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
     return table

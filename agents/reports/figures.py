@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from agents.reports.schema import Curve, Environment, Statistics, Values
+from agents.reports.schema import Environment, Statistics
 from agents.reports.styles import Style, styles
 
 BLACK = "#1a1a1a"
@@ -22,11 +22,12 @@ Figure = dict[str, Any]
 
 
 def templates() -> dict[str, Any]:
-    """What all figures share, for wide and for narrow pages."""
-    axis = {"gridcolor": "#e4e4e4", "zerolinecolor": "#b0b0b0", "linecolor": "#8a8a8a", "showline": True,
-        "automargin": True,
-    }  # fmt: skip
+    """The template of all figures, for wide and for narrow pages."""
+    colours = {"gridcolor": "#e4e4e4", "zerolinecolor": "#b0b0b0", "linecolor": "#8a8a8a"}
+    axis = {**colours, "showline": True, "automargin": True}
     error = {"type": "data", "symmetric": False, "width": 4, "thickness": 1.5}
+    font = {"family": "system-ui, -apple-system, Segoe UI, Roboto, Arial, sans-serif", "color": BLACK}
+    below = {"orientation": "h", "x": 0, "yref": "container", "y": 0, "yanchor": "bottom"}
     bar = go.Bar(
         orientation="h", width=0.7, marker_opacity=0.75, textposition="none", error_x={**error, "color": BLACK},
         hovertemplate="%{text}<br>%{x}<extra></extra>",
@@ -35,20 +36,12 @@ def templates() -> dict[str, Any]:
         orientation="h", width=0.7, boxpoints="all", jitter=0.6, pointpos=0, line_width=1.5,
         fillcolor="rgba(0,0,0,0.04)", marker={"size": 4, "opacity": 0.55},
     )  # fmt: skip
-    legends = {
-        "wide": {"y": 1},
-        "narrow": {"orientation": "h", "x": 0, "yref": "container", "y": 0, "yanchor": "bottom"},
-    }
     found = {}
-    for page, legend in legends.items():
-        scatter = go.Scatter(
-            mode="markers+text" if page == "wide" else "markers", cliponaxis=False, error_x=error, error_y=error,
-            textfont_size=12,
-        )  # fmt: skip
-        font = {"family": "system-ui, -apple-system, Segoe UI, Roboto, Arial, sans-serif", "color": BLACK}
+    for page, mode, size, legend in (("wide", "markers+text", 13, {"y": 1}), ("narrow", "markers", 11, below)):
+        scatter = go.Scatter(mode=mode, cliponaxis=False, textfont_size=12, error_x=error, error_y=error)
         layout = go.Layout(
             paper_bgcolor="#fff", plot_bgcolor="#fff", hovermode="closest", xaxis=axis, yaxis=axis, legend=legend,
-            font={**font, "size": 13 if page == "wide" else 11}, margin={"l": 50, "r": 15, "t": 30, "b": 45},
+            font={**font, "size": size}, margin={"l": 50, "r": 15, "t": 30, "b": 45},
         )  # fmt: skip
         template = go.layout.Template(layout=layout, data={"bar": [bar], "box": [box], "scatter": [scatter]})
         found[page] = template.to_plotly_json()
@@ -60,18 +53,11 @@ def figures(environment: Environment) -> dict[str, dict[str, Figure]]:
 
     Those of the trade-off have the metric on both axes: the page takes one axis from each of two figures.
     """
-    return {
-        "bars": each(bars, environment, environment.scored_metrics),
-        "distribution": each(distribution, environment, environment.scored_metrics),
-        "tradeoff": each(tradeoff, environment, environment.scored_metrics),
-        "curves": each(curves, environment, environment.curve_metrics),
-        "episode": each(episode, environment, environment.series_metrics),
-    }
-
-
-def each(draw: Callable[[Environment, str], Figure], environment: Environment, names: list[str]) -> dict[str, Figure]:
-    """One figure per metric."""
-    return {name: draw(environment, name) for name in names}
+    plots: dict[Callable[[Environment, str], Figure], list[str]] = {
+        **dict.fromkeys((bars, distribution, tradeoff), environment.scored_metrics),
+        curves: environment.curve_metrics, episode: environment.series_metrics,
+    }  # fmt: skip
+    return {draw.__name__: {name: draw(environment, name) for name in names} for draw, names in plots.items()}
 
 
 def bars(environment: Environment, name: str) -> Figure:
@@ -92,9 +78,9 @@ def distribution(environment: Environment, name: str) -> Figure:
     found, style = environment.having(name), styles(environment)
     traces = []
     for row, (label, statistics) in enumerate(found.items()):
-        values = np.array([value for run in statistics.by_episode for value in run if value is not None])
-        rows = np.full(len(values), row, dtype=np.int16)
-        traces.append(go.Box(x=values, y=rows, name=plain(label), marker_color=style[label].colour))
+        values = [value for run in statistics.by_episode for value in run if value is not None]
+        rows = [row] * len(values)
+        traces.append(go.Box(x=numbers(values), y=rows, name=plain(label), marker_color=style[label].colour))
     return by_rows(environment, name, traces, list(found))
 
 
@@ -120,11 +106,16 @@ def tradeoff(environment: Environment, name: str) -> Figure:
 def curves(environment: Environment, name: str) -> Figure:
     """A metric of the validations, one line per training run, with the evaluation mean of the reference baseline."""
     found = [curve for curve in environment.curves if name in curve.metrics]
-    style, traces = styles(environment), []
-    labels = list(dict.fromkeys(curve.label for curve in found))
-    for curve in found:
-        first = curve is next(other for other in found if other.label == curve.label)
-        traces.append(curve_trace(curve, name, style[curve.label].colour, first))
+    style, labels = styles(environment), [curve.label for curve in found]
+    traces = [
+        go.Scatter(
+            mode="lines+markers", x=curve.steps, y=numbers(curve.metrics[name]), name=short(curve.label),
+            legendgroup=plain(curve.label), showlegend=curve.label not in labels[:place], marker_size=4,
+            line={"color": style[curve.label].colour, "width": 1.8}, text=[plain(curve.run)] * len(curve.steps),
+            hovertemplate="%{text}<br>step %{x}<br>%{y}<extra></extra>",
+        )
+        for place, curve in enumerate(found)
+    ]  # fmt: skip
     reference = environment.having(name).get(environment.reference_baseline)
     if reference is not None:
         steps = [step for curve in found for step in curve.steps]
@@ -135,16 +126,7 @@ def curves(environment: Environment, name: str) -> Figure:
                 line={"color": "#000000", "width": 1.5, "dash": "dash"}, hovertemplate="%{y}<extra></extra>",
             )
         )  # fmt: skip
-    return with_legend(traces, "training steps", axis_title(environment, name), len(labels) + 1)
-
-
-def curve_trace(curve: Curve, name: str, colour: str, in_legend: bool) -> go.Scatter:
-    """One training run; runs of one policy share a line of the legend."""
-    return go.Scatter(
-        mode="lines+markers", x=curve.steps, y=numbers(curve.metrics[name]), name=short(curve.label),
-        legendgroup=plain(curve.label), showlegend=in_legend, line={"color": colour, "width": 1.8}, marker_size=4,
-        text=[plain(curve.run)] * len(curve.steps), hovertemplate="%{text}<br>step %{x}<br>%{y}<extra></extra>",
-    )  # fmt: skip
+    return with_legend(traces, "training steps", axis_title(environment, name), len(set(labels)) + 1)
 
 
 def episode(environment: Environment, name: str) -> Figure:
@@ -152,7 +134,7 @@ def episode(environment: Environment, name: str) -> Figure:
     style, series = styles(environment), environment.episode.series if environment.episode else {}
     traces = [
         go.Scatter(
-            mode="lines", x=np.arange(1, len(values[name]) + 1, dtype=np.int32), y=numbers(values[name]),
+            mode="lines", x=list(range(1, len(values[name]) + 1)), y=numbers(values[name]),
             name=short(label), meta=plain(label), hovertemplate="%{meta}<br>step %{x}<br>%{y}<extra></extra>",
             line={"color": shown.colour, "dash": shown.dash, "width": 1.5},
         )
@@ -199,9 +181,9 @@ def error(statistics: Statistics) -> dict[str, Any]:
     return {"array": [0 if high is None else high - mean], "arrayminus": [0 if low is None else mean - low]}
 
 
-def numbers(values: Values) -> Any:
-    """An array where every value is a number, which plotly writes compactly; else the list, whose None are gaps."""
-    return values if None in values else np.array(values, dtype=np.float64)
+def numbers(values: Sequence[float | None]) -> Any:
+    """An array, which plotly writes compactly, or a list if there are gaps (None)."""
+    return np.array(values, dtype=np.float64) if values and None not in values else values
 
 
 def axis_title(environment: Environment, name: str) -> str:

@@ -46,8 +46,11 @@ def as_html(document: Mapping[str, Any]) -> str:
         "title": escape(texts.title_text(report)),
         "origin": escape(texts.origin_text(report)),
         "notes": _items(report.notes),
-        "overview": _overview(report),
-        "links": _links(report),
+        "no_scores": "" if report.scores else " hidden",
+        "scores": tables.score_table(report),
+        "scores_note": escape(texts.scores_note(report)),
+        "no_links": "" if len(drawn) > 1 else " hidden",
+        "links": "".join(tables.element("a", name, {"href": f"#{quote(name, safe='')}"}) for name in drawn),
         "environments": "".join(_environment(environment, report) for environment in report.environments),
         "document": _embedded(report.model_dump(mode="json")),
         "figures": _embedded({"environments": drawn, "templates": templates()}),
@@ -66,7 +69,7 @@ def _environment(environment: Environment, report: Document) -> str:
         "env_id": escape(environment.env_id),
         "setting": escape(texts.setting_text(environment)),
         "caveat": escape(environment.caveat),
-        "table": _scrolled("table", f"Policies on {environment.env_id}", tables.policy_table(environment)),
+        "table": tables.policy_table(environment),
         "table_note": escape(texts.table_note(environment, report)),
         "comparison_choices": _choice(environment, "comparison-metric", "Metric", scored, main),
         "tradeoff_choices": _choice(environment, "tradeoff-metric", "Across", scored, main)
@@ -90,15 +93,15 @@ def _choice(environment: Environment, name: str, title: str, metrics: Sequence[s
         "Headline": [metric for metric in environment.headline if metric in metrics],
         "Others": [metric for metric in metrics if metric not in environment.headline],
     }
-    options = ""
+    found = ""
     for heading, group in groups.items():
-        inside = ""
+        options = ""
         for metric in group:
-            attributes = {"value": metric, "data-meaning": environment.meaning(metric)}
-            attributes |= {"selected": "selected"} if metric == chosen else {}
-            inside += tables.element("option", environment.titled(metric), attributes)
-        options += tables.tag("optgroup", inside, {"label": heading}) if group else ""
-    return tables.tag("label", escape(title) + tables.tag("select", options, {"id": name}), {"for": name})
+            selected = "selected" if metric == chosen else ""
+            attributes = {"value": metric, "data-meaning": environment.meaning(metric), "selected": selected}
+            options += tables.element("option", environment.titled(metric), attributes)
+        found += tables.tag("optgroup", options, {"label": heading}) if group else ""
+    return tables.tag("label", escape(title) + tables.tag("select", found, {"id": name}), {"for": name})
 
 
 def _details(environment: Environment, report: Document) -> str:
@@ -110,14 +113,12 @@ def _details(environment: Environment, report: Document) -> str:
     ]
     versions = texts.versions(report)
     origin = [item for item in report.provenance.items() if item[0] != "versions" or not versions]
+    parameters = list(environment.configuration.items())
     metrics = [(each.name, each.unit, each.meaning) for each in environment.metrics]
     return (
         _folded("metrics", "Metrics", ["metric", "unit", "meaning"], metrics)
         + _folded("policies", "Runs and ablations", ["policy", "kind", "trained on", "folders", "ablation"], runs)
-        + _folded(
-            "configuration", "Configuration of the environment", ["parameter", "value"],
-            [*environment.configuration.items()],
-        )
+        + _folded("configuration", "Configuration of the environment", ["parameter", "value"], parameters)
         + _folded("versions", "Versions and machine", ["what", "value"], [*versions.items(), *origin])
     )  # fmt: skip
 
@@ -128,32 +129,8 @@ def _folded(name: str, title: str, heads: Sequence[str], rows: Sequence[tuple[An
     return tables.tag("details", tables.element("summary", title) + table, {"id": name}) if rows else ""
 
 
-def _overview(report: Document) -> str:
-    if not report.scores:
-        return ""
-    table = _scrolled("overview-table", "Normalised scores", tables.score_table(report))
-    note = tables.element("p", texts.overview_note(report), {"class": "quiet"})
-    return tables.tag("section", tables.element("h2", "Overview") + table + note, {"id": "overview"})
-
-
-def _links(report: Document) -> str:
-    """Links between several environments."""
-    if len(report.environments) < 2:
-        return ""
-    ids = [environment.env_id for environment in report.environments]
-    links = "".join(tables.element("a", each, {"href": f"#{quote(each)}"}) for each in ids)
-    return tables.tag("nav", links, {"id": "environments", "aria-label": "Environment"})
-
-
 def _items(lines: Sequence[str]) -> str:
     return "".join(tables.element("li", line) for line in lines)
-
-
-def _scrolled(name: str, label: str, table: str) -> str:
-    """A table that scrolls sideways where it is wider than the page."""
-    return tables.tag(
-        "div", table, {"class": "scroll", "id": name, "tabindex": "0", "role": "region", "aria-label": label}
-    )
 
 
 def _embedded(value: Any) -> str:

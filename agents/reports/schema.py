@@ -239,18 +239,15 @@ def upgraded(document: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a document of format 1 in format 2, any other unchanged."""
     if not isinstance(document, Mapping) or document.get("format") != 1:
         return document
-    return {**document, "format": 2, "environments": _each_renamed(document.get("environments"))}
+    return {**document, "format": 2, "environments": _renamed(document.get("environments"))}
 
 
-def _each_renamed(parts: Any) -> Any:
-    # What is not as expected stays as it is, for the validation to name.
-    return (
-        [_renamed(part) if isinstance(part, Mapping) else part for part in parts] if isinstance(parts, list) else parts
-    )
-
-
-def _renamed(part: Mapping[str, Any]) -> dict[str, Any]:
+def _renamed(part: Any) -> Any:
+    # A part of the wrong type stays as it is: validation reports it.
+    if isinstance(part, list):
+        return [_renamed(each) for each in part]
+    if not isinstance(part, Mapping):
+        return part
     found = {RENAMED_KEYS.get(key, key): value for key, value in part.items()}
-    if isinstance(found.get("kind"), str):
-        found["kind"] = RENAMED_KINDS.get(found["kind"], found["kind"])
-    return found | {"policies": _each_renamed(found["policies"])} if "policies" in found else found
+    changes = {"policies": _renamed, "kind": lambda kind: RENAMED_KINDS.get(str(kind), kind)}
+    return found | {key: change(found[key]) for key, change in changes.items() if key in found}

@@ -19,7 +19,6 @@ MOST_DIGITS = 20
 ROUNDING = 1e-9
 """Half an interval this small, relative to the value, comes from rounding."""
 
-
 Row = TypeVar("Row")
 
 
@@ -32,34 +31,18 @@ class Value(NamedTuple):
 
 
 class Column(NamedTuple, Generic[Row]):
-    """A column that can be sorted.
+    """A column that can be sorted."""
 
-    Args:
-        key: `data-column` of its cells.
-        title: text of its header.
-        read: the number or text of a row.
-        unit: of the numbers.
-        hint: shown when the mouse is over the header.
-        heading: HTML of a row's cell, for the column that names the row.
-    """
-
-    key: str
-    title: str
-    read: Callable[[Row], Value | int | str | None]
+    key: str  # of its cells, as `data-column`
+    title: str  # of its header
+    read: Callable[[Row], Value | int | str | None]  # number or text of a row
     unit: str = ""
-    hint: str = ""
-    heading: Callable[[Row], str] | None = None
+    hint: str = ""  # shown when the mouse is over the header
+    heading: Callable[[Row], str] | None = None  # HTML of a row's cell, in the column that names the row
 
 
 def sortable_table(columns: Sequence[Column[Row]], rows: Sequence[Row], caption: str, **order: str) -> str:
-    """A table with buttons in its header, by which the page's script sorts it.
-
-    Args:
-        columns: of the table.
-        rows: in the order in which they are shown at first.
-        caption: for screen readers.
-        order: "ascending" or "descending" by the key of the column that `rows` are sorted by.
-    """
+    """A table that the page's script sorts; `order` has the key and direction that the rows are sorted by."""
     heads = []
     for column in columns:
         number = not all(isinstance(column.read(row), str) for row in rows)

@@ -66,16 +66,21 @@ def warmup_text(fraction: float) -> str:
 
 def table_note(environment: Environment, report: Document) -> str:
     """What stands under the table of policies."""
-    learned = [f"{policy.label} {len(policy.runs)}" for policy in environment.policies if policy.runs]
+    trainings = {policy.label: len(policy.runs) for policy in environment.policies if policy.runs}
     return (
         f"Means with {percent(report.confidence)} percentile bootstrap intervals of the "
         f"{environment.seeds * environment.episodes:,} episodes, together with the trainings of an entry that has "
         f"several; differences in {environment.main} are to {environment.policies[0].label}, paired; "
-        f"trainings: {', '.join(learned) or 'none'}; {stamp(report)}. Click a header to sort."
+        f"{trainings_text(trainings)}; {stamp(report)}. Click a header to sort."
     )
 
 
-def overview_note(report: Document) -> str:
+def trainings_text(trainings: Mapping[str, int]) -> str:
+    """Number of trainings of each learned entry."""
+    return "trainings: " + (", ".join(f"{label} {count}" for label, count in trainings.items()) or "none")
+
+
+def scores_note(report: Document) -> str:
     """What stands under the table of scores."""
     strongest = ", ".join(f"{each.strongest_baseline} in {each.env_id}" for each in report.environments)
     return (

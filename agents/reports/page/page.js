@@ -17,9 +17,17 @@
 
   // ---- environments ----
 
+  function decoded(text) {
+    try {
+      return decodeURIComponent(text);
+    } catch {
+      return "";
+    }
+  }
+
   function show() {
     const all = [...document.querySelectorAll("template")];
-    const wanted = all.find(({ dataset }) => `#${encodeURIComponent(dataset.env)}` === location.hash) || all[0];
+    const wanted = all.find(({ dataset }) => dataset.env === decoded(location.hash.slice(1))) || all[0];
     shown = wanted.dataset.env;
     for (const plot of main.querySelectorAll(".plot")) Plotly.purge(plot);
     main.replaceChildren(wanted.content.cloneNode(true));

@@ -13,7 +13,7 @@ from scipy import stats
 from agents.evaluation import episodes as scoring
 from agents.evaluation.bootstrap import Resampled
 from agents.evaluation.episodes import Scores, play, score
-from agents.evaluation.statistics import Interval, interval, paired_difference
+from agents.evaluation.statistics import Interval, interval
 from agents.worlds import (
     EVALUATION_STREAM,
     TRAINING_STREAM,
@@ -218,16 +218,6 @@ def test_interval_is_that_of_tables():
 def test_interval_of_one_and_of_equal_values():
     assert interval([2.0]) == Interval(2.0, -np.inf, np.inf)
     assert interval(np.array([2.0, 2.0, 2.0])) == Interval(2.0, 2.0, 2.0)
-
-
-def test_paired_difference_by_hand():
-    rng = np.random.default_rng(0)
-    worlds_differ = 100.0 * rng.normal(size=6)
-    ours, theirs = worlds_differ + 1.0 + 0.01 * rng.normal(size=6), worlds_differ
-    gap = paired_difference(ours, theirs)
-    assert gap == interval(ours - theirs)
-    assert gap.low > 0.9 > gap.half_width  # although the seeds spread by 100
-    assert paired_difference(ours, ours) == Interval(0.0, 0.0, 0.0)
 
 
 def test_known_ids():
