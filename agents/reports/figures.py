@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import plotly.graph_objects as go
 
 from agents.reports.schema import Environment, Statistics
@@ -80,7 +79,7 @@ def distribution(environment: Environment, name: str) -> Figure:
     for row, (label, statistics) in enumerate(found.items()):
         values = [value for run in statistics.by_episode for value in run if value is not None]
         rows = [row] * len(values)
-        traces.append(go.Box(x=numbers(values), y=rows, name=plain(label), marker_color=style[label].colour))
+        traces.append(go.Box(x=values, y=rows, name=plain(label), marker_color=style[label].colour))
     return by_rows(environment, name, traces, list(found))
 
 
@@ -109,7 +108,7 @@ def curves(environment: Environment, name: str) -> Figure:
     style, labels = styles(environment), [curve.label for curve in found]
     traces = [
         go.Scatter(
-            mode="lines+markers", x=curve.steps, y=numbers(curve.metrics[name]), name=short(curve.label),
+            mode="lines+markers", x=curve.steps, y=curve.metrics[name], name=short(curve.label),
             legendgroup=plain(curve.label), showlegend=curve.label not in labels[:place], marker_size=4,
             line={"color": style[curve.label].colour, "width": 1.8}, text=[plain(curve.run)] * len(curve.steps),
             hovertemplate="%{text}<br>step %{x}<br>%{y}<extra></extra>",
@@ -134,7 +133,7 @@ def episode(environment: Environment, name: str) -> Figure:
     style, series = styles(environment), environment.episode.series if environment.episode else {}
     traces = [
         go.Scatter(
-            mode="lines", x=list(range(1, len(values[name]) + 1)), y=numbers(values[name]),
+            mode="lines", x=list(range(1, len(values[name]) + 1)), y=values[name],
             name=short(label), meta=plain(label), hovertemplate="%{meta}<br>step %{x}<br>%{y}<extra></extra>",
             line={"color": shown.colour, "dash": shown.dash, "width": 1.5},
         )
@@ -170,20 +169,13 @@ def with_legend(traces: Sequence[Any], across: str, up: str, entries: int) -> Fi
 
 def as_plotly(traces: Sequence[Any], layout: dict[str, Any]) -> Figure:
     """Traces and layout, validated by plotly.py; the page adds the template."""
-    figure: Figure = go.Figure(traces, layout).to_dict()
-    del figure["layout"]["template"]
-    return figure
+    return {"data": [trace.to_plotly_json() for trace in traces], "layout": go.Layout(**layout).to_plotly_json()}
 
 
 def error(statistics: Statistics) -> dict[str, Any]:
     """Error bar from the mean to the ends of its interval."""
     mean, low, high = statistics.mean or 0.0, statistics.low, statistics.high
     return {"array": [0 if high is None else high - mean], "arrayminus": [0 if low is None else mean - low]}
-
-
-def numbers(values: Sequence[float | None]) -> Any:
-    """An array, which plotly writes compactly, or a list if there are gaps (None)."""
-    return np.array(values, dtype=np.float64) if values and None not in values else values
 
 
 def axis_title(environment: Environment, name: str) -> str:
