@@ -97,7 +97,7 @@
     return { ...across, data, layout: { ...across.layout, yaxis: up.layout.yaxis } };
   }
 
-  // Where the labels of points go: the first of six places with room, in about the plot's pixels; null for nowhere.
+  // Where the labels of points go, in about the pixels of the plot: the first of six places that is free, or null.
   function labelPlaces(points) {
     const scaled = (axis, length) => {
       const errors = points.map((point) => point[`error_${axis}`]);
@@ -121,8 +121,11 @@
         "top center": [x - width / 2, y - 25],
         "bottom center": [x - width / 2, y + 10],
       };
+      const inside = ([left]) => left > -40 && left + width < 760;
       const free = Object.keys(boxes).find(
-        (place) => !taken.some((box, other) => other !== index && meet(box, [...boxes[place], width, 15])),
+        (place) =>
+          inside(boxes[place]) &&
+          !taken.some((box, other) => other !== index && meet(box, [...boxes[place], width, 15])),
       );
       if (!free) return null;
       taken.push([...boxes[free], width, 15]);
