@@ -46,8 +46,9 @@ class Arguments:
     env: str | None = None
     """Environment id, for example LyaPPO-v0."""
     policies: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME|RUN|MODULE:FACTORY ...")] = ()
-    """Baselines; schemes (baselines in a system with a part removed); run folders; several training seeds as one, as a
-    list RUN,RUN or a quoted pattern; own agents; each with NAME= in front to label it. Differences are to the first."""
+    """Baselines; ablations (baselines in a system with a component removed); run folders; several training seeds as
+    one, as a list RUN,RUN or a quoted pattern; custom agents; each with NAME= in front to label it. Differences
+    are to the first."""
     preset: str = "default"
     """Named configuration of the environment."""
     set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE ...")] = ()
@@ -116,8 +117,8 @@ def show(arguments: Arguments, evaluated: Sequence[Evaluated], notes: Sequence[s
             console.print(report_console.ranking_table(each, sign_of(console)))
         else:
             for entry in each.entries:
-                if entry.scheme is not None:
-                    console.print(f"note: {entry.label} is {described(entry.scheme)}", soft_wrap=True)
+                if entry.ablation is not None:
+                    console.print(f"note: {entry.label} is {described(entry.ablation)}", soft_wrap=True)
             console.print(
                 rich_table(
                     each.results, headline_of(system), each.setting.title, console.width, system.warmup_fraction,
@@ -219,7 +220,7 @@ def run_benchmark(arguments: Arguments, tell: Activity, notes: list[str]) -> lis
         setting = Setting(env_id, leaderboard.PRESET, {}, arguments.seeds, episodes)
         entries = leaderboard.contestants(env_id, learned.get(env_id, ()))
         found.append(evaluate(entries, setting, with_prefix(tell, env_id)))
-    notes += [note for each in found for note in leaderboard.above_bar(each)]
+    notes += [note for each in found for note in leaderboard.better_baselines(each)]
     return found
 
 
@@ -247,10 +248,10 @@ def write_files(
         raise errors[0]
 
 
-def described(scheme: Ablation) -> str:
-    """A scheme's baseline, options and meaning, in words."""
-    options = " ".join(f"{key}={json.dumps(value)}" for key, value in scheme.options.items())
-    return f"{scheme.policy} with {options}: {scheme.meaning}"
+def described(ablation: Ablation) -> str:
+    """Baseline, options and meaning of an ablation."""
+    options = " ".join(f"{key}={json.dumps(value)}" for key, value in ablation.options.items())
+    return f"{ablation.policy} with {options}: {ablation.meaning}"
 
 
 if __name__ == "__main__":

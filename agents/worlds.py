@@ -64,8 +64,8 @@ def stream_seeds(stream: int, seed: int, count: int) -> list[int]:
     return [int(word) for word in np.random.SeedSequence([stream, seed]).generate_state(count, np.uint64)]
 
 
-def of_step(info: Mapping[str, Any], name: str, done: NDArray[np.bool_]) -> NDArray[Any]:
-    """An entry of a SAME_STEP `info` for all rows, including those that ended in the step."""
+def step_values(info: Mapping[str, Any], name: str, done: NDArray[np.bool_]) -> NDArray[Any]:
+    """An entry of a SAME_STEP `info` for all rows, also for those that finished in the step."""
     if not done.any():
         entry = info[name]
     elif done.all():

@@ -14,18 +14,18 @@ from agents.evaluation.episodes import Scores
 from agents.evaluation.statistics import RESAMPLES, UNIT_DRAWS, Interval, around, draws
 
 CUT = 0.25
-"""Part of the sorted values that an interquartile mean leaves out at either end."""
-GATHERED = 1 << 21
+"""Fraction of the sorted values that an interquartile mean leaves out at either end."""
+CHUNK = 1 << 21
 """Resampled scores in memory at a time."""
 RUN_DRAWS, REFERENCE_DRAWS = 2, 3
-"""Streams of the resamples of a policy's runs, and of a reference's; that of episodes is common to all policies."""
+"""Random streams that resample the runs of a policy and of a reference; all policies share that of the episodes."""
 
 FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What is reported of one metric of one policy."""
+    """Statistics of one metric of one policy."""
 
     mean: Interval
     iqm: Interval
@@ -34,14 +34,14 @@ class Summary:
 
 
 class Resampled:
-    """Bootstrap resamples of one metric of one policy, whose runs and episodes are drawn together.
+    """Bootstrap resamples of one metric of one policy; runs and episodes are resampled together.
 
-    An episode's resamples depend on the number of episodes alone, so those of two policies on the same worlds are
-    paired. Runs of different policies have nothing in common, so a reference's are drawn apart from a policy's own.
+    The resampled episodes depend only on the number of episodes, so resamples of two policies on the same worlds are
+    paired. Runs of different policies are independent, so those of a reference are drawn from another stream.
 
     Args:
         values: scores, shape (runs, seeds, episodes).
-        runs_from: stream of the runs' draws.
+        runs_from: random stream that resamples the runs.
     """
 
     def __init__(self, values: FloatArray, runs_from: int = RUN_DRAWS) -> None:
@@ -52,7 +52,7 @@ class Resampled:
 
     @property
     def shown(self) -> bool:
-        """Whether there are intervals: one episode says nothing about others."""
+        """True if there are intervals; a single episode has none."""
         return self._episodes.shape[-1] > 1
 
     @cached_property
@@ -61,7 +61,7 @@ class Resampled:
         runs, seeds, episodes = self.values.shape
         scores = self.values.reshape(runs, -1)
         means = np.empty((RESAMPLES, runs * seeds))
-        size = max(1, GATHERED // scores.size)
+        size = max(1, CHUNK // scores.size)
         for begin in range(0, RESAMPLES, size):
             part = slice(begin, begin + size)
             drawn = scores[self._runs[part], self._episodes[part]]
@@ -84,8 +84,9 @@ class Resampled:
 
 
 def middle(values: FloatArray) -> FloatArray:
-    """Interquartile means of values (..., n), as rliable and SciPy have them: int(n / 4) of the sorted values are left
-    out at either end. NaN where any value is.
+    """Interquartile means of values (..., n): int(n / 4) of the sorted values are left out at either end.
+
+    The same definition as in rliable and `scipy.stats.trim_mean`. NaN if any value is NaN.
     """
     with np.errstate(invalid="ignore"):
         means = stats.trim_mean(values, CUT, axis=-1)
@@ -100,7 +101,7 @@ def difference(own: Resampled, reference: Resampled) -> Interval:
 
 
 def summarise(results: Mapping[str, Scores], name: str) -> dict[str, Summary]:
-    """A metric of every policy that has it; differences are to the first policy of all, which must have it."""
+    """Summarise a metric of every policy that has it; differences are to the first policy, which must have it."""
     first = next(iter(results))
     reference = Resampled(results[first].episodes[name], REFERENCE_DRAWS)
     found = {}
@@ -113,9 +114,9 @@ def summarise(results: Mapping[str, Scores], name: str) -> dict[str, Summary]:
 
 
 def normalised(results: Mapping[str, Scores], name: str, floor: str, ceiling: str) -> dict[str, Interval] | None:
-    """A metric of every policy, 0 where `floor` is and 1 where `ceiling` is, with all three resampled together.
+    """Scale a metric of every policy so that `floor` has 0 and `ceiling` has 1; all three are resampled together.
 
-    None where `ceiling` is not better; no interval where a resample of it is not.
+    None if `ceiling` is not better than `floor`; no interval if it is not better in some resample.
     """
     bottom, top = (Resampled(results[label].episodes[name], REFERENCE_DRAWS) for label in (floor, ceiling))
     low, high = float(bottom.values.mean()), float(top.values.mean())
@@ -134,6 +135,6 @@ def normalised(results: Mapping[str, Scores], name: str, floor: str, ceiling: st
 
 
 def ranks(means: Mapping[str, float]) -> dict[str, int]:
-    """Places by a metric that is better when larger: 1 for the largest; equal values share the better place."""
+    """Rank by a metric that is better when larger: 1 for the largest; equal values share the better rank."""
     values = [-value for value in means.values()]
     return {label: int(place) for label, place in zip(means, stats.rankdata(values, method="min"), strict=True)}

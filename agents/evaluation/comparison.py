@@ -1,4 +1,4 @@
-"""Comparing policies by name: baselines, schemes, run folders and own agents, on the same seeds, as a table."""
+"""Score several policies on the same evaluation seeds, and describe the comparison."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from agents.evaluation.contestants import Entry
-from agents.evaluation.episodes import LOG, RATIO, Scores, counts_tasks, score
+from agents.evaluation.episodes import LOG, RATIO, Scores, has_task_counts, score
 from edge_envs.core.system import System
 
 LATENCY = "ms/decision"
@@ -23,7 +23,7 @@ def compare(
     episodes: int,
     tell: Callable[[str], object] | None = None,
 ) -> dict[str, Scores]:
-    """Score every entry on the same evaluation seeds; `tell` takes what begins, in words."""
+    """Score every entry on the same evaluation seeds; `tell` is called with a line of progress before each run."""
     results: dict[str, Scores] = {}
     for number, entry in enumerate(entries, 1):
         own, factories, runs = entry.options(options), entry.factories(), []
@@ -37,17 +37,17 @@ def compare(
 
 
 def title_of(env_id: str, preset: str, options: Mapping[str, Any], seeds: int, episodes: int) -> str:
-    """On what policies are scored, in words."""
-    told = ", ".join([f"{env_id}, preset {preset}", *(f"{key}={json.dumps(value)}" for key, value in options.items())])
-    return f"{told}: {seeds} seed{'s' * (seeds > 1)} x {episodes} episode{'s' * (episodes > 1)}"
+    """Describe the environment and the episodes that policies are scored on."""
+    text = ", ".join([f"{env_id}, preset {preset}", *(f"{key}={json.dumps(value)}" for key, value in options.items())])
+    return f"{text}: {seeds} seed{'s' * (seeds > 1)} x {episodes} episode{'s' * (episodes > 1)}"
 
 
 def headline_of(system: System[Any]) -> tuple[str, ...]:
-    """Columns of the results table: headline metrics and logarithms, reward, and finished over arrived tasks."""
+    """Columns of the results table: headline metrics and their logarithms, reward, finished over arrived tasks."""
     logs = [LOG + name for name in system.logged if name in system.headline]
-    return (system.headline[0], *logs, *system.headline[1:], "reward", *((RATIO,) if counts_tasks(system) else ()))
+    return (system.headline[0], *logs, *system.headline[1:], "reward", *((RATIO,) if has_task_counts(system) else ()))
 
 
 def trainings_of(entries: Sequence[Entry]) -> dict[str, int]:
-    """The number of trainings behind each learned entry, by label."""
+    """Number of training runs of each learned entry, by label."""
     return {entry.label: len(entry.runs) for entry in entries if entry.runs}

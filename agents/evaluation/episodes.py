@@ -1,4 +1,4 @@
-"""Episodes to scores: the same seeds for every policy; and bootstrap intervals of means of independent values."""
+"""Play episodes on fixed seeds and reduce each to its scores."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.worlds import EVALUATION_STREAM, PolicyFactory, make_worlds, of_step, stream_seeds
+from agents.worlds import EVALUATION_STREAM, PolicyFactory, make_worlds, step_values, stream_seeds
 from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.core.policy import Policy
 from edge_envs.core.system import System
 
 LOG, SMALLEST = "log_", 1e-12
-"""What the name of a metric's logarithm begins with, and what it takes in place of anything smaller."""
+"""Prefix of the name of a metric's logarithm, and the smallest value of which it is taken."""
 
 RATIO = "finished_over_arrived"
 
@@ -25,7 +25,7 @@ Table = Mapping[str, NDArray[np.float64]]
 
 @dataclass(frozen=True, eq=False)
 class Scores(Table):
-    """What a policy scored: as a mapping one mean per evaluation seed, and behind it every episode.
+    """Scores of a policy: every episode, and as a mapping one mean per evaluation seed.
 
     Args:
         episodes: metric name -> values of shape (training runs, evaluation seeds, episodes of a seed).
@@ -45,19 +45,22 @@ class Scores(Table):
 
     @classmethod
     def of_runs(cls, runs: Sequence[Scores]) -> Scores:
-        """Scores of several training runs as those of one policy."""
+        """Combine the scores of several training runs of one policy."""
         return cls({name: np.concatenate([run.episodes[name] for run in runs]) for name in runs[0]})
 
 
 def play(env: EdgeVectorEnv, policy: Policy, seeds: list[int], *, deterministic: bool = True) -> Table:
-    """One episode in every row, seeded one by one; returns metric -> one value per row.
+    """Play one episode in every row; returns metric -> one value per row.
 
-    The warm-up is the part of an episode that the system calls `settling`. Every metric of the system is averaged over
-    the steps after it (quantities that count from the reset are taken at the end, certificates at their largest);
-    logarithms of those that the system calls `logged` are of an episode's value, so differences are mean log ratios;
-    `return` is the sum of all rewards, `reward` their mean after the warm-up, and `finished_over_arrived` compares the
-    tasks after the warm-up where the system counts tasks. An episode that terminates within the warm-up is averaged
-    over all its steps.
+    The warm-up is the first `warmup_fraction` of an episode. Metrics are averaged over the steps after it; metrics
+    that count from the reset are taken at the last step, certificates at their maximum. For metrics that the system
+    lists as `logged` there is also the logarithm of an episode's value, so differences are mean log ratios. `return`
+    is the sum of all rewards, `reward` their mean after the warm-up, `finished_over_arrived` the ratio of the tasks
+    after the warm-up if the system counts tasks. An episode that terminates within the warm-up is averaged over all
+    its steps.
+
+    Raises:
+        ValueError: the environment has no step limit.
     """
     steps = env.max_episode_steps
     if steps is None:
@@ -68,7 +71,7 @@ def play(env: EdgeVectorEnv, policy: Policy, seeds: list[int], *, deterministic:
     start = np.ones(env.num_envs, dtype=np.bool_)
     alive = start.copy()
     averaged = [metric.name for metric in env.system.metrics if metric.over_episode == "mean"]
-    counted, total, settled = np.zeros((3, env.num_envs))
+    counted, returns, rewards = np.zeros((3, env.num_envs))
     sums = {
         metric.name: np.full(env.num_envs, -np.inf if metric.over_episode == "max" else 0.0)
         for metric in env.system.metrics
@@ -78,13 +81,13 @@ def play(env: EdgeVectorEnv, policy: Policy, seeds: list[int], *, deterministic:
         observation, reward, terminated, truncated, info = env.step(actions)
         start = terminated | truncated
         if step == warmup:
-            for part in (counted, settled, *(sums[name] for name in averaged)):
+            for part in (counted, rewards, *(sums[name] for name in averaged)):
                 part[alive] = 0.0
         counted += alive
-        total += np.where(alive, reward, 0.0)
-        settled += np.where(alive, reward, 0.0)
+        returns += np.where(alive, reward, 0.0)
+        rewards += np.where(alive, reward, 0.0)
         for metric in env.system.metrics:
-            value, so_far = of_step(info, metric.name, start), sums[metric.name]
+            value, so_far = step_values(info, metric.name, start), sums[metric.name]
             if metric.over_episode == "last":
                 sums[metric.name] = np.where(alive, value, so_far)
             elif metric.over_episode == "max":
@@ -96,23 +99,23 @@ def play(env: EdgeVectorEnv, policy: Policy, seeds: list[int], *, deterministic:
             break
     for name in averaged:
         sums[name] /= counted
-    result = {"return": total, "reward": settled / counted, **sums}
+    result = {"return": returns, "reward": rewards / counted, **sums}
     for name in env.system.logged:
         result[LOG + name] = np.log(np.maximum(sums[name], SMALLEST))
-    if counts_tasks(env.system):
+    if has_task_counts(env.system):
         result[RATIO] = sums["tasks_finished"] / np.maximum(sums["tasks_arrived"], 1e-12)
     return result
 
 
 def score_names(system: System[Any]) -> list[str]:
-    """Names of what `play` measures."""
+    """Names of the metrics that `play` returns."""
     names = [metric.name for metric in system.metrics]
     logs = [LOG + name for name in system.logged]
-    return ["return", "reward", *names, *logs, *([RATIO] if counts_tasks(system) else [])]
+    return ["return", "reward", *names, *logs, *([RATIO] if has_task_counts(system) else [])]
 
 
-def counts_tasks(system: System[Any]) -> bool:
-    """Whether the system counts the tasks that arrive and those that finish."""
+def has_task_counts(system: System[Any]) -> bool:
+    """Return True if the system counts the tasks that arrive and those that finish."""
     return {"tasks_arrived", "tasks_finished"} <= {metric.name for metric in system.metrics}
 
 

@@ -1,4 +1,4 @@
-"""What is measured in one world: how long a decision takes, and how an episode goes."""
+"""Measurements in a single world: the time of a decision, and one episode step by step."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import numpy as np
 
 from agents.evaluation.contestants import Entry
 from agents.evaluation.custom_agent import CheckedPolicy
-from agents.worlds import EVALUATION_STREAM, make_worlds, of_step, stream_seeds
+from agents.worlds import EVALUATION_STREAM, make_worlds, step_values, stream_seeds
 
 WARM_UP = 3
-"""Decisions that are not timed: kernels are loaded, caches filled, searches for an episode made."""
+"""Decisions that are not timed: they load kernels, fill caches and search for an episode's actions."""
 TIMED_STEPS, TIMED_SECONDS = 200, 2.0
-"""A timing ends with the first of these; the seconds include the environment's."""
+"""A timing ends at the first of these limits; the seconds include those of the environment."""
 DIGITS = 6
 """Significant digits of a time series."""
 
 
 class Latency(NamedTuple):
-    """Time of one decision [ms], and over how many it was measured."""
+    """Time of one decision [ms], and the number of decisions that were timed."""
 
     mean: float
     p99: float
@@ -34,10 +34,12 @@ def first_world() -> list[int]:
 
 
 def latency(entry: Entry, env_id: str, preset: str, options: Mapping[str, Any]) -> Latency:
-    """Time of one `predict` in one world, after a warm-up; of several training runs that of the first.
+    """Time of one `predict` in one world, after a warm-up; for several training runs that of the first.
+
+    The checks of a custom agent's actions are not timed.
 
     Raises:
-        ValueError: an own agent that fails on the way; what checks its actions is not timed.
+        ValueError: a custom agent fails.
     """
     env = make_worlds(env_id, 1, preset, entry.options(options))
     policy = entry.factories()[0](env)
@@ -62,9 +64,9 @@ def latency(entry: Entry, env_id: str, preset: str, options: Mapping[str, Any]) 
 
 
 def episode(entry: Entry, env_id: str, preset: str, options: Mapping[str, Any]) -> dict[str, list[float | None]]:
-    """One episode in the first evaluation world: the system's metrics, `reward` and `action_mean` step by step.
+    """One episode in the first evaluation world: the system's metrics, `reward` and `action_mean` of every step.
 
-    The last is the mean over the members' actions. Numbers that are not finite are None.
+    `action_mean` is the mean over the members' actions. Numbers that are not finite are None.
     """
     env = make_worlds(env_id, 1, preset, entry.options(options))
     policy = entry.factories()[0](env)
@@ -77,7 +79,7 @@ def episode(entry: Entry, env_id: str, preset: str, options: Mapping[str, Any]) 
         actions, state = policy.predict(observation, state, start, deterministic=True)
         observation, reward, terminated, truncated, info = env.step(actions)
         start = terminated | truncated
-        values = {name: of_step(info, name, start)[0] for name in names}
+        values = {name: step_values(info, name, start)[0] for name in names}
         for name, value in {**values, "reward": reward[0], "action_mean": np.mean(actions)}.items():
             series[name].append(float(f"{value:.{DIGITS}g}") if np.isfinite(value) else None)
         if start[0]:

@@ -1,4 +1,4 @@
-"""The benchmark: every environment's default preset, its baselines, and the agents found in a folder of runs."""
+"""The benchmark: all baselines and the agents in a folder of runs, on every environment's default preset."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ PRESET = "default"
 
 
 def contestants(env_id: str, learned: Sequence[Entry]) -> list[Entry]:
-    """An environment's baselines, the one that others are measured against first, and what was learned."""
-    bar = system_of(env_id, PRESET, {}).reference_baseline
-    names = sorted(baseline_names(env_id, PRESET, {}), key=lambda name: name != bar)
+    """An environment's baselines, the reference baseline first, followed by the learned entries."""
+    reference = system_of(env_id, PRESET, {}).reference_baseline
+    names = sorted(baseline_names(env_id, PRESET, {}), key=lambda name: name != reference)
     return [*map(Entry, names), *learned]
 
 
 def find_learned(folder: Path, env_ids: Sequence[str], notes: list[str]) -> dict[str, list[Entry]]:
-    """Agents trained on default presets, by environment.
+    """Find agents trained on default presets, by environment.
 
-    Trainings that differ in the seed alone are one entry; an imported network is one by itself. What cannot be
-    used is told in `notes`, a line per run folder.
+    Runs that differ only in the seed form one entry; an imported network forms its own. For each run that is not used,
+    a line is added to `notes`.
 
     Raises:
-        RunError: no such folder, or no run in it that can be used.
+        RunError: the folder does not exist, or contains no run that can be used.
     """
-    mend = "train an agent with train.py, name another folder with --runs, or give --baselines-only"
+    advice = "train an agent with train.py, name another folder with --runs, or give --baselines-only"
     if not folder.is_dir():
-        raise RunError(f"--runs {folder} is not a folder; {mend}")
+        raise RunError(f"--runs {folder} is not a folder; {advice}")
     groups: dict[str, dict[int, Run]] = {}
     for path in sorted(folder.iterdir()):
         try:
@@ -44,29 +44,31 @@ def find_learned(folder: Path, env_ids: Sequence[str], notes: list[str]) -> dict
             notes.append(f"skipped {path}: it cannot be read ({error.strerror})")
             continue
         if run is not None:
-            alike = run.config.model_dump_json(exclude={"seed"}) if run.config.origin == "trained" else str(path)
-            trained = groups.setdefault(alike, {})
+            key = run.config.model_dump_json(exclude={"seed"}) if run.config.origin == "trained" else str(path)
+            trained = groups.setdefault(key, {})
             earlier = trained.get(run.config.seed)
             if earlier is not None:
                 notes.append(f"skipped {earlier.path}: it has the configuration and the seed of {path}")
             trained[run.config.seed] = run
     if not groups:
-        raise RunError(f"--runs {folder} holds no run of a default preset; {mend}" + "".join(f"; {n}" for n in notes))
+        raise RunError(
+            f"--runs {folder} contains no run of a default preset; {advice}" + "".join(f"; {n}" for n in notes)
+        )
     found: dict[str, list[Entry]] = {}
     for group in groups.values():
         first, *others = (group[seed] for seed in sorted(group))
         label = marked(f"{first.config.agent}-{first.config.policy}", first.config)
         found.setdefault(first.config.env_id, []).append(Entry(label, first, others=tuple(others)))
-    found = {env_id: told_apart(entries) for env_id, entries in found.items()}
+    found = {env_id: with_unique_labels(entries) for env_id, entries in found.items()}
     notes += remarks([entry for entries in found.values() for entry in entries])
     return found
 
 
 def usable(path: Path, env_ids: Sequence[str]) -> Run | None:
-    """The run of a folder; None where the folder has nothing of a run.
+    """Open the run of a folder; None if the folder contains no run.
 
     Raises:
-        RunError: a run that is damaged or unfinished, or that was not trained on a default preset.
+        RunError: the run is damaged or unfinished, or was not trained on a default preset.
     """
     if not any((path / name).is_file() for name in (CONFIG, BEST, EVALUATION)):
         return None
@@ -75,22 +77,22 @@ def usable(path: Path, env_ids: Sequence[str]) -> Run | None:
     if config.env_id not in env_ids:
         raise RunError(f"it was trained on {config.env_id!r}, which does not exist here")
     if not run.finished:
-        raise RunError(f"its training is not finished; go on with train.py --resume {path}")
+        raise RunError(f"its training is not finished; finish it with train.py --resume {path}")
     try:
         trained, default = (
             make_worlds(config.env_id, 1, preset, options)
             for preset, options in ((config.preset, config.options), (PRESET, {}))
         )
     except ValueError as error:
-        raise RunError(f"its environment cannot be made ({error})") from error
+        raise RunError(f"its environment cannot be created ({error})") from error
     if (trained.system.config, trained.max_episode_steps) != (default.system.config, default.max_episode_steps):
         raise RunError(f"it was trained on {Entry('', run).training}, which is not the default")
     run.load_policy(default.system)
     return run
 
 
-def told_apart(entries: Sequence[Entry]) -> list[Entry]:
-    """Entries whose labels differ: several trainings of one kind of agent have the name of their first folder, too."""
+def with_unique_labels(entries: Sequence[Entry]) -> list[Entry]:
+    """Add the name of its first run folder to the label of each entry that shares its label with another."""
     labels = [entry.label for entry in entries]
     return [
         Entry(f"{entry.label} ({entry.run.path.name})", entry.run, others=entry.others)
@@ -100,22 +102,21 @@ def told_apart(entries: Sequence[Entry]) -> list[Entry]:
     ]
 
 
-def above_bar(evaluated: Evaluated) -> list[str]:
-    """A line for each baseline that is better than the upper bar, by more than its interval."""
+def better_baselines(evaluated: Evaluated) -> list[str]:
+    """A line for each baseline that scores above the strongest baseline by more than its interval."""
     setting, scaled = evaluated.setting, evaluated.normalised or {}
     return [
-        f"{setting.env_id}: the baseline {label} is above the upper bar "
-        f"{setting.system.strongest_baseline}, with a score of "
-        f"{scaled[label].mean:.4g} [{scaled[label].low:.4g}, {scaled[label].high:.4g}]"
+        f"{setting.env_id}: the baseline {label} scores {scaled[label].mean:.4g} [{scaled[label].low:.4g}, "
+        f"{scaled[label].high:.4g}], more than {setting.system.strongest_baseline}, the declared strongest baseline"
         for label in (entry.label for entry in evaluated.entries if entry.kind == "baseline")
         if label in scaled and scaled[label].low > 1.0
     ]
 
 
 def scores_of(evaluated: Sequence[Evaluated]) -> list[dict[str, Any]]:
-    """Normalised scores by label and environment, the best mean first; `mean` is over those that a label plays on.
+    """Normalised scores by label and environment, the best mean first; `mean` is over the environments of the label.
 
-    Baselines of a single environment are left out.
+    Baselines that exist in one environment only are left out.
     """
     by_label: dict[str, dict[str, float | None]] = {}
     learned = set()

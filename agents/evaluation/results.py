@@ -1,4 +1,4 @@
-"""An evaluation as a document: what the scores were made of, and every number of every policy."""
+"""An evaluation as a document: settings, versions, and every number of every policy."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from agents.worlds import make_worlds, system_of
 from edge_envs.core.policy import Ablation
 from edge_envs.core.system import System
 
-FORMAT = 1
-"""Of the document; see `agents.reports.schema`."""
+FORMAT = 2
+"""Format of the document; `agents.reports.schema` describes it and reads older ones."""
 RANDOM = "random"
-"""The baseline that scores 0."""
+"""Name of the baseline with the score 0."""
 RANKED = "reward"
-"""The metric that scores and ranks are made from."""
+"""Metric that scores and ranks are computed from."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """On what policies are scored."""
+    """The environment and the episodes that policies are scored on."""
 
     env_id: str
     preset: str
@@ -50,52 +50,48 @@ class Setting:
 
     @property
     def title(self) -> str:
-        """The setting in words."""
+        """The setting as a title of tables."""
         return title_of(self.env_id, self.preset, self.options, self.seeds, self.episodes)
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Scores and decision latencies of an environment's policies, by label."""
+    """Scores and decision times of an environment's policies, by label."""
 
     setting: Setting
     entries: Sequence[Entry]
     results: Mapping[str, Scores]
     latencies: Mapping[str, Latency]
 
-    def summary(self, name: str) -> dict[str, Summary]:
-        """A metric of every policy that has it."""
-        return summarise(self.results, name)
-
     @cached_property
     def normalised(self) -> dict[str, Interval] | None:
-        """Mean rewards, 0 for random actions and 1 for the upper bar; None where one of them is missing."""
+        """Mean rewards scaled to 0 for random actions and 1 for the strongest baseline; None if one was not scored."""
         floor, ceiling = (self._label(name) for name in (RANDOM, self.setting.system.strongest_baseline))
         if floor is None or ceiling is None:
             return None
-        return normalised(self._alike, RANKED, floor, ceiling)
+        return normalised(self._same_system, RANKED, floor, ceiling)
 
     @cached_property
     def ranks(self) -> dict[str, int]:
-        """Places by mean reward, of the policies whose reward is finite."""
-        means = {label: float(scores[RANKED].mean()) for label, scores in self._alike.items()}
+        """Ranks by mean reward, of the policies whose reward is finite."""
+        means = {label: float(scores[RANKED].mean()) for label, scores in self._same_system.items()}
         return ranks({label: mean for label, mean in means.items() if np.isfinite(mean)})
 
     def _label(self, baseline: str) -> str | None:
-        """The label of a baseline; None where it was not scored."""
+        """The label of a baseline; None if it was not scored."""
         return next((entry.label for entry in self.entries if entry.baseline == baseline), None)
 
     @property
-    def _alike(self) -> dict[str, Scores]:
-        """Results of the policies that act in the same system: all but schemes."""
-        return {entry.label: self.results[entry.label] for entry in self.entries if entry.scheme is None}
+    def _same_system(self) -> dict[str, Scores]:
+        """Results of the policies that act in the same system: all but ablations."""
+        return {entry.label: self.results[entry.label] for entry in self.entries if entry.ablation is None}
 
 
 def evaluate(entries: Sequence[Entry], setting: Setting, tell: Callable[[str], object] | None = None) -> Evaluated:
-    """Score the entries and time their decisions; `tell` takes what begins, in words.
+    """Score the entries and time their decisions; `tell` is called with lines of progress.
 
     Raises:
-        ValueError: an own agent that fails on the way.
+        ValueError: a custom agent fails.
     """
     where = (setting.env_id, setting.preset, setting.options)
     results = compare(entries, *where, seeds=setting.seeds, episodes=setting.episodes, tell=tell)
@@ -110,7 +106,7 @@ def evaluate(entries: Sequence[Entry], setting: Setting, tell: Callable[[str], o
 def document_of(
     evaluated: Sequence[Evaluated], notes: list[str], tell: Callable[[str], object] | None = None
 ) -> dict[str, Any]:
-    """The whole evaluation, ready for JSON; complaints about files that were left out are added to `notes`."""
+    """The whole evaluation, ready for JSON; for each file that cannot be read, a line is added to `notes`."""
     sections = [section(each, notes, tell) for each in evaluated]
     return {
         "format": FORMAT,
@@ -123,7 +119,7 @@ def document_of(
 
 
 def processor() -> str:
-    """The processor's name, as far as the system tells."""
+    """Name of the processor, as far as the operating system provides it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -136,6 +132,7 @@ def section(evaluated: Evaluated, notes: list[str], tell: Callable[[str], object
     """One environment of the document."""
     setting, system = evaluated.setting, evaluated.setting.system
     headline = headline_of(system)
+    env = make_worlds(setting.env_id, 1, setting.preset, setting.options)
     if tell is not None:
         tell(f"{setting.env_id}: intervals, and one episode step by step")
     return {
@@ -144,24 +141,18 @@ def section(evaluated: Evaluated, notes: list[str], tell: Callable[[str], object
         "options": dict(setting.options),
         "seeds": setting.seeds,
         "episodes": setting.episodes,
-        "settling": system.warmup_fraction,
+        "warmup_fraction": system.warmup_fraction,
         "caveat": system.caveat,
-        "bar": system.reference_baseline,
-        "upper_bar": system.strongest_baseline,
+        "reference_baseline": system.reference_baseline,
+        "strongest_baseline": system.strongest_baseline,
         "main": headline[0],
         "headline": list(headline),
         "metrics": metric_texts(system, evaluated.results),
-        "configuration": configuration(setting),
+        "configuration": {**system.config.model_dump(mode="json"), "max_episode_steps": env.max_episode_steps},
         "policies": policies(evaluated),
         "curves": curves(evaluated.entries, notes),
         "episode": episodes(evaluated),
     }
-
-
-def configuration(setting: Setting) -> dict[str, Any]:
-    """The environment's whole configuration, as JSON takes it."""
-    env = make_worlds(setting.env_id, 1, setting.preset, setting.options)
-    return {**env.system.config.model_dump(mode="json"), "max_episode_steps": env.max_episode_steps}
 
 
 def metric_texts(system: System[Any], results: Mapping[str, Scores]) -> list[dict[str, str]]:
@@ -170,9 +161,9 @@ def metric_texts(system: System[Any], results: Mapping[str, Scores]) -> list[dic
     for name in system.logged:
         texts[LOG + name] = ("-", f"natural logarithm of an episode's {name}")
     texts |= {
-        "reward": ("-", "mean reward per step, after settling"),
+        "reward": ("-", "mean reward per step, after the warm-up"),
         "return": ("-", "sum of an episode's rewards"),
-        RATIO: ("-", "tasks finished over tasks arrived, after settling"),
+        RATIO: ("-", "tasks finished over tasks arrived, after the warm-up"),
     }
     scored = next(iter(results.values()))
     return [{"name": name, "unit": texts[name][0], "meaning": texts[name][1]} for name in texts if name in scored]
@@ -181,7 +172,7 @@ def metric_texts(system: System[Any], results: Mapping[str, Scores]) -> list[dic
 def policies(evaluated: Evaluated) -> list[dict[str, Any]]:
     """Every policy of an environment with all its numbers."""
     results, entries = evaluated.results, evaluated.entries
-    summaries = {name: evaluated.summary(name) for name in next(iter(results.values()))}
+    summaries = {name: summarise(results, name) for name in next(iter(results.values()))}
     scaled = evaluated.normalised or {}
     return [
         {
@@ -189,7 +180,7 @@ def policies(evaluated: Evaluated) -> list[dict[str, Any]]:
             "kind": entry.kind,
             "runs": [str(run.path) for run in entry.runs],
             "training": entry.training if entry.runs else None,
-            "scheme": as_document(entry.scheme) if entry.scheme is not None else None,
+            "ablation": as_document(entry.ablation) if entry.ablation is not None else None,
             "metrics": {
                 name: statistics(summary[entry.label], results[entry.label].episodes[name])
                 for name, summary in summaries.items()
@@ -203,13 +194,13 @@ def policies(evaluated: Evaluated) -> list[dict[str, Any]]:
     ]
 
 
-def as_document(scheme: Ablation) -> dict[str, Any]:
-    """A scheme as JSON takes it."""
-    return {"policy": scheme.policy, "options": dict(scheme.options), "meaning": scheme.meaning}
+def as_document(ablation: Ablation) -> dict[str, Any]:
+    """An ablation, ready for JSON."""
+    return {"policy": ablation.policy, "options": dict(ablation.options), "meaning": ablation.meaning}
 
 
 def statistics(summary: Summary, episodes: Any) -> dict[str, Any]:
-    """A metric's statistics, and the scores behind them: shape (runs, seeds, episodes)."""
+    """A metric's statistics, with its scores `episodes` of shape (runs, seeds, episodes)."""
     return {
         **ends(summary.mean),
         **ends(summary.iqm, "iqm"),
@@ -220,13 +211,13 @@ def statistics(summary: Summary, episodes: Any) -> dict[str, Any]:
 
 
 def ends(value: Interval, name: str = "") -> dict[str, float | None]:
-    """An interval's mean and ends, None where they are not finite."""
+    """An interval's mean and ends; None in place of numbers that are not finite."""
     keys = (name, f"{name}_low", f"{name}_high") if name else ("mean", "low", "high")
     return {key: finite(each) for key, each in zip(keys, (value.mean, value.low, value.high), strict=True)}
 
 
 def finite(value: float) -> float | None:
-    """The number, None where it is not finite."""
+    """The number; None if it is not finite."""
     return float(value) if np.isfinite(value) else None
 
 
@@ -236,7 +227,7 @@ def rows(values: Any) -> list[list[float | None]]:
 
 
 def curves(entries: Sequence[Entry], notes: list[str]) -> list[dict[str, Any]]:
-    """Validations of all training runs; one that cannot be read leaves a note."""
+    """Validations of all training runs; for each that cannot be read, a line is added to `notes`."""
     found = []
     for entry in entries:
         for run in entry.runs:
@@ -248,13 +239,13 @@ def curves(entries: Sequence[Entry], notes: list[str]) -> list[dict[str, Any]]:
 
 
 def episodes(evaluated: Evaluated) -> dict[str, Any]:
-    """One episode in the first evaluation world: of random actions, the two bars, and learned and own agents."""
+    """One episode of random actions, the reference and strongest baselines, and all agents, in the same world."""
     setting = evaluated.setting
     shown = {RANDOM, setting.system.reference_baseline, setting.system.strongest_baseline}
     where = (setting.env_id, setting.preset, setting.options)
     series = {
         entry.label: episode(entry, *where)
         for entry in evaluated.entries
-        if entry.baseline in shown or entry.kind in ("learned", "own")
+        if entry.baseline in shown or entry.kind in ("learned", "custom")
     }
     return {"seed": first_world()[0], "series": series}

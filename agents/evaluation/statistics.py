@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 CONFIDENCE, RESAMPLES = 0.95, 2000
 
 ABSENT = "n/a"
-"""In tables, what does not exist or is not defined: NaN."""
+"""Text of a value in tables that does not exist or is not defined (NaN)."""
 
 UNIT_DRAWS = 1
-"""Stream of the resamples of what all policies have in common: episodes, seeds, draws."""
+"""Random stream that resamples what all policies share: episodes, seeds, draws."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +34,16 @@ class Interval:
 
 @lru_cache(maxsize=4)
 def draws(stream: int, count: int, shape: tuple[int, ...]) -> NDArray[np.int32]:
-    """Indices below `count`, the same for every call with the same arguments; not to be written to."""
+    """Random indices below `count`, read-only; the same for every call with the same arguments."""
     indices = np.random.default_rng([stream, count]).integers(count, size=shape, dtype=np.int32)
     indices.flags.writeable = False
     return indices
 
 
 def around(value: float, resampled: NDArray[np.float64], shown: bool = True) -> Interval:
-    """An estimate with the percentile interval of its resamples (n,); an infinite one where none is shown.
+    """An estimate with the percentile interval of its resamples (n,).
 
-    Where a resample is not finite the interval is NaN.
+    The interval is infinite unless `shown`, and NaN if a resample is not finite.
     """
     if not shown:
         return Interval(value, -np.inf, np.inf)
@@ -55,24 +55,19 @@ def around(value: float, resampled: NDArray[np.float64], shown: bool = True) -> 
 
 
 def interval(values: Sequence[float] | NDArray[np.float64]) -> Interval:
-    """Percentile bootstrap interval of the mean of independent values; one value gives an infinite one."""
+    """Percentile bootstrap interval of the mean of independent values; infinite for a single value."""
     values = np.asarray(values, dtype=np.float64)
     count = len(values)
     resampled = values[draws(UNIT_DRAWS, count, (RESAMPLES, count))].mean(axis=1)
     return around(float(values.mean()), resampled, count > 1)
 
 
-def paired_difference(values: NDArray[np.float64], reference: NDArray[np.float64]) -> Interval:
-    """Interval of the difference to another policy on the same seeds."""
-    return interval(values - reference)
-
-
 def plus_minus(units: str, trainings: bool = False) -> str:
-    """What ± is, in one sentence; the same on every page and in every row.
+    """Define ± in one sentence.
 
     Args:
-        units: what was drawn independently, with its number: "80 episodes".
-        trainings: some rows are means over several trainings.
+        units: what is resampled, with its number: "80 episodes".
+        trainings: True if some rows are means over several trainings.
     """
     together = ", together with the trainings of a row that has several" if trainings else ""
     return (

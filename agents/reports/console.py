@@ -14,26 +14,27 @@ from agents.evaluation.comparison import LATENCY, trainings_of
 from agents.evaluation.episodes import RATIO, Scores
 from agents.evaluation.results import RANKED, Evaluated
 from agents.evaluation.statistics import ABSENT, Interval, plus_minus
-from agents.reports.files import SCALE, number
+from agents.reports.files import number
+from agents.reports.texts import SCALE, trainings_text, warmup_text
 from agents.runs.provenance import stamp
 
 ROUNDING = 1e-9
 """A half width this small, relative to the mean, comes from rounding."""
 
 HEALTHY_RATIO = 0.98
-"""Below this part of finished tasks an energy means little: work was left undone."""
+"""Below this ratio of finished to arrived tasks, an energy means little because work was left undone."""
 
 WEAK = f"; * less than {HEALTHY_RATIO} of the tasks finished, so the energy means little"
 
 HEADERS = {RATIO: "finished/arrived"}
-"""Column titles that differ from the metric's name."""
+"""Titles of columns that differ from the metric's name."""
 
 NARROWEST_LABEL = 14
-"""Width to which the column of the policies' names can be folded."""
+"""Smallest width of the column of names."""
 
 
 def spread(value: Interval) -> str:
-    """Mean ± half of the interval, rounded to two digits of that half; the mean alone where there is no interval."""
+    """Mean ± half of the interval, rounded to two digits of that half; only the mean if there is no interval."""
     half = value.half_width
     if np.isnan(value.mean):
         return ABSENT
@@ -46,29 +47,26 @@ def spread(value: Interval) -> str:
 
 
 def unhealthy(results: Mapping[str, Scores]) -> set[str]:
-    """The policies that leave work undone."""
+    """Labels of the policies that leave work undone."""
     return {label for label, scores in results.items() if RATIO in scores and scores[RATIO].mean() < HEALTHY_RATIO}
 
 
 def _differences(summaries: Mapping[str, Summary]) -> dict[str, str]:
-    """Each policy's paired difference to the first policy: in percent of its mean, unless that is zero."""
+    """Each policy's paired difference to the first policy, in percent of its mean unless that is zero."""
     first = next(iter(summaries))
     scale, unit = abs(summaries[first].mean.mean) / 100.0, " %"
     if scale == 0.0:
         scale, unit = 1.0, ""
     cells = {first: ""}
-    for label, summary in summaries.items():
-        if label != first:
-            mean, half = summary.difference.mean / scale, summary.difference.half_width / scale
-            if np.isnan(mean):
-                cells[label] = ABSENT
-                continue
-            cells[label] = f"{mean:+.1f}" + (f" ± {half:.1f}" if np.isfinite(half) else "") + unit
+    for label in [label for label in summaries if label != first]:
+        gap = summaries[label].difference
+        half = f" ± {gap.half_width / scale:.1f}" if np.isfinite(gap.half_width) else ""
+        cells[label] = ABSENT if np.isnan(gap.mean) else f"{gap.mean / scale:+.1f}{half}{unit}"
     return cells
 
 
 def _fitting(columns: Sequence[str], widths: Mapping[str, int], free: int) -> list[str]:
-    """The columns that fit side by side, in their order; the first two and reward are kept even where they do not."""
+    """The columns that fit side by side, in their order; the first two and reward are always kept."""
     kept = {*columns[:2], "reward"}
     free -= sum(widths[name] + 1 for name in columns if name in kept)
     for name in sorted(columns, key=lambda name: name != RATIO):
@@ -79,32 +77,22 @@ def _fitting(columns: Sequence[str], widths: Mapping[str, int], free: int) -> li
 
 
 def _caption(
-    main: str, results: Mapping[str, Scores], settling: float, weak: bool, trainings: Mapping[str, int]
+    main: str, results: Mapping[str, Scores], warmup_fraction: float, weak: bool, trainings: Mapping[str, int]
 ) -> str:
     first = next(iter(results))
     _, seeds, episodes = results[first].episodes[main].shape
-    left_out = f"without the first {100 * settling:g} % of each episode" if settling else "over whole episodes"
-    return "\n" + "; ".join(
-        [
-            spread_meaning(seeds * episodes, trainings),
-            left_out,
-            f"difference in {main} to {first}, paired" + (WEAK if weak else ""),
-            trainings_text(trainings),
-            stamp(),
-        ]
-    )
+    parts = [
+        spread_meaning(seeds * episodes, trainings), warmup_text(warmup_fraction),
+        f"difference in {main} to {first}, paired{WEAK if weak else ''}", trainings_text(trainings), stamp(),
+    ]  # fmt: skip
+    return "\n" + "; ".join(parts)
 
 
 def spread_meaning(episodes: int, trainings: Mapping[str, int]) -> str:
-    """What ± is under a table with so many episodes and trainings of its learned entries."""
+    """Definition of ± for a table of so many episodes and trainings of its learned entries."""
     if episodes == 1:
-        return "one episode, which has no interval"
+        return "a single episode has no interval"
     return plus_minus(f"{episodes} episodes", any(count > 1 for count in trainings.values()))
-
-
-def trainings_text(trainings: Mapping[str, int]) -> str:
-    """How many trainings the learned entries have, in words."""
-    return "trainings: " + (", ".join(f"{label} {count}" for label, count in trainings.items()) or "none")
 
 
 def rich_table(
@@ -112,14 +100,14 @@ def rich_table(
     columns: Sequence[str],
     title: str,
     width: int = 80,
-    settling: float = 0.25,
+    warmup_fraction: float = 0.25,
     latency_ms: Mapping[str, float] | None = None,
     trainings: Mapping[str, int] | None = None,
     sign: str = "±",
 ) -> RichTable:
-    """A row per policy; the second column is the first metric's paired difference to the first policy, in percent.
+    """A table with a row per policy; its second column is the paired difference to the first policy, in percent.
 
-    On a narrow console, columns that do not fit are left out, but never the first two and reward. A policy that leaves
+    On a narrow console, columns that do not fit are left out, except the first two and reward. A policy that leaves
     work undone is dim and has a star.
 
     Args:
@@ -127,10 +115,10 @@ def rich_table(
         columns: metrics, the most important one first, and reward.
         title: above the table.
         width: of the console, in characters.
-        settling: part of an episode that the scores leave out.
-        latency_ms: time of a decision by label, where it was measured.
-        trainings: behind each learned entry, by label.
-        sign: of the spread, as the console can show it.
+        warmup_fraction: fraction of an episode that the scores leave out.
+        latency_ms: time of a decision by label, if it was measured.
+        trainings: number of training runs of each learned entry, by label.
+        sign: ± as the console can show it.
     """
     main = columns[0]
     summaries = {name: summarise(results, name) for name in columns}
@@ -152,11 +140,9 @@ def rich_table(
     marked = RATIO if RATIO in columns else main
     for label in weak:
         cells[marked][label] += " *"
-    caption = _caption(main, results, settling, bool(weak), trainings or {})
-    table = RichTable(title=title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 0), show_edge=False)
-    table.add_column("policy", overflow="fold", min_width=NARROWEST_LABEL)
-    for name in (main, "difference", *columns[1:]):
-        table.add_column(HEADERS.get(name, name), justify="right", no_wrap=True)
+    caption = _caption(main, results, warmup_fraction, bool(weak), trainings or {})
+    titles = [HEADERS.get(name, name) for name in (main, "difference", *columns[1:])]
+    table = _table(title, caption, titles, NARROWEST_LABEL)
     for label in results:
         numbers = [cells[name][label] for name in columns]
         table.add_row(label, numbers[0], differences[label], *numbers[1:], style="dim" if label in weak else None)
@@ -164,21 +150,20 @@ def rich_table(
 
 
 def ranking_table(evaluated: Evaluated, sign: str = "±") -> RichTable:
-    """One environment: its policies from the best mean reward to the worst; `sign` is that of the spread."""
+    """The policies of one environment, from the best mean reward to the worst; `sign` is ± as the console shows it."""
     setting, trainings = evaluated.setting, trainings_of(evaluated.entries)
     main = setting.system.headline[0]
     weak = unhealthy(evaluated.results)
-    meaning = spread_meaning(setting.seeds * setting.episodes, trainings)
-    table = RichTable(
-        title=setting.title, box=box.SIMPLE_HEAD, padding=(0, 0), show_edge=False,
-        caption=f"\n{meaning}; score: {SCALE[0].lower()}{SCALE[1:]} ({setting.system.strongest_baseline})"
-        f"{WEAK if weak else ''}; {stamp()}",
-    )  # fmt: skip
-    table.add_column("policy", overflow="fold")
-    for name in ("rank", "trainings", "score", RANKED, main, LATENCY):
-        table.add_column(name, justify="right", no_wrap=True)
+    caption = (
+        f"\n{spread_meaning(setting.seeds * setting.episodes, trainings)}; score: {SCALE[0].lower()}{SCALE[1:]} "
+        f"({setting.system.strongest_baseline}){WEAK if weak else ''}; {stamp()}"
+    )
+    table = _table(setting.title, caption, ("rank", "trainings", "score", RANKED, main, LATENCY))
     scaled, ranks = evaluated.normalised or {}, evaluated.ranks
-    means = {name: {label: each.mean for label, each in evaluated.summary(name).items()} for name in (RANKED, main)}
+    means = {
+        name: {label: each.mean for label, each in summarise(evaluated.results, name).items()}
+        for name in (RANKED, main)
+    }
     kinds = {entry.label: entry.kind for entry in evaluated.entries}
     for label in sorted(kinds, key=lambda label: ranks.get(label, len(kinds) + 1)):
         shown = (
@@ -195,14 +180,19 @@ def ranking_table(evaluated: Evaluated, sign: str = "±") -> RichTable:
 
 def score_table(scores: Sequence[Mapping[str, Any]], env_ids: Sequence[str]) -> RichTable:
     """Normalised scores over all environments."""
-    table = RichTable(
-        title="Normalised scores", box=box.SIMPLE_HEAD, padding=(0, 0), show_edge=False,
-        caption=f"\n{SCALE}; the mean is over the environments that a policy plays on, and baselines of a single "
-        f"environment are in its table only; {stamp()}",
-    )  # fmt: skip
-    table.add_column("policy", overflow="fold")
-    for name in (*env_ids, "mean"):
-        table.add_column(name, justify="right", no_wrap=True)
+    caption = (
+        f"\n{SCALE}; the mean is over the environments that a policy plays on, and baselines of a single environment "
+        f"are in its table only; {stamp()}"
+    )
+    table = _table("Normalised scores", caption, (*env_ids, "mean"))
     for row in scores:
         table.add_row(row["label"], *(number(row["by_env"].get(env_id)) for env_id in env_ids), number(row["mean"]))
+    return table
+
+
+def _table(title: str, caption: str, columns: Sequence[str], label_width: int | None = None) -> RichTable:
+    table = RichTable(title=title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 0), show_edge=False)
+    table.add_column("policy", overflow="fold", min_width=label_width)
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
     return table

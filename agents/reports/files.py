@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from agents.evaluation.statistics import ABSENT
+from agents.reports.schema import upgraded
+from agents.reports.texts import ONE_TRAINING, SCALE, percent, warmup_text
 from agents.runs.provenance import stamp_of
 from edge_envs.core.io.files import write_atomically
 
@@ -18,20 +20,15 @@ FIELDS = ("env_id", "policy", "kind", "metric", "unit", "statistic", "run", "epi
 STATISTICS = (
     "mean", "low", "high", "iqm", "iqm_low", "iqm_high", "difference", "difference_low", "difference_high",
 )  # fmt: skip
-FIRST_RUN = (
-    "With one training run an interval holds the noise of episodes only and says nothing of another training; "
-    "of several runs, decision times are of the first."
-)
-SCALE = "Mean reward after settling, 0 for random actions and 1 for the environment's upper bar"
 
 Document = Mapping[str, Any]
 
 
 def write(file: Path, content: str, option: str) -> None:
-    """Write a file, whole or not at all.
+    """Write a file atomically.
 
     Raises:
-        ValueError: it cannot be written; the message names the option that asked for it.
+        ValueError: the file cannot be written; the message names the `option` of the command line.
     """
     try:
         write_atomically(file, content.encode())
@@ -40,16 +37,17 @@ def write(file: Path, content: str, option: str) -> None:
 
 
 def as_json(document: Document) -> str:
-    """The document itself."""
+    """The document as JSON."""
     return json.dumps(document, indent=1, allow_nan=False) + "\n"
 
 
 def as_csv(document: Document) -> str:
-    """A long table: one row per number.
+    """The document as a long table: one row per number.
 
-    `statistic` says what a number is; `episode` rows are the scores themselves and have a run and an episode, counted
-    from 0. What is not finite stays empty.
+    The column `statistic` names the number; rows with `episode` are the scores themselves, with their run and episode
+    counted from 0. Numbers that are not finite are empty.
     """
+    document = upgraded(document)
     table = io.StringIO()
     out = csv.writer(table, lineterminator="\n")
     out.writerow(FIELDS)
@@ -76,7 +74,8 @@ def _csv_rows(environment: Document, policy: Document) -> Iterator[tuple[Any, ..
 
 
 def as_markdown(document: Document) -> str:
-    """What to note, a table per environment, and for a benchmark one over all."""
+    """Notes and a table per environment; for a benchmark also a table of the scores over all environments."""
+    document = upgraded(document)
     lines = [f"- Note: {html.escape(' '.join(note.split()), quote=False)}" for note in document["notes"]]
     lines += [""] if lines else []
     if document.get("scores"):
@@ -102,17 +101,14 @@ def _environment_lines(environment: Document, document: Document) -> list[str]:
         for metric in environment["metrics"]
     }
     options = "".join(f", {key}={json.dumps(value)}" for key, value in environment["options"].items())
-    settling = 100 * environment["settling"]
+    once = f" {ONE_TRAINING.format('are')}" if any(policy["runs"] for policy in policies) else ""
     note = (
         f"{environment['seeds']} evaluation seeds x {environment['episodes']} episodes, the same for every policy, "
-        + (f"without the first {settling:g} % of each. " if settling else "each whole. ")
-        + f"[..] are {100 * document['confidence']:g} % percentile bootstrap intervals ({document['resamples']} "
-        + "resamples of the episodes, together with the trainings of an entry that has several); differences are "
-        + f"paired, to {policies[0]['label']}. The "
-        + f"score is the mean reward after settling, 0 for random actions, 1 for {environment['upper_bar']}; ranks "
-        + "follow it."
-        + (f" {FIRST_RUN}" if any(policy["runs"] for policy in policies) else "")
-        + f" {stamp_of(document['provenance'])}."
+        f"{warmup_text(environment['warmup_fraction'])}. [..] are {percent(document['confidence'])} percentile "
+        f"bootstrap intervals ({document['resamples']} resamples of the episodes, together with the trainings of an "
+        f"entry that has several); differences are paired, to {policies[0]['label']}. The score is the mean reward "
+        f"after the warm-up, 0 for random actions, 1 for {environment['strongest_baseline']}, the strongest baseline; "
+        f"ranks follow it.{once} {stamp_of(document['provenance'])}."
     )
     others = [name for name in environment["headline"] if name != main]
     header = [

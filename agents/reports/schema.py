@@ -1,4 +1,4 @@
-"""The evaluation document: what `evaluate.py` writes as JSON and makes its report from. Nothing in it is NaN or inf."""
+"""The evaluation document: what `evaluate.py` writes as JSON and builds its report from; all numbers are finite."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from edge_envs.core.config import first_complaint
 
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Values = list[Number | None]
-"""Numbers; null where there is none or it is not finite."""
+"""Numbers; null where a number is missing or not finite."""
 
 
 class Part(BaseModel):
-    """A part of the document; parts that are not described here are allowed and left out."""
+    """A part of the document; keys that are not described here are allowed and ignored."""
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
@@ -39,7 +39,7 @@ class Statistics(Part):
 
 
 class Normalised(Part):
-    """A policy's score, 0 where random actions are and 1 where the upper bar is."""
+    """A policy's score: 0 for random actions, 1 for the strongest baseline."""
 
     mean: Number | None
     low: Number | None
@@ -58,10 +58,10 @@ class Policy(Part):
     """One policy of an environment."""
 
     label: str
-    kind: Literal["baseline", "scheme", "learned", "own"]
+    kind: Literal["baseline", "ablation", "learned", "custom"]
     runs: list[str]
     training: str | None
-    scheme: dict[str, JsonValue] | None
+    ablation: dict[str, JsonValue] | None
     metrics: dict[str, Statistics]
     normalised: Normalised | None
     rank: int | None
@@ -69,7 +69,7 @@ class Policy(Part):
 
 
 class MetricText(Part):
-    """What a metric is."""
+    """Name, unit and meaning of a metric."""
 
     name: str
     unit: str
@@ -77,7 +77,7 @@ class MetricText(Part):
 
 
 class Curve(Part):
-    """Validations of one training run: metrics by name, one value per entry of `steps`."""
+    """Validations of one training run: for each metric one value per entry of `steps`."""
 
     label: str
     run: str
@@ -86,7 +86,7 @@ class Curve(Part):
 
 
 class Episode(Part):
-    """One episode of some policies in the same world: label, name of the series, one value per step."""
+    """One episode of several policies in the same world: one value per step, by label and metric."""
 
     seed: int
     series: dict[str, dict[str, Values]]
@@ -98,17 +98,17 @@ class Episode(Part):
 
 
 class Environment(Part):
-    """One environment with all its policies; the first is what the others are compared with."""
+    """One environment with all its policies; differences are to the first."""
 
     env_id: str
     preset: str
     options: dict[str, JsonValue]
     seeds: int = Field(ge=1)
     episodes: int = Field(ge=1)
-    settling: Number
+    warmup_fraction: Number
     caveat: str
-    bar: str
-    upper_bar: str
+    reference_baseline: str
+    strongest_baseline: str
     main: str
     headline: list[str] = Field(min_length=1)
     metrics: list[MetricText]
@@ -116,6 +116,43 @@ class Environment(Part):
     policies: list[Policy] = Field(min_length=1)
     curves: list[Curve]
     episode: Episode | None
+
+    @property
+    def scored_metrics(self) -> list[str]:
+        """Metrics of which some policy has scores."""
+        scored = {name for policy in self.policies for name in policy.metrics}
+        return [metric.name for metric in self.metrics if metric.name in scored]
+
+    @property
+    def curve_metrics(self) -> list[str]:
+        """Metrics of the validations during training."""
+        return list(dict.fromkeys(name for curve in self.curves for name in curve.metrics))
+
+    @property
+    def series_metrics(self) -> list[str]:
+        """Metrics of the recorded episode."""
+        series = self.episode.series.values() if self.episode else ()
+        return list(dict.fromkeys(name for values in series for name in values))
+
+    def having(self, name: str) -> dict[str, Statistics]:
+        """Return a metric's statistics by label, of the policies that have a mean of it."""
+        found = {policy.label: policy.metrics[name] for policy in self.policies if name in policy.metrics}
+        return {label: statistics for label, statistics in found.items() if statistics.mean is not None}
+
+    def unit(self, name: str) -> str:
+        """Return a metric's unit; empty if it has none."""
+        unit = next((metric.unit for metric in self.metrics if metric.name == name), "-")
+        return "" if unit == "-" else unit
+
+    def titled(self, name: str) -> str:
+        """Return a metric's name with its unit."""
+        return f"{name} ({self.unit(name)})" if self.unit(name) else name
+
+    def meaning(self, name: str) -> str:
+        """Return what a metric measures; empty if the document does not say."""
+        if name == "action_mean":
+            return "mean action of the members"
+        return next((metric.meaning for metric in self.metrics if metric.name == name), "")
 
     @model_validator(mode="after")
     def _agrees(self) -> Environment:
@@ -146,7 +183,7 @@ class Environment(Part):
 
 
 class Score(Part):
-    """Normalised scores of one label over the environments that it plays on."""
+    """Normalised scores of one label by environment."""
 
     label: str
     by_env: dict[str, Number | None]
@@ -156,15 +193,15 @@ class Score(Part):
 class Document(Part):
     """A whole evaluation."""
 
-    format: Literal[1]
-    """Version; a change that a reader must know of raises it."""
+    format: Literal[2]
+    """Version of the document; `upgraded` turns older ones into this one."""
     confidence: Annotated[float, Field(gt=0.0, lt=1.0)]
     resamples: int
     provenance: dict[str, JsonValue]
     environments: list[Environment] = Field(min_length=1)
     scores: list[Score] | None = None
     notes: list[str] = []
-    """What a reader should know: runs left out or not finished, curves that cannot be read, and the like."""
+    """Warnings: runs left out or not finished, curves that cannot be read."""
 
     @model_validator(mode="after")
     def _agrees(self) -> Document:
@@ -179,12 +216,38 @@ class Document(Part):
 
 
 def checked(document: Mapping[str, Any]) -> Document:
-    """The document, validated.
+    """Validate a document of any format.
 
     Raises:
         ValueError: a part is missing or wrong; the message names the first.
     """
     try:
-        return Document.model_validate(document)
+        return Document.model_validate(upgraded(document))
     except ValidationError as error:
-        raise ValueError(f"the evaluation document is not valid: {first_complaint(error)}; make it anew") from error
+        raise ValueError(
+            f"the evaluation document is not valid: {first_complaint(error)}; write it again with evaluate.py"
+        ) from error
+
+
+RENAMED_KEYS = {
+    "settling": "warmup_fraction", "bar": "reference_baseline", "upper_bar": "strongest_baseline", "scheme": "ablation",
+}  # fmt: skip
+RENAMED_KINDS = {"scheme": "ablation", "own": "custom"}
+
+
+def upgraded(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a document of format 1 in format 2, any other unchanged."""
+    if not isinstance(document, Mapping) or document.get("format") != 1:
+        return document
+    return {**document, "format": 2, "environments": _renamed(document.get("environments"))}
+
+
+def _renamed(part: Any) -> Any:
+    # A part of the wrong type stays as it is: validation reports it.
+    if isinstance(part, list):
+        return [_renamed(each) for each in part]
+    if not isinstance(part, Mapping):
+        return part
+    found = {RENAMED_KEYS.get(key, key): value for key, value in part.items()}
+    changes = {"policies": _renamed, "kind": lambda kind: RENAMED_KINDS.get(str(kind), kind)}
+    return found | {key: change(found[key]) for key, change in changes.items() if key in found}

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.evaluation.contestants import Entry, find_entry
-from agents.worlds import EVALUATION_STREAM, make_worlds, of_step, stream_seeds
+from agents.worlds import EVALUATION_STREAM, make_worlds, step_values, stream_seeds
 from edge_envs.core.policy import make_baseline
 from experiments.claims.verdicts import Estimate, mean_of
 
@@ -62,15 +62,15 @@ def play(name: str, options: Mapping[str, Any], seeds: int, frames: int) -> Outc
     given = {**options, "max_episode_steps": frames}
     entry: Entry = find_entry(name, ENV, PRESET, given)
     env = make_worlds(ENV, seeds, PRESET, entry.options(given))
-    policy = make_baseline(entry.scheme.policy if entry.scheme else name, env, 0)
+    policy = make_baseline(entry.ablation.policy if entry.ablation else name, env, 0)
     observation, _ = env.reset(seed=[stream_seeds(EVALUATION_STREAM, seed, 1)[0] for seed in range(seeds)])
     delays, energies = [], []
     for _ in range(frames):
         actions, _ = policy.predict(observation)
         observation, _, terminated, truncated, info = env.step(actions)
         done = terminated | truncated
-        delays.append(of_step(info, "member_delay_s", done))
-        energies.append(of_step(info, "member_energy_j", done))
+        delays.append(step_values(info, "member_delay_s", done))
+        energies.append(step_values(info, "member_energy_j", done))
     return Outcome(np.stack(delays, axis=1), np.stack(energies, axis=1))
 
 

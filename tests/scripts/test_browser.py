@@ -269,6 +269,21 @@ def test_environment_of_the_address(open_page: Any, address: str) -> None:
         assert open_page.locator("#environment").inner_text() == env_id
 
 
+def test_an_id_with_special_characters_can_be_linked_to(browser: Any, document: dict[str, Any], tmp_path: Path) -> None:
+    env_id, path = "mine/Süd:1.5-v0", tmp_path / "report.html"
+    first, second = document["environments"]
+    path.write_text(as_html({**document, "environments": [first, {**second, "env_id": env_id}], "scores": None}))
+    page = browser.new_page()
+    page.goto(path.as_uri())
+    page.get_by_role("link", name=env_id).click()
+    page.wait_for_function("id => document.getElementById('environment').textContent === id", arg=env_id)
+    assert page.locator("nav a[aria-current=page]").all_inner_texts() == [env_id]
+    page.goto("about:blank")
+    page.goto(f"{path.as_uri()}#{env_id}")
+    assert page.locator("#environment").inner_text() == env_id
+    page.close()
+
+
 def test_every_choice_draws_the_documents_numbers(page: Any, document: dict[str, Any]) -> None:
     environment = section(document, FIRST)
     policies, names = environment["policies"], [metric["name"] for metric in environment["metrics"]]
@@ -355,7 +370,7 @@ def test_details_tell_configuration_and_versions(page: Any, document: dict[str, 
     assert lines.count() == len(others)
     for line, policy in zip(lines.all(), others, strict=True):
         assert all(part in (line.text_content() or "") for part in (policy["label"], policy["kind"], *policy["runs"]))
-    for heading in ("2,000 resamples", "common random numbers", "first 25 %", "says nothing of another training"):
+    for heading in ("2,000 resamples", "common random numbers", "first 25 %", "covers the noise of the episodes only"):
         assert heading in page.locator("#method").inner_text()
 
 

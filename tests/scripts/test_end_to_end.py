@@ -197,10 +197,10 @@ def test_steps_of_imitation_scale_its_frames(steps, num_envs, frames, shown):
 def test_episodes_and_warm_up_are_the_environments(tmp_path, monkeypatch, capsys, toy_id):
     """As many episodes as the system says unless told, and the table says what it leaves out."""
     monkeypatch.chdir(tmp_path)
-    for episodes, settling, said in ((16, 0.25, "without the first 25 %"), (3, 0.0, "over whole episodes")):
+    for episodes, fraction, said in ((16, 0.25, "without the first 25 %"), (3, 0.0, "over whole episodes")):
         if episodes != 16:
             monkeypatch.setattr(ToySystem, "evaluation_episodes", episodes)
-            monkeypatch.setattr(ToySystem, "warmup_fraction", settling)
+            monkeypatch.setattr(ToySystem, "warmup_fraction", fraction)
         assert train_the_toy(monkeypatch, toy_id, "--seeds", "2") == 0
         out = capsys.readouterr().out
         assert f"2 seeds x {episodes} episodes" in out
@@ -213,7 +213,7 @@ def test_episodes_and_warm_up_are_the_environments(tmp_path, monkeypatch, capsys
             assert f"2 seeds x {expected} episodes" in out
             assert said in " ".join(out.split())
             (section,) = json.loads(Path("out.json").read_text())["environments"]
-            assert (section["episodes"], section["settling"]) == (expected, settling)
+            assert (section["episodes"], section["warmup_fraction"]) == (expected, fraction)
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_the_documented_agent_plays(place, monkeypatch, capsys):
     assert table_rows(capsys.readouterr().out) == ["best-fixed", "mine:make"]
     (section,) = json.loads(Path("out.json").read_text())["environments"]
     mine = section["policies"][1]
-    assert (mine["kind"], mine["runs"], mine["training"]) == ("own", [], None)
+    assert (mine["kind"], mine["runs"], mine["training"]) == ("custom", [], None)
     assert mine["metrics"]["power_mw"]["mean"] != section["policies"][0]["metrics"]["power_mw"]["mean"]
     assert "mine:make" in section["episode"]["series"]
     # It plays where members have several choices and in another system alike.
@@ -257,7 +257,7 @@ def test_the_benchmarks_own_environments():
         (("--all", "--baselines-only", "--runs", "runs"), "--runs runs does not go with", "leave out one"),
         (("--all",), "--runs runs is not a folder", "train an agent with train.py"),
         (("--all", "--runs", "file"), "--runs file is not a folder", "--baselines-only"),
-        (("--all", "--runs", "empty"), "--runs empty holds no run of a default preset", "--baselines-only"),
+        (("--all", "--runs", "empty"), "--runs empty contains no run of a default preset", "--baselines-only"),
         (("--all", "--runs", "others"), "others/a: it was trained on preset default num_devices=2", "--runs"),
         (("--all", "--seeds", "-1"), "--seeds -1", "at least 1"),
         (("--all", "--episodes", "0"), "--episodes 0", "at least 1"),
@@ -270,11 +270,11 @@ def test_the_benchmarks_own_environments():
         ((*EVALUATE, "fixed", "--set", "self=1"), "self=1 is not a parameter", "cannot be given with --set"),
         ((*EVALUATE, "fixed", "--report", "file/x.html"), "--report file/x.html cannot be written", "that exists"),
         ((*EVALUATE, "fixed", "--csv", "x", "--json", "./x"), "--json x is named twice", "a file of its own"),
-        ((*EVALUATE, "runs/*"), "policy='runs/*' fits no run folder", "another pattern"),
-        ((*EVALUATE, "others/*"), "policy='others/*' mixes trainings", "the seed alone"),
-        ((*EVALUATE, "others/a,others/c"), "others/c has policy='central', others/a has 'shared'", "the seed alone"),
+        ((*EVALUATE, "runs/*"), "policy='runs/*' matches no run folder", "another pattern"),
+        ((*EVALUATE, "others/*"), "policy='others/*' mixes trainings", "only in the seed"),
+        ((*EVALUATE, "others/a,others/c"), "others/c has policy='central', others/a has 'shared'", "only in the seed"),
         ((*EVALUATE, "others/a,others/a2"), "two runs with seed 0", "give one of them"),
-        ((*EVALUATE, "others/a,"), "has an empty place", "with commas"),
+        ((*EVALUATE, "others/a,"), "has an empty item", "with commas"),
         ((*EVALUATE, "others/a,others/hollow"), f"others/hollow/{BEST} does not exist", "no model"),
         ((*EVALUATE, "x=fixed", "x=local"), "the label 'x'", "NAME=POLICY"),
         ((*EVALUATE, "=fixed"), "policy='=fixed'", "give both"),

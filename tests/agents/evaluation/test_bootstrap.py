@@ -112,7 +112,7 @@ def test_memory_stays_small_and_pieces_change_nothing(monkeypatch):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 40e6  # all at once they are 64 MB
-    monkeypatch.setattr(bootstrap, "GATHERED", 37 * 4000)
+    monkeypatch.setattr(bootstrap, "CHUNK", 37 * 4000)
     np.testing.assert_array_equal(Resampled(values).by_seed, whole)
     np.testing.assert_array_equal(whole[1234], values.reshape(5, -1)[
         draws(bootstrap.RUN_DRAWS, 5, (RESAMPLES, 5, 1))[1234],

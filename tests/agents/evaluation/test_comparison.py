@@ -95,11 +95,15 @@ def test_unfinished_work_is_marked_on_any_console(capsys, width):
 
 
 @pytest.mark.parametrize(
-    ("settling", "said"),
-    [(0.25, "without the first 25 % of each episode;"), (0.1, "the first 10 % of"), (0.0, "over whole episodes;")],
+    ("fraction", "said"),
+    [
+        (0.25, "without the first 25 % of each episode (warm-up);"),
+        (0.1, "the first 10 % of"),
+        (0.0, "over whole episodes;"),
+    ],
 )
-def test_the_caption_says_what_was_left_out(capsys, settling, said):
-    assert said in " ".join(printed(capsys, 120, scores(), settling=settling).split())
+def test_the_caption_says_what_was_left_out(capsys, fraction, said):
+    assert said in " ".join(printed(capsys, 120, scores(), warmup_fraction=fraction).split())
 
 
 def test_a_difference_to_nothing_has_no_percentage(capsys):
@@ -132,5 +136,5 @@ def test_one_episode_has_no_interval(capsys):
     single = {label: episodes({name: [value] for name in COLUMNS}) for label, value in (("good", 1.0), ("bad", 2.0))}
     out = printed(capsys, 200, single)
     assert "±" not in out
-    assert "one episode, which has no interval" in " ".join(out.split())
+    assert "a single episode has no interval" in " ".join(out.split())
     assert "+100.0 %" in out

@@ -127,14 +127,14 @@ def test_a_group_is_scored_run_by_run(place):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("runs/none*", "policy='runs/none*' fits no run folder; give another pattern, in quotes"),
-        ("runs/toy__0,", "policy='runs/toy__0,' has an empty place"),
+        ("runs/none*", "policy='runs/none*' matches no run folder; give another pattern, in quotes"),
+        ("runs/toy__0,", "policy='runs/toy__0,' has an empty item"),
         ("runs/toy__0,runs/nowhere", "policy='runs/nowhere' is not a run folder: it has no config.json"),
         ("runs/toy__0,runs/../runs/toy__0", "names 'runs/toy__0' twice; give each run once"),
         ("runs/*", "policy='runs/*' mixes trainings: runs/toy__0 has agent='ppo', runs/other has 'dagger'"),
         ("runs/toy__0,runs/longer", "runs/longer has settings.steps=77, runs/toy__0 has "),
         ("runs/toy__0,runs/boxed", "runs/boxed has options.box=True, runs/toy__0 has None"),
-        ("runs/toy__0,runs/again", "two runs with seed 0, runs/toy__0 one of them"),
+        ("runs/toy__0,runs/again", "two runs with seed 0, one of them runs/toy__0"),
         ("=wanted", "policy='=wanted' is not of the form label=policy"),
         ("x=", "policy='x=' is not of the form label=policy"),
         ("x=y=wanted=", "is not of the form label=policy"),

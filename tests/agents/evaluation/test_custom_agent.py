@@ -11,7 +11,7 @@ import pytest
 
 from agents.evaluation.comparison import compare
 from agents.evaluation.contestants import find_entries, find_entry
-from agents.evaluation.custom_agent import is_own
+from agents.evaluation.custom_agent import is_custom_agent
 from tests.agents.toy import TOY, WANTED
 
 MODULE = "mine_for_tests"
@@ -62,7 +62,7 @@ def module(tmp_path, monkeypatch, toy_id):
 
 def test_it_plays_as_a_baseline_does():
     entries = find_entries([f"{MODULE}:make", "wanted"], TOY, "default", {})
-    assert [entry.kind for entry in entries] == ["own", "baseline"]
+    assert [entry.kind for entry in entries] == ["custom", "baseline"]
     agent = sys.modules[MODULE].Agent
     assert agent.calls == [((1, 7), None, [True], True)]  # the check
     agent.calls.clear()
@@ -86,14 +86,14 @@ def test_a_label_and_a_package():
         (f"{MODULE}.inner:make", [f"there is no module '{MODULE}.inner'"]),
         (f"{MODULE}:mke", [f"{MODULE} has no 'mke'; define it there"]),
         (f"{MODULE}:number", ["number cannot be called; give a function of the environment"]),
-        (f"{MODULE}:no_predict", ["the factory gave int, which has no predict"]),
+        (f"{MODULE}:no_predict", ["the factory returned int, which has no predict"]),
         (f"{MODULE}:failing", ["the factory failed at ", f"{MODULE}.py:17 (KeyError: 'weights')"]),
         (f"{MODULE}:wide", ["actions have shape (1, 5), expected (1, 4)"]),
         (f"{MODULE}:single", ["actions have shape (4,), expected (1, 4)"]),
         (f"{MODULE}:beyond", ["action[0] = 9 of row 0 is not in"]),
         (f"{MODULE}:floats", ["actions have dtype float64, expected int64"]),
-        (f"{MODULE}:bare", ["predict gave ndarray; return (actions, state)"]),
-        (f"{MODULE}:nothing", ["predict gave NoneType; return (actions, state)"]),
+        (f"{MODULE}:bare", ["predict returned ndarray; return (actions, state)"]),
+        (f"{MODULE}:nothing", ["predict returned NoneType; return (actions, state)"]),
         (f"{MODULE}:raising", ["predict failed at", f"{MODULE}.py:", "ZeroDivisionError: division by zero"]),
         (f"{MODULE}_broken:make", [f"importing {MODULE}_broken failed at", "broken.py:2 (NameError: name 'undefined'"]),
         (f"{MODULE}_needy:make", ["(ModuleNotFoundError: No module named 'no_such_package')"]),
@@ -102,7 +102,7 @@ def test_a_label_and_a_package():
         (f"{MODULE}_torn:make", [f"importing {MODULE}_torn failed", "SyntaxError"]),
     ],
 )  # fmt: skip
-def test_what_cannot_be_takes_one_line(name, messages):
+def test_an_invalid_agent_takes_one_line(name, messages):
     Path(f"{MODULE}_broken.py").write_text("import numpy\nundefined\n")
     Path(f"{MODULE}_needy.py").write_text("import no_such_package\n")
     Path(f"{MODULE}_gone.py").write_text("import sys\nsys.exit('bye')\n")
@@ -116,14 +116,14 @@ def test_what_cannot_be_takes_one_line(name, messages):
 
 @pytest.mark.parametrize("name", ["a:b", "a.b_1:c2", "_x:y"])
 def test_names_of_factories(name):
-    assert is_own(name)
+    assert is_custom_agent(name)
 
 
 @pytest.mark.parametrize("name", ["a", "a:", ":b", "a:b:c", "a/b:c", "1a:b", "a.:b", "a:b-c", "C:\\x"])
 def test_other_names(name):
-    assert not is_own(name)
+    assert not is_custom_agent(name)
 
 
 def test_a_folder_of_that_name_is_a_folder():
     Path("a:b").mkdir()
-    assert not is_own("a:b")
+    assert not is_custom_agent("a:b")

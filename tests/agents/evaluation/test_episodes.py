@@ -13,14 +13,14 @@ from scipy import stats
 from agents.evaluation import episodes as scoring
 from agents.evaluation.bootstrap import Resampled
 from agents.evaluation.episodes import Scores, play, score
-from agents.evaluation.statistics import Interval, interval, paired_difference
+from agents.evaluation.statistics import Interval, interval
 from agents.worlds import (
     EVALUATION_STREAM,
     TRAINING_STREAM,
     VALIDATION_STREAM,
     known_ids,
     make_worlds,
-    of_step,
+    step_values,
     stream_seeds,
 )
 from edge_envs.core.env import EdgeEnv, EdgeVectorEnv
@@ -89,11 +89,11 @@ def test_play_by_hand(steps):
             assert rows[name][row] == pytest.approx(value, rel=1e-9, abs=1e-15), name
 
 
-@pytest.mark.parametrize(("settling", "warmup"), [(None, 2), (0.25, 2), (0.0, 0), (0.1, 0), (0.5, 4), (0.7, 6)])
-def test_play_leaves_the_warm_up_out(monkeypatch, settling, warmup):
+@pytest.mark.parametrize(("fraction", "warmup"), [(None, 2), (0.25, 2), (0.0, 0), (0.1, 0), (0.5, 4), (0.7, 6)])
+def test_play_leaves_the_warm_up_out(monkeypatch, fraction, warmup):
     """That part of the episode which the system says; a quarter where it says nothing."""
-    if settling is not None:
-        monkeypatch.setattr(ToySystem, "warmup_fraction", settling)
+    if fraction is not None:
+        monkeypatch.setattr(ToySystem, "warmup_fraction", fraction)
     env = worlds(2, end_probability=0.0, max_episode_steps=9)
     actions = iter(np.repeat([(WANTED + 1) % [3, 4]] * 3 + [WANTED] * 6, 1, axis=0).reshape(9, 1, 4).repeat(2, 1))
 
@@ -139,14 +139,14 @@ def test_play_counts_one_episode_per_row_where_rows_terminate(toy_id, offset):
             assert rows[name][row] == pytest.approx(value), name
 
 
-def test_of_step_takes_each_row_from_where_it_is():
+def test_step_values_takes_each_row_from_where_it_is():
     done = np.array([True, False, True])
     info = {"x": np.array([0.0, 2.0, 0.0]), "final_info": {"x": np.array([1.0, 0.0, 3.0])}}
-    np.testing.assert_array_equal(of_step(info, "x", done), [1.0, 2.0, 3.0])
-    np.testing.assert_array_equal(of_step({"x": done}, "x", ~done & done), done)
-    np.testing.assert_array_equal(of_step({"final_info": info}, "x", done | ~done), info["x"])
+    np.testing.assert_array_equal(step_values(info, "x", done), [1.0, 2.0, 3.0])
+    np.testing.assert_array_equal(step_values({"x": done}, "x", ~done & done), done)
+    np.testing.assert_array_equal(step_values({"final_info": info}, "x", done | ~done), info["x"])
     wide = {"x": np.zeros((3, 2)), "final_info": {"x": np.ones((3, 2))}}
-    np.testing.assert_array_equal(of_step(wide, "x", done), [[1, 1], [0, 0], [1, 1]])
+    np.testing.assert_array_equal(step_values(wide, "x", done), [[1, 1], [0, 0], [1, 1]])
 
 
 def test_play_needs_a_step_limit():
@@ -218,16 +218,6 @@ def test_interval_is_that_of_tables():
 def test_interval_of_one_and_of_equal_values():
     assert interval([2.0]) == Interval(2.0, -np.inf, np.inf)
     assert interval(np.array([2.0, 2.0, 2.0])) == Interval(2.0, 2.0, 2.0)
-
-
-def test_paired_difference_by_hand():
-    rng = np.random.default_rng(0)
-    worlds_differ = 100.0 * rng.normal(size=6)
-    ours, theirs = worlds_differ + 1.0 + 0.01 * rng.normal(size=6), worlds_differ
-    gap = paired_difference(ours, theirs)
-    assert gap == interval(ours - theirs)
-    assert gap.low > 0.9 > gap.half_width  # although the seeds spread by 100
-    assert paired_difference(ours, ours) == Interval(0.0, 0.0, 0.0)
 
 
 def test_known_ids():

@@ -14,7 +14,7 @@ from rich.console import Console
 from agents.evaluation.contestants import Entry
 from agents.evaluation.episodes import RATIO, Scores
 from agents.evaluation.latency import Latency
-from agents.evaluation.leaderboard import above_bar, contestants, find_learned, scores_of
+from agents.evaluation.leaderboard import better_baselines, contestants, find_learned, scores_of
 from agents.evaluation.results import Evaluated, Setting
 from agents.hyperparameters.settings import Settings
 from agents.reports import files as report_files
@@ -57,7 +57,7 @@ def test_runs_are_grouped_by_all_but_the_seed():
     assert notes == []
 
 
-def test_trainings_of_one_agent_are_told_apart():
+def test_trainings_of_one_agent_have_unique_labels():
     toy_run(Path("runs/a"))
     toy_run(Path("runs/b"), settings=Settings(hidden=(8,), steps=77))
     assert found() == {TOY: [("ppo-shared (a)", ["a"]), ("ppo-shared (b)", ["b"])]}
@@ -86,7 +86,8 @@ def test_what_cannot_be_used_is_told():
     assert len(notes) == len(told) == 9
     assert not any("\n" in note for note in notes)
     for name, reason in {
-        "bare": "the run saved no model yet", "broken": "is damaged", "going": "its training is not finished; go on",
+        "bare": "the run saved no model yet", "broken": "is damaged",
+        "going": "its training is not finished; finish it",
         "torn": f"{BEST} is damaged", "lost": f"it has no {CONFIG}", "shifted": "offset=2.0, which is not the default",
         "long": "max_episode_steps=50, which is not the default", "twin-1": "configuration and the seed of runs/twin-2",
         "wing": "it was trained on 'Gone-v0', which does not exist here",
@@ -133,7 +134,7 @@ def test_no_run_at_all(folder):
         Path("runs").mkdir()
     if folder == "useless":
         toy_run(Path("runs/a"), options={"offset": 2.0})
-    reason = "--runs runs holds no run of a default preset" if folder in ("empty", "useless") else "is not a folder"
+    reason = "--runs runs contains no run of a default preset" if folder in ("empty", "useless") else "is not a folder"
     with pytest.raises(ValueError, match=reason) as caught:
         found()
     assert "train an agent with train.py" in str(caught.value)
@@ -141,7 +142,7 @@ def test_no_run_at_all(folder):
     assert ("skipped runs/a" in str(caught.value)) == (folder == "useless")
 
 
-def test_the_bar_comes_first(monkeypatch):
+def test_the_reference_baseline_comes_first(monkeypatch):
     assert [entry.label for entry in contestants(TOY, [Entry("mine")])] == ["wanted", "random", "mine"]
     assert [entry.label for entry in contestants(CROWD, ())] == ["best", "random", "stay"]
 
@@ -166,17 +167,17 @@ def two():
     ]
 
 
-def test_a_baseline_above_the_upper_bar_is_told(two):
-    """Not a learned agent, nor a baseline whose interval reaches down to the bar."""
-    assert above_bar(two[0]) == above_bar(two[1]) == []
+def test_a_baseline_better_than_the_strongest_is_reported(two):
+    """Not a learned agent, nor a baseline whose interval reaches down to the strongest baseline."""
+    assert better_baselines(two[0]) == better_baselines(two[1]) == []
     rewards = {"best": -1.0, "random": -3.0, "stay": -0.5, "near": -1.0, "ppo-shared": -0.2}
     found = evaluated(CROWD, rewards, two[1].entries[3].run)
     found.results["near"].episodes["reward"][0, 0] = [-0.6, -1.2]
-    assert above_bar(found) == [
-        "Crowd-v0: the baseline stay is above the upper bar best, with a score of 1.25 [1.25, 1.25]"
+    assert better_baselines(found) == [
+        "Crowd-v0: the baseline stay scores 1.25 [1.25, 1.25], more than best, the declared strongest baseline"
     ]
     del rewards["random"]
-    assert above_bar(evaluated(CROWD, rewards, None)) == []
+    assert better_baselines(evaluated(CROWD, rewards, None)) == []
 
 
 def test_scores_over_environments(two):

@@ -17,7 +17,7 @@ from agents.evaluation import results as results_module
 from agents.evaluation.bootstrap import summarise
 from agents.evaluation.comparison import headline_of
 from agents.evaluation.contestants import Entry, find_entries
-from agents.evaluation.custom_agent import OwnAgent
+from agents.evaluation.custom_agent import CustomAgent
 from agents.evaluation.episodes import Scores, play
 from agents.evaluation.latency import Latency
 from agents.evaluation.results import Evaluated, Setting, document_of, evaluate
@@ -60,21 +60,25 @@ def test_the_document_is_valid_and_whole(document, evaluated):
     assert document["provenance"]["torch_threads"] >= 1
     (section,) = document["environments"]
     assert (section["env_id"], section["preset"], section["options"]) == (TOY, "default", {})
-    assert (section["seeds"], section["episodes"], section["settling"]) == (2, 3, 0.25)
-    assert (section["bar"], section["upper_bar"], section["main"]) == ("wanted", "wanted", "hits")
+    assert (section["seeds"], section["episodes"], section["warmup_fraction"]) == (2, 3, 0.25)
+    assert (section["reference_baseline"], section["strongest_baseline"], section["main"]) == (
+        "wanted",
+        "wanted",
+        "hits",
+    )
     assert section["headline"] == list(headline_of(evaluated.setting.system))
     assert section["configuration"] == {
         "box": False, "end_probability": 0.1, "first": 0, "offset": 0.0, "max_episode_steps": TOY_STEPS,
     }  # fmt: skip
     assert {metric["name"] for metric in section["metrics"]} == {"hits", "clock", "noise", "reward", "return"}
-    wanted, random, learned, scheme = section["policies"]
+    wanted, random, learned, ablation = section["policies"]
     assert [policy["label"] for policy in section["policies"]] == ["wanted", "random", "x", "shifted"]
-    assert [policy["kind"] for policy in section["policies"]] == ["baseline", "baseline", "learned", "scheme"]
+    assert [policy["kind"] for policy in section["policies"]] == ["baseline", "baseline", "learned", "ablation"]
     assert (learned["runs"], learned["training"]) == (["runs/a", "runs/b"], "preset default")
-    assert (wanted["runs"], wanted["training"], wanted["scheme"]) == ([], None, None)
-    assert scheme["scheme"] == {"policy": "wanted", "options": {"offset": 10.0}, "meaning": "metrics | are larger"}
-    assert (wanted["rank"], {random["rank"], learned["rank"]}, scheme["rank"]) == (1, {2, 3}, None)
-    assert (random["normalised"]["mean"], wanted["normalised"]["mean"], scheme["normalised"]) == (0.0, 1.0, None)
+    assert (wanted["runs"], wanted["training"], wanted["ablation"]) == ([], None, None)
+    assert ablation["ablation"] == {"policy": "wanted", "options": {"offset": 10.0}, "meaning": "metrics | are larger"}
+    assert (wanted["rank"], {random["rank"], learned["rank"]}, ablation["rank"]) == (1, {2, 3}, None)
+    assert (random["normalised"]["mean"], wanted["normalised"]["mean"], ablation["normalised"]) == (0.0, 1.0, None)
     floor, ceiling, mean = (np.mean(policy["metrics"]["reward"]["by_episode"]) for policy in (random, wanted, learned))
     assert learned["normalised"]["mean"] == pytest.approx((mean - floor) / (ceiling - floor))
     assert learned["rank"] == (2 if mean > floor else 3)
@@ -107,7 +111,7 @@ def test_numbers_are_those_of_the_episodes(document, evaluated):
 
 
 def test_one_episode_step_by_step(document):
-    """In the first evaluation world, of the learned and the named, without the scheme."""
+    """In the first evaluation world, of the learned and the named, without the ablation."""
     told = document["environments"][0]["episode"]
     assert told["seed"] == stream_seeds(EVALUATION_STREAM, 0, 1)[0]
     assert list(told["series"]) == ["wanted", "random", "x"]
@@ -135,7 +139,7 @@ def test_notes_are_told_everywhere(evaluated):
     document = document_of([evaluated], ["x & <b>\nis not finished"])
     assert document["notes"] == [
         "x & <b>\nis not finished",
-        "no curve of runs/a/results_module.csv (No such file or directory)",
+        "no curve of runs/a/evaluation.csv (No such file or directory)",
     ]
     assert checked(document).notes == document["notes"]
     lines = report_files.as_markdown(document).split("\n")
@@ -145,7 +149,9 @@ def test_notes_are_told_everywhere(evaluated):
 
 def test_only_runs_need_a_word_on_their_number(document):
     text = report_files.as_markdown(document)
-    assert "With one training run an interval holds the noise of episodes only and says nothing of another" in text
+    assert (
+        "With one training run an interval covers the noise of the episodes only, not that of another training" in text
+    )
     del document["environments"][0]["policies"][2]
     assert "training run an interval" not in report_files.as_markdown(document)
 
@@ -202,13 +208,13 @@ def test_latency_of_an_own_agent_is_without_the_checks(monkeypatch, toy_id):
 
     monkeypatch.setattr(ToySystem, "check_actions", slow_check)
     monkeypatch.setattr(latency_module, "TIMED_SECONDS", np.inf)
-    own = OwnAgent("mine:make", lambda env: Quick())
-    found = latency_module.latency(Entry("mine", own=own), TOY, "default", {})
+    own = CustomAgent("mine:make", lambda env: Quick())
+    found = latency_module.latency(Entry("mine", custom=own), TOY, "default", {})
     assert (found.mean, found.steps) == (pytest.approx(2.0), 200)
     assert len(checks) >= 203
     monkeypatch.setattr(Quick, "predict", lambda *args, **kwargs: None)
-    with pytest.raises(ValueError, match="policy='mine:make': predict gave NoneType"):
-        latency_module.latency(Entry("mine", own=own), TOY, "default", {})
+    with pytest.raises(ValueError, match="policy='mine:make': predict returned NoneType"):
+        latency_module.latency(Entry("mine", custom=own), TOY, "default", {})
 
 
 def evaluated_by_hand(rewards: dict[str, float], toy_id: str) -> Evaluated:
@@ -273,7 +279,7 @@ def test_markdown_has_a_row_for_each_policy(document):
     assert [line.split()[1] for line in table] == ["policy", "---", "wanted", "random", "x", "shifted"]
     assert len({line.count("|") for line in table}) == 1
     assert "95 % percentile bootstrap intervals (2000 resamples" in text
-    assert "without the first 25 % of each" in text
+    assert "without the first 25 % of each episode (warm-up)" in text
 
 
 def test_a_curve(document, evaluated):

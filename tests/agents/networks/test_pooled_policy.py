@@ -10,7 +10,7 @@ import torch
 
 from agents.networks.learned_policy import LearnedPolicy
 from agents.networks.pooled_policy import GROUP_SIZE, MemberNet, PooledPolicy
-from agents.worlds import of_step
+from agents.worlds import step_values
 from tests.agents.crowd import FACTS, CrowdConfig, CrowdSystem, crowd_worlds
 from tests.agents.networks.test_masked_policy import network_of, observations_of
 
@@ -162,6 +162,6 @@ def test_it_acts_in_its_environment():
         single, _ = policy.predict(observation[2])
         np.testing.assert_array_equal(single, policy.predict(observation)[0][2])
         observation, _, terminated, truncated, info = env.step(actions)
-        closed += of_step(info, "closed", terminated | truncated).sum()
+        closed += step_values(info, "closed", terminated | truncated).sum()
     assert closed == 0.0
     assert env.single_action_space.contains(single)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SEEDS, EPISODES, STEPS = 3, 4, 40
-HOSTILE = """</script><script>window.broken = true</script> "it's" & <b>{{page}}</b>\u2028"""
+HOSTILE = """</script><script>window.broken = true</script> "it's" & <b>$script ${style}</b>\u2028"""
 """A label with everything that could break out of a page."""
 METRICS = {
     "LyaPPO-v0": {
@@ -23,7 +23,7 @@ METRICS = {
 """Environment -> metric -> unit and size."""
 CAST = {
     "LyaPPO-v0": (("best-fixed", "baseline", 0), ("random", "baseline", 0), ("ppo, 3 seeds", "learned", 3),
-                  (HOSTILE, "own", 0), ("no-queue", "scheme", 0)),
+                  (HOSTILE, "custom", 0), ("no-queue", "ablation", 0)),
     "SemCom-v0": (("drift-polish", "baseline", 0), ("random", "baseline", 0),
                   ("SemCom-v0__ppo__0__20261120-193540", "learned", 1), ("average", "baseline", 0)),
 }  # fmt: skip
@@ -41,7 +41,7 @@ def report_document() -> dict[str, Any]:
         "by_seed": [[None] * SEEDS], "by_episode": [[None] * SEEDS * EPISODES],
     }  # fmt: skip
     first["policies"][4] |= {"normalised": None, "rank": None, "latency_ms": None, "training": None}
-    first["policies"][4]["scheme"] = {"policy": "best-fixed", "options": {"queue": False}, "meaning": "no queue"}
+    first["policies"][4]["ablation"] = {"policy": "best-fixed", "options": {"queue": False}, "meaning": "no queue"}
     first["policies"][3]["latency_ms"]["p99"] = None
     first["curves"][1]["metrics"]["power_mw"][3] = None
     second |= {"caveat": "", "episode": None, "curves": []}
@@ -55,7 +55,7 @@ def report_document() -> dict[str, Any]:
         found = [value for value in by_env.values() if value is not None]
         scores.append({"label": label, "by_env": by_env, "mean": float(np.mean(found)) if found else None})
     return {
-        "format": 1, "confidence": 0.95, "resamples": 2000,
+        "format": 2, "confidence": 0.95, "resamples": 2000,
         "provenance": {
             "versions": {"python": "3.11.7", "edge-envs": "0.9.0", "torch": "2.13.0+cpu"}, "git": "fcdae9ef" * 5,
             "started": "2026-11-20T19:35:40+0000", "command": ["evaluate.py", "--all"], "torch_threads": 1,
@@ -82,7 +82,7 @@ def environment(env_id: str, rng: np.random.Generator) -> dict[str, Any]:
         score = float((values[label]["reward"].mean() - floor) / (ceiling - floor))
         policies.append({
             "label": label, "kind": kind, "runs": [f"runs/{env_id}__{seed}" for seed in range(runs)],
-            "training": "preset default" if runs else None, "scheme": None,
+            "training": "preset default" if runs else None, "ablation": None,
             "metrics": {name: statistics(values[label][name], values[labels[0]][name]) for name in names},
             "normalised": {"mean": score, "low": score - 0.02, "high": score + 0.03}, "rank": place + 1,
             "latency_ms": {"mean": 0.05 + 0.21 * place, "p99": 0.1 + 0.4 * place, "steps": 200},
@@ -99,8 +99,9 @@ def environment(env_id: str, rng: np.random.Generator) -> dict[str, Any]:
     ]  # fmt: skip
     shown = [name for name in names if name != "return"]
     return {
-        "env_id": env_id, "preset": "default", "options": {}, "seeds": SEEDS, "episodes": EPISODES, "settling": 0.25,
-        "caveat": "Levels were fitted to the paper's figures.", "bar": labels[0], "upper_bar": labels[0],
+        "env_id": env_id, "preset": "default", "options": {}, "seeds": SEEDS, "episodes": EPISODES,
+        "warmup_fraction": 0.25, "caveat": "Levels were fitted to the paper's figures.",
+        "reference_baseline": labels[0], "strongest_baseline": labels[0],
         "main": names[0], "headline": [*names[:3], "reward"],
         "metrics": [{"name": name, "unit": unit, "meaning": f"what {name} is"} for name, (unit, _) in metrics.items()],
         "configuration": {"num_devices": 3, "cuts": [0, 3, 8], "network": "alexnet", "blocked": None},

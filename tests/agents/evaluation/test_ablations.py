@@ -1,4 +1,4 @@
-"""Comparison schemes: a baseline in an environment with options of the scheme's own."""
+"""Ablations: a baseline in an environment with other options."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.agents.toy import ToySystem
 from tests.scripts.running import call, policies, table_rows
 
 SHIFT = 10.0
-SCHEMES = MappingProxyType(
+ABLATIONS = MappingProxyType(
     {
         "shifted": Ablation("wanted", MappingProxyType({"offset": SHIFT}), "all metrics are larger"),
         "longer": Ablation("wanted", {"end_probability": 0.0, "offset": -1.0}, "nothing ends an episode"),
@@ -32,51 +32,49 @@ Define = Callable[[Mapping[str, Ablation]], None]
 
 @pytest.fixture
 def define(monkeypatch: pytest.MonkeyPatch) -> Define:
-    """Gives the toy schemes, where actions are indices."""
+    """Give the toy ablations, where actions are indices."""
 
-    def define(schemes: Mapping[str, Ablation]) -> None:
+    def define(ablations: Mapping[str, Ablation]) -> None:
         def found(system: ToySystem) -> Mapping[str, Ablation]:
-            return {} if system.config.box else schemes
+            return {} if system.config.box else ablations
 
         monkeypatch.setattr(ToySystem, "ablations", found)
 
     return define
 
 
-def test_schemes_are_those_of_the_wing(toy_id, define):
+def test_ablations_of_an_environment(toy_id, define):
     env = gym.make(toy_id)
     assert ablations_of(env) == {}
-    define(SCHEMES)
-    assert ablations_of(env) == SCHEMES
-    assert ablations_of(gym.make_vec(toy_id, num_envs=2)) == SCHEMES
+    define(ABLATIONS)
+    assert ablations_of(env) == ABLATIONS
+    assert ablations_of(gym.make_vec(toy_id, num_envs=2)) == ABLATIONS
     assert ablations_of(gym.make(toy_id, box=True)) == {}
-    assert not SCHEMES.keys() & baselines_of(env).keys()
+    assert not ABLATIONS.keys() & baselines_of(env).keys()
     assert ablations_of(gym.make("LyaPPO-v0")) == ablations_of(gym.make("SemCom-v0")) == {}
 
 
-def test_a_scheme_has_a_name_of_its_own(toy_id, define):
-    define({**SCHEMES, "random": Ablation("wanted", {"offset": 1.0}, "")})
+def test_an_ablation_has_a_name_of_its_own(toy_id, define):
+    define({**ABLATIONS, "random": Ablation("wanted", {"offset": 1.0}, "")})
     with pytest.raises(RuntimeError, match="calls both a baseline and an ablation 'random'"):
         ablations_of(gym.make(toy_id))
 
 
-def test_a_scheme_is_no_baseline(toy_id, define):
-    define(SCHEMES)
-    with pytest.raises(
-        ValueError, match=r"'longer' is an ablation.*use 'wanted' .* end_probability=0\.0, offset=-1\.0$"
-    ):
+def test_an_ablation_is_no_baseline(toy_id, define):
+    define(ABLATIONS)
+    with pytest.raises(ValueError, match=r"'longer' is an ablation.*use 'wanted' .* end_probability=0\.0, offset=-1\.0$"):
         make_baseline("longer", gym.make(toy_id))
     with pytest.raises(ValueError, match=r"'shifte' does not exist for ToySystem; known: random, wanted"):
         make_baseline("shifte", gym.make(toy_id))
 
 
-def test_an_entry_plays_the_baseline_with_the_schemes_options(toy_id, define):
-    define(SCHEMES)
+def test_an_entry_plays_the_baseline_with_the_options_of_the_ablation(toy_id, define):
+    define(ABLATIONS)
     options = {"max_episode_steps": 5}
     names = ["wanted", "random", "shifted", "longer"]
     entries = find_entries(names, toy_id, "default", options)
     assert [entry.label for entry in entries] == names
-    assert [entry.scheme for entry in entries] == [None, None, SCHEMES["shifted"], SCHEMES["longer"]]
+    assert [entry.ablation for entry in entries] == [None, None, ABLATIONS["shifted"], ABLATIONS["longer"]]
     assert entries[2].options(options) == {"max_episode_steps": 5, "offset": SHIFT}
     assert entries[0].options(options) == options
     assert entries[2].options({"offset": 3.0}) == {"offset": SHIFT}
@@ -92,19 +90,19 @@ def test_an_entry_plays_the_baseline_with_the_schemes_options(toy_id, define):
     assert (results["random"]["hits"] < 4.0).all()
 
 
-def test_an_option_of_the_scheme_cannot_be_set_to_another_value(toy_id, define):
-    define(SCHEMES)
+def test_an_option_of_the_ablation_cannot_be_set_to_another_value(toy_id, define):
+    define(ABLATIONS)
     message = "policy='shifted' sets offset=10.0, against --set offset=3.0; leave out one of them"
     with pytest.raises(ValueError, match=re.escape(message)):
         find_entry("shifted", toy_id, "default", {"offset": 3.0})
-    assert find_entry("shifted", toy_id, "default", {"offset": SHIFT}).scheme == SCHEMES["shifted"]
+    assert find_entry("shifted", toy_id, "default", {"offset": SHIFT}).ablation == ABLATIONS["shifted"]
     both = {"offset": 3.0, "end_probability": 0.5}
     with pytest.raises(ValueError, match=r"'longer' sets end_probability=0\.0, against --set end_probability=0\.5"):
         find_entry("longer", toy_id, "default", both)
     assert find_entry("shifted", toy_id, "default", {"end_probability": 0.5}).label == "shifted"
 
 
-def test_a_scheme_that_cannot_be_played_is_refused_at_once(toy_id, define):
+def test_an_ablation_that_cannot_be_played_is_refused_at_once(toy_id, define):
     define(
         {
             "missing": Ablation("wanted", {"box": True}, ""),
@@ -113,27 +111,27 @@ def test_a_scheme_that_cannot_be_played_is_refused_at_once(toy_id, define):
         }
     )
     for name, message in (
-        ("missing", "policy='missing' plays 'wanted', which does not exist here; known: random"),
-        ("wrong", "policy='wrong' cannot be played here: offset='much' is not possible"),
-        ("unknown", "policy='unknown' cannot be played here: unexpected keyword argument 'ofset'"),
+        ("missing", "policy='missing' plays 'wanted', which does not exist with these options; known: random"),
+        ("wrong", "policy='wrong' cannot be played with these options: offset='much' is not possible"),
+        ("unknown", "policy='unknown' cannot be played with these options: unexpected keyword argument 'ofset'"),
     ):
         with pytest.raises(ValueError, match=re.escape(message)):
             find_entry(name, toy_id, "default", {})
 
 
-def test_unknown_policies_are_told_of_schemes(toy_id, define):
+def test_an_unknown_policy_suggests_ablations(toy_id, define):
     with pytest.raises(ValueError, match=r"neither a baseline nor a run folder; known: random, wanted$"):
         find_entry("shift", toy_id, "default", {})
-    define(SCHEMES)
-    message = r"neither a baseline, a scheme nor a run folder; did you mean 'shifted'\?$"
+    define(ABLATIONS)
+    message = r"neither a baseline, an ablation nor a run folder; did you mean 'shifted'\?$"
     with pytest.raises(ValueError, match=message):
         find_entry("shift", toy_id, "default", {})
     with pytest.raises(ValueError, match=r"neither a baseline nor a run folder; known: random$"):
         find_entry("shifted", toy_id, "default", {"box": True})
 
 
-def test_evaluate_says_what_a_scheme_is(tmp_path, monkeypatch, capsys, toy_id, define):
-    define(SCHEMES)
+def test_evaluate_describes_ablations(tmp_path, monkeypatch, capsys, toy_id, define):
+    define(ABLATIONS)
     monkeypatch.chdir(tmp_path)
     arguments = ("--env", toy_id, "--policies", "wanted", "longer", "shifted", "--seeds", "2", "--episodes", "1")
     assert call(monkeypatch, evaluate, *arguments, "--json", "out.json") == 0
@@ -145,17 +143,17 @@ def test_evaluate_says_what_a_scheme_is(tmp_path, monkeypatch, capsys, toy_id, d
     policies = {policy["label"]: policy for policy in document["environments"][0]["policies"]}
     assert list(policies) == ["wanted", "longer", "shifted"]
     assert policies["shifted"]["metrics"]["hits"]["difference"] == SHIFT
-    for name, each in SCHEMES.items():
-        assert policies[name]["kind"] == "scheme"
-        told = {"policy": each.policy, "options": dict(each.options), "meaning": each.meaning}
-        assert policies[name]["scheme"] == told
+    for name, each in ABLATIONS.items():
+        assert policies[name]["kind"] == "ablation"
+        expected = {"policy": each.policy, "options": dict(each.options), "meaning": each.meaning}
+        assert policies[name]["ablation"] == expected
     assert call(monkeypatch, evaluate, *arguments[:3], "wanted", *arguments[-4:], "--json", "out.json") == 0
     assert "note" not in capsys.readouterr().out
-    assert json.loads(Path("out.json").read_text())["environments"][0]["policies"][0]["scheme"] is None
+    assert json.loads(Path("out.json").read_text())["environments"][0]["policies"][0]["ablation"] is None
 
 
 def test_a_conflict_takes_one_line(monkeypatch, capsys, toy_id, define):
-    define(SCHEMES)
+    define(ABLATIONS)
     with pytest.raises(SystemExit) as caught:
         call(monkeypatch, evaluate, "--env", toy_id, "--policies", "shifted", "--set", "offset=1")
     out, err = capsys.readouterr()
@@ -163,8 +161,8 @@ def test_a_conflict_takes_one_line(monkeypatch, capsys, toy_id, define):
     assert err == "error: policy='shifted' sets offset=10.0, against --set offset=1; leave out one of them\n"
 
 
-def test_the_table_of_a_training_has_no_schemes(tmp_path, monkeypatch, capsys, toy_id, define):
-    define(SCHEMES)
+def test_the_table_of_a_training_has_no_ablations(tmp_path, monkeypatch, capsys, toy_id, define):
+    define(ABLATIONS)
     monkeypatch.chdir(tmp_path)
     more = ("--steps", "64", "--num-envs", "16", "--seeds", "1", "--episodes", "1", "--run", "run")
     assert call(monkeypatch, train, "--env", toy_id, *more) == 0
@@ -176,15 +174,15 @@ OTHERWISE = {
     "irs": True, "phase": "ca", "phase_passes": 1, "phase_polish": False, "twins": "threshold", "power": "optimal",
     "first_cut": 1, "offline": False,
 }  # fmt: skip
-"""Possible values that no scheme sets."""
+"""Possible values that no ablation sets."""
 
 
 @pytest.mark.parametrize("preset", ["default", "paper"])
-def test_all_schemes_of_the_split_learning_system_can_be_played(preset):
+def test_all_ablations_of_the_split_learning_system_can_be_played(preset):
     env = gym.make("DTIRS-v0", preset=preset, num_devices=2, num_elements=4, num_antennas=2)
-    schemes = ablations_of(env)
-    assert {"no-irs", "no-dt", "random-phase", "full-local"} <= schemes.keys()
-    entries = find_entries(["last-cut", *schemes], "DTIRS-v0", preset, SMALL)
+    ablations = ablations_of(env)
+    assert {"no-irs", "no-dt", "random-phase", "full-local"} <= ablations.keys()
+    entries = find_entries(["last-cut", *ablations], "DTIRS-v0", preset, SMALL)
     results = comparing.compare(entries, "DTIRS-v0", preset, SMALL, seeds=1, episodes=2)
     (metrics,) = {tuple(scores) for scores in results.values()}
     assert "delay_s" in metrics
@@ -197,8 +195,8 @@ def test_all_schemes_of_the_split_learning_system_can_be_played(preset):
     values = [float(scores["delay_s"][0]) for scores in results.values()]
     assert len(set(values)) > len(values) // 2
     for entry in entries[1:]:
-        assert entry.scheme is not None
-        for key, value in entry.scheme.options.items():
+        assert entry.ablation is not None
+        for key, value in entry.ablation.options.items():
             message = f"policy='{entry.label}' sets {key}={value!r}, against --set {key}={OTHERWISE[key]!r}"
             with pytest.raises(ValueError, match=re.escape(message)):
                 find_entry(entry.label, "DTIRS-v0", preset, {**SMALL, key: OTHERWISE[key]})
