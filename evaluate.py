@@ -17,7 +17,7 @@ with importing():
         import tyro
         from rich.console import Console
 
-        from agents.command_line import parse_arguments, parse_options, plain_id
+        from agents.command_line import parse_options, plain_id
         from agents.console import Activity, sign_of
         from agents.evaluation import leaderboard
         from agents.evaluation.comparison import headline_of, trainings_of
@@ -28,6 +28,7 @@ with importing():
         from agents.reports import html
         from agents.reports.console import rich_table
         from agents.worlds import known_ids, system_of
+        from edge_envs.core.io.arguments import parse_arguments
         from edge_envs.core.policy import Ablation
     except ImportError as error:
         fail(f"{error}; pip install -e '.[train]'")
@@ -80,9 +81,12 @@ class Arguments:
 
 def main() -> int:
     """Run the script; returns its exit status."""
-    arguments = parse_arguments(Arguments, __doc__)
     console = Console(markup=False, emoji=False)
-    return guarded(lambda: score_and_show(arguments, console), "{error}; name another path", extra="train")
+    return guarded(
+        lambda: score_and_show(parse_arguments(Arguments, __doc__), console),
+        "{error}; name another path",
+        extra="train",
+    )
 
 
 def score_and_show(arguments: Arguments, console: Console) -> int:

@@ -17,7 +17,7 @@ with importing():
         from rich.console import Console
         from stable_baselines3.common.policies import BasePolicy
 
-        from agents.command_line import parse_arguments, parse_options, plain_id, tensorboard_command
+        from agents.command_line import parse_options, plain_id, tensorboard_command
         from agents.console import Activity, sign_of
         from agents.evaluation.comparison import compare, headline_of, title_of, trainings_of
         from agents.evaluation.contestants import Entry, baseline_names, without_decision
@@ -31,6 +31,7 @@ with importing():
         from agents.training.trainer import CHECKPOINT_EVERY_S, left_over, train
         from agents.worlds import system_of
         from edge_envs.core.config import first_complaint, nearest
+        from edge_envs.core.io.arguments import parse_arguments
         from edge_envs.core.system import System
     except ImportError as error:
         fail(f"{error}; pip install -e '.[train]'")
@@ -201,10 +202,10 @@ def show_comparison(run: Run, console: Console, seeds: int, episodes: int | None
 
 def main() -> int:
     """Run the script; returns its exit status."""
-    arguments = parse_arguments(Arguments, __doc__)
-    console = Console(markup=False, emoji=False)
-    mend = "the run folder cannot be written ({error}); mend that, or name another with --run"
-    return guarded(lambda: run_and_compare(arguments, console), mend)
+    cannot_write = "the run folder cannot be written ({error}); fix the permissions, or name another with --run"
+    return guarded(
+        lambda: run_and_compare(parse_arguments(Arguments, __doc__), Console(markup=False, emoji=False)), cannot_write
+    )
 
 
 def resumed(arguments: Arguments, console: Console) -> Run:

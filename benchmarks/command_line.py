@@ -15,7 +15,6 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from agents.command_line import parse_arguments
 from agents.runs.provenance import provenance
 from benchmarks import gym_overhead, training_share
 from benchmarks.dtirs import solvers as dtirs_solvers
@@ -27,6 +26,7 @@ from benchmarks.lyappo import solvers as lyappo_solvers
 from benchmarks.semcom import solvers as semcom_solvers
 from benchmarks.semcom import steps as semcom_steps
 from benchmarks.timing import Number, Result, Side, Skipped
+from edge_envs.core.io.arguments import parse_arguments
 from edge_envs.core.io.command import guarded
 from edge_envs.core.io.files import write_json
 
@@ -153,9 +153,9 @@ def table(rows: Sequence[Result]) -> Table:
 
 def run(threads: Mapping[str, str]) -> int:
     """Run the command line; returns its exit status. `threads` are the settings to put on record."""
-    arguments = parse_arguments(Arguments, Arguments.__doc__)
     return guarded(
-        lambda: run_chosen(arguments, threads), "the results cannot be written ({error}); name another --json"
+        lambda: run_chosen(parse_arguments(Arguments, Arguments.__doc__), threads),
+        "the results cannot be written ({error}); name another --json",
     )
 
 

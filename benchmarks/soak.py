@@ -21,11 +21,11 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from agents.command_line import parse_arguments
 from agents.worlds import known_ids
 from edge_envs.core.config import nearest
 from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.core.invariants import BrokenInvariant
+from edge_envs.core.io.arguments import parse_arguments
 from edge_envs.core.io.command import guarded
 from edge_envs.core.io.files import write_json
 from edge_envs.core.runtime.checking import Checked

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from agents.command_line import parse_arguments
 from agents.evaluation.bootstrap import Resampled, difference
 from agents.evaluation.comparison import compare
 from agents.evaluation.contestants import Entry
@@ -19,6 +18,7 @@ from agents.evaluation.statistics import ABSENT, Interval, plus_minus
 from agents.runs.folder import BEST, CONFIG, LAST, Run, RunConfig
 from agents.runs.provenance import provenance, stamp
 from agents.training.trainer import train
+from edge_envs.core.io.arguments import parse_arguments
 from edge_envs.core.io.command import Stopped, guarded
 from edge_envs.core.io.files import write_atomically, write_json
 
@@ -30,9 +30,9 @@ def command(kind: type[T], description: str | None, job: Callable[[T], None]) ->
 
     Bad input ends in one line before any work: numbers below 1, presets that do not exist, a folder that cannot be.
     """
-    arguments = parse_arguments(kind, description)
 
     def checked() -> int:
+        arguments = parse_arguments(kind, description)
         check(vars(arguments))
         job(arguments)
         return 0

@@ -9,16 +9,16 @@ The parts are modules of their own: `split_networks` (12 layers), `split_parties
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_envs.core.io.command import fail, guarded
+from edge_envs.core.io.arguments import parse_arguments
+from edge_envs.core.io.command import guarded
 from edge_envs.core.io.files import write_atomically
 
 if TYPE_CHECKING:
@@ -36,47 +36,39 @@ of a round to keep the users' layers equal, which take no time in the environmen
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        fail(message)
+@dataclass(frozen=True)
+class Arguments:
+    """Options of the command."""
+
+    rounds: int = 300
+    """Training rounds; each takes one frame of the environment."""
+    users: tuple[int, ...] = (4,)
+    """Numbers of users. The first trains under every policy, the others under the first policy."""
+    policy: tuple[str, ...] = ("best-common",)
+    """Baselines of DTIRS-v0, or cut-m for cut m in every round."""
+    preset: str = "default"
+    """Named configuration of the environment."""
+    seed: int = 0
+    """Seed of the weights, the images, the batches and the environment."""
+    width: float = 0.25
+    """Width of the network; 1 is the full one."""
+    learning_rate: float = 3e-4
+    """Learning rate of Adam."""
+    images: int = 64
+    """Private images of each user."""
+    cifar: Path | None = None
+    """Folder with CIFAR-10's binary files, used instead of the built-in photographs."""
+    out: Path = Path("runs/split")
+    """Folder for the rounds and the figure."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 0, 2 for bad input in one line, 130 after Ctrl-C."""
-    options = _parser().parse_args(arguments)
-    return guarded(lambda: run(options), extra="train,codec")
+    description = (__doc__ or "").partition("\n")[0]
+    return guarded(lambda: run(parse_arguments(Arguments, description, words)), extra="train,codec")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="python -m edge_envs.dtirs.split_training", description=__doc__.splitlines()[0], allow_abbrev=False
-    )
-    parser.add_argument("--rounds", type=int, default=300, help="frames to train for (%(default)s)")
-    parser.add_argument(
-        "--users",
-        type=int,
-        nargs="+",
-        default=[4],
-        metavar="K",
-        help="users; more numbers are tried with the first policy (4)",
-    )
-    parser.add_argument(
-        "--policy", nargs="+", default=["best-common"], metavar="NAME",
-        help="baselines of DTIRS-v0, or cut-m for cut m throughout; all are tried with the first K (best-common)",
-    )  # fmt: skip
-    parser.add_argument("--preset", default="default", help="of the environment (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, images, batches and environment (%(default)s)")
-    parser.add_argument("--width", type=float, default=0.25, help="of the network, 1 for the full one (%(default)s)")
-    parser.add_argument("--learning-rate", type=float, default=3e-4, help="of Adam (%(default)s)")
-    parser.add_argument("--images", type=int, default=64, help="private images of each user (%(default)s)")
-    parser.add_argument("--cifar", type=Path, metavar="DIR", help="CIFAR-10's binary files in place of the photographs")
-    parser.add_argument(
-        "--out", type=Path, default=Path("runs/split"), metavar="FOLDER", help="for rounds and figure (%(default)s)"
-    )
-    return parser
-
-
-def run(options: argparse.Namespace) -> int:
+def run(options: Arguments) -> int:
     """Train every series, write the files, print the table; returns the exit status.
 
     Raises:
@@ -129,6 +121,8 @@ def _plan(policies: Sequence[str], users: Sequence[int], preset: str, seed: int)
     from edge_envs.dtirs.split_training.simulated_delay import Frames, choose_policy, make_env
 
     for option, given in (("policy", policies), ("users", users)):
+        if not given:
+            raise ValueError(f"--{option} is given without a value; give at least one")
         for entry in given:
             if list(given).count(entry) > 1:
                 raise ValueError(f"--{option} names {entry} twice; give it once")

@@ -9,17 +9,17 @@ device and base station apart), `codec_references` (linear code, JPEG), `codec_s
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.io.command import fail, guarded
+from edge_envs.core.io.arguments import parse_arguments
+from edge_envs.core.io.command import guarded
 from edge_envs.core.io.files import write_atomically
 from edge_envs.core.physics.images import photograph, photograph_patches, read_cifar10, read_image
 
@@ -50,9 +50,26 @@ LARGE_PHOTOGRAPH = "astronaut"
 LARGE_SNR_DB = (4.0, 10.0, 13.0)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        fail(message)
+@dataclass(frozen=True)
+class Arguments:
+    """Options of the command."""
+
+    steps: int = 6000
+    """Training steps, rounds of Algorithm 1."""
+    cifar: Path | None = None
+    """Folder with CIFAR-10's binary files, used instead of the built-in photographs."""
+    seed: int = 0
+    """Seed of the weights, the batches and the channel noise."""
+    rho: float | None = None
+    """Train for this compression rate only (default: 0.083 to 0.302)."""
+    snr_db: float | None = None
+    """Train at this SNR only (default: 0 to 20 dB)."""
+    image: Path | None = None
+    """Large picture to encode after training (default: a built-in photograph)."""
+    out: Path = Path("runs/jscc")
+    """Folder for the codec and the figure."""
+    coefficients: Path | None = None
+    """JSON file for the coefficients of the fitted PSNR law."""
 
 
 @dataclass(frozen=True)
@@ -64,28 +81,13 @@ class Data:
     test: Images
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 0, 2 for bad input in one line, 130 after Ctrl-C."""
-    options = _parser().parse_args(arguments)
-    return guarded(lambda: run(options), extra="codec")
+    description = (__doc__ or "").partition("\n")[0]
+    return guarded(lambda: run(parse_arguments(Arguments, description, words)), extra="codec")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m edge_envs.semcom.jscc", description=__doc__.splitlines()[0], allow_abbrev=False)
-    parser.add_argument("--steps", type=int, default=6000, help="training steps, rounds of Algorithm 1 (%(default)s)")
-    parser.add_argument("--cifar", type=Path, metavar="DIR", help="CIFAR-10's binary files in place of the photographs")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, batches and noise (%(default)s)")
-    parser.add_argument("--rho", type=float, help="train for this compression rate only (default: 0.083 to 0.302)")
-    parser.add_argument("--snr-db", type=float, help="train at this SNR only (default: 0 to 20 dB)")
-    parser.add_argument("--image", type=Path, metavar="FILE", help="large picture to try (default: a photograph)")
-    parser.add_argument(
-        "--out", type=Path, default=Path("runs/jscc"), metavar="FOLDER", help="for codec and figure (%(default)s)"
-    )
-    parser.add_argument("--coefficients", type=Path, metavar="FILE", help="write the fitted law as JSON")
-    return parser
-
-
-def run(options: argparse.Namespace) -> int:
+def run(options: Arguments) -> int:
     """Train, print the tables, fit the law, write the files; returns the exit status.
 
     Raises:

@@ -527,10 +527,12 @@ class Switching:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--rounds", "abc"], "--rounds: invalid int value: 'abc'"),
+        (["--rounds", "abc"], "--rounds 'abc' is not possible; give a whole number"),
         (["--rounds", "0"], "rounds=0"),
         (["--seed", "-1"], "seed=-1"),
-        (["--frames", "3"], "unrecognized arguments: --frames 3"),
+        (["--frames", "3"], "--frames does not exist"),
+        (["--users"], "--users is given without a value"),
+        (["--users", "2", "two"], "--users 'two' is not possible; give a whole number"),
         (["--width", "0"], "width=0.0 is not possible"),
         (["--images", "0"], "images_per_user=0"),
         (["--users", "0"], "num_devices=0 is not possible"),
@@ -562,7 +564,9 @@ def test_folder_that_cannot_be_written_is_told_before_training(tmp_path, capsys)
 
 @pytest.mark.parametrize("package", ["torch", "matplotlib", "rich", "PIL"])
 def test_missing_package_names_the_extras(package):
-    code = f"import sys; sys.modules[{package!r}] = None; from edge_envs.dtirs.split_training import main; main()"
+    code = (
+        f"import sys; sys.modules[{package!r}] = None; from edge_envs.dtirs.split_training.__main__ import main; main()"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
