@@ -10,10 +10,10 @@ from typing import Any
 
 
 def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
-    """Environment parameters from key=value strings; values are JSON where they parse, else text.
+    """Parse environment parameters of the form key=value; values are JSON where they parse as such, else text.
 
     Raises:
-        ValueError: a string without "=", an empty key, or a key given twice.
+        ValueError: a string without "=", an empty key, or a repeated key.
     """
     options: dict[str, Any] = {}
     for pair in pairs:
@@ -30,7 +30,7 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
 
 
 def tensorboard_command(folder: Path) -> str:
-    """The command that shows the curves of the runs in a folder, with this interpreter."""
+    """Command line that starts TensorBoard on a folder of runs with the current interpreter."""
     python = Path(sys.executable)
     if python.is_relative_to(Path.cwd()):
         python = python.relative_to(Path.cwd())
@@ -38,5 +38,5 @@ def tensorboard_command(folder: Path) -> str:
 
 
 def plain_id(env_id: str) -> str:
-    """An environment id without the module that `gym.make` accepts in front of it."""
+    """Remove the module prefix of an environment id, which `gym.make` accepts."""
     return env_id.removeprefix("edge_envs:")

@@ -61,7 +61,11 @@ BAD_TRAINING = {
     "expert": ((*ENV, "--agent", "dagger", "--expert", "fixd"), "--expert 'fixd'", "did you mean 'fixed'?"),
     "expert for ppo": ((*ENV, "--expert", "locl"), "--expert 'locl'", "did you mean 'local'?"),
     "no expert": ((*ENV, "--expert", ""), "--expert ''", "known: "),
-    "expert for td3": ((*ENV, "--agent", "td3", "--expert", "fixed"), "td3 imitates nobody", "leave out --expert"),
+    "expert for td3": (
+        (*ENV, "--agent", "td3", "--expert", "fixed"),
+        "td3 does not imitate a baseline",
+        "leave out --expert",
+    ),
     "no expert here": (
         (*ENV, "--agent", "dagger", "--set", "decision=joint"),
         "--expert 'best-fixed'",

@@ -1,10 +1,8 @@
-"""Trains a network by split learning while DTIRS-v0 says how long every round takes.
+"""Train a network by split learning; DTIRS-v0 simulates the delay of every round.
 
     python -m edge_envs.dtirs.split_training --rounds 300 --users 4 --policy best-common
 
-The parts are modules of their own: `split_networks` (12 layers), `split_parties` (device, access point, exchange),
-`split_data`, `split_frames` (the environment), `split_runs`, `split_files`, `split_figure`. They need the extras
-`train` and `codec`; this one is importable without them.
+The command needs the extras `train` and `codec`; this module can be imported without them.
 """
 
 from __future__ import annotations
@@ -27,12 +25,12 @@ if TYPE_CHECKING:
     from edge_envs.dtirs.split_training.simulated_delay import Frames
 
 LOSS_MARKS = (0.1, 0.01)
-"""Losses for which the table says when they were reached [nat]."""
+"""Losses for which the table lists the time at which they are reached [nat]."""
 MEGABIT = 1e6
-LEGEND = """cut: mean; s: simulated delay of a round, summed over the users; to 0.1, to 0.01: that
-delay until the loss is down to it; loss: mean of the last {rounds} rounds [nat]; test: share
-of held-out images told right; Mbit: features and gradients of a round; weights: Mbit
-of a round to keep the users' layers equal, which take no time in the environment
+LEGEND = """cut: mean; s: simulated delay of a round, summed over the users; to 0.1, to 0.01: simulated
+time until the loss is at most 0.1 or 0.01; loss: mean of the last {rounds} rounds [nat]; test:
+accuracy on held-out images; Mbit: features and gradients of a round; weights: Mbit of a
+round that keep the users' layers equal, not counted in the environment's delay
 """
 
 
@@ -72,8 +70,8 @@ def run(options: Arguments) -> int:
     """Train every series, write the files, print the table; returns the exit status.
 
     Raises:
-        ValueError: an option or a file that cannot be.
-        OSError: a file that is missing or cannot be written.
+        ValueError: invalid option or damaged file.
+        OSError: a file is missing or cannot be written.
         ImportError: a package of the extras is missing.
     """
     import torch
@@ -85,7 +83,7 @@ def run(options: Arguments) -> int:
     from edge_envs.dtirs.split_training.files import save_rounds
     from edge_envs.dtirs.split_training.network import build_network
 
-    # Layers this small are slower on several threads, and the order of sums would depend on the machine.
+    # Several threads are slower for such small layers, and would make the order of sums depend on the machine.
     torch.set_num_threads(1)
     recipe = Recipe(options.rounds, options.width, options.learning_rate, options.images, options.seed)
     planned = _plan(options.policy, options.users, options.preset, recipe.seed)
@@ -117,7 +115,11 @@ def run(options: Arguments) -> int:
 
 
 def _plan(policies: Sequence[str], users: Sequence[int], preset: str, seed: int) -> list[tuple[str, Frames]]:
-    """All policies at the first number of users, then the first policy at the others; bad ones are told at once."""
+    """All policies at the first number of users, then the first policy at the other numbers.
+
+    Raises:
+        ValueError: invalid, repeated or no policies or numbers of users.
+    """
     from edge_envs.dtirs.split_training.simulated_delay import Frames, choose_policy, make_env
 
     for option, given in (("policy", policies), ("users", users)):
@@ -169,7 +171,7 @@ def _table(trainings: Sequence[Series]) -> Any:
 
 
 def _reached(series: Series, mark: float) -> str:
-    """Simulated time at which the running mean of the loss first is at most `mark` [s]."""
+    """Simulated time at which the running mean of the loss is at most `mark` for the first time [s]; "-" if never."""
     from edge_envs.dtirs.split_training.experiment import running_mean
 
     below = np.flatnonzero(running_mean(series.mean_loss) <= mark)
