@@ -1,7 +1,7 @@
-"""DTIRS-v0: learned agents beside the baselines over several training seeds, and what must vary for a state to matter.
+"""DTIRS-v0: learned agents and baselines over several training seeds, and the value of the state by what varies.
 
-`python -m experiments.dtirs` trains everything and writes docs/results/dtirs.json and .md; runs that exist in the run
-folder are used again, so the tables can be made anew from the networks.
+`python -m experiments.dtirs` trains all agents and writes docs/results/dtirs.json and .md. Existing runs in the run
+folder are reused, so the tables can be computed again from the networks.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ STATIC, UPPER = "best-static", "bcd"
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """One learned agent of the tables."""
+    """A learned agent of the tables."""
 
     label: str
     agent: AgentName = "ppo"
@@ -61,7 +61,7 @@ CHANGING: Mapping[str, Mapping[str, Any]] = {
     "everything, no twins": {"twins": "none"},
     "everything, leakage of 0.3 s": {"leakage_s": 0.3, "cuts": "all"},
 }
-"""What changes from frame to frame within an episode; devices are drawn anew in each episode."""
+"""Options by what changes from frame to frame within an episode; every episode has new devices."""
 
 
 @dataclass(frozen=True)
@@ -69,25 +69,25 @@ class Arguments:
     """Train, evaluate and tabulate."""
 
     training_seeds: int = 5
-    """Trainings per agent, seeds 1, 2, ..."""
+    """Trainings per agent, with seeds 1, 2, ..."""
     agents: tuple[str, ...] = ()
-    """Labels of the agents to train and evaluate (default: all); the rows of others are kept from the JSON file."""
+    """Labels of the agents to train and evaluate (default: all); other rows are kept from the JSON file."""
     seeds: int = 5
-    """Evaluation seeds."""
+    """Number of evaluation seeds."""
     episodes: int = 4
     """Episodes of 100 frames per evaluation seed."""
     steps: int | None = None
-    """Training steps (default: each agent's own)."""
+    """Training steps (default: each agent's default)."""
     train_only: bool = False
-    """Train what is missing and stop."""
+    """Only train the missing runs."""
     runs: Path = Path("runs/experiments-dtirs")
-    """Where the runs are kept."""
+    """Folder for the runs."""
     out: Path = Path("docs/results")
-    """Where the tables go."""
+    """Folder for the results."""
 
 
 def run_of(agent: Agent, seed: int, arguments: Arguments) -> Run:
-    """The run of an agent, trained now unless it is there already."""
+    """The run of an agent, trained if it does not exist yet."""
     settings = settings_for(ENV, agent.agent, agent.policy, "")
     if arguments.steps is not None:
         settings = settings.model_copy(update={"steps": arguments.steps})
@@ -98,7 +98,7 @@ def run_of(agent: Agent, seed: int, arguments: Arguments) -> Run:
 
 
 def learned_rows(arguments: Arguments) -> dict[str, dict[str, Any]]:
-    """For each policy the metrics, and for learned ones the values by training seed."""
+    """Metrics of each policy, and of learned ones also the values by training seed."""
     common: dict[str, Any] = {"seeds": arguments.seeds, "episodes": arguments.episodes}
     baselines = [Entry(name) for name in baseline_names(ENV, "default", {})]
     scores = compare(baselines, ENV, "default", {}, **common)
@@ -124,7 +124,7 @@ def learned_rows(arguments: Arguments) -> dict[str, dict[str, Any]]:
 
 
 def learned_table(rows: Mapping[str, Mapping[str, Any]], under: str) -> list[str]:
-    """One row per policy, and what stands under the table."""
+    """Table with one row per policy, and its caption `under`."""
     lines = [
         f"| policy | delay [s] | against {STATIC} | against {UPPER} | reward | mean cut | all on the device | on twins "
         "| delay by training seed |",
@@ -143,7 +143,7 @@ def learned_table(rows: Mapping[str, Mapping[str, Any]], under: str) -> list[str
 
 
 def changing_table(arguments: Arguments) -> tuple[list[str], dict[str, Any]]:
-    """What block descent gains over constant cuts, by what changes from frame to frame."""
+    """Table of the gain of block coordinate descent over constant cuts, by what changes from frame to frame."""
     lines = [
         "| what changes | best-common [s] | best-static [s] | bcd [s] | bcd below best-common | below best-static |",
         "|---|---|---|---|---|---|",
@@ -166,7 +166,7 @@ def changing_table(arguments: Arguments) -> tuple[list[str], dict[str, Any]]:
 
 
 def units_of(arguments: Arguments) -> str:
-    """What is resampled, in words."""
+    """Number and kind of the resampled units, as text."""
     return f"{arguments.seeds * arguments.episodes} episodes ({arguments.seeds} seeds x {arguments.episodes})"
 
 
@@ -188,17 +188,17 @@ def main(arguments: Arguments) -> None:
         "Learned policies act deterministically; plain rows are the networks at the end of training, "
         "`best validated` those with the best validation reward, which `train.py` compares.",
         "",
-        "Delays are sums over the ten devices. `best-static` knows the devices' speeds and works and has, for each "
-        "episode's devices, the best constant cuts that a search finds on simulated frames; `bcd` searches every frame "
-        "with all its channels known, at the phases it has. Differences are paired, episode by episode.",
+        "Delays are sums over the ten devices. `best-static` takes, in each episode, the best constant cuts that a "
+        "search finds on simulated frames, given the devices' speeds and workloads. `bcd` searches every frame, given "
+        "all channels and the frame's phases. Differences are paired by episode.",
         "",
         "## Preset `default`",
         "",
         *learned_table(rows, caption(units_of(arguments), arguments.training_seeds)),
         "## What must vary for the state to matter",
         "",
-        "Baselines only, objective in place of delay (they differ by leakage and loss). What a policy can gain from "
-        "looking is what `bcd` gains over `best-static`.",
+        "Baselines only, with the objective in place of the delay (they differ by leakage and loss). The gain of `bcd` "
+        "over `best-static` shows how much a policy can gain from observing the state.",
         "",
         *changing,
     ]
