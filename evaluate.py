@@ -100,11 +100,13 @@ def score_and_show(arguments: Arguments, console: Console) -> int:
     check(arguments)
     notes: list[str] = []
     written: list[Path] = []
-    with Activity() as tell:
-        evaluated = run_benchmark(arguments, tell, notes) if arguments.all else [compare_named(arguments, tell, notes)]
+    with Activity() as activity:
+        evaluated = (
+            run_benchmark(arguments, activity, notes) if arguments.all else [compare_named(arguments, activity, notes)]
+        )
     try:
-        with Activity() as tell:
-            write_files(arguments, evaluated, notes, written, tell)
+        with Activity() as activity:
+            write_files(arguments, evaluated, notes, written, activity)
     finally:
         # After the files, so that a console error cannot prevent them; in `finally`, so that a file error still
         # leaves the tables.
@@ -115,7 +117,7 @@ def score_and_show(arguments: Arguments, console: Console) -> int:
 
 
 def show(arguments: Arguments, evaluated: Sequence[Evaluated], notes: Sequence[str], console: Console) -> None:
-    """Print the tables, and what to know of them."""
+    """Print the tables and notes."""
     for each in evaluated:
         system = each.setting.system
         if arguments.all:
@@ -190,7 +192,7 @@ def check_files(files: dict[str, Path]) -> None:
         importlib.import_module("plotly")
 
 
-def compare_named(arguments: Arguments, tell: Activity, notes: list[str]) -> Evaluated:
+def compare_named(arguments: Arguments, activity: Activity, notes: list[str]) -> Evaluated:
     """Score the given policies on one environment; remarks on them are appended to `notes`.
 
     Raises:
@@ -204,15 +206,15 @@ def compare_named(arguments: Arguments, tell: Activity, notes: list[str]) -> Eva
         if entry.run is not None and not entry.trained_here(arguments.preset, options):
             notes.append(f"{entry.label} was trained on {entry.training}; use --preset and --set to evaluate it there")
     notes += remarks(entries)
-    return evaluate(entries, Setting(env_id, arguments.preset, options, arguments.seeds, episodes), tell)
+    return evaluate(entries, Setting(env_id, arguments.preset, options, arguments.seeds, episodes), activity)
 
 
-def with_prefix(tell: Activity, prefix: str) -> Callable[[str], None]:
-    """Return `tell` with the same prefix before every text."""
-    return lambda text: tell(f"{prefix}: {text}")
+def with_prefix(activity: Activity, prefix: str) -> Callable[[str], None]:
+    """Return `activity` with a prefix before every text."""
+    return lambda text: activity(f"{prefix}: {text}")
 
 
-def run_benchmark(arguments: Arguments, tell: Activity, notes: list[str]) -> list[Evaluated]:
+def run_benchmark(arguments: Arguments, activity: Activity, notes: list[str]) -> list[Evaluated]:
     """Score all baselines and the trained agents on all environments.
 
     Raises:
@@ -225,13 +227,13 @@ def run_benchmark(arguments: Arguments, tell: Activity, notes: list[str]) -> lis
         episodes = arguments.episodes or system_of(env_id, leaderboard.PRESET, {}).evaluation_episodes
         setting = Setting(env_id, leaderboard.PRESET, {}, arguments.seeds, episodes)
         entries = leaderboard.contestants(env_id, learned.get(env_id, ()))
-        found.append(evaluate(entries, setting, with_prefix(tell, env_id)))
+        found.append(evaluate(entries, setting, with_prefix(activity, env_id)))
     notes += [note for each in found for note in leaderboard.above_bar(each)]
     return found
 
 
 def write_files(
-    arguments: Arguments, evaluated: Sequence[Evaluated], notes: list[str], written: list[Path], tell: Activity
+    arguments: Arguments, evaluated: Sequence[Evaluated], notes: list[str], written: list[Path], activity: Activity
 ) -> None:
     """Write all requested files, also after one has failed; the files written are appended to `written`.
 
@@ -240,7 +242,7 @@ def write_files(
     """
     if not (arguments.files or arguments.all):
         return
-    document = document_of(evaluated, notes, tell)
+    document = document_of(evaluated, notes, activity)
     if arguments.all:
         document["scores"] = leaderboard.scores_of(evaluated)
     errors: list[ValueError] = []

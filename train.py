@@ -166,9 +166,9 @@ def with_expert(settings: Settings, agent: AgentName, expert: str | None, system
 
 
 def show_comparison(run: Run, console: Console, seeds: int, episodes: int | None) -> None:
-    """Print the trained agent beside every baseline; the one that others are measured against comes first.
+    """Print a table of the trained agent and all baselines, with the reference baseline first.
 
-    The agent is its best validated network. Where the last one scores otherwise, it has a row too.
+    The agent's row shows its best validated network; the last network has its own row if its scores differ.
     """
     config = run.config
     plain = without_decision(config.options)
@@ -177,11 +177,11 @@ def show_comparison(run: Run, console: Console, seeds: int, episodes: int | None
     agent = f"{config.agent}-{config.policy}"
     label, last = f"{agent} ({config.origin})", f"{agent} (last network)"
     names = baseline_names(config.env_id, config.preset, plain)
-    bar = [name for name in names if name == system.reference_baseline]
-    others = [Entry(name) for name in names if name not in bar]
-    entries = [*map(Entry, bar), Entry(label, run), Entry(last, run, LAST), *others]
-    with Activity() as tell:
-        results = compare(entries, config.env_id, config.preset, plain, seeds=seeds, episodes=episodes, tell=tell)
+    reference = [name for name in names if name == system.reference_baseline]
+    others = [Entry(name) for name in names if name not in reference]
+    entries = [*map(Entry, reference), Entry(label, run), Entry(last, run, LAST), *others]
+    with Activity() as activity:
+        results = compare(entries, config.env_id, config.preset, plain, seeds=seeds, episodes=episodes, tell=activity)
     if all((results[last][name] == results[label][name]).all() for name in ("reward", "return")):
         del results[last]
         entries = [entry for entry in entries if entry.label != last]

@@ -117,9 +117,10 @@ def introduction(draws: int) -> list[str]:
         "**Levels are fitted.** The paper does not state distances, bandwidth, data sizes, the twins' budget, T_max or "
         "the attenuation of the direct link. They were chosen so that proposed, No DT and No IRS have the paper's "
         "17.8, 28 and 26 s, so the agreement of these levels confirms nothing. T_max follows Fig. 3. ADMM's penalty, "
-        "steps and equal powers and the GA's operators and generations are ours, because the paper does not state them; the "
-        "order of these two, and that both stay above proposed, depends on them. Policies here are whole runs of the "
-        "algorithms. Fig. 7 is about training; [split training](../split_training.md) trains a real network.", "",
+        "steps and equal powers and the GA's operators and generations are ours, because the paper does not state "
+        "them; the order of these two, and that both stay above proposed, depends on them. Policies here are whole "
+        "runs of the algorithms. Fig. 7 is about training; [split training](../split_training.md) trains a real "
+        "network.", "",
         "![Figures 2 to 5](dtirs_paper.png)", "",
     ]  # fmt: skip
 
