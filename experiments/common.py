@@ -1,27 +1,24 @@
-"""Common parts of the experiments: stored trainings, evaluation over training seeds, and the published pages."""
+"""Common parts of the experiments: the command, formatted numbers, captions and the published pages."""
 
 from __future__ import annotations
 
 import math
 import os
 import re
-import signal
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from rich.console import Console
+
 from agents.evaluation.bootstrap import Resampled, difference
-from agents.evaluation.comparison import compare
-from agents.evaluation.contestants import Entry
 from agents.evaluation.episodes import Scores
 from agents.evaluation.statistics import ABSENT, Interval, plus_minus
-from agents.runs.folder import BEST, CONFIG, LAST, Run, RunConfig
 from agents.runs.provenance import provenance, stamp
-from agents.training.trainer import train
 from edge_envs.core.io.arguments import parse_arguments
-from edge_envs.core.io.command import Stopped, guarded
+from edge_envs.core.io.command import guarded
 from edge_envs.core.io.files import write_atomically, write_json
 
 T = TypeVar("T")
@@ -59,55 +56,6 @@ def check(arguments: Mapping[str, Any]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     if not os.access(out, os.W_OK):
         raise ValueError(f"--out {out} cannot be written; name another folder")
-
-
-def trained(config: RunConfig, path: Path) -> Run:
-    """Open the finished run in a folder, or train it to its end first.
-
-    Raises:
-        ValueError: the folder contains a run with another configuration, or one that cannot be resumed.
-        Stopped: a signal arrived; the run is finished if it arrived in the last update.
-    """
-    resume = (path / CONFIG).exists()
-    run = Run.open(path) if resume else Run.create(config, path)
-    if run.config != config:
-        raise ValueError(f"{path} is a run with another configuration; remove it, or name another folder with --runs")
-    if run.finished:
-        return run
-    for note in run.check_resumable() if resume else ():
-        print(f"{path.name}: {note}", flush=True)
-    result = train(run, resume=resume, quiet=True)
-    if result.interrupted or result.signal:
-        raise Stopped(result.signal or signal.SIGINT)
-    share = result.env_seconds / result.seconds
-    print(f"{path.name}: {result.steps} steps, {result.seconds:.0f} s, {share:.1%} in the environment", flush=True)
-    return run
-
-
-def by_model(
-    runs: Sequence[Run], preset: str, options: Mapping[str, Any], seeds: int, episodes: int,
-    models: Sequence[str] = (LAST, BEST),
-) -> dict[str, Scores]:  # fmt: skip
-    """Scores of all runs' last networks and of their best validated networks, by model file."""
-    found: dict[str, Scores] = {}
-    for model in models:
-        entries = [Entry(f"{number}", run, model) for number, run in enumerate(runs)]
-        scores = compare(entries, runs[0].config.env_id, preset, options, seeds=seeds, episodes=episodes)
-        found[model] = Scores.of_runs(list(scores.values()))
-    return found
-
-
-def summary(scores: Scores, names: Sequence[str]) -> dict[str, Any]:
-    """Means over trainings and episodes with the half widths of their intervals, and the mean of each training."""
-    result: dict[str, Any] = {}
-    for name in names:
-        spread = Resampled(scores.episodes[name]).mean()
-        result[name] = {
-            "mean": spread.mean,
-            "half_width": spread.half_width,
-            "by_training_seed": scores.episodes[name].mean(axis=(1, 2)).tolist(),
-        }
-    return result
 
 
 def spread_text(value: Interval | Mapping[str, Any], digits: int) -> str:
@@ -161,8 +109,9 @@ def _wrapped(paragraph: str) -> str:
 
 
 def publish(folder: Path, name: str, lines: Sequence[str], document: Mapping[str, Any], module: str) -> None:
-    """Write `name`.md and `name`.json, with the provenance of this process."""
+    """Write `name`.md and `name`.json, with the provenance of this process, and print the page."""
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / f"{name}.md", (wrapped("\n".join(lines)).rstrip() + "\n").encode())
     origin = provenance() | {"command": ["python", "-m", module, *sys.argv[1:]]}
     write_json(folder / f"{name}.json", {**document, "provenance": origin})
+    Console().print("\n".join(lines), markup=False, soft_wrap=True)

@@ -11,8 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from agents.evaluation.bootstrap import Resampled
 from agents.evaluation.comparison import compare
 from agents.evaluation.contestants import Entry, baseline_names
@@ -20,18 +18,9 @@ from agents.evaluation.statistics import Interval
 from agents.hyperparameters.settings import AgentName, PolicyName
 from agents.hyperparameters.tables import settings_for
 from agents.runs.folder import BEST, Run, RunConfig
-from experiments.common import (
-    by_model,
-    caption,
-    command,
-    percent,
-    percent_text,
-    publish,
-    spread_text,
-    summary,
-    trained,
-)
+from experiments.common import caption, command, percent, percent_text, publish, spread_text
 from experiments.kept import check_agents, kept_note, kept_rows, mean_alone
+from experiments.learned import NETWORKS_NOTE, LearnedArguments, by_model, summary, trained
 
 ENV = "DTIRS-v0"
 METRICS = ("delay_s", "reward", "mean_cut", "local_share", "twin_share", "certificate")
@@ -65,15 +54,9 @@ CHANGING: Mapping[str, Mapping[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class Arguments:
+class Arguments(LearnedArguments):
     """Train, evaluate and tabulate."""
 
-    training_seeds: int = 5
-    """Trainings per agent, with seeds 1, 2, ..."""
-    agents: tuple[str, ...] = ()
-    """Labels of the agents to train and evaluate (default: all); other rows are kept from the JSON file."""
-    seeds: int = 5
-    """Number of evaluation seeds."""
     episodes: int = 4
     """Episodes of 100 frames per evaluation seed."""
     steps: int | None = None
@@ -82,8 +65,6 @@ class Arguments:
     """Only train the missing runs."""
     runs: Path = Path("runs/experiments-dtirs")
     """Folder for the runs."""
-    out: Path = Path("docs/results")
-    """Folder for the results."""
 
 
 def run_of(agent: Agent, seed: int, arguments: Arguments) -> Run:
@@ -162,12 +143,7 @@ def changing_table(arguments: Arguments) -> tuple[list[str], dict[str, Any]]:
             cells.append(f"{-gap.mean:.1f} ± {gap.half_width:.1f} %")
         lines.append(f"| {label} | {' | '.join(cells)} |")
         document[label] = {name: values.mean(axis=(0, 2)).tolist() for name, values in delays.items()}
-    return [*lines, "", caption(units_of(arguments)), ""], document
-
-
-def units_of(arguments: Arguments) -> str:
-    """Number and kind of the resampled units, as text."""
-    return f"{arguments.seeds * arguments.episodes} episodes ({arguments.seeds} seeds x {arguments.episodes})"
+    return [*lines, "", caption(arguments.units), ""], document
 
 
 def main(arguments: Arguments) -> None:
@@ -185,8 +161,7 @@ def main(arguments: Arguments) -> None:
         "",
         f"Made by `python -m experiments.dtirs`: {arguments.training_seeds} training seeds per learned agent, "
         f"{arguments.seeds} evaluation seeds x {arguments.episodes} episodes of 100 frames, common to all policies. "
-        "Learned policies act deterministically; plain rows are the networks at the end of training, "
-        "`best validated` those with the best validation reward, which `train.py` compares.",
+        f"{NETWORKS_NOTE}, which `train.py` compares.",
         "",
         "Delays are sums over the ten devices. `best-static` takes, in each episode, the best constant cuts that a "
         "search finds on simulated frames, given the devices' speeds and workloads. `bcd` searches every frame, given "
@@ -194,7 +169,7 @@ def main(arguments: Arguments) -> None:
         "",
         "## Preset `default`",
         "",
-        *learned_table(rows, caption(units_of(arguments), arguments.training_seeds)),
+        *learned_table(rows, caption(arguments.units, arguments.training_seeds)),
         "## What must vary for the state to matter",
         "",
         "Baselines only, with the objective in place of the delay (they differ by leakage and loss). The gain of `bcd` "
@@ -203,7 +178,6 @@ def main(arguments: Arguments) -> None:
         *changing,
     ]
     publish(arguments.out, "dtirs", text, {"default": rows, "changing": changes}, "experiments.dtirs")
-    Console().print("\n".join(text), markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

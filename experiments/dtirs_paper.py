@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from edge_envs.core.io.files import write_atomically
 from experiments.ablations.dtirs import (
@@ -157,7 +156,6 @@ def main(arguments: Arguments) -> None:
     }
     publish(arguments.out, "dtirs_paper", lines, document, "experiments.dtirs_paper")
     write_atomically(arguments.out / "dtirs_paper.png", draw(five, crowd, elements))
-    Console().print("\n".join(lines), markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 
 from agents.evaluation.bootstrap import Resampled
 from agents.evaluation.episodes import Table, play
@@ -23,8 +22,9 @@ from agents.hyperparameters.tables import settings_for
 from agents.runs.folder import BEST, LAST, Run, RunConfig
 from agents.worlds import EVALUATION_STREAM, make_worlds, stream_seeds
 from edge_envs.core.policy import Policy, make_baseline
-from experiments.common import caption, command, percent_text, publish, spread_text, trained
+from experiments.common import caption, command, percent_text, publish, spread_text
 from experiments.kept import check_agents, kept_note, kept_rows, mean_alone
+from experiments.learned import NETWORKS_NOTE, LearnedArguments, trained
 
 ENV = "ECCNOMA-v0"
 REFERENCE = "iterated-best-response"
@@ -63,23 +63,15 @@ AGENTS = (
 
 
 @dataclass(frozen=True)
-class Arguments:
+class Arguments(LearnedArguments):
     """Train, evaluate and tabulate."""
 
-    training_seeds: int = 5
-    """Trainings per agent, with seeds 1, 2, ..."""
-    agents: tuple[str, ...] = ()
-    """Labels of the agents to train and evaluate (default: all); other rows are kept from the JSON file."""
-    seeds: int = 5
-    """Number of evaluation seeds."""
     episodes: int = 12
     """Episodes of 100 frames per evaluation seed, each with new users."""
     train_only: bool = False
     """Only train the missing runs."""
     runs: Path = Path("runs/experiments-eccnoma")
     """Folder for the runs."""
-    out: Path = Path("docs/results")
-    """Folder for the results."""
 
 
 def run_of(agent: Agent, seed: int, arguments: Arguments) -> Run:
@@ -233,15 +225,14 @@ def main(arguments: Arguments) -> None:
     pooled = [agent for agent in AGENTS if agent.policy == "pooled"]
     large = rows_of("large", pooled, ("edge-only", "best-response", *BASELINES[-6:]), arguments)
     instances = arguments.seeds * arguments.episodes
-    under = caption(f"{instances} episodes ({arguments.seeds} seeds x {arguments.episodes})", arguments.training_seeds)
+    under = caption(arguments.units, arguments.training_seeds)
     text = [
         "# ECCNOMA-v0: learned agents",
         "",
         f"Made by `python -m experiments.eccnoma`: {arguments.training_seeds} training seeds per learned agent; "
         f"{instances} evaluation episodes ({arguments.seeds} seeds x {arguments.episodes}) of 100 frames, each with "
         "new users, common to all policies. Costs are relative to Device-Only's at the mean arrivals; the relative "
-        "cost is minus the mean reward. Learned policies act deterministically; plain rows are the networks at the end "
-        "of training, `best validated` those with the best validation reward, which `train.py` compares.",
+        f"cost is minus the mean reward. {NETWORKS_NOTE}, which `train.py` compares.",
         "",
         "The last column contains the difference of each training. Costs vary widely between episodes, so differences "
         "are paired, and the mean log ratio is given as well.",
@@ -261,7 +252,6 @@ def main(arguments: Arguments) -> None:
     ]
     document = {"default": as_document(rows), "large": as_document(large)}
     publish(arguments.out, "eccnoma", text, document, "experiments.eccnoma")
-    Console().print("\n".join(text), markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

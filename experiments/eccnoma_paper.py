@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from agents.runs.provenance import stamp
 from edge_envs.core.io.files import write_atomically
@@ -225,7 +224,6 @@ def main(arguments: Arguments) -> None:
     }
     publish(arguments.out, "eccnoma_paper", text, document, "experiments.eccnoma_paper")
     write_atomically(arguments.out / "eccnoma_paper.png", draw(played, crowd, channels))
-    Console().print("\n".join(text), markup=False, soft_wrap=True)
 
 
 def page(

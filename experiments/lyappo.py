@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-from rich.console import Console
 
 from agents.evaluation.bootstrap import Resampled, difference
 from agents.evaluation.comparison import compare
@@ -23,8 +22,9 @@ from agents.hyperparameters.tables import settings_for
 from agents.reports.console import HEALTHY_RATIO
 from agents.runs.folder import BEST, LAST, Run, RunConfig
 from agents.worlds import EVALUATION_STREAM, make_worlds, stream_seeds
-from experiments.common import by_model, caption, command, publish, spread_text, summary, trained
+from experiments.common import caption, command, publish, spread_text
 from experiments.kept import check_agents, kept_note, kept_rows
+from experiments.learned import NETWORKS_NOTE, LearnedArguments, by_model, summary, trained
 
 ENV = "LyaPPO-v0"
 MODELS = (LAST, BEST)
@@ -66,27 +66,19 @@ AGENTS: Mapping[Preset, tuple[Agent, ...]] = {
 
 
 @dataclass(frozen=True)
-class Arguments:
+class Arguments(LearnedArguments):
     """Train, evaluate and tabulate."""
 
     presets: tuple[Preset, ...] = get_args(Preset)
     """Presets to evaluate; the other tables are kept from the JSON file."""
-    training_seeds: int = 5
-    """Trainings per agent, with seeds 1, 2, ..."""
     recipe_seeds: int = 10
     """Trainings of the default agent whose last and best validated networks are compared, with seeds 0, 1, ..."""
-    agents: tuple[str, ...] = ()
-    """Labels of the agents to train and evaluate (default: all); other rows are kept from the JSON file."""
-    seeds: int = 5
-    """Number of evaluation seeds."""
     episodes: int = 16
     """Episodes per evaluation seed."""
     steps: int | None = None
     """Training steps (default: each agent's default)."""
     runs: Path = Path("runs/experiments-lyappo")
     """Folder for the runs."""
-    out: Path = Path("docs/results")
-    """Folder for the results."""
 
 
 def run_of(agent: Agent, preset: str, seed: int, arguments: Arguments) -> Run:
@@ -206,15 +198,12 @@ def markdown(preset: str, rows: Mapping[str, Mapping[str, Any]], arguments: Argu
             f"| {label} | {energy} | {against} | {spread_text(reward, 3)} "
             f"| {ratio['mean']:.3f} | {row['backlog_local_cycles']['mean'] / 1e6:.1f} | {seeds} |"
         )
-    units = f"{arguments.seeds * arguments.episodes} episodes ({arguments.seeds} seeds x {arguments.episodes})"
-    lines += ["", caption(units, arguments.training_seeds)]
-    lines += kept_note(rows)
+    lines += ["", caption(arguments.units, arguments.training_seeds), *kept_note(rows)]
     return "\n".join(lines) + "\n"
 
 
 def main(arguments: Arguments) -> None:
     """Run the experiment."""
-    console = Console()
     check_agents(arguments.agents, [agent.label for agents in AGENTS.values() for agent in agents])
     recipe = last_and_best(arguments)
     tables = {
@@ -228,8 +217,7 @@ def main(arguments: Arguments) -> None:
         "",
         f"Made by `python -m experiments.lyappo`: {arguments.training_seeds} training seeds per learned agent, "
         f"{arguments.seeds} evaluation seeds x {arguments.episodes} episodes of 200 periods without their first "
-        "quarter, common to all policies. Learned policies act deterministically; plain rows are the networks at the "
-        "end of training, `best validated` those with the best validation reward.",
+        f"quarter, common to all policies. {NETWORKS_NOTE}.",
         "Energies are shown only where every run finished at least "
         f"{HEALTHY_RATIO} of the tasks that arrived; a policy that finishes fewer saves energy by doing less work.",
         "",
@@ -237,7 +225,6 @@ def main(arguments: Arguments) -> None:
         recipe_markdown(recipe, arguments),
     ]
     publish(arguments.out, "lyappo", text, {"tables": tables, "last_and_best": recipe}, "experiments.lyappo")
-    console.print("\n".join(text), markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

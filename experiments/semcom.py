@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from rich.console import Console
-
 from agents.evaluation.comparison import compare
 from agents.evaluation.contestants import Entry, baseline_names
 from agents.hyperparameters.settings import AgentName, PolicyName
 from agents.hyperparameters.tables import settings_for
 from agents.runs.folder import BEST, Run, RunConfig
-from experiments.common import by_model, caption, command, publish, spread_text, summary, trained
+from experiments.common import caption, command, publish, spread_text
 from experiments.kept import check_agents, kept_note, kept_rows
+from experiments.learned import NETWORKS_NOTE, LearnedArguments, by_model, summary, trained
 
 ENV = "SemCom-v0"
 METRICS = ("cost", "shortfall_db", "targets_met", "queue_db", "reward", "psnr_mean_db", "delay_s", "energy_j")
@@ -48,17 +47,11 @@ AGENTS: Mapping[str, tuple[Agent, ...]] = {
 
 
 @dataclass(frozen=True)
-class Arguments:
+class Arguments(LearnedArguments):
     """Train, evaluate and tabulate."""
 
     presets: tuple[Literal["default", "random", "mild", "table2"], ...] = ("default", "random", "mild", "table2")
     """Presets to evaluate; the other tables are kept from the JSON file."""
-    agents: tuple[str, ...] = ()
-    """Labels of the agents to train and evaluate (default: all); other rows are kept from the JSON file."""
-    training_seeds: int = 5
-    """Trainings per agent, with seeds 1, 2, ..."""
-    seeds: int = 5
-    """Number of evaluation seeds."""
     episodes: int = 4
     """Episodes of 1000 rounds per evaluation seed."""
     steps: int | None = None
@@ -67,8 +60,6 @@ class Arguments:
     """Only train the missing runs."""
     runs: Path = Path("runs/experiments-semcom")
     """Folder for the runs."""
-    out: Path = Path("docs/results")
-    """Folder for the results."""
 
 
 def run_of(agent: Agent, preset: str, seed: int, arguments: Arguments) -> Run:
@@ -126,8 +117,7 @@ def markdown(preset: str, rows: Mapping[str, Mapping[str, Any]], arguments: Argu
             f"| {row['targets_met']['mean']:.2f} | {row['queue_db']['mean']:.1f} | {spread_text(row['reward'], 3)} "
             f"| {' | '.join(seeds) if several else '- | -'} |"
         )
-    units = f"{arguments.seeds * arguments.episodes} episodes ({arguments.seeds} seeds x {arguments.episodes})"
-    return "\n".join([*lines, "", caption(units, arguments.training_seeds), *kept_note(rows)]) + "\n"
+    return "\n".join([*lines, "", caption(arguments.units, arguments.training_seeds), *kept_note(rows)]) + "\n"
 
 
 def _references(rows: Mapping[str, Any]) -> list[str]:
@@ -154,8 +144,7 @@ def main(arguments: Arguments) -> None:
         "",
         f"Made by `python -m experiments.semcom`: {arguments.training_seeds} training seeds per learned agent, "
         f"{arguments.seeds} evaluation seeds x {arguments.episodes} episodes of 1000 rounds, common to all policies. "
-        "Learned policies act deterministically; plain rows are the networks at the end of training, "
-        "`best validated` those with the best validation reward, which `train.py` compares.",
+        f"{NETWORKS_NOTE}, which `train.py` compares.",
         "",
         "Cost is the objective divided by its mean at the smallest compression rates. The shortfall is the mean over "
         "devices of the difference by which the mean PSNR misses the requirement; an agent that misses it has a low "
@@ -164,7 +153,6 @@ def main(arguments: Arguments) -> None:
         *(markdown(preset, rows, arguments) for preset, rows in tables.items()),
     ]
     publish(arguments.out, "semcom", text, {"tables": tables}, "experiments.semcom")
-    Console().print("\n".join(text), markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

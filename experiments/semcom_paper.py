@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from agents.evaluation.episodes import Table
 from edge_envs.core.io.files import write_atomically
 from experiments.ablations.semcom import POLICIES, SWEEPS, Sweep, excess, mean, missed, run_sweep
@@ -147,7 +145,6 @@ def main(arguments: Arguments) -> None:
     }
     publish(arguments.out, "semcom_paper", lines, document, "experiments.semcom_paper")
     write_atomically(arguments.out / "semcom_paper.png", draw(results))
-    Console().print("\n".join(lines), markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":
