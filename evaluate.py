@@ -1,4 +1,4 @@
-"""Score policies on one environment, or every baseline and what was trained on all of them (--all)."""
+"""Score policies on one environment, or all baselines and trained agents on all environments (--all)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ with importing():
         import tyro
         from rich.console import Console
 
-        from agents.command_line import parse_arguments, parse_options, plain_id
+        from agents.command_line import parse_options, plain_id
         from agents.console import Activity, sign_of
         from agents.evaluation import leaderboard
         from agents.evaluation.comparison import headline_of, trainings_of
@@ -28,6 +28,7 @@ with importing():
         from agents.reports import html
         from agents.reports.console import rich_table
         from agents.worlds import known_ids, system_of
+        from edge_envs.core.io.arguments import parse_arguments
         from edge_envs.core.policy import Ablation
     except ImportError as error:
         fail(f"{error}; pip install -e '.[train]'")
@@ -47,62 +48,68 @@ class Arguments:
     """Environment id, for example LyaPPO-v0."""
     policies: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME|RUN|MODULE:FACTORY ...")] = ()
     """Baselines; ablations (baselines in a system with a component removed); run folders; several training seeds as
-    one, as a list RUN,RUN or a quoted pattern; custom agents; each with NAME= in front to label it. Differences
-    are to the first."""
+    one entry, given as a list RUN,RUN or a quoted pattern; agents of your own as MODULE:FACTORY. NAME= in front of an
+    entry labels it. Differences are to the first entry."""
     preset: str = "default"
     """Named configuration of the environment."""
     set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE ...")] = ()
-    """Parameters of the environment that differ from the preset."""
+    """Environment parameters that override the preset."""
     all: bool = False
-    """The benchmark: all environments' default presets, all baselines, and the agents in --runs."""
+    """Benchmark: the default presets of all environments, with all baselines and the agents in --runs."""
     runs: Path | None = None
-    """Folder with the run folders of --all (default: runs)."""
+    """Folder that contains the run folders for --all (default: runs)."""
     baselines_only: bool = False
-    """--all without learned agents."""
+    """With --all: leave out trained agents."""
     episodes: int | None = None
     """Episodes per evaluation seed (default: the environment's)."""
     seeds: int = 5
-    """Evaluation seeds."""
+    """Number of evaluation seeds."""
     json: Path | None = None
-    """File for all numbers."""
+    """JSON file for all numbers."""
     csv: Path | None = None
-    """File for all numbers as one long table."""
+    """CSV file for all numbers in one long table."""
     markdown: Path | None = None
-    """File for tables of the main numbers."""
+    """Markdown file for tables of the main numbers."""
     report: Path | None = None
-    """File for a page with tables and plots (HTML)."""
+    """HTML file with tables and plots."""
 
     @property
     def files(self) -> dict[str, Path]:
-        """Files asked for, by the option."""
+        """Requested output files by option."""
         given = {name: getattr(self, name) for name in ("json", "csv", "markdown", "report")}
         return {f"--{name}": file for name, file in given.items() if file is not None}
 
 
 def main() -> int:
     """Run the script; returns its exit status."""
-    arguments = parse_arguments(Arguments, __doc__)
     console = Console(markup=False, emoji=False)
-    return guarded(lambda: score_and_show(arguments, console), "{error}; name another path", extra="train")
+    return guarded(
+        lambda: score_and_show(parse_arguments(Arguments, __doc__), console),
+        "{error}; name another path",
+        extra="train",
+    )
 
 
 def score_and_show(arguments: Arguments, console: Console) -> int:
     """Score the policies, write the files, print the tables; returns the exit status.
 
     Raises:
-        ValueError: arguments that cannot be, or a file that cannot be written.
-        ImportError: a report is asked for and its package is missing.
+        ValueError: invalid arguments, or a file that cannot be written.
+        ImportError: --report is given and plotly is missing.
     """
     check(arguments)
     notes: list[str] = []
     written: list[Path] = []
-    with Activity() as tell:
-        evaluated = run_benchmark(arguments, tell, notes) if arguments.all else [compare_named(arguments, tell, notes)]
+    with Activity() as activity:
+        evaluated = (
+            run_benchmark(arguments, activity, notes) if arguments.all else [compare_named(arguments, activity, notes)]
+        )
     try:
-        with Activity() as tell:
-            write_files(arguments, evaluated, notes, written, tell)
+        with Activity() as activity:
+            write_files(arguments, evaluated, notes, written, activity)
     finally:
-        # After the files, so that no console can cost them, and also where one cannot be written.
+        # After the files, so that a console error cannot prevent them; in `finally`, so that a file error still
+        # leaves the tables.
         show(arguments, evaluated, notes, console)
         for file in written:
             console.print(f"written: {file}", soft_wrap=True)
@@ -110,7 +117,7 @@ def score_and_show(arguments: Arguments, console: Console) -> int:
 
 
 def show(arguments: Arguments, evaluated: Sequence[Evaluated], notes: Sequence[str], console: Console) -> None:
-    """Print the tables, and what to know of them."""
+    """Print the tables and notes."""
     for each in evaluated:
         system = each.setting.system
         if arguments.all:
@@ -136,35 +143,36 @@ def show(arguments: Arguments, evaluated: Sequence[Evaluated], notes: Sequence[s
 
 
 def check(arguments: Arguments) -> None:
-    """Whether the arguments go together and the files can be written.
+    """Check that the arguments can be combined and the files can be written.
 
     Raises:
-        ValueError: they do not, or one cannot.
-        ImportError: a report is asked for and its package is missing.
+        ValueError: otherwise.
+        ImportError: --report is given and plotly is missing.
     """
     for name, value in (("seeds", arguments.seeds), ("episodes", arguments.episodes)):
         if value is not None and value < 1:
             raise ValueError(f"--{name} {value} is not possible; give at least 1")
-    ours = {"--env": arguments.env is not None, "--policies": arguments.policies, "--set": arguments.set}
-    ours["--preset"] = arguments.preset != "default"
-    theirs = {"--runs": arguments.runs is not None, "--baselines-only": arguments.baselines_only}
-    for name, given in (ours if arguments.all else theirs).items():
+    without_all = {"--env": arguments.env is not None, "--policies": arguments.policies, "--set": arguments.set}
+    without_all["--preset"] = arguments.preset != "default"
+    with_all = {"--runs": arguments.runs is not None, "--baselines-only": arguments.baselines_only}
+    for name, given in (without_all if arguments.all else with_all).items():
+        if given and arguments.all:
+            raise ValueError(f"{name} cannot be combined with --all, which runs all default presets; leave it out")
         if given:
-            mend = "--all takes every environment as it is" if arguments.all else f"{name} belongs to --all"
-            raise ValueError(f"{name} does not go with {'--all' if arguments.all else '--env'}: {mend}; leave it out")
+            raise ValueError(f"{name} can be used with --all only; leave it out")
     if arguments.baselines_only and arguments.runs is not None:
-        raise ValueError(f"--runs {arguments.runs} does not go with --baselines-only; leave out one of them")
+        raise ValueError(f"--runs {arguments.runs} cannot be combined with --baselines-only; leave out one of them")
     if not arguments.all and arguments.env is None:
         raise ValueError("--env is missing; name an environment, or give --all for all of them")
     check_files(arguments.files)
 
 
 def check_files(files: dict[str, Path]) -> None:
-    """Whether the files can be written, before any work.
+    """Check before any work that the files can be written.
 
     Raises:
         ValueError: one cannot, or two are the same.
-        ImportError: the report's package is missing.
+        ImportError: --report is given and plotly is missing.
     """
     for name, file in files.items():
         if file.is_dir() or not file.parent.is_dir():
@@ -179,16 +187,16 @@ def check_files(files: dict[str, Path]) -> None:
     places = [file.parent.resolve() / file.name for file in files.values()]
     for (name, file), place in zip(files.items(), places, strict=True):
         if places.count(place) > 1:
-            raise ValueError(f"{name} {file} is named twice; give every output a file of its own")
+            raise ValueError(f"{name} {file} is named twice; give each output a file of its own")
     if "--report" in files:
         importlib.import_module("plotly")
 
 
-def compare_named(arguments: Arguments, tell: Activity, notes: list[str]) -> Evaluated:
-    """Score the policies named on one environment; what to know of them is added to `notes`.
+def compare_named(arguments: Arguments, activity: Activity, notes: list[str]) -> Evaluated:
+    """Score the given policies on one environment; remarks on them are appended to `notes`.
 
     Raises:
-        ValueError: an environment, a policy or a run that cannot be.
+        ValueError: invalid environment, policy or run.
     """
     options = parse_options(arguments.set)
     env_id = plain_id(arguments.env or "")
@@ -196,21 +204,21 @@ def compare_named(arguments: Arguments, tell: Activity, notes: list[str]) -> Eva
     episodes = arguments.episodes or system_of(env_id, arguments.preset, options).evaluation_episodes
     for entry in entries:
         if entry.run is not None and not entry.trained_here(arguments.preset, options):
-            notes.append(f"{entry.label} was trained on {entry.training}; --preset and --set can score it there")
+            notes.append(f"{entry.label} was trained on {entry.training}; use --preset and --set to evaluate it there")
     notes += remarks(entries)
-    return evaluate(entries, Setting(env_id, arguments.preset, options, arguments.seeds, episodes), tell)
+    return evaluate(entries, Setting(env_id, arguments.preset, options, arguments.seeds, episodes), activity)
 
 
-def with_prefix(tell: Activity, prefix: str) -> Callable[[str], None]:
-    """Return `tell` with the same prefix before every text."""
-    return lambda text: tell(f"{prefix}: {text}")
+def with_prefix(activity: Activity, prefix: str) -> Callable[[str], None]:
+    """Return `activity` with a prefix before every text."""
+    return lambda text: activity(f"{prefix}: {text}")
 
 
-def run_benchmark(arguments: Arguments, tell: Activity, notes: list[str]) -> list[Evaluated]:
-    """Score all baselines and the agents found on all environments.
+def run_benchmark(arguments: Arguments, activity: Activity, notes: list[str]) -> list[Evaluated]:
+    """Score all baselines and the trained agents on all environments.
 
     Raises:
-        ValueError: no run that can be used.
+        ValueError: no usable run was found.
     """
     ids = known_ids()
     learned = {} if arguments.baselines_only else leaderboard.find_learned(arguments.runs or RUNS, ids, notes)
@@ -219,22 +227,22 @@ def run_benchmark(arguments: Arguments, tell: Activity, notes: list[str]) -> lis
         episodes = arguments.episodes or system_of(env_id, leaderboard.PRESET, {}).evaluation_episodes
         setting = Setting(env_id, leaderboard.PRESET, {}, arguments.seeds, episodes)
         entries = leaderboard.contestants(env_id, learned.get(env_id, ()))
-        found.append(evaluate(entries, setting, with_prefix(tell, env_id)))
+        found.append(evaluate(entries, setting, with_prefix(activity, env_id)))
     notes += [note for each in found for note in leaderboard.better_baselines(each)]
     return found
 
 
 def write_files(
-    arguments: Arguments, evaluated: Sequence[Evaluated], notes: list[str], written: list[Path], tell: Activity
+    arguments: Arguments, evaluated: Sequence[Evaluated], notes: list[str], written: list[Path], activity: Activity
 ) -> None:
-    """Write every file that was asked for, also after one that fails; those written are added to `written`.
+    """Write all requested files, also after one has failed; the files written are appended to `written`.
 
     Raises:
-        ValueError: the first that cannot be written.
+        ValueError: a file cannot be written; the first one's error.
     """
     if not (arguments.files or arguments.all):
         return
-    document = document_of(evaluated, notes, tell)
+    document = document_of(evaluated, notes, activity)
     if arguments.all:
         document["scores"] = leaderboard.scores_of(evaluated)
     errors: list[ValueError] = []
@@ -249,7 +257,7 @@ def write_files(
 
 
 def described(ablation: Ablation) -> str:
-    """Baseline, options and meaning of an ablation."""
+    """An ablation's baseline, options and meaning."""
     options = " ".join(f"{key}={json.dumps(value)}" for key, value in ablation.options.items())
     return f"{ablation.policy} with {options}: {ablation.meaning}"
 

@@ -17,7 +17,7 @@ with importing():
         from rich.console import Console
         from stable_baselines3.common.policies import BasePolicy
 
-        from agents.command_line import parse_arguments, parse_options, plain_id, tensorboard_command
+        from agents.command_line import parse_options, plain_id, tensorboard_command
         from agents.console import Activity, sign_of
         from agents.evaluation.comparison import compare, headline_of, title_of, trainings_of
         from agents.evaluation.contestants import Entry, baseline_names, without_decision
@@ -31,6 +31,7 @@ with importing():
         from agents.training.trainer import CHECKPOINT_EVERY_S, is_finished, train
         from agents.worlds import system_of
         from edge_envs.core.config import first_complaint, nearest
+        from edge_envs.core.io.arguments import parse_arguments
         from edge_envs.core.system import System
     except ImportError as error:
         fail(f"{error}; pip install -e '.[train]'")
@@ -41,56 +42,56 @@ class Arguments:
     """Train an agent and compare it with the baselines."""
 
     env: str | None = None
-    """Environment id, for example LyaPPO-v0; needed, but for --resume."""
+    """Environment id, for example LyaPPO-v0; required unless --resume is given."""
     preset: str = "default"
     """Named configuration of the environment."""
     set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE ...")] = ()
-    """Parameters of the environment that differ from the preset."""
+    """Environment parameters that override the preset."""
     agent: AgentName | None = None
-    """What learns (default: the environment's)."""
+    """Learning algorithm (default: the environment's)."""
     policy: PolicyName | None = None
-    """One policy that all members share, one for the whole team, or one for the whole team with weights that all
-    members share (default: the agent's)."""
+    """shared: one policy for every member; central: one policy for the whole team; pooled: one policy for the whole
+    team whose weights all members share (default: the agent's)."""
     expert: str | None = None
-    """Baseline to imitate: dagger learns from it alone, ppo and member-ppo start from there (default: the
+    """Baseline to imitate. dagger only imitates; ppo and member-ppo imitate before they train (default: the
     environment's for dagger, none for the others)."""
     hyperparameters: Literal["default", "paper"] = "default"
-    """Those that learn, or the paper's."""
+    """default: tuned for this project; paper: as printed in the paper."""
     steps: int | None = None
-    """Training steps of a world, all worlds together, rounded up to whole updates (default: the agent's); imitation
-    before PPO comes on top."""
+    """Training steps, summed over all worlds and rounded up to whole updates (default: the agent's). Imitation before
+    PPO is not counted."""
     num_envs: int | None = None
-    """Worlds that run side by side (default: the agent's)."""
+    """Number of worlds stepped in parallel (default: the agent's)."""
     seed: int = 0
-    """Seed of the training; evaluation seeds are others."""
+    """Training seed; evaluation uses other random streams."""
     run: Path | None = None
     """Run folder (default: runs/<env>__<agent>__<seed>__<time>)."""
     resume: Path | None = None
-    """Run folder to go on with, after the training was stopped or killed; ends with the same weights as without that.
-    Its configuration stays, so that only --seeds, --episodes and --checkpoint-every go with it."""
+    """Run folder of an interrupted training to resume; the final weights equal those of an uninterrupted training.
+    The run's configuration is kept, so only --seeds, --episodes and --checkpoint-every can be given with it."""
     import_sb3: Path | None = None
-    """Zip file of Stable-Baselines3 (ppo, ddpg or td3) whose network makes the run, without training; plain JSON and
-    tensors are read from it, and no code in it runs."""
+    """Zip file of a Stable-Baselines3 model (ppo, ddpg or td3) to import as a run, without training. Only plain JSON
+    and tensors are read; no code in the file is executed."""
     normalization: Path | None = None
-    """With --import-sb3: JSON or .safetensors file with mean and variance of the VecNormalize that the model was
-    trained in, or none for a model that saw raw observations there."""
+    """With --import-sb3: JSON or .safetensors file with mean and variance of the VecNormalize used in training, or
+    none for a model that was trained on raw observations."""
     checkpoint_every: float = CHECKPOINT_EVERY_S
-    """Least time between two checkpoints, in seconds; 0 for one before every rollout."""
+    """Minimum time between two checkpoints, in seconds; 0 saves one before every rollout."""
     seeds: int = 5
-    """Evaluation seeds of the table at the end; 0 for no table."""
+    """Number of evaluation seeds of the final table; 0 for no table."""
     episodes: int | None = None
     """Episodes per evaluation seed (default: the environment's)."""
 
 
 def configure(arguments: Arguments) -> RunConfig:
-    """The run's configuration, checked as far as possible before anything is written.
+    """Build the run's configuration and check it before anything is written.
 
     Raises:
-        ValueError: anything that cannot be; the message names it and the mend.
+        ValueError: invalid arguments; the message says how to fix them.
     """
     options = parse_options(arguments.set)
     if arguments.env is None:
-        raise ValueError("no environment; give --env, for example --env LyaPPO-v0, or --resume with a run folder")
+        raise ValueError("--env is missing; give --env LyaPPO-v0, for example, or --resume with a run folder")
     if not 0 <= arguments.seed < 1 << 32:
         raise ValueError(f"--seed {arguments.seed} is not possible; give a whole number from 0 to {(1 << 32) - 1}")
     env_id = plain_id(arguments.env)
@@ -115,15 +116,11 @@ def configure(arguments: Arguments) -> RunConfig:
 
 
 def check_numbers(arguments: Arguments) -> None:
-    """Whether the numbers that every training takes can be.
-
-    Raises:
-        ValueError: they cannot.
-    """
+    """Raise ValueError if one of the numbers that do not depend on the environment is out of range."""
     if arguments.seeds < 0:
         raise ValueError(f"--seeds {arguments.seeds} is not possible; give seeds >= 0")
     if arguments.normalization is not None and arguments.import_sb3 is None and arguments.resume is None:
-        raise ValueError(f"--normalization {arguments.normalization} goes with --import-sb3 only; leave it out")
+        raise ValueError(f"--normalization {arguments.normalization} is for --import-sb3 only; leave it out")
     if arguments.episodes is not None and arguments.episodes < 1:
         raise ValueError(f"--episodes {arguments.episodes} is not possible; give episodes >= 1")
     if not 0.0 <= arguments.checkpoint_every < math.inf:
@@ -131,10 +128,10 @@ def check_numbers(arguments: Arguments) -> None:
 
 
 def with_sizes(settings: Settings, agent: AgentName, arguments: Arguments) -> Settings:
-    """The settings with the steps and worlds that were asked for; imitation alone gets them by other names.
+    """Settings with the given numbers of steps and worlds, which agent `dagger` has under other names.
 
     Raises:
-        ValueError: numbers that cannot be.
+        ValueError: a number is out of range.
     """
     own = {"num_envs": "imitation_worlds", "steps": "imitation_frames"} if agent == "dagger" else {}
     for name, value in (("num_envs", arguments.num_envs), ("steps", arguments.steps)):
@@ -156,13 +153,13 @@ def with_sizes(settings: Settings, agent: AgentName, arguments: Arguments) -> Se
 
 
 def with_expert(settings: Settings, agent: AgentName, expert: str | None, system: System[Any]) -> Settings:
-    """The settings with the baseline to imitate by its name, where one is imitated.
+    """Settings with the name of the baseline to imitate, where the agent imitates one.
 
     Raises:
-        ValueError: an expert for an agent that imitates nobody.
+        ValueError: an expert is given for an agent that does not imitate.
     """
     if expert is not None and agent not in IMITATORS:
-        raise ValueError(f"--agent {agent} imitates nobody, so leave out --expert {expert!r}")
+        raise ValueError(f"--agent {agent} does not imitate a baseline; leave out --expert {expert!r}")
     rounds = settings.imitation_rounds or (WARM_START["imitation_rounds"] if expert is not None else 0)
     if not rounds:
         return settings
@@ -171,9 +168,9 @@ def with_expert(settings: Settings, agent: AgentName, expert: str | None, system
 
 
 def show_comparison(run: Run, console: Console, seeds: int, episodes: int | None) -> None:
-    """Print the trained agent beside every baseline; the one that others are measured against comes first.
+    """Print a table of the trained agent and all baselines, with the reference baseline first.
 
-    The agent is its best validated network. Where the last one scores otherwise, it has a row too.
+    The agent's row shows its best validated network; the last network has its own row if its scores differ.
     """
     config = run.config
     plain = without_decision(config.options)
@@ -182,11 +179,11 @@ def show_comparison(run: Run, console: Console, seeds: int, episodes: int | None
     agent = f"{config.agent}-{config.policy}"
     label, last = f"{agent} ({config.origin})", f"{agent} (last network)"
     names = baseline_names(config.env_id, config.preset, plain)
-    bar = [name for name in names if name == system.reference_baseline]
-    others = [Entry(name) for name in names if name not in bar]
-    entries = [*map(Entry, bar), Entry(label, run), Entry(last, run, LAST), *others]
-    with Activity() as tell:
-        results = compare(entries, config.env_id, config.preset, plain, seeds=seeds, episodes=episodes, tell=tell)
+    reference = [name for name in names if name == system.reference_baseline]
+    others = [Entry(name) for name in names if name not in reference]
+    entries = [*map(Entry, reference), Entry(label, run), Entry(last, run, LAST), *others]
+    with Activity() as activity:
+        results = compare(entries, config.env_id, config.preset, plain, seeds=seeds, episodes=episodes, tell=activity)
     if all((results[last][name] == results[label][name]).all() for name in ("reward", "return")):
         del results[last]
         entries = [entry for entry in entries if entry.label != last]
@@ -203,24 +200,26 @@ def show_comparison(run: Run, console: Console, seeds: int, episodes: int | None
 
 def main() -> int:
     """Run the script; returns its exit status."""
-    arguments = parse_arguments(Arguments, __doc__)
-    console = Console(markup=False, emoji=False)
-    mend = "the run folder cannot be written ({error}); mend that, or name another with --run"
-    return guarded(lambda: run_and_compare(arguments, console), mend)
+    cannot_write = "the run folder cannot be written ({error}); fix the permissions, or name another with --run"
+    return guarded(
+        lambda: run_and_compare(parse_arguments(Arguments, __doc__), Console(markup=False, emoji=False)), cannot_write
+    )
 
 
 def resumed(arguments: Arguments, console: Console) -> Run:
-    """The run folder to go on with.
+    """Open the run folder to resume.
 
     Raises:
-        ValueError: arguments that do not go with --resume, or a folder that cannot be gone on with.
+        ValueError: arguments that cannot be combined with --resume, or a run that cannot be resumed.
     """
     assert arguments.resume is not None
     mine = {"resume", "env", "seeds", "episodes", "checkpoint_every"}
     for field in fields(Arguments):
         if field.name not in mine and getattr(arguments, field.name) != field.default:
             name = field.name.replace("_", "-")
-            raise ValueError(f"--{name} does not go with --resume, which keeps the run's configuration; leave it out")
+            raise ValueError(
+                f"--{name} cannot be combined with --resume, which keeps the run's configuration; leave it out"
+            )
     run = Run.open(arguments.resume)
     config = run.config
     if arguments.env is not None and plain_id(arguments.env) != config.env_id:
@@ -233,10 +232,10 @@ def resumed(arguments: Arguments, console: Console) -> Run:
 
 
 def read_import(arguments: Arguments, console: Console) -> tuple[RunConfig, BasePolicy]:
-    """Configuration and network from a Stable-Baselines3 zip; nothing is written.
+    """Read configuration and network from a Stable-Baselines3 zip; nothing is written.
 
     Raises:
-        ValueError: a configuration that cannot be, or a file that cannot be read safely into such a network.
+        ValueError: invalid configuration, or a file that cannot be read safely into such a network.
     """
     from agents.sb3_import.importer import NO_TRACE, import_sb3
 
@@ -250,10 +249,10 @@ def read_import(arguments: Arguments, console: Console) -> tuple[RunConfig, Base
 
 
 def write_import(arguments: Arguments, config: RunConfig, network: BasePolicy) -> Run:
-    """Make a run folder with an imported network.
+    """Create a run folder with an imported network.
 
     Raises:
-        RunError: if the folder exists and is not empty, or cannot be written.
+        RunError: the folder exists and is not empty, or cannot be written.
     """
     run = Run.create(config, arguments.run)
     for name in (BEST, LAST):
@@ -262,22 +261,22 @@ def write_import(arguments: Arguments, config: RunConfig, network: BasePolicy) -
     return run
 
 
-def trained(run: Run, going_on: bool, arguments: Arguments, console: Console) -> None:
-    """Train to the end.
+def train_to_end(run: Run, resume: bool, arguments: Arguments, console: Console) -> None:
+    """Train to the end and print a summary.
 
     Raises:
         RunError: the run folder can no longer be written.
-        Stopped: a signal came meanwhile.
+        Stopped: a signal stopped the training.
     """
     try:
         result = train(
-            run, resume=going_on, checkpoint_every_s=arguments.checkpoint_every,
+            run, resume=resume, checkpoint_every_s=arguments.checkpoint_every,
             tell=lambda line: console.print(f"note: {line}", soft_wrap=True),
         )  # fmt: skip
     except OSError as error:
         raise RunError(
-            f"run folder {run.path} cannot be written ({error}); mend that, and go on with --resume {run.path}, or "
-            "name another with --run"
+            f"run folder {run.path} cannot be written ({error}); free space or fix the permissions, then rerun with "
+            f"--resume {run.path}, or start a new run with --run"
         ) from error
     if result.interrupted:
         raise Stopped(result.signal or signal.SIGINT)
@@ -285,35 +284,35 @@ def trained(run: Run, going_on: bool, arguments: Arguments, console: Console) ->
     summary = f"{result.steps} steps in {result.seconds:.0f} s, {share:.1f} % of it in the environment"
     console.print(summary, soft_wrap=True)
     if not result.episodes and run.config.agent != "dagger":
-        console.print("no training episode came to its end, so there are validation curves only; give more --steps")
+        console.print("no training episode ended, so there are validation curves only; give more --steps")
     if arguments.seeds and not result.learned:
-        console.print("note: no validation beat that of the untrained network, so the table shows that one")
+        console.print("note: no validation was better than the untrained network's, so the table shows that network")
     if result.signal:
         raise Stopped(result.signal)
 
 
 def how_to_go_on(run: Run | None) -> str:
-    """What a training that was stopped leaves, and how to go on, in words."""
+    """Message after an interruption: what was saved, and how to resume."""
     if run is None:
-        return "before anything was written; start again"
+        return "; nothing was written"
     if run.finished:
-        return f"after the training's end; its networks are saved in {run.path}"
+        return f"after the end of the training; the networks are saved in {run.path}"
     if Checkpoints(run.path / CHECKPOINTS).files():
-        return f"; a checkpoint is saved, go on with --resume {run.path}"
-    return f"before the first update; nothing is lost, --resume {run.path} starts from the beginning"
+        return f"; a checkpoint was saved, resume with --resume {run.path}"
+    return f"before the first update; --resume {run.path} starts from the beginning"
 
 
 def run_and_compare(arguments: Arguments, console: Console) -> int:
-    """Train, compare, and say where everything is; returns the exit status.
+    """Train, compare with the baselines, and print the run folder; returns the exit status.
 
     Raises:
-        ValueError: a configuration, run folder or network that cannot be.
+        ValueError: invalid configuration, run folder or network.
         OSError: the run folder can no longer be written.
     """
     check_numbers(arguments)
-    run, status, going_on = None, 0, arguments.resume is not None
+    run, status, resume = None, 0, arguments.resume is not None
     try:
-        if going_on:
+        if resume:
             run = resumed(arguments, console)
         elif arguments.import_sb3 is not None:
             found = read_import(arguments, console)
@@ -323,10 +322,10 @@ def run_and_compare(arguments: Arguments, console: Console) -> int:
             config = configure(arguments)
             with held_back("the run folder is written"):
                 run = Run.create(config, arguments.run)
-        if going_on and is_finished(run):
-            console.print(f"{run.path} has come to its end already; nothing to train", soft_wrap=True)
-        elif going_on or arguments.import_sb3 is None:
-            trained(run, going_on, arguments, console)
+        if resume and is_finished(run):
+            console.print(f"{run.path} is finished already; nothing to train", soft_wrap=True)
+        elif resume or arguments.import_sb3 is None:
+            train_to_end(run, resume, arguments, console)
         if arguments.seeds:
             show_comparison(run, console, arguments.seeds, arguments.episodes)
     except KeyboardInterrupt as stop:

@@ -1,4 +1,4 @@
-"""What the scripts show meanwhile, on standard error, so that standard output has the tables alone."""
+"""Progress messages of the scripts, on standard error, so that standard output has only the results."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from edge_envs.core.io.command import encodes, plain
 
 
 class Activity:
-    """What is being done now: on a terminal one line that changes, with the time taken so far; else a line each."""
+    """Shows the current activity: on a terminal in one line that is updated, elsewhere in one line per activity."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True, markup=False, emoji=False, highlight=False)
         columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
-        # Seldom, for it runs beside decisions that are timed.
+        # A low refresh rate, because decisions are timed meanwhile.
         self._shown = Progress(*columns, console=self._console, transient=True, refresh_per_second=2)
         self._task = self._shown.add_task("starting", total=None)
 
@@ -30,7 +30,7 @@ class Activity:
             self._shown.stop()
 
     def __call__(self, text: str) -> None:
-        """Say what begins now."""
+        """Show an activity that begins."""
         if self._console.is_interactive:
             self._shown.reset(self._task, description=text)
         else:
@@ -38,5 +38,5 @@ class Activity:
 
 
 def sign_of(console: Console) -> str:
-    """± as the console can show it: a table has to know its width."""
+    """The sign ± or its replacement on a console that lacks it; tables need its width."""
     return "±" if encodes(console.file, "±") else plain("±")

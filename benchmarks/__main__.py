@@ -1,4 +1,4 @@
-"""Run the benchmarks in one process and one thread; print a table, and write JSON if asked to."""
+"""Run the benchmarks in one process and one thread; print a table, and optionally write JSON."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 
 
 def main() -> int:
-    """Limit the threads before anything is imported that would start some, then run."""
+    """Limit the number of threads before the numerical libraries are imported, then run."""
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
     from benchmarks.command_line import run
 

@@ -1,4 +1,4 @@
-"""The command line: which benchmarks, how often, and what comes of them."""
+"""The command `python -m benchmarks`: its options, the run of the benchmarks, and their table and JSON file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from agents.command_line import parse_arguments
 from agents.runs.provenance import provenance
 from benchmarks import gym_overhead, training_share
 from benchmarks.dtirs import solvers as dtirs_solvers
@@ -27,6 +26,8 @@ from benchmarks.lyappo import solvers as lyappo_solvers
 from benchmarks.semcom import solvers as semcom_solvers
 from benchmarks.semcom import steps as semcom_steps
 from benchmarks.timing import Number, Result, Side, Skipped
+from edge_envs.core.config import nearest
+from edge_envs.core.io.arguments import parse_arguments
 from edge_envs.core.io.command import guarded
 from edge_envs.core.io.files import write_json
 
@@ -46,34 +47,34 @@ BENCHMARKS: Mapping[str, Benchmark] = {
 }
 REPETITIONS, QUICK_REPETITIONS = 31, 7
 PAGE_WIDTH = 140
-"""Width of the table where there is no terminal that has one."""
+"""Width of the table where the output is no terminal."""
 SOLVERS = ("cvxpy", "clarabel", "scs")
-"""Packages whose versions matter here and not to a training."""
+"""Packages whose versions are recorded in addition to those of a training."""
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Speed, side by side with what one would use instead."""
+    """Compare the speed of solvers and environments with alternatives."""
 
     quick: bool = False
-    """Fewer repetitions: about ten minutes."""
+    """Use fewer repetitions; takes about ten minutes."""
     json: Path | None = None
-    """Also write the results to this file."""
+    """JSON file for the results."""
     only: tuple[str, ...] = ()
     """Benchmarks to run (default: all), by name or by the part before the dot."""
     repetitions: int | None = None
-    """Samples of each side of a row (default: 31, or 7 with --quick)."""
+    """Number of repetitions (default: 31, or 7 with --quick)."""
 
 
 def select(only: Sequence[str]) -> dict[str, Benchmark]:
-    """The benchmarks of these names, or of the groups of these names; all if there are none.
+    """Select benchmarks by name or by group; all if `only` is empty.
 
     Raises:
-        ValueError: a name that is neither.
+        ValueError: unknown name.
     """
     for wanted in only:
         if not any(wanted in (name, name.partition(".")[0]) for name in BENCHMARKS):
-            raise ValueError(f"--only {wanted!r} is no benchmark; there are {', '.join(BENCHMARKS)}")
+            raise ValueError(f"--only {wanted!r} does not exist; {nearest(wanted, list(BENCHMARKS))}")
     return {
         name: benchmark
         for name, benchmark in BENCHMARKS.items()
@@ -82,7 +83,7 @@ def select(only: Sequence[str]) -> dict[str, Benchmark]:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, and how busy it was."""
+    """Processor model, number of CPUs, and load average."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -105,7 +106,7 @@ def versions() -> dict[str, str]:
 
 
 def duration(seconds: float) -> str:
-    """A time in the unit that fits, with three digits."""
+    """Format a time with three digits and a suitable unit."""
     for scale, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
         if seconds >= scale:
             return f"{seconds / scale:.3g} {unit}"
@@ -113,12 +114,12 @@ def duration(seconds: float) -> str:
 
 
 def digits(value: float) -> str:
-    """A number with three digits, or as a whole if it has more."""
+    """Format a number with three digits, or as a whole number from 1000 on."""
     return f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def cells(row: Result) -> tuple[str, str, str, tuple[float, float]]:
-    """What is ours, what is the other, the number that counts, and its quartiles."""
+    """Cells of a row: our time, the other time, the ratio or number, and its quartiles."""
 
     def cell(side: Side) -> str:
         return f"{duration(side.median)}\n[dim]{side.label}[/dim]"
@@ -131,10 +132,10 @@ def cells(row: Result) -> tuple[str, str, str, tuple[float, float]]:
 
 
 def table(rows: Sequence[Result]) -> Table:
-    """The rows as printed."""
-    title = "Medians. Speed-up: the other's time over ours; cost and share: ours over the other's"
+    """Table of the rows."""
+    title = "Medians. Speed-up: the other time over ours; cost and share: our time over the other"
     result = Table(title=title, show_lines=True)
-    for column in ("benchmark", "ours", "the other", "ratio", "quartiles", "target", ""):
+    for column in ("benchmark", "ours", "other", "ratio", "quartiles", "target", ""):
         result.add_column(column)
     for row in rows:
         ours, other, number, (low, high) = cells(row)
@@ -152,18 +153,18 @@ def table(rows: Sequence[Result]) -> Table:
 
 
 def run(threads: Mapping[str, str]) -> int:
-    """Run the command line; returns its exit status. `threads` are the settings to put on record."""
-    arguments = parse_arguments(Arguments, Arguments.__doc__)
+    """Run the command; returns its exit status. `threads` are the thread settings to record."""
     return guarded(
-        lambda: run_chosen(arguments, threads), "the results cannot be written ({error}); name another --json"
+        lambda: run_chosen(parse_arguments(Arguments, Arguments.__doc__), threads),
+        "the results cannot be written ({error}); name another --json",
     )
 
 
 def run_chosen(arguments: Arguments, threads: Mapping[str, str]) -> int:
-    """Run the benchmarks that were asked for; returns the exit status.
+    """Run the selected benchmarks; returns the exit status.
 
     Raises:
-        ValueError: arguments that cannot be.
+        ValueError: invalid arguments.
     """
     repetitions = QUICK_REPETITIONS if arguments.quick else REPETITIONS
     if arguments.repetitions is not None:
@@ -173,7 +174,7 @@ def run_chosen(arguments: Arguments, threads: Mapping[str, str]) -> int:
         raise ValueError(f"--repetitions {repetitions} must be at least 1")
     if arguments.json is not None and not arguments.json.parent.is_dir():
         raise ValueError(
-            f"--json {arguments.json}: there is no folder {arguments.json.parent}; make it, or name another"
+            f"--json {arguments.json}: folder {arguments.json.parent} does not exist; create it, or name another"
         )
     console = Console(width=None if sys.stdout.isatty() else PAGE_WIDTH)
     record: dict[str, Any] = {**provenance(), "machine": machine(), "threads": dict(threads)}
@@ -182,7 +183,7 @@ def run_chosen(arguments: Arguments, threads: Mapping[str, str]) -> int:
     skipped: dict[str, str] = {}
     started = time.perf_counter()
     for name, benchmark in chosen.items():
-        # No spinner: its thread would run beside what is timed.
+        # No spinner, whose thread would run during the timing.
         print(f"timing {name}", file=sys.stderr)
         try:
             rows[name] = benchmark(repetitions)

@@ -1,10 +1,9 @@
-"""What the Gymnasium shells cost, and how they compare with other environments."""
+"""Overhead of the Gymnasium classes, and speed compared with other environments."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from itertools import cycle
 from typing import Any
 
@@ -12,24 +11,25 @@ import gymnasium as gym
 
 from benchmarks.lyappo import solvers as lyappo_solvers
 from benchmarks.mobile_env import compare as mobile_env
+from benchmarks.steps import overhead, step_sides
 from benchmarks.timing import Row, interleave, timed
 from benchmarks.worlds import ActionMaker, EnvWorlds, SystemWorlds, sampled_actions, vector_env
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """How to time an environment, and how fast it should be."""
+    """Settings and targets of an environment."""
 
     actions: ActionMaker
-    """Actions under which the shell weighs as much as it can."""
+    """Actions under which `System.step` is fast, so that the overhead is as visible as possible."""
     steps: int
     """Steps of a batch in one repetition."""
     pendulum: float | None
-    """Least speed-up over Pendulum-v1; None where the physics of a step is a convex program and no pendulum's."""
+    """Smallest acceptable speed-up over Pendulum-v1; None where a step solves a convex program."""
     mobile_env: float | None
-    """Least speed-up over mobile-env; None likewise."""
+    """Smallest acceptable speed-up over mobile-env; None where a step solves a convex program."""
     batches: tuple[int, ...] = (256, 1024)
-    """Worlds of the vector environment."""
+    """Numbers of worlds of the vector environment."""
 
 
 ENVIRONMENTS: Mapping[str, Case] = {
@@ -43,26 +43,20 @@ EPISODES = 5
 
 
 def vector(repetitions: int) -> list[Row]:
-    """`EdgeVectorEnv.step` over `System.step`, on the same worlds with the same actions, without resets."""
+    """Time of `EdgeVectorEnv.step` over `System.step`, on the same worlds with the same actions, without resets."""
     rows = []
     for env_id, case in ENVIRONMENTS.items():
         for batch in case.batches:
             env = vector_env(env_id, batch)
             actions = case.actions(env)
-            shell, system = EnvWorlds(env, actions), SystemWorlds(env.system, batch, actions)
-            work = {
-                "EdgeVectorEnv.step": partial(shell.run, case.steps),
-                "System.step": partial(system.run, case.steps),
-            }
-            samplers = {label: timed(each, case.steps * batch) for label, each in work.items()}
-            ours, other = interleave(samplers, repetitions).values()
-            name = f"{env_id}: vector shell, {batch} worlds"
-            rows.append(Row(name, "step of a world", ours, other, kind="cost", target=1.5))
+            system = SystemWorlds(env.system, batch, actions)
+            outer, inner = step_sides(EnvWorlds(env, actions), system, {}, case.steps, repetitions)
+            rows.append(overhead(f"{env_id}: {batch} worlds", outer, inner))
     return rows
 
 
 def episodes(env_id: str) -> tuple[Callable[[], None], int]:
-    """A function that plays episodes of `gym.make(env_id)` with sampled actions, and the steps that they take."""
+    """A function that plays episodes of `gym.make(env_id)` with sampled actions, and its number of steps."""
     env: gym.Env[Any, Any] = gym.make(env_id)
     assert env.spec is not None
     assert env.spec.max_episode_steps is not None
@@ -82,7 +76,7 @@ def episodes(env_id: str) -> tuple[Callable[[], None], int]:
 
 
 def pendulum(repetitions: int) -> list[Row]:
-    """A single environment against Pendulum-v1, both from `gym.make`, in whole episodes with their resets."""
+    """Speed-up of a single environment over Pendulum-v1, both from `gym.make`, in whole episodes with resets."""
     rows = []
     for env_id, case in ENVIRONMENTS.items():
         samplers = {each: timed(*episodes(each)) for each in (env_id, "Pendulum-v1")}
@@ -92,7 +86,7 @@ def pendulum(repetitions: int) -> list[Row]:
 
 
 def against_mobile_env(repetitions: int) -> list[Row]:
-    """A single environment against mobile-env's smallest, both from `gym.make`, in whole episodes with their resets."""
+    """Speed-up of a single environment over mobile-env's smallest one, in whole episodes with resets."""
     rows = []
     with mobile_env.start() as worker:
         for env_id, case in ENVIRONMENTS.items():
@@ -102,4 +96,8 @@ def against_mobile_env(repetitions: int) -> list[Row]:
     return rows
 
 
-BENCHMARKS = {"shell.vector": vector, "shell.pendulum": pendulum, "shell.mobile-env": against_mobile_env}
+BENCHMARKS = {
+    "gym_overhead.vector": vector,
+    "gym_overhead.pendulum": pendulum,
+    "gym_overhead.mobile-env": against_mobile_env,
+}

@@ -1,6 +1,6 @@
-"""Ten million steps of every environment in one process, each step checked: `python -m benchmarks.soak`.
+"""Long test: ten million steps of every environment in one process, each step checked; `python -m benchmarks.soak`.
 
-Memory must not grow, no number may be NaN and no invariant may break; the exit status says whether all that held.
+Memory must not grow, no number may be NaN and no invariant may break; otherwise the exit status is 1.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from agents.command_line import parse_arguments
 from agents.worlds import known_ids
 from edge_envs.core.config import nearest
 from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.core.invariants import BrokenInvariant
+from edge_envs.core.io.arguments import parse_arguments
 from edge_envs.core.io.command import guarded
 from edge_envs.core.io.files import write_json
 from edge_envs.core.runtime.checking import Checked
@@ -33,63 +33,63 @@ from edge_envs.core.runtime.checking import Checked
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "DTIRS-v0": {"num_devices": 4, "num_elements": 8, "num_antennas": 8},
 }
-"""What an environment is soaked with beside its default preset; with its 32 elements and 10 devices DTIRS-v0 would take
-two hours, most of them for phases, which are solved all the same."""
+"""Options in addition to the default preset. With its default size, DTIRS-v0 would take two hours, mostly for phases,
+which are solved at the smaller size as well."""
 WARM_UP, SAMPLES = 0.01, 100
-"""Part of the steps before memory is first measured, and how often it is measured from then on."""
-LARGEST_GROWTH = 0.05
-"""Growth of the memory from which on it counts as a leak."""
+"""Fraction of the steps before the first memory measurement, and number of further measurements."""
+MAX_GROWTH = 0.05
+"""Relative growth of the memory from which on it counts as a leak."""
 MEAN = "episode_mean_"
-"""What the name of a metric's mean over an episode begins with."""
+"""Prefix of the names of episode means."""
 STATM = Path("/proc/self/statm")
-"""Where Linux tells a process how much memory it has."""
+"""Linux's memory statistics of this process."""
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Many checked steps with random actions, in one process."""
+    """Run many checked steps with random actions in one process."""
 
     env: tuple[str, ...] = ()
     """Environments (default: all)."""
     steps: int = 10_000_000
-    """Steps of a world, over all worlds of an environment."""
+    """Steps per environment, summed over its worlds."""
     num_envs: int = 256
-    """Worlds that are stepped together."""
+    """Number of worlds stepped in parallel."""
     json: Path | None = None
-    """Also write the results to this file."""
+    """JSON file for the results."""
 
 
 @dataclass(frozen=True, slots=True)
 class Soak:
-    """What came of one environment's steps."""
+    """Result for one environment."""
 
     env: str
     options: dict[str, Any]
     steps: int
-    """Steps done; fewer than asked for where an invariant broke."""
+    """Completed steps; fewer than requested if an invariant broke."""
     episodes: int
     seconds: float
     invariants: int
-    """Invariants verified, each one in all rows of a step or reset."""
+    """Number of invariants verified; each covers all rows of a step or reset."""
     nan: int
-    """NaN among observations, rewards and metrics."""
+    """Number of NaN in observations, rewards and metrics."""
     broken: str
-    """The invariant that broke, empty if none did."""
+    """Message of the broken invariant, empty if none broke."""
     memory_mib: list[float]
-    """Resident memory of the process after the warm-up, and from then on in equal steps."""
+    """Resident memory of the process after the warm-up, and at equal intervals from then on."""
 
     @property
     def growth(self) -> float:
-        """Memory at the end over that after the warm-up, less one."""
+        """Relative growth of the memory from the warm-up to the end."""
         return self.memory_mib[-1] / self.memory_mib[0] - 1.0
 
     @property
     def passed(self) -> bool:
-        """Whether all held that must."""
-        return not self.broken and self.nan == 0 and self.growth < LARGEST_GROWTH
+        """Return True if no invariant broke, no number was NaN, and memory did not grow."""
+        return not self.broken and self.nan == 0 and self.growth < MAX_GROWTH
 
     def as_json(self) -> dict[str, Any]:
-        """Everything, with what is derived."""
+        """The result as a JSON-able dictionary, including `growth` and `passed`."""
         return {**asdict(self), "growth": self.growth, "passed": self.passed}
 
 
@@ -99,20 +99,20 @@ def resident_mib() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def count_nan(found: Any, meant: Collection[str] = ()) -> int:
-    """NaN in arrays, and in those of nested dictionaries; some keys may have it."""
+def count_nan(found: Any, allowed: Collection[str] = ()) -> int:
+    """Count NaN in arrays and nested dictionaries, except under the keys `allowed`."""
     if isinstance(found, dict):
-        return sum(count_nan(value, meant) for key, value in found.items() if key not in meant)
+        return sum(count_nan(value, allowed) for key, value in found.items() if key not in allowed)
     if isinstance(found, np.ndarray) and found.dtype.kind == "f":
-        # A sum is NaN if a term is, and takes less time than a look at each.
+        # A sum is NaN if a term is, and is faster than a test of each.
         return int(np.isnan(found).sum()) if np.isnan(found.sum()) else 0
     return 0
 
 
 def of_steps(info: dict[str, Any], finished: NDArray[np.bool_]) -> dict[str, Any]:
-    """The part of a SAME_STEP info that describes steps.
+    """The entries of a SAME_STEP info that describe steps.
 
-    Outside `final_info`, the entries of `finished` rows are those of a reset: NaN, as no step has happened yet.
+    Outside `final_info`, the entries of `finished` rows describe the reset and may be NaN.
     """
     if not finished.any():
         return info
@@ -120,13 +120,13 @@ def of_steps(info: dict[str, Any], finished: NDArray[np.bool_]) -> dict[str, Any
 
 
 def soak(env_id: str, steps: int, num_envs: int) -> Soak:
-    """Random actions in an environment's worlds until they have done `steps` together, or an invariant breaks."""
+    """Take random actions in an environment's worlds for `steps` steps in total, or until an invariant breaks."""
     options = dict(OPTIONS.get(env_id, {}))
     env = gym.make_vec(env_id, num_envs, autoreset_mode="SameStep", check=True, **options)
     assert isinstance(env, EdgeVectorEnv)
     assert isinstance(env.world, Checked)
     # Certificates are NaN where nothing is certified.
-    meant = {f"{start}{metric.name}" for metric in env.system.metrics if metric.certifies for start in ("", MEAN)}
+    allowed = {f"{start}{metric.name}" for metric in env.system.metrics if metric.certifies for start in ("", MEAN)}
     rng = np.random.default_rng(0)
     batches = -(-steps // num_envs)
     measured = set(np.linspace(max(int(WARM_UP * batches), 1), batches, SAMPLES + 1).astype(int).tolist())
@@ -139,7 +139,7 @@ def soak(env_id: str, steps: int, num_envs: int) -> Soak:
         for batch in tqdm(range(1, batches + 1), desc=env_id, unit_scale=num_envs, unit="step", mininterval=5.0):
             observation, reward, terminated, truncated, info = env.step(random_actions(env, rng))
             finished = terminated | truncated
-            nan += count_nan(observation) + count_nan(reward) + count_nan(of_steps(info, finished), meant)
+            nan += count_nan(observation) + count_nan(reward) + count_nan(of_steps(info, finished), allowed)
             episodes += int(finished.sum())
             done += num_envs
             if batch in measured:
@@ -154,7 +154,7 @@ def soak(env_id: str, steps: int, num_envs: int) -> Soak:
 
 
 def random_actions(env: EdgeVectorEnv, rng: np.random.Generator) -> NDArray[Any]:
-    """Evenly random actions of all worlds; a space's own sampling draws number by number."""
+    """Draw uniformly random actions of all worlds at once, which is faster than a space's own `sample`."""
     space = env.single_action_space
     if isinstance(space, gym.spaces.MultiDiscrete):
         return rng.integers(space.nvec, size=(env.num_envs, len(space.nvec)))
@@ -163,7 +163,7 @@ def random_actions(env: EdgeVectorEnv, rng: np.random.Generator) -> NDArray[Any]
 
 
 def table(results: list[Soak]) -> Table:
-    """The results as printed."""
+    """Table of the results."""
     page = Table(title="Random actions, all invariants verified after every step", show_lines=True)
     for column in (
         "environment", "steps", "episodes", "steps/s", "memory MiB:\nstart, end, most", "growth", "NaN",
@@ -188,13 +188,9 @@ def table(results: list[Soak]) -> Table:
 
 
 def check_arguments(arguments: Arguments) -> None:
-    """Refuse what cannot be run.
-
-    Raises:
-        ValueError: an unknown environment, too few steps or worlds, or a folder that is not there.
-    """
+    """Raise ValueError for an unknown environment, too few steps or worlds, or a missing folder."""
     if not STATM.exists():
-        raise ValueError(f"there is no {STATM} here, by which memory is measured; run the soak on Linux")
+        raise ValueError(f"{STATM}, from which memory is read, does not exist; run this command on Linux")
     for env_id in arguments.env:
         if env_id not in known_ids():
             raise ValueError(f"env={env_id!r} does not exist; {nearest(env_id, known_ids())}")
@@ -203,14 +199,14 @@ def check_arguments(arguments: Arguments) -> None:
     if arguments.steps < arguments.num_envs:
         raise ValueError(f"--steps {arguments.steps} must be at least --num-envs {arguments.num_envs}")
     if arguments.json is not None and not arguments.json.parent.is_dir():
-        raise ValueError(f"--json {arguments.json}: there is no folder {arguments.json.parent}; name another")
+        raise ValueError(f"--json {arguments.json}: folder {arguments.json.parent} does not exist; name another")
 
 
 def run(arguments: Arguments) -> int:
-    """Soak the environments one after the other; returns the exit status.
+    """Test the environments one after the other; returns the exit status.
 
     Raises:
-        ValueError: arguments that cannot be run.
+        ValueError: invalid arguments.
     """
     check_arguments(arguments)
     results = []

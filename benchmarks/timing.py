@@ -1,6 +1,6 @@
-"""Two ways to do the same thing, timed side by side: interleaved repetitions, medians and their ratio.
+"""Comparison of two ways to do the same work: interleaved repetitions, medians and their ratio (`Row`).
 
-What is no such ratio, a rate or an exponent, is a `Number`.
+Other results, such as rates and exponents, are a `Number`.
 """
 
 from __future__ import annotations
@@ -18,19 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 Sampler = Callable[[], float]
-"""One repetition; returns seconds per unit of work."""
-
-
+"""Runs one repetition; returns seconds per unit of work."""
 Bound = Literal["at least", "at most"]
 
 
 class Skipped(Exception):  # noqa: N818  (an outcome, not an error)
-    """A benchmark that cannot be run here; the message says why."""
+    """A benchmark that cannot be run here; the message is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One side of a comparison: what was timed, and the seconds per unit of each repetition."""
+    """One side of a comparison: a label, and the seconds per unit of each repetition."""
 
     label: str
     seconds: NDArray[np.float64]
@@ -47,7 +45,7 @@ class Side:
 
 
 def meets(value: float, bound: Bound, target: float | None) -> bool | None:
-    """Whether a value is on the right side of its target; None without one."""
+    """Return True if a value meets its target; None without a target."""
     if target is None:
         return None
     return value >= target if bound == "at least" else value <= target
@@ -55,23 +53,24 @@ def meets(value: float, bound: Bound, target: float | None) -> bool | None:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Ours against the other. A speed-up is the other's time over ours; a cost or a share is ours over the other's.
+    """Comparison of our time with another.
 
-    A cost is to be small, a share (of a part of the work, in the whole of it) to be large.
+    A speed-up is the other time over ours; a cost or a share is our time over the other. Small costs are good. A share
+    is the time of a part of the work over that of the whole; large shares are good.
     """
 
     name: str
     unit: str
-    """Of what the seconds are counted, for example "step"."""
+    """Unit of work to which the seconds refer, for example "step"."""
     ours: Side
     other: Side
     kind: Literal["speed-up", "cost", "share"]
     target: float | None = None
-    """Least speed-up or share, or largest cost; None if there is none."""
+    """Smallest acceptable speed-up or share, or largest acceptable cost; None if there is none."""
 
     @property
     def bound(self) -> Bound:
-        """On which side of the target the ratio is to be."""
+        """Direction of the target."""
         return "at most" if self.kind == "cost" else "at least"
 
     def _ratio(self, ours: Any, other: Any) -> Any:
@@ -84,17 +83,17 @@ class Row:
 
     @property
     def ratio_quartiles(self) -> tuple[float, float]:
-        """Quartiles of the ratios within the repetitions: how far noise reaches."""
+        """Quartiles of the ratios within the repetitions."""
         low, high = np.quantile(self._ratio(self.ours.seconds, self.other.seconds), (0.25, 0.75)).tolist()
         return low, high
 
     @property
     def met(self) -> bool | None:
-        """Whether the ratio of the medians meets the target; None without one."""
+        """Return True if the ratio of the medians meets the target; None without a target."""
         return meets(self.ratio, self.bound, self.target)
 
     def as_json(self) -> dict[str, Any]:
-        """Everything about the row, as JSON takes it."""
+        """The row as a JSON-able dictionary."""
         return {
             "name": self.name,
             "unit": self.unit,
@@ -111,19 +110,19 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number of its own that was worked out from times, such as a rate or an exponent of growth."""
+    """A number that was computed from times, such as a rate or an exponent of growth."""
 
     name: str
     unit: str
     label: str
-    """What it was worked out from, and how."""
+    """How the number was computed."""
     values: NDArray[np.float64]
-    """One of each repetition."""
+    """Value of each repetition."""
     sides: tuple[Side, ...] = ()
-    """The times behind it."""
+    """The times from which the number was computed."""
     bound: Bound = "at most"
     target: float | None = None
-    """Largest or least value, by `bound`; None if there is none."""
+    """Limit in the direction of `bound`; None if there is none."""
 
     @property
     def value(self) -> float:
@@ -138,11 +137,11 @@ class Number:
 
     @property
     def met(self) -> bool | None:
-        """Whether the median meets the target; None without one."""
+        """Return True if the median meets the target; None without a target."""
         return meets(self.value, self.bound, self.target)
 
     def as_json(self) -> dict[str, Any]:
-        """Everything about the number, as JSON takes it."""
+        """The number as a JSON-able dictionary."""
         return {
             "name": self.name,
             "unit": self.unit,
@@ -160,13 +159,19 @@ class Number:
 Result = Row | Number
 
 
+def exponents(sizes: Sequence[int], sides: Sequence[Side]) -> NDArray[np.float64]:
+    """Exponent of the power of the size that fits the times best, in each repetition."""
+    log_seconds = np.log([side.seconds for side in sides])
+    return np.asarray(np.polyfit(np.log(sizes), log_seconds, 1)[0], dtype=np.float64)
+
+
 def per_second(name: str, unit: str, side: Side, target: float | None = None) -> Number:
-    """How many units of work a second has room for."""
+    """Units of work per second."""
     return Number(name, f"{unit}s/s", side.label, 1.0 / side.seconds, (side,), "at least", target)
 
 
 def timed(work: Callable[[], object], units: int) -> Sampler:
-    """A sampler that calls `work`, which does `units` units."""
+    """Make a sampler that calls `work`, which does `units` units of work."""
 
     def sample() -> float:
         started = time.perf_counter()
@@ -177,12 +182,12 @@ def timed(work: Callable[[], object], units: int) -> Sampler:
 
 
 def interleave(samplers: Mapping[str, Sampler], repetitions: int, warm_up: int = 1) -> dict[str, Side]:
-    """Sample all of them in turn, forwards and backwards by turns, so that a machine's moods hit all alike.
+    """Sample all samplers in turn, in alternating order, so that changes of the machine's speed affect all alike.
 
     Args:
-        samplers: by label.
+        samplers: samplers by label.
         repetitions: samples of each.
-        warm_up: rounds before those, not counted.
+        warm_up: additional rounds at the start that are not counted.
     """
     labels = list(samplers)
     seconds = {label: np.empty(repetitions) for label in labels}
@@ -196,10 +201,10 @@ def interleave(samplers: Mapping[str, Sampler], repetitions: int, warm_up: int =
 
 
 class Worker:
-    """A sampler in another process, for software that does not share our Python environment.
+    """A sampler in another process, for software in a separate Python environment; use it as a context manager.
 
     The process prints one JSON object when it is ready, then answers each line on its standard input with the seconds
-    per unit of one repetition. Use it as a context manager.
+    per unit of one repetition.
     """
 
     def __init__(self, command: Sequence[str]) -> None:
@@ -236,7 +241,7 @@ class Worker:
         return Skipped(f"the worker process ended with status {status}: {lines[-1]}")
 
     def sample(self) -> float:
-        """One repetition over there; returns seconds per unit.
+        """Run one repetition in the process; returns seconds per unit.
 
         Raises:
             Skipped: the process has ended.

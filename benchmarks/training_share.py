@@ -1,4 +1,4 @@
-"""How much of a training is spent in the environment."""
+"""Share of a training's time that is spent in the environment."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from agents.runs.folder import RunConfig
 
 ENVIRONMENTS: Mapping[str, float | None] = {"LyaPPO-v0": 0.10, "DTIRS-v0": None, "ECCNOMA-v0": None, "SemCom-v0": None}
-"""Ids, and the largest share of the environment: None where every step solves a convex program."""
+"""Ids with the largest acceptable share of the environment; None where every step solves a convex program."""
 STEPS = 40_960
-"""Steps of a world in one training, all worlds together: ten updates for LyaPPO-v0."""
-MOST_REPETITIONS = 3
+"""Steps of one training, summed over all worlds: ten updates for LyaPPO-v0."""
+MAX_REPETITIONS = 3
 
 
 def usual_run(env_id: str, seed: int) -> RunConfig:
-    """What `train.py --env env_id` would train, but for the number of steps."""
+    """Configuration of `train.py --env env_id`, except the number of steps."""
     from agents.hyperparameters.lookup import default_policy, settings_for
     from agents.runs.folder import RunConfig
     from agents.worlds import system_of
@@ -36,10 +36,10 @@ def usual_run(env_id: str, seed: int) -> RunConfig:
 
 
 def share(repetitions: int) -> list[Row]:
-    """Time in `EdgeVectorEnv.step` over the whole of `train.py`'s PPO training, compilation left out.
+    """Time in `EdgeVectorEnv.step` over that of the whole PPO training of `train.py`, without compilation.
 
-    The whole includes the validations, whose own environment steps are not counted: a few per cent of all for
-    LyaPPO-v0, more for SemCom-v0, whose validations are as long as ever in so short a training.
+    The whole includes the validations, whose own environment steps are not counted. They take a few per cent for
+    LyaPPO-v0, and more for SemCom-v0, whose validations have the usual length in this short training.
     """
     from agents.runs.folder import Run
     from agents.training.trainer import train
@@ -48,7 +48,7 @@ def share(repetitions: int) -> list[Row]:
     for env_id, target in ENVIRONMENTS.items():
         seconds = []
         with tempfile.TemporaryDirectory() as folder:
-            for seed in range(min(repetitions, MOST_REPETITIONS)):
+            for seed in range(min(repetitions, MAX_REPETITIONS)):
                 result = train(Run.create(usual_run(env_id, seed), Path(folder) / str(seed)), quiet=True)
                 if result.interrupted or result.signal:
                     raise Stopped(result.signal or signal.SIGINT)

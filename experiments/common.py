@@ -1,38 +1,40 @@
-"""What the experiments share: trainings that are kept, evaluation of several training seeds, and where results go."""
+"""Common parts of the experiments: the command, formatted numbers, captions and the published pages."""
 
 from __future__ import annotations
 
 import math
 import os
-import signal
+import re
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from agents.command_line import parse_arguments
+from rich.console import Console
+
 from agents.evaluation.bootstrap import Resampled, difference
-from agents.evaluation.comparison import compare
-from agents.evaluation.contestants import Entry
 from agents.evaluation.episodes import Scores
 from agents.evaluation.statistics import ABSENT, Interval, plus_minus
-from agents.runs.folder import BEST, CONFIG, LAST, Run, RunConfig
 from agents.runs.provenance import provenance, stamp
-from agents.training.trainer import train
-from edge_envs.core.io.command import Stopped, guarded
+from edge_envs.core.io.arguments import parse_arguments
+from edge_envs.core.io.command import guarded
 from edge_envs.core.io.files import write_atomically, write_json
 
 T = TypeVar("T")
+LINE_LENGTH = 120
+LIST_ITEM = re.compile(r"([-+*#>]|\d+[.)])\s")
+"""Beginnings of lines that Markdown does not read as the continuation of a paragraph."""
 
 
 def command(kind: type[T], description: str | None, job: Callable[[T], None]) -> int:
-    """Run an experiment with the arguments of the command line; returns the exit status.
+    """Run an experiment with the command line's arguments; returns the exit status.
 
-    Bad input ends in one line before any work: numbers below 1, presets that do not exist, a folder that cannot be.
+    Bad input (numbers below 1, unknown presets, an invalid folder) ends in one line before any work.
     """
-    arguments = parse_arguments(kind, description)
 
     def checked() -> int:
+        arguments = parse_arguments(kind, description)
         check(vars(arguments))
         job(arguments)
         return 0
@@ -41,11 +43,11 @@ def command(kind: type[T], description: str | None, job: Callable[[T], None]) ->
 
 
 def check(arguments: Mapping[str, Any]) -> None:
-    """Whether an experiment can be made.
+    """Check an experiment's arguments.
 
     Raises:
-        ValueError: a number that cannot be, or a folder that cannot be written.
-        OSError: the folder for the results cannot be made.
+        ValueError: a number below 1, or a folder that cannot be written.
+        OSError: the folder for the results cannot be created.
     """
     for name, value in arguments.items():
         if type(value) is int and value < 1:
@@ -56,57 +58,8 @@ def check(arguments: Mapping[str, Any]) -> None:
         raise ValueError(f"--out {out} cannot be written; name another folder")
 
 
-def trained(config: RunConfig, path: Path) -> Run:
-    """The run in a folder, trained to its end now where it is not yet.
-
-    Raises:
-        ValueError: if the folder holds a run with another configuration, or one that cannot be gone on with.
-        Stopped: if a signal came meanwhile, also one in the last update, after which the run is finished.
-    """
-    going_on = (path / CONFIG).exists()
-    run = Run.open(path) if going_on else Run.create(config, path)
-    if run.config != config:
-        raise ValueError(f"{path} is a run with another configuration; remove it, or name another folder with --runs")
-    if run.finished:
-        return run
-    for note in run.check_resumable() if going_on else ():
-        print(f"{path.name}: {note}", flush=True)
-    result = train(run, resume=going_on, quiet=True)
-    if result.interrupted or result.signal:
-        raise Stopped(result.signal or signal.SIGINT)
-    share = result.env_seconds / result.seconds
-    print(f"{path.name}: {result.steps} steps, {result.seconds:.0f} s, {share:.1%} in the environment", flush=True)
-    return run
-
-
-def by_model(
-    runs: Sequence[Run], preset: str, options: Mapping[str, Any], seeds: int, episodes: int,
-    models: Sequence[str] = (LAST, BEST),
-) -> dict[str, Scores]:  # fmt: skip
-    """Scores of the last and of the best validated network of every run, by model file."""
-    found: dict[str, Scores] = {}
-    for model in models:
-        entries = [Entry(f"{number}", run, model) for number, run in enumerate(runs)]
-        scores = compare(entries, runs[0].config.env_id, preset, options, seeds=seeds, episodes=episodes)
-        found[model] = Scores.of_runs(list(scores.values()))
-    return found
-
-
-def summary(scores: Scores, names: Sequence[str]) -> dict[str, Any]:
-    """Means over trainings and episodes with half of their intervals, and the mean of each training."""
-    result: dict[str, Any] = {}
-    for name in names:
-        spread = Resampled(scores.episodes[name]).mean()
-        result[name] = {
-            "mean": spread.mean,
-            "half_width": spread.half_width,
-            "by_training_seed": scores.episodes[name].mean(axis=(1, 2)).tolist(),
-        }
-    return result
-
-
 def spread_text(value: Interval | Mapping[str, Any], digits: int) -> str:
-    """Mean ± half width with so many digits after the point; the mean alone where there is no interval."""
+    """Format mean ± half width with `digits` decimals; the mean alone where there is no interval."""
     mean, half = (value.mean, value.half_width) if isinstance(value, Interval) else (value["mean"], value["half_width"])
     if math.isnan(mean):
         return ABSENT
@@ -114,24 +67,24 @@ def spread_text(value: Interval | Mapping[str, Any], digits: int) -> str:
 
 
 def percent(own: Scores, reference: Scores, name: str) -> Interval:
-    """Paired difference of two means on the same episodes, in percent of the reference's."""
+    """Paired difference of two means on the same episodes, in percent of the reference's mean."""
     ours, theirs = (Resampled(scores.episodes[name]) for scores in (own, reference))
     gap, scale = difference(ours, theirs), abs(float(theirs.values.mean())) / 100.0
     return Interval(gap.mean / scale, gap.low / scale, gap.high / scale)
 
 
 def percent_text(value: Interval) -> str:
-    """A difference in percent with its sign and half width."""
+    """Format a difference in percent with sign and half width."""
     return f"{value.mean:+.1f}" + (f" ± {value.half_width:.1f}" if math.isfinite(value.half_width) else "") + " %"
 
 
 def caption(units: str, trainings: int = 0, spread: bool = True) -> str:
-    """What stands under each table of a page: what ± is, how many trainings a learned row has, and the commit.
+    """Caption of a table: the meaning of ±, the number of trainings per learned row, and the commit.
 
     Args:
-        units: what was drawn independently, with its number: "30 draws", "20 episodes (5 seeds x 4)".
-        trainings: of each learned row; 0 where no row is learned.
-        spread: the table has ±.
+        units: number and kind of independent samples: "30 draws", "20 episodes (5 seeds x 4)".
+        trainings: trainings per learned row; 0 where no row is learned.
+        spread: True if the table contains ±.
     """
     learned = f"{trainings} trainings per learned row" if trainings > 1 else "1 training per learned row"
     parts = [
@@ -142,9 +95,23 @@ def caption(units: str, trainings: int = 0, spread: bool = True) -> str:
     return "; ".join(parts) + "."
 
 
+def wrapped(page: str) -> str:
+    """Break the paragraphs of a Markdown page into lines of at most 120 characters; tables stay as they are."""
+    return "\n".join(line if line.startswith(("|", "#", "!")) else _wrapped(line) for line in page.split("\n"))
+
+
+def _wrapped(paragraph: str) -> str:
+    for width in range(LINE_LENGTH, LINE_LENGTH // 2, -1):
+        lines = textwrap.wrap(paragraph, width, break_long_words=False, break_on_hyphens=False)
+        if not any(LIST_ITEM.match(line) for line in lines[1:]):
+            return "\n".join(lines)
+    return paragraph
+
+
 def publish(folder: Path, name: str, lines: Sequence[str], document: Mapping[str, Any], module: str) -> None:
-    """Write `name`.md and `name`.json, with the provenance of this process."""
+    """Write `name`.md and `name`.json, with the provenance of this process, and print the page."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / f"{name}.md", ("\n".join(lines).rstrip() + "\n").encode())
+    write_atomically(folder / f"{name}.md", (wrapped("\n".join(lines)).rstrip() + "\n").encode())
     origin = provenance() | {"command": ["python", "-m", module, *sys.argv[1:]]}
     write_json(folder / f"{name}.json", {**document, "provenance": origin})
+    Console().print("\n".join(lines), markup=False, soft_wrap=True)

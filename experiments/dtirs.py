@@ -1,7 +1,7 @@
-"""DTIRS-v0: learned agents beside the baselines over several training seeds, and what must vary for a state to matter.
+"""DTIRS-v0: learned agents and baselines over several training seeds, and the value of the state by what varies.
 
-`python -m experiments.dtirs` trains everything and writes docs/results/dtirs.json and .md; runs that exist in the run
-folder are used again, so the tables can be made anew from the networks.
+`python -m experiments.dtirs` trains all agents and writes docs/results/dtirs.json and .md. Existing runs in the run
+folder are reused, so the tables can be computed again from the networks.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from agents.evaluation.bootstrap import Resampled
 from agents.evaluation.comparison import compare
 from agents.evaluation.contestants import Entry, baseline_names
@@ -20,18 +18,9 @@ from agents.evaluation.statistics import Interval
 from agents.hyperparameters.lookup import settings_for
 from agents.hyperparameters.settings import AgentName, PolicyName
 from agents.runs.folder import BEST, Run, RunConfig
-from experiments.common import (
-    by_model,
-    caption,
-    command,
-    percent,
-    percent_text,
-    publish,
-    spread_text,
-    summary,
-    trained,
-)
+from experiments.common import caption, command, percent, percent_text, publish, spread_text
 from experiments.kept import check_agents, kept_note, kept_rows, mean_alone
+from experiments.learned import NETWORKS_NOTE, LearnedArguments, by_model, summary, trained
 
 ENV = "DTIRS-v0"
 METRICS = ("delay_s", "reward", "mean_cut", "local_share", "twin_share", "certificate")
@@ -40,7 +29,7 @@ STATIC, UPPER = "best-static", "bcd"
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """One learned agent of the tables."""
+    """A learned agent of the tables."""
 
     label: str
     agent: AgentName = "ppo"
@@ -61,33 +50,25 @@ CHANGING: Mapping[str, Mapping[str, Any]] = {
     "everything, no twins": {"twins": "none"},
     "everything, leakage of 0.3 s": {"leakage_s": 0.3, "cuts": "all"},
 }
-"""What changes from frame to frame within an episode; devices are drawn anew in each episode."""
+"""Options by what changes from frame to frame within an episode; every episode has new devices."""
 
 
 @dataclass(frozen=True)
-class Arguments:
+class Arguments(LearnedArguments):
     """Train, evaluate and tabulate."""
 
-    training_seeds: int = 5
-    """Trainings per agent, seeds 1, 2, ..."""
-    agents: tuple[str, ...] = ()
-    """Labels of the agents to train and evaluate (default: all); the rows of others are kept from the JSON file."""
-    seeds: int = 5
-    """Evaluation seeds."""
     episodes: int = 4
     """Episodes of 100 frames per evaluation seed."""
     steps: int | None = None
-    """Training steps (default: each agent's own)."""
+    """Training steps (default: each agent's default)."""
     train_only: bool = False
-    """Train what is missing and stop."""
+    """Only train the missing runs."""
     runs: Path = Path("runs/experiments-dtirs")
-    """Where the runs are kept."""
-    out: Path = Path("docs/results")
-    """Where the tables go."""
+    """Folder for the runs."""
 
 
 def run_of(agent: Agent, seed: int, arguments: Arguments) -> Run:
-    """The run of an agent, trained now unless it is there already."""
+    """The run of an agent, trained if it does not exist yet."""
     settings = settings_for(ENV, agent.agent, agent.policy, "")
     if arguments.steps is not None:
         settings = settings.model_copy(update={"steps": arguments.steps})
@@ -98,7 +79,7 @@ def run_of(agent: Agent, seed: int, arguments: Arguments) -> Run:
 
 
 def learned_rows(arguments: Arguments) -> dict[str, dict[str, Any]]:
-    """For each policy the metrics, and for learned ones the values by training seed."""
+    """Metrics of each policy, and of learned ones also the values by training seed."""
     common: dict[str, Any] = {"seeds": arguments.seeds, "episodes": arguments.episodes}
     baselines = [Entry(name) for name in baseline_names(ENV, "default", {})]
     scores = compare(baselines, ENV, "default", {}, **common)
@@ -124,7 +105,7 @@ def learned_rows(arguments: Arguments) -> dict[str, dict[str, Any]]:
 
 
 def learned_table(rows: Mapping[str, Mapping[str, Any]], under: str) -> list[str]:
-    """One row per policy, and what stands under the table."""
+    """Table with one row per policy, and its caption `under`."""
     lines = [
         f"| policy | delay [s] | against {STATIC} | against {UPPER} | reward | mean cut | all on the device | on twins "
         "| delay by training seed |",
@@ -143,7 +124,7 @@ def learned_table(rows: Mapping[str, Mapping[str, Any]], under: str) -> list[str
 
 
 def changing_table(arguments: Arguments) -> tuple[list[str], dict[str, Any]]:
-    """What block descent gains over constant cuts, by what changes from frame to frame."""
+    """Table of the gain of block coordinate descent over constant cuts, by what changes from frame to frame."""
     lines = [
         "| what changes | best-common [s] | best-static [s] | bcd [s] | bcd below best-common | below best-static |",
         "|---|---|---|---|---|---|",
@@ -162,12 +143,7 @@ def changing_table(arguments: Arguments) -> tuple[list[str], dict[str, Any]]:
             cells.append(f"{-gap.mean:.1f} ± {gap.half_width:.1f} %")
         lines.append(f"| {label} | {' | '.join(cells)} |")
         document[label] = {name: values.mean(axis=(0, 2)).tolist() for name, values in delays.items()}
-    return [*lines, "", caption(units_of(arguments)), ""], document
-
-
-def units_of(arguments: Arguments) -> str:
-    """What is resampled, in words."""
-    return f"{arguments.seeds * arguments.episodes} episodes ({arguments.seeds} seeds x {arguments.episodes})"
+    return [*lines, "", caption(arguments.units), ""], document
 
 
 def main(arguments: Arguments) -> None:
@@ -185,25 +161,23 @@ def main(arguments: Arguments) -> None:
         "",
         f"Made by `python -m experiments.dtirs`: {arguments.training_seeds} training seeds per learned agent, "
         f"{arguments.seeds} evaluation seeds x {arguments.episodes} episodes of 100 frames, common to all policies. "
-        "Learned policies act deterministically; plain rows are the networks at the end of training, "
-        "`best validated` those with the best validation reward, which `train.py` compares.",
+        f"{NETWORKS_NOTE}, which `train.py` compares.",
         "",
-        "Delays are sums over the ten devices. `best-static` knows the devices' speeds and works and has, for each "
-        "episode's devices, the best constant cuts that a search finds on simulated frames; `bcd` searches every frame "
-        "with all its channels known, at the phases it has. Differences are paired, episode by episode.",
+        "Delays are sums over the ten devices. `best-static` takes, in each episode, the best constant cuts that a "
+        "search finds on simulated frames, given the devices' speeds and workloads. `bcd` searches every frame, given "
+        "all channels and the frame's phases. Differences are paired by episode.",
         "",
         "## Preset `default`",
         "",
-        *learned_table(rows, caption(units_of(arguments), arguments.training_seeds)),
+        *learned_table(rows, caption(arguments.units, arguments.training_seeds)),
         "## What must vary for the state to matter",
         "",
-        "Baselines only, objective in place of delay (they differ by leakage and loss). What a policy can gain from "
-        "looking is what `bcd` gains over `best-static`.",
+        "Baselines only, with the objective in place of the delay (they differ by leakage and loss). The gain of `bcd` "
+        "over `best-static` shows how much a policy can gain from observing the state.",
         "",
         *changing,
     ]
     publish(arguments.out, "dtirs", text, {"default": rows, "changing": changes}, "experiments.dtirs")
-    Console().print("\n".join(text), markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

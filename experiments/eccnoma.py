@@ -1,7 +1,7 @@
-"""ECCNOMA-v0: learned agents beside the baselines over several training seeds, and the same networks on more users.
+"""ECCNOMA-v0: learned agents and baselines over several training seeds, and the same networks with more users.
 
-`python -m experiments.eccnoma` trains everything and writes docs/results/eccnoma.json and .md; runs that exist in the
-run folder are used again, so the tables can be made anew from the networks.
+`python -m experiments.eccnoma` trains all agents and writes docs/results/eccnoma.json and .md. Existing runs in the run
+folder are reused, so the tables can be computed again from the networks.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 
 from agents.evaluation.bootstrap import Resampled
 from agents.evaluation.episodes import Table, play
@@ -23,8 +22,9 @@ from agents.hyperparameters.settings import AgentName, PolicyName
 from agents.runs.folder import BEST, LAST, Run, RunConfig
 from agents.worlds import EVALUATION_STREAM, make_worlds, stream_seeds
 from edge_envs.core.policy import Policy, make_baseline
-from experiments.common import caption, command, percent_text, publish, spread_text, trained
+from experiments.common import caption, command, percent_text, publish, spread_text
 from experiments.kept import check_agents, kept_note, kept_rows, mean_alone
+from experiments.learned import NETWORKS_NOTE, LearnedArguments, trained
 
 ENV = "ECCNOMA-v0"
 REFERENCE = "iterated-best-response"
@@ -38,7 +38,7 @@ SHOWN = ("relative_cost", "delay_s", "energy_j", "tasks_dropped", "local_share",
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """One learned agent of the tables."""
+    """A learned agent of the tables."""
 
     label: str
     agent: AgentName
@@ -47,7 +47,7 @@ class Agent:
 
     @property
     def name(self) -> str:
-        """Of its run folders."""
+        """Prefix of the names of its run folders."""
         return "-".join([self.agent, self.policy, *(["warm"] if self.changes else [])])
 
 
@@ -63,34 +63,26 @@ AGENTS = (
 
 
 @dataclass(frozen=True)
-class Arguments:
+class Arguments(LearnedArguments):
     """Train, evaluate and tabulate."""
 
-    training_seeds: int = 5
-    """Trainings per agent, seeds 1, 2, ..."""
-    agents: tuple[str, ...] = ()
-    """Labels of the agents to train and evaluate (default: all); the rows of others are kept from the JSON file."""
-    seeds: int = 5
-    """Evaluation seeds."""
     episodes: int = 12
-    """Episodes of 100 frames per evaluation seed, each with users of its own."""
+    """Episodes of 100 frames per evaluation seed, each with new users."""
     train_only: bool = False
-    """Train what is missing and stop."""
+    """Only train the missing runs."""
     runs: Path = Path("runs/experiments-eccnoma")
-    """Where the runs are kept."""
-    out: Path = Path("docs/results")
-    """Where the tables go."""
+    """Folder for the runs."""
 
 
 def run_of(agent: Agent, seed: int, arguments: Arguments) -> Run:
-    """The run of an agent, trained now unless it is there already."""
+    """The run of an agent, trained if it does not exist yet."""
     settings = settings_for(ENV, agent.agent, agent.policy, "").model_copy(update=dict(agent.changes))
     config = RunConfig(env_id=ENV, agent=agent.agent, policy=agent.policy, settings=settings, seed=seed)
     return trained(config, arguments.runs / f"{agent.name}__{seed}")
 
 
 class Instances:
-    """Evaluation episodes of a preset, the same for all policies."""
+    """Evaluation episodes of a preset, common to all policies."""
 
     def __init__(self, preset: str, arguments: Arguments) -> None:
         self._seeds = [
@@ -115,25 +107,25 @@ class Instances:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A policy beside the reference: what holds for the mean over its trainings, episode by episode."""
+    """A policy compared with the reference, with means over its trainings in each episode."""
 
     cost: Interval
     """relative cost"""
     difference: Interval
-    """to the reference, paired, in percent of its mean"""
+    """paired difference to the reference, in percent of the reference's mean"""
     log_ratio: Interval
-    """to the reference, in percent"""
+    """mean log ratio to the reference, in percent"""
     better: int
-    """episodes in which the cost is below the reference's"""
+    """number of episodes in which the cost is below the reference's"""
     by_training_seed: list[float]
     """difference of each training, in percent"""
     means: dict[str, float]
     commit: str = ""
-    """that made the row, where it was kept"""
+    """commit that computed the row, if it was kept"""
 
 
 def kept(file: Path, preset: str, agent: Agent) -> dict[str, Row]:
-    """The rows of an agent as they are in the JSON file, with means alone."""
+    """The rows of an agent from the JSON file, with means alone."""
     return {
         label: Row(
             cost=mean_alone(row["relative_cost"][0]),
@@ -149,7 +141,7 @@ def kept(file: Path, preset: str, agent: Agent) -> dict[str, Row]:
 
 
 def row_of(tables: Sequence[Table], reference: NDArray[np.float64]) -> Row:
-    """The row of one or several trainings (or of a baseline)."""
+    """Compute the row of one or several trainings, or of a baseline."""
     costs = np.array([table["relative_cost"] for table in tables])
     scale = 100.0 / reference.mean()
 
@@ -167,28 +159,28 @@ def row_of(tables: Sequence[Table], reference: NDArray[np.float64]) -> Row:
 
 
 def rows_of(preset: str, agents: Sequence[Agent], baselines: Sequence[str], arguments: Arguments) -> dict[str, Row]:
-    """All policies on a preset; learned ones by their last and by their best validated network."""
+    """Rows of all policies on a preset; learned ones with their last and their best validated networks."""
     instances = Instances(preset, arguments)
     tables = {name: [instances.baseline(name)] for name in baselines}
-    left: dict[str, Row] = {}
+    reused: dict[str, Row] = {}
     for agent in agents:
         if arguments.agents and agent.label not in arguments.agents:
-            left |= kept(arguments.out / "eccnoma.json", preset, agent)
+            reused |= kept(arguments.out / "eccnoma.json", preset, agent)
             continue
         runs = [run_of(agent, seed, arguments) for seed in range(1, arguments.training_seeds + 1)]
         for model, ending in ((LAST, ""), (BEST, " (best validated)")):
             tables[agent.label + ending] = [instances.network(run, model) for run in runs]
     reference = tables[REFERENCE][0]["relative_cost"]
-    return {label: row_of(each, reference) for label, each in tables.items()} | left
+    return {label: row_of(each, reference) for label, each in tables.items()} | reused
 
 
 def spread(value: Interval) -> str:
-    """A difference as `percent_text` has it, in a column whose title names the unit."""
+    """Format a difference like `percent_text`, without the unit."""
     return percent_text(value).removesuffix(" %")
 
 
 def table(rows: Mapping[str, Row], under: str) -> list[str]:
-    """One line per policy, and what stands under the table."""
+    """Table with one row per policy, and its caption `under`."""
     lines = [
         f"| policy | relative cost | against {REFERENCE} [%] | mean log ratio [%] | better in | delay [s] | energy [J] "
         "| drops per frame | by training seed [%] |",
@@ -206,7 +198,7 @@ def table(rows: Mapping[str, Row], under: str) -> list[str]:
 
 
 def as_document(rows: Mapping[str, Row]) -> dict[str, Any]:
-    """Rows as JSON takes them."""
+    """Rows as a JSON-able dictionary."""
     return {
         label: {
             "relative_cost": [row.cost.mean, row.cost.half_width],
@@ -233,24 +225,23 @@ def main(arguments: Arguments) -> None:
     pooled = [agent for agent in AGENTS if agent.policy == "pooled"]
     large = rows_of("large", pooled, ("edge-only", "best-response", *BASELINES[-6:]), arguments)
     instances = arguments.seeds * arguments.episodes
-    under = caption(f"{instances} episodes ({arguments.seeds} seeds x {arguments.episodes})", arguments.training_seeds)
+    under = caption(arguments.units, arguments.training_seeds)
     text = [
         "# ECCNOMA-v0: learned agents",
         "",
         f"Made by `python -m experiments.eccnoma`: {arguments.training_seeds} training seeds per learned agent; "
         f"{instances} evaluation episodes ({arguments.seeds} seeds x {arguments.episodes}) of 100 frames, each with "
-        "users of its own, common to all policies. Costs are over Device-Only's at the mean arrivals: minus the mean "
-        "reward. Learned policies act deterministically; plain rows are the networks at the end of training, "
-        "`best validated` those with the best validation reward, which `train.py` compares.",
+        "new users, common to all policies. Costs are relative to Device-Only's at the mean arrivals; the relative "
+        f"cost is minus the mean reward. {NETWORKS_NOTE}, which `train.py` compares.",
         "",
-        "The differences of the single trainings stand in the last column. Episodes differ widely in cost, so "
-        "differences are paired and the mean log ratio stands beside them.",
+        "The last column contains the difference of each training. Costs vary widely between episodes, so differences "
+        "are paired, and the mean log ratio is given as well.",
         "",
-        "What a policy knows: baselines without an ending know the tasks as they are, and all channels and background "
-        "loads one frame old, of which the agent observes summaries; and they know the model. Those with `-true` know "
-        "channels and loads of the frame to come. `device-only`, `edge-only`, `best-static` and `random` look at no "
-        "frame. Subchannels, powers and units are always optimised on the true state, which favours the older schemes. "
-        "Coordinate descent optimises one frame after the other: a strong reference, not a bound.",
+        "Information: baselines without a suffix know the model, the current tasks, and the previous frame's channels "
+        "and background loads, of which the agent observes summaries. Those with `-true` know the current channels and "
+        "loads. `device-only`, `edge-only`, `best-static` and `random` do not use the state. Subchannels, powers and "
+        "units are always optimised on the true state, which favours the baselines from older papers. Coordinate "
+        "descent optimises each frame separately: a strong reference, not a bound.",
         "",
         "## Preset `default`: 12 users, 2 APs",
         "",
@@ -261,7 +252,6 @@ def main(arguments: Arguments) -> None:
     ]
     document = {"default": as_document(rows), "large": as_document(large)}
     publish(arguments.out, "eccnoma", text, document, "experiments.eccnoma")
-    Console().print("\n".join(text), markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

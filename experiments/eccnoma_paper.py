@@ -1,4 +1,4 @@
-"""ECCNOMA-v0: the paper's own comparison on preset `paper`, figure by figure, beside what its text claims.
+"""ECCNOMA-v0: the paper's comparison on preset `paper`, figure by figure, together with the claims of its text.
 
 `python -m experiments.eccnoma_paper` writes docs/results/eccnoma_paper.json, .md and .png.
 """
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from agents.runs.provenance import stamp
 from edge_envs.core.io.files import write_atomically
@@ -27,8 +26,8 @@ from experiments.ablations.eccnoma import (
     NEURO,
     NOMA,
     OMA,
+    POLICIES,
     RANDOM,
-    SCHEMES,
     SUBCHANNELS,
     SWEPT,
     TDMA,
@@ -52,22 +51,22 @@ TAIL_LIMITS_S = (1.0, 10.0, 100.0)
 
 @dataclass(frozen=True)
 class Arguments:
-    """Play every scheme on the same frames, and tabulate."""
+    """Play every policy on the same frames, and tabulate."""
 
     seeds: int = 60
-    """Evaluation seeds, each with users of its own."""
+    """Number of evaluation seeds, each with new users."""
     li_gd_seeds: int = 10
-    """Of these, those on which Algorithm 1 is played with more than 50 users, where a frame takes about a second."""
+    """Number of seeds for Algorithm 1 with more than 50 users, where a frame takes about a second."""
     frames: int = 2
     """Frames per seed."""
     tail_seeds: int = 400
-    """Seeds on which the tails of the latencies of schemes with random slices are measured."""
+    """Seeds for the latency tails of policies with random slices."""
     out: Path = Path("docs/results")
-    """Where the tables and the figure go."""
+    """Folder for the tables and the figure."""
 
 
 def rules(arguments: Arguments) -> str:
-    """Return how claims are judged, and which comparisons are not paired."""
+    """Return the rules of the verdicts, with the comparisons that are not paired."""
     return (
         f"{RULES} Comparisons with Algorithm 1 at more than 50 users in all are the exception: it is played on "
         f"{arguments.li_gd_seeds} of the {arguments.seeds} seeds there, so their quantities are not paired."
@@ -77,10 +76,10 @@ def rules(arguments: Arguments) -> str:
 def network_table(played: Mapping[str, Point]) -> list[str]:
     """Return T, E and the mean of the users' own ratios to Device-Only, Figs. 2 and 3."""
     lines = [
-        "| scheme | " + " | ".join(f"{label}: T, E [own ratios]" for label in played) + " |",
+        "| policy | " + " | ".join(f"{label}: T, E [own ratios]" for label in played) + " |",
         "|---|" + "---|" * len(played),
     ]
-    for name in SCHEMES:
+    for name in POLICIES:
         cells = [
             f"{spread_text(spread(speed_up(point, name)), 2)}, {spread_text(spread(saving(point, name)), 2)} "
             f"[{own_speed_up(point, name)[0]:.2f}]"
@@ -92,7 +91,7 @@ def network_table(played: Mapping[str, Point]) -> list[str]:
 
 def neurosurgeon_table(played: Mapping[str, Point]) -> list[str]:
     """Return T and E to Neurosurgeon, Figs. 4 and 5."""
-    lines = ["| scheme | " + " | ".join(f"{label}: T, E" for label in played) + " |", "|---|" + "---|" * len(played)]
+    lines = ["| policy | " + " | ".join(f"{label}: T, E" for label in played) + " |", "|---|" + "---|" * len(played)]
     for name in (DNN, TDMA, OMA, LI_GD, NOMA):
         cells = [
             f"{spread_text(spread(speed_up(point, name, NEURO)), 2)}, "
@@ -113,9 +112,9 @@ def sweep_table(points: Sequence[Point], first: str, values: Sequence[int]) -> l
 
 
 def tail_table(base: Outcome, tails: Mapping[str, Outcome], counts: Sequence[int]) -> list[str]:
-    """Return T of schemes with random slices by the number of seeds, and how their latencies' tails fall."""
+    """Return T of policies with random slices by the number of seeds, and the tails of their latencies."""
     lines = [
-        "| scheme | " + " | ".join(f"T, {count} seeds" for count in counts) + " | own ratios | "
+        "| policy | " + " | ".join(f"T, {count} seeds" for count in counts) + " | own ratios | "
         + " | ".join(f"t P(latency > t) [s] at t = {limit:g} s" for limit in TAIL_LIMITS_S) + " |",
         "|---|" + "---|" * (len(counts) + 1 + len(TAIL_LIMITS_S)),
     ]  # fmt: skip
@@ -128,21 +127,21 @@ def tail_table(base: Outcome, tails: Mapping[str, Outcome], counts: Sequence[int
 
 
 def draw(played: Mapping[str, Point], crowd: Sequence[Point], channels: Sequence[Point]) -> bytes:
-    """Figs. 2, 3, 6, 7, 9 and 10 as one picture, PNG."""
+    """Draw Figs. 2, 3, 6, 7, 9 and 10 as PNG."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 13), layout="constrained")
     panels = figure.subplots(3, 2)
-    colours = {name: f"C{number}" for number, name in enumerate(SCHEMES)}
+    colours = {name: f"C{number}" for number, name in enumerate(POLICIES)}
     for panel, measure, title in (
         (panels[0, 0], speed_up, "Fig. 2: latency speed-up T to Device-Only"),
         (panels[0, 1], saving, "Fig. 3: energy reduction E to Device-Only"),
     ):
-        width = 0.8 / len(SCHEMES)
-        for i, name in enumerate(SCHEMES):
+        width = 0.8 / len(POLICIES)
+        for i, name in enumerate(POLICIES):
             spreads = [spread(measure(point, name)) for point in played.values()]
             panel.bar(
-                np.arange(len(played)) + (i - len(SCHEMES) / 2) * width, [each.mean for each in spreads], width,
+                np.arange(len(played)) + (i - len(POLICIES) / 2) * width, [each.mean for each in spreads], width,
                 yerr=np.array([[each.mean - each.low, each.high - each.mean] for each in spreads]).T,
                 color=colours[name], label=LABELS[name], capsize=2,
             )  # fmt: skip
@@ -165,7 +164,7 @@ def draw_sweep(
     panel: Any, measure: Callable[[Point, str], Estimate], points: Sequence[Point], values: Sequence[int],
     colours: Mapping[str, str],
 ) -> None:  # fmt: skip
-    """Draw a measure of all schemes along a sweep; DNN surgeon dashed, as it can lie on Neurosurgeon."""
+    """Draw a measure of all policies along a sweep; DNN surgeon dashed, as it can lie on Neurosurgeon."""
     for name in SWEPT:
         spreads = [spread(measure(point, name)) for point in points]
         panel.errorbar(
@@ -177,7 +176,7 @@ def draw_sweep(
 
 
 def point_document(point: Point) -> dict[str, Any]:
-    """Return means by seed, and the ratios of them all, as JSON takes them."""
+    """Return means by seed, and the ratios of the overall means, as a JSON-able dictionary."""
     return {
         name: {
             "T": speed_up(point, name)[0],
@@ -191,7 +190,7 @@ def point_document(point: Point) -> dict[str, Any]:
 
 
 def progress(label: str, options: Mapping[str, Any], arguments: Arguments) -> Point:
-    """Play every scheme, and say how long it took."""
+    """Play every policy, and print the time."""
     begin = time.perf_counter()
     point = play_all(options, arguments.seeds, arguments.li_gd_seeds, arguments.frames)
     print(f"{label}: {time.perf_counter() - begin:.0f} s", flush=True)
@@ -200,7 +199,7 @@ def progress(label: str, options: Mapping[str, Any], arguments: Arguments) -> Po
 
 def main(arguments: Arguments) -> None:
     """Run the experiment."""
-    stamp()  # Read before the long part, in which the checkout can change.
+    stamp()  # Cached before the long computation, during which the checkout can change.
     nin = {"networks": (NETWORKS["NiN"],)}
     played = {label: progress(label, {"networks": (network,)}, arguments) for label, network in NETWORKS.items()}
     crowd = [
@@ -225,7 +224,6 @@ def main(arguments: Arguments) -> None:
     }
     publish(arguments.out, "eccnoma_paper", text, document, "experiments.eccnoma_paper")
     write_atomically(arguments.out / "eccnoma_paper.png", draw(played, crowd, channels))
-    Console().print("\n".join(text), markup=False, soft_wrap=True)
 
 
 def page(
@@ -235,7 +233,7 @@ def page(
     """Return the lines of the page."""
     units = (
         f"{arguments.seeds} seeds (Algorithm 1 with more than 50 users: the first {arguments.li_gd_seeds}) of "
-        f"{arguments.frames} frames each, common to all schemes"
+        f"{arguments.frames} frames each, common to all policies"
     )
     below, judged = caption(units), caption(units, spread=False)
     return [
@@ -247,8 +245,8 @@ def page(
         "## Figs. 6 and 9: users per AP (NiN), T (E)", "", *sweep_table(crowd, "users", CROWDS), "", below, "",
         "## Figs. 7 and 10: subchannels (NiN, 10 users per AP, 1 MHz, no cap), T (E)", "",
         *sweep_table(channels, "M", SUBCHANNELS), "", below, "",
-        "Figs. 8 and 11 (workload K per user, relative to Device-Only at K = 500) hold no information without queues: "
-        "all delays and energies are proportional to K, so every curve is its value at 500 times 500 / K.", "",
+        "Figs. 8 and 11 (workload K per user, relative to Device-Only at K = 500) contain no information without "
+        "queues: all delays and energies are proportional to K, so every curve is its value at 500 times 500 / K.", "",
         "## Latencies without a finite mean (NiN, 50 users per AP)", "", *tails, "",
         caption(f"numbers of seeds that the columns name (own ratios and tails: {arguments.tail_seeds}), each with "
                 f"{arguments.frames} frames", spread=False),
@@ -256,7 +254,7 @@ def page(
 
 
 def tail_document(base: Outcome, tails: Mapping[str, Outcome], counts: Sequence[int]) -> dict[str, Any]:
-    """Return the numbers of `tail_table` as JSON takes them; T to Device-Only by number of seeds."""
+    """Return the numbers of `tail_table` as a JSON-able dictionary; T to Device-Only by number of seeds."""
     return {
         name: {
             "seeds": len(outcome.delay_s),
@@ -275,26 +273,27 @@ def introduction(arguments: Arguments) -> list[str]:
         "# ECCNOMA-v0: the paper's comparison",
         "",
         "Made by `python -m experiments.eccnoma_paper`: preset `paper` (5 APs, 50 users each, 30 subchannels), "
-        f"{arguments.seeds} seeds x {arguments.frames} frames, the same for every scheme. With more than 50 users in "
-        f"all Algorithm 1 is slow, and played on the first {arguments.li_gd_seeds} seeds; comparisons with it are then "
-        "unpaired. The paper leaves bandwidths, speeds, energies and weights open. The server's speed and energy, the "
-        "weights and DNN surgeon's pool were fitted to its figures, so levels confirm little; orders and trends are "
-        "the model's own.",
+        f"{arguments.seeds} seeds x {arguments.frames} frames, the same for every policy. With more than 50 users in "
+        f"all, Algorithm 1 is slow and is played on the first {arguments.li_gd_seeds} seeds only; comparisons with it "
+        "are then unpaired. The paper does not state bandwidths, speeds, energies and weights. The server's speed and "
+        "energy, the weights and DNN surgeon's pool were fitted to its figures, so levels confirm little; orders and "
+        "trends follow from the model.",
         "",
-        "**Schemes.** Edge-Only, Neurosurgeon and DNN surgeon use random slices at full power; DNN surgeon has an "
-        "equal part of a pool of server units. ECC-FDMA and ECC-TDMA are readings of the paper's ECC-OMA. ECC-NOMA is "
-        "there twice: by Algorithm 1 as in the paper (one cut for all users, Li-GD), and with a cut per user and our "
-        "local search for the subchannels. Neither has a certificate of optimality.",
+        "**Policies.** Edge-Only, Neurosurgeon and DNN surgeon use random slices at full power; DNN surgeon has an "
+        "equal part of a pool of server units. ECC-FDMA and ECC-TDMA are two interpretations of the paper's ECC-OMA. "
+        "ECC-NOMA appears twice: by Algorithm 1 as in the paper (one cut for all users, Li-GD), and with a cut per "
+        "user and our local search for the subchannels. Neither has a certificate of optimality.",
         "",
         "**Measures.** The paper does not define its ratios. T is Device-Only's (or Neurosurgeon's) mean latency over "
-        "the scheme's, both means over all seeds, frames and users; E is the same for energies. *Own ratios* is the "
+        "the policy's, both means over all seeds, frames and users; E is the same for energies. *Own ratios* is the "
         "mean over users of the ratio of each user's own two latencies, which hides slow users.",
         "",
         "**T of Edge-Only, Neurosurgeon and DNN surgeon depends on the sample.** On a random slice at full power a "
-        "user in a deep Rayleigh fade waits as long as the fade is deep: the chance of a latency above t falls as "
-        "c / t ([measured below](#latencies-without-a-finite-mean-nin-50-users-per-ap)), so the mean latency has no "
-        "finite expectation, T falls slowly as the sample grows, and its interval says too little. The same holds for "
-        "their energies. Where this matters, the claims are judged by own ratios as well, which have an expectation.",
+        "user's latency is inversely proportional to its gain in a deep Rayleigh fade: the probability of a latency "
+        "above t falls as c / t ([measured below](#latencies-without-a-finite-mean-nin-50-users-per-ap)). The mean "
+        "latency therefore has no finite expectation, T falls slowly as the sample grows, and its interval is too "
+        "narrow. The same holds for their energies. Where this matters, the claims are also judged by own ratios, "
+        "which have an expectation.",
     ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Rows of an earlier table that are kept where only a part of an experiment is done again."""
+"""Rows of an earlier table that are kept where only a part of an experiment is repeated."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from agents.evaluation.statistics import Interval
 from edge_envs.core.config import nearest
 
 NONE = "none"
-"""What --agents takes to train and evaluate no agent."""
+"""Value of --agents with which no agent is trained and evaluated."""
 
 
 def check_agents(labels: Sequence[str], known: Sequence[str]) -> None:
@@ -23,14 +23,14 @@ def check_agents(labels: Sequence[str], known: Sequence[str]) -> None:
 
 
 def kept_rows(file: Path, tables: Sequence[str], *labels: str) -> dict[str, dict[str, Any]]:
-    """Rows of a table, or those of some agents, as they are in the JSON file, with the commit that made them.
+    """Rows of a table, or of some of its agents, from the JSON file, with the commit that computed them.
 
-    Only their means are kept, as earlier versions had other intervals.
+    Only the means are kept, because earlier versions computed other intervals.
 
     Args:
-        file: the experiment's results.
-        tables: the keys under which the table stands in the file.
-        labels: of the agents; none for all rows.
+        file: JSON file of the experiment's results.
+        tables: keys of the table in the file.
+        labels: labels of the agents; none selects all rows.
     """
     document = json.loads(file.read_text())
     made_by, rows = document["provenance"]["git"], document
@@ -49,12 +49,12 @@ def mean_alone(value: float) -> Interval:
 
 
 def without_interval(value: Any) -> Any:
-    """A metric's mean and values by training seed; anything else as it is."""
+    """A metric's mean and values by training seed without its half width; other values are returned unchanged."""
     return {**value, "half_width": math.nan} if isinstance(value, Mapping) else value
 
 
 def kept_note(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What stands under a table of which some rows are kept."""
+    """Note below a table with kept rows; empty without any."""
     kept = {label: row["commit"][:7] for label, row in rows.items() if "commit" in row}
     if not kept:
         return []

@@ -1,8 +1,8 @@
-"""LyaPPO-v0: learned agents beside the baselines, over several training seeds.
+"""LyaPPO-v0: learned agents and baselines over several training seeds.
 
-`python -m experiments.lyappo` trains everything and writes docs/results/lyappo.json and .md; runs that exist in the
-run folder are used again, so the tables can be made anew from the networks. With --agents or --presets only a part is
-done, and the other rows are kept.
+`python -m experiments.lyappo` trains all agents and writes docs/results/lyappo.json and .md. Existing runs in the run
+folder are reused, so the tables can be computed again from the networks. With --agents or --presets only some rows are
+computed, and the other rows are kept.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-from rich.console import Console
 
 from agents.evaluation.bootstrap import Resampled, difference
 from agents.evaluation.comparison import compare
@@ -23,8 +22,9 @@ from agents.hyperparameters.settings import AgentName, PolicyName
 from agents.reports.console import HEALTHY_RATIO
 from agents.runs.folder import BEST, LAST, Run, RunConfig
 from agents.worlds import EVALUATION_STREAM, make_worlds, stream_seeds
-from experiments.common import by_model, caption, command, publish, spread_text, summary, trained
+from experiments.common import caption, command, publish, spread_text
 from experiments.kept import check_agents, kept_note, kept_rows
+from experiments.learned import NETWORKS_NOTE, LearnedArguments, by_model, summary, trained
 
 ENV = "LyaPPO-v0"
 MODELS = (LAST, BEST)
@@ -42,7 +42,7 @@ METRICS = (
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """One learned agent of the tables."""
+    """A learned agent of the tables."""
 
     label: str
     agent: AgentName = "ppo"
@@ -66,31 +66,23 @@ AGENTS: Mapping[Preset, tuple[Agent, ...]] = {
 
 
 @dataclass(frozen=True)
-class Arguments:
+class Arguments(LearnedArguments):
     """Train, evaluate and tabulate."""
 
     presets: tuple[Preset, ...] = get_args(Preset)
-    """Presets to do; the tables of others are kept from the JSON file."""
-    training_seeds: int = 5
-    """Trainings per agent, seeds 1, 2, ..."""
+    """Presets to evaluate; the other tables are kept from the JSON file."""
     recipe_seeds: int = 10
-    """Trainings of the first agent whose last and best validated networks are compared, seeds 0, 1, ..."""
-    agents: tuple[str, ...] = ()
-    """Labels of the agents to train and evaluate (default: all); the rows of others are kept from the JSON file."""
-    seeds: int = 5
-    """Evaluation seeds."""
+    """Trainings of the default agent whose last and best validated networks are compared, with seeds 0, 1, ..."""
     episodes: int = 16
     """Episodes per evaluation seed."""
     steps: int | None = None
-    """Training steps (default: each agent's own)."""
+    """Training steps (default: each agent's default)."""
     runs: Path = Path("runs/experiments-lyappo")
-    """Where the runs are kept."""
-    out: Path = Path("docs/results")
-    """Where the tables go."""
+    """Folder for the runs."""
 
 
 def run_of(agent: Agent, preset: str, seed: int, arguments: Arguments) -> Run:
-    """The run of an agent, trained now unless it is there already."""
+    """The run of an agent, trained if it does not exist yet."""
     settings = settings_for(ENV, agent.agent, agent.policy, agent.decision)
     if arguments.steps is not None:
         settings = settings.model_copy(update={"steps": arguments.steps})
@@ -103,7 +95,7 @@ def run_of(agent: Agent, preset: str, seed: int, arguments: Arguments) -> Run:
 
 
 def rows_of(preset: Preset, arguments: Arguments) -> dict[str, dict[str, Any]]:
-    """Table of one preset: for each policy the metrics, and for learned ones the values by training seed."""
+    """Metrics of each policy on one preset, and of learned ones also the values by training seed."""
     common: dict[str, Any] = {"seeds": arguments.seeds, "episodes": arguments.episodes}
     baselines = [Entry(name) for name in baseline_names(ENV, preset, {})]
     rows = {name: summary(scores, METRICS) for name, scores in compare(baselines, ENV, preset, {}, **common).items()}
@@ -118,7 +110,7 @@ def rows_of(preset: Preset, arguments: Arguments) -> dict[str, dict[str, Any]]:
 
 
 def cuts_of(run: Run, model: str, episodes: int) -> str:
-    """The cuts of a device's services that a network sets most often, and how often where that is not always."""
+    """The most frequent cuts of a device's services under a network, with their share if it is below 1."""
     env = make_worlds(ENV, episodes, run.config.preset, run.config.options)
     policy = run.load_policy(env.system, model)
     observation, _ = env.reset(seed=stream_seeds(EVALUATION_STREAM, 0, episodes))
@@ -134,7 +126,7 @@ def cuts_of(run: Run, model: str, episodes: int) -> str:
 
 
 def last_and_best(arguments: Arguments) -> list[dict[str, Any]]:
-    """Last and best validated network of every training of the default agent, with paired differences in mW."""
+    """Results of the last and the best validated network of every training of the default agent, with differences."""
     agent = AGENTS["default"][0]
     runs = [run_of(agent, "default", seed, arguments) for seed in range(arguments.recipe_seeds)]
     learned = [Entry(f"{run.config.seed} {model}", run, model) for run in runs for model in MODELS]
@@ -158,18 +150,18 @@ def last_and_best(arguments: Arguments) -> list[dict[str, Any]]:
 
 
 def gap(own: Resampled, reference: Resampled) -> dict[str, float]:
-    """Mean and half of the interval of a paired difference."""
+    """Mean and half width of a paired difference."""
     found = difference(own, reference)
     return {"mean": found.mean, "half_width": found.half_width}
 
 
 def recipe_markdown(rows: Sequence[Mapping[str, Any]], arguments: Arguments) -> str:
-    """The table of last and best validated networks."""
+    """Table of the last and the best validated networks."""
     lines = [
         "## Last and best validated network of the default training",
         "",
-        f"`train.py --env {ENV} --seed N`: the cuts that a network sets for a device's two services, mean power per "
-        "device, and paired differences on the same episodes.",
+        f"`train.py --env {ENV} --seed N`: the network's cuts for a device's two services, mean power per device, and "
+        "paired differences on the same episodes.",
         "",
         "| training seed | last: cuts | mW | reward | to best-fixed [mW] | best: cuts | mW | reward "
         "| to best-fixed [mW] | last to best [mW] |",
@@ -186,7 +178,7 @@ def recipe_markdown(rows: Sequence[Mapping[str, Any]], arguments: Arguments) -> 
 
 
 def markdown(preset: str, rows: Mapping[str, Mapping[str, Any]], arguments: Arguments) -> str:
-    """The table of one preset."""
+    """Table of one preset."""
     best = rows["best-fixed"]["power_mw"]["mean"]
     lines = [
         f"## Preset `{preset}`",
@@ -199,22 +191,19 @@ def markdown(preset: str, rows: Mapping[str, Mapping[str, Any]], arguments: Argu
         power, reward, ratio = row["power_mw"], row["reward"], row["finished_over_arrived"]
         by_seed = power["by_training_seed"]
         healthy = min(ratio["by_training_seed"]) >= HEALTHY_RATIO
-        energy = spread_text(power, 1) if healthy else "(work left undone)"
+        energy = spread_text(power, 1) if healthy else "(tasks unfinished)"
         against = f"{100 * (power['mean'] / best - 1):+.1f} %" if healthy else "-"
         seeds = ", ".join(f"{value:.1f}" for value in by_seed) if len(by_seed) > 1 else "-"
         lines.append(
             f"| {label} | {energy} | {against} | {spread_text(reward, 3)} "
             f"| {ratio['mean']:.3f} | {row['backlog_local_cycles']['mean'] / 1e6:.1f} | {seeds} |"
         )
-    units = f"{arguments.seeds * arguments.episodes} episodes ({arguments.seeds} seeds x {arguments.episodes})"
-    lines += ["", caption(units, arguments.training_seeds)]
-    lines += kept_note(rows)
+    lines += ["", caption(arguments.units, arguments.training_seeds), *kept_note(rows)]
     return "\n".join(lines) + "\n"
 
 
 def main(arguments: Arguments) -> None:
     """Run the experiment."""
-    console = Console()
     check_agents(arguments.agents, [agent.label for agents in AGENTS.values() for agent in agents])
     recipe = last_and_best(arguments)
     tables = {
@@ -227,17 +216,15 @@ def main(arguments: Arguments) -> None:
         "# LyaPPO-v0: measured results",
         "",
         f"Made by `python -m experiments.lyappo`: {arguments.training_seeds} training seeds per learned agent, "
-        f"{arguments.seeds} evaluation seeds x {arguments.episodes} episodes of 200 periods, their first quarter left "
-        "out, common to all policies. Learned policies act deterministically; plain rows are the networks at the end "
-        "of training, `best validated` those with the best validation reward.",
+        f"{arguments.seeds} evaluation seeds x {arguments.episodes} episodes of 200 periods without their first "
+        f"quarter, common to all policies. {NETWORKS_NOTE}.",
         "Energies are shown only where every run finished at least "
-        f"{HEALTHY_RATIO} of the tasks that arrived: below that, energy is saved by leaving work undone.",
+        f"{HEALTHY_RATIO} of the tasks that arrived; a policy that finishes fewer saves energy by doing less work.",
         "",
         *(markdown(preset, rows, arguments) for preset, rows in tables.items()),
         recipe_markdown(recipe, arguments),
     ]
     publish(arguments.out, "lyappo", text, {"tables": tables, "last_and_best": recipe}, "experiments.lyappo")
-    console.print("\n".join(text), markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

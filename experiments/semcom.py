@@ -1,7 +1,7 @@
-"""SemCom-v0: learned agents beside the baselines, over several training seeds.
+"""SemCom-v0: learned agents and baselines over several training seeds.
 
-`python -m experiments.semcom` trains everything and writes docs/results/semcom.json and .md; runs that exist in the
-run folder are used again, so the tables can be made anew from the networks.
+`python -m experiments.semcom` trains all agents and writes docs/results/semcom.json and .md. Existing runs in the run
+folder are reused, so the tables can be computed again from the networks.
 """
 
 from __future__ import annotations
@@ -11,30 +11,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from rich.console import Console
-
 from agents.evaluation.comparison import compare
 from agents.evaluation.contestants import Entry, baseline_names
 from agents.hyperparameters.lookup import settings_for
 from agents.hyperparameters.settings import AgentName, PolicyName
 from agents.runs.folder import BEST, Run, RunConfig
-from experiments.common import by_model, caption, command, publish, spread_text, summary, trained
+from experiments.common import caption, command, publish, spread_text
 from experiments.kept import check_agents, kept_note, kept_rows
+from experiments.learned import NETWORKS_NOTE, LearnedArguments, by_model, summary, trained
 
 ENV = "SemCom-v0"
 METRICS = ("cost", "shortfall_db", "targets_met", "queue_db", "reward", "psnr_mean_db", "delay_s", "energy_j")
-BAR, UPPER, POLISHED = "best-static", "drift", "drift-polish"
+REFERENCE, STRONGEST, POLISHED = "best-static", "drift", "drift-polish"
 
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """One learned agent of the tables."""
+    """A learned agent of the tables."""
 
     label: str
     agent: AgentName = "ppo"
     policy: PolicyName = "shared"
     training_queue_weight: float | None = None
-    """V in training, None for that of the agent's settings."""
+    """V in training; None for the agent's default."""
 
 
 PPO, CENTRAL = Agent("PPO, shared"), Agent("PPO, central", policy="central")
@@ -48,31 +47,23 @@ AGENTS: Mapping[str, tuple[Agent, ...]] = {
 
 
 @dataclass(frozen=True)
-class Arguments:
+class Arguments(LearnedArguments):
     """Train, evaluate and tabulate."""
 
     presets: tuple[Literal["default", "random", "mild", "table2"], ...] = ("default", "random", "mild", "table2")
-    """Presets to do; the tables of others are kept from the JSON file."""
-    agents: tuple[str, ...] = ()
-    """Labels of the agents to train and evaluate (default: all); the rows of others are kept from the JSON file."""
-    training_seeds: int = 5
-    """Trainings per agent, seeds 1, 2, ..."""
-    seeds: int = 5
-    """Evaluation seeds."""
+    """Presets to evaluate; the other tables are kept from the JSON file."""
     episodes: int = 4
     """Episodes of 1000 rounds per evaluation seed."""
     steps: int | None = None
-    """Training steps (default: each agent's own)."""
+    """Training steps (default: each agent's default)."""
     train_only: bool = False
-    """Train what is missing and stop."""
+    """Only train the missing runs."""
     runs: Path = Path("runs/experiments-semcom")
-    """Where the runs are kept."""
-    out: Path = Path("docs/results")
-    """Where the tables go."""
+    """Folder for the runs."""
 
 
 def run_of(agent: Agent, preset: str, seed: int, arguments: Arguments) -> Run:
-    """The run of an agent, trained now unless it is there already."""
+    """The run of an agent, trained if it does not exist yet."""
     settings = settings_for(ENV, agent.agent, agent.policy, "compression")
     if arguments.steps is not None:
         settings = settings.model_copy(update={"steps": arguments.steps})
@@ -86,7 +77,7 @@ def run_of(agent: Agent, preset: str, seed: int, arguments: Arguments) -> Run:
 
 
 def rows_of(preset: str, arguments: Arguments) -> dict[str, dict[str, Any]]:
-    """Table of one preset: for each policy the metrics, and for learned ones the values by training seed."""
+    """Metrics of each policy on one preset, and of learned ones also the values by training seed."""
     common: dict[str, Any] = {"seeds": arguments.seeds, "episodes": arguments.episodes}
     baselines = [Entry(name) for name in baseline_names(ENV, preset, {})]
     rows = {name: summary(scores, METRICS) for name, scores in compare(baselines, ENV, preset, {}, **common).items()}
@@ -99,7 +90,7 @@ def rows_of(preset: str, arguments: Arguments) -> dict[str, dict[str, Any]]:
         for model, scores in by_model(runs, preset, {}, **common).items():
             rows[agent.label + (" (best validated)" if model == BEST else "")] = summary(scores, METRICS)
         if preset == "random":
-            # The geometry of the default preset was not singled out in any way in these trainings.
+            # These trainings did not use the geometry of the default preset.
             there = by_model(runs, "default", {"observe_geometry": True}, models=(BEST,), **common)
             rows[f"{agent.label}, on the geometry of `default`"] = summary(there[BEST], METRICS)
     return rows
@@ -110,13 +101,13 @@ def markdown(preset: str, rows: Mapping[str, Mapping[str, Any]], arguments: Argu
     lines = [
         f"## Preset `{preset}`",
         "",
-        f"| policy | cost | against {BAR} | {UPPER} | {POLISHED} | shortfall [dB] | targets met | queue [dB] | reward "
-        "| cost by training seed | shortfall by training seed |",
+        f"| policy | cost | against {REFERENCE} | {STRONGEST} | {POLISHED} | shortfall [dB] | targets met | queue [dB] "
+        "| reward | cost by training seed | shortfall by training seed |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for label, row in rows.items():
         cost = row["cost"]
-        differences = [f"{100 * (cost['mean'] / rows[name]['cost']['mean'] - 1):+.1f} %" for name in _bars(rows)]
+        differences = [f"{100 * (cost['mean'] / rows[name]['cost']['mean'] - 1):+.1f} %" for name in _references(rows)]
         if "on the geometry" in label:
             differences = ["-"] * 3
         several = len(cost["by_training_seed"]) > 1
@@ -126,12 +117,11 @@ def markdown(preset: str, rows: Mapping[str, Mapping[str, Any]], arguments: Argu
             f"| {row['targets_met']['mean']:.2f} | {row['queue_db']['mean']:.1f} | {spread_text(row['reward'], 3)} "
             f"| {' | '.join(seeds) if several else '- | -'} |"
         )
-    units = f"{arguments.seeds * arguments.episodes} episodes ({arguments.seeds} seeds x {arguments.episodes})"
-    return "\n".join([*lines, "", caption(units, arguments.training_seeds), *kept_note(rows)]) + "\n"
+    return "\n".join([*lines, "", caption(arguments.units, arguments.training_seeds), *kept_note(rows)]) + "\n"
 
 
-def _bars(rows: Mapping[str, Any]) -> list[str]:
-    return [name for name in (BAR, UPPER, POLISHED) if name in rows]
+def _references(rows: Mapping[str, Any]) -> list[str]:
+    return [name for name in (REFERENCE, STRONGEST, POLISHED) if name in rows]
 
 
 def main(arguments: Arguments) -> None:
@@ -154,17 +144,15 @@ def main(arguments: Arguments) -> None:
         "",
         f"Made by `python -m experiments.semcom`: {arguments.training_seeds} training seeds per learned agent, "
         f"{arguments.seeds} evaluation seeds x {arguments.episodes} episodes of 1000 rounds, common to all policies. "
-        "Learned policies act deterministically; plain rows are the networks at the end of training, "
-        "`best validated` those with the best validation reward, which `train.py` compares.",
+        f"{NETWORKS_NOTE}, which `train.py` compares.",
         "",
-        "Cost is the objective over its mean at the smallest compression rates. Read it together with the shortfall, "
-        "the mean over devices of how far their mean PSNR stays below the requirement: an agent can be cheap by "
-        "serving too little. `drift` and `drift-polish` know the model and solve it; the agents do not.",
+        "Cost is the objective divided by its mean at the smallest compression rates. The shortfall is the mean over "
+        "devices of the difference by which the mean PSNR misses the requirement; an agent that misses it has a low "
+        "cost because it sends too little. `drift` and `drift-polish` know the model and solve it; the agents do not.",
         "",
         *(markdown(preset, rows, arguments) for preset, rows in tables.items()),
     ]
     publish(arguments.out, "semcom", text, {"tables": tables}, "experiments.semcom")
-    Console().print("\n".join(text), markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

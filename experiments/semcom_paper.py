@@ -1,4 +1,4 @@
-"""SemCom-v0: the paper's own comparison on preset `paper`, figure by figure, with the joint optimum beside it.
+"""SemCom-v0: the paper's comparison on preset `paper`, figure by figure, together with the joint optimum.
 
 `python -m experiments.semcom_paper` writes docs/results/semcom_paper.json, .md and .png.
 """
@@ -11,75 +11,73 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from agents.evaluation.episodes import Table
 from edge_envs.core.io.files import write_atomically
-from experiments.ablations.semcom import SCHEMES, SWEEPS, Sweep, excess, mean, missed, run_sweep
+from experiments.ablations.semcom import POLICIES, SWEEPS, Sweep, excess, mean, missed, run_sweep
 from experiments.claims.semcom import all_claims
 from experiments.claims.verdicts import RULES, as_document, claims_table, spread
 from experiments.common import caption, command, percent_text, publish, spread_text
 
 MISSED = "†"
-"""Marks rows with draws that fall short of the PSNR requirement."""
+"""Marks rows with draws that miss the PSNR requirement."""
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Draw geometries, let every scheme allocate one round on each, and tabulate."""
+    """Draw geometries, let every policy allocate one round on each, and tabulate."""
 
     draws: int = 30
-    """Geometries per point, common to all schemes."""
+    """Geometries per point, common to all policies."""
     out: Path = Path("docs/results")
-    """Where the tables and the figure go."""
+    """Folder for the tables and the figure."""
 
 
 def sweep_table(sweep: Sweep, points: Sequence[Mapping[str, Table]]) -> list[str]:
-    """Return one row per value and scheme; rows with missed requirements are marked."""
+    """Return one row per value and policy; rows with missed requirements are marked."""
     lines = [
         f"## {sweep.figure}: {sweep.label}", "",
-        f"| {sweep.label} | scheme | objective | T [s] | E [J] | device E [J] | server E [J] | PSNR mean (min) [dB] "
+        f"| {sweep.label} | policy | objective | T [s] | E [J] | device E [J] | server E [J] | PSNR mean (min) [dB] "
         "| draws short of the PSNR | objective over joint's |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     for value, point in zip(sweep.values, points, strict=True):
-        for scheme, scores in point.items():
-            cells = [spread_text(spread(mean(point, scheme, name)), 3) for name in ("objective", "delay_s", "energy_j")]
+        for policy, scores in point.items():
+            cells = [spread_text(spread(mean(point, policy, name)), 3) for name in ("objective", "delay_s", "energy_j")]
             parts = [f"{scores[name].mean():.3f}" for name in ("energy_device_j", "energy_server_j")]
             quality = f"{scores['psnr_mean_db'].mean():.2f} ({scores['psnr_min_db'].mean():.2f})"
             short = missed(scores)
-            over = "-" if scheme == "joint" else percent_text(spread(100.0 * excess(point, scheme)))
-            name = f"{scheme} {MISSED}" if short else scheme
+            over = "-" if policy == "joint" else percent_text(spread(100.0 * excess(point, policy)))
+            name = f"{policy} {MISSED}" if short else policy
             row = [f"{value:g}", name, *cells, *parts, quality, f"{short} of {len(scores['objective'])}", over]
             lines.append("| " + " | ".join(row) + " |")
     return [*lines, ""]
 
 
 def draw(results: Mapping[str, Sequence[Mapping[str, Table]]]) -> bytes:
-    """The figures as one picture, PNG: objective, delay and energy over each sweep; missed requirements are marked."""
+    """Draw objective, delay and energy over each sweep as PNG; missed requirements are marked."""
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
     draws = len(results[SWEEPS[0].figure][0]["joint"]["objective"])
     figure = Figure(figsize=(4.0 * len(SWEEPS), 9.5), dpi=80, layout="constrained")
     panels = figure.subplots(3, len(SWEEPS), sharex="col")
-    styles = {scheme: {"color": f"C{number}", "marker": "osv^Dx*"[number]} for number, scheme in enumerate(SCHEMES)}
+    styles = {policy: {"color": f"C{number}", "marker": "osv^Dx*"[number]} for number, policy in enumerate(POLICIES)}
     for column, sweep in enumerate(SWEEPS):
         points = results[sweep.figure]
         for row, (metric, label) in enumerate(
             (("objective", "objective"), ("delay_s", "T [s]"), ("energy_j", "E [J]"))
         ):
             panel = panels[row, column]
-            for scheme in sweep.schemes:
-                spreads = [spread(mean(point, scheme, metric)) for point in points]
+            for policy in sweep.policies:
+                spreads = [spread(mean(point, policy, metric)) for point in points]
                 panel.errorbar(
                     sweep.values, [each.mean for each in spreads], [each.half_width for each in spreads],
-                    label=scheme, markersize=5, linewidth=1.2, capsize=2, **styles[scheme],
+                    label=policy, markersize=5, linewidth=1.2, capsize=2, **styles[policy],
                 )  # fmt: skip
                 for value, each, point in zip(sweep.values, spreads, points, strict=True):
-                    if short := missed(point[scheme]):
+                    if short := missed(point[policy]):
                         panel.plot(value, each.mean, "o", markersize=13, mfc="none", mec="black")
-                    if short and scheme in ("alg3", "joint"):
+                    if short and policy in ("alg3", "joint"):
                         panel.annotate(
                             f"{short}", (value, each.mean), (0, -16), textcoords="offset points", ha="center",
                             fontsize=8,
@@ -94,7 +92,7 @@ def draw(results: Mapping[str, Sequence[Mapping[str, Table]]]) -> bytes:
     ring = Line2D([], [], linestyle="", marker="o", markersize=13, markerfacecolor="none", markeredgecolor="black")
     figure.legend(
         [*handles, ring], [*labels, f"misses the PSNR requirement in some of {draws} draws (alg3, joint: in how many)"],
-        loc="outside lower center", ncols=len(SCHEMES) + 1,
+        loc="outside lower center", ncols=len(POLICIES) + 1,
     )  # fmt: skip
     target = io.BytesIO()
     figure.savefig(target, format="png")
@@ -107,15 +105,15 @@ def introduction(draws: int) -> list[str]:
         "# SemCom-v0: the paper's comparison",
         "",
         f"Made by `python -m experiments.semcom_paper`: preset `paper` (Table II, 50 devices, static channel, PSNR of "
-        f"25 dB in the round), {draws} drawn geometries per point, common to all schemes; ratios are of mean "
+        f"25 dB in the round), {draws} drawn geometries per point, common to all policies; ratios are of mean "
         "objectives. `alg3` is the proposed Algorithm 3 from the Average start, with exact subproblems; `joint` is the "
         "certified joint optimum with searched compression rates. The paper's Figs. 6-8 show Algorithm 3 alone; here "
-        "they are judged for both. `pb-only` keeps the Average's T, `pb-deadline` optimises it: the paper leaves open "
-        "which it means.",
+        "they are judged for both. `pb-only` keeps T of Average, `pb-deadline` optimises it; the paper does not say "
+        "which of the two it uses.",
         "",
-        f"**{MISSED} marks schemes that miss the PSNR requirement** in some draws. Random, Average and the two that "
-        "set p and B only do not see it. A scheme that falls short is cheap for that reason: so is Algorithm 3 below "
-        "joint at 30 dB (circled in the picture).",
+        f"**{MISSED} marks policies that miss the PSNR requirement** in some draws. Random, Average and the two that "
+        "set p and B only ignore it. A policy that misses it has a lower cost for that reason, for example Algorithm 3 "
+        "at 30 dB, which is below joint (circled in the picture).",
         "",
         "![objective, delay and energy over the paper's sweeps](semcom_paper.png)",
         "",
@@ -124,7 +122,7 @@ def introduction(draws: int) -> list[str]:
 
 def main(arguments: Arguments) -> None:
     """Run the experiment."""
-    units = f"{arguments.draws} draws, common to all schemes"
+    units = f"{arguments.draws} draws, common to all policies"
     below, judged = caption(units), caption(units, spread=False)
     results = {sweep.figure: run_sweep(sweep, arguments.draws) for sweep in SWEEPS}
     claims = all_claims(results)
@@ -135,7 +133,7 @@ def main(arguments: Arguments) -> None:
         lines += [*table, f"{MISSED}: misses the PSNR requirement. {below}" if marked else below, ""]
     raw = {
         sweep.figure: [
-            {scheme: {name: values.tolist() for name, values in scores.items()} for scheme, scores in point.items()}
+            {policy: {name: values.tolist() for name, values in scores.items()} for policy, scores in point.items()}
             for point in results[sweep.figure]
         ]
         for sweep in SWEEPS
@@ -147,7 +145,6 @@ def main(arguments: Arguments) -> None:
     }
     publish(arguments.out, "semcom_paper", lines, document, "experiments.semcom_paper")
     write_atomically(arguments.out / "semcom_paper.png", draw(results))
-    Console().print("\n".join(lines), markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

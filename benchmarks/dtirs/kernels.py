@@ -1,14 +1,11 @@
-"""Compiled loops around the solvers of `DTIRS-v0`, as the environment calls them: from machine code, not from Python.
-
-Each is compiled anew in every process; `semcom_kernels` says why.
-"""
+"""Compiled loops around the solvers of `DTIRS-v0`, which call them from machine code as the environment does."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.semcom.kernels import uncached
+from benchmarks.kernels import uncached
 from edge_envs.dtirs.config import Parameters
 from edge_envs.dtirs.model import allocation, channels
 from edge_envs.dtirs.model.state import State
@@ -20,7 +17,7 @@ BoolArray = NDArray[np.bool_]
 
 @uncached
 def allocate(p: Parameters, s: State, actions: NDArray[np.int64], times: int) -> None:
-    """Everything that a step solves at the cuts in `actions` (B, K), for the frame that every row is about to have."""
+    """Solve every row's next frame at the cuts in `actions` (B, K)."""
     for row in range(len(s.level)):
         for k in range(p.num_devices):
             s.choice[row, k] = actions[row, k]
@@ -30,7 +27,7 @@ def allocate(p: Parameters, s: State, actions: NDArray[np.int64], times: int) ->
 
 @uncached
 def renew_channels(p: Parameters, s: State, times: int) -> None:
-    """Every row's channels and Gram matrices, from the numbers last drawn; changes nothing if the fading is white."""
+    """Compute every row's channels and Gram matrices from the numbers last drawn; idempotent if fading is white."""
     for row in range(len(s.level)):
         for _ in range(times):
             channels.renew_channels(p, s, row, False)
@@ -38,7 +35,7 @@ def renew_channels(p: Parameters, s: State, times: int) -> None:
 
 @uncached
 def repeat_phases(p: Parameters, s: State, row: int, times: int) -> None:
-    """The phases of a row's channels, with their proof and the gains that they give; the same ones each time."""
+    """Solve for the phases of a row's channels, with their certificate and the resulting gains."""
     for k in range(p.num_devices):
         s.work.weight_down[k] = s.work.weight_up[k] = 1.0
     for _ in range(times):
@@ -47,7 +44,7 @@ def repeat_phases(p: Parameters, s: State, row: int, times: int) -> None:
 
 @uncached
 def solve_phases(p: Parameters, s: State, times: int) -> None:
-    """`repeat_phases` of every row."""
+    """Run `repeat_phases` for every row."""
     for row in range(len(s.level)):
         repeat_phases(p, s, row, times)
 
@@ -56,7 +53,7 @@ def solve_phases(p: Parameters, s: State, times: int) -> None:
 def repeat_power(
     gain_per_w: Array, nat_seconds: Array, total_w: float, most_w: float, power_w: Array, times: int
 ) -> float:
-    """Downlink powers into `power_w`, with their certificate, which is returned."""
+    """Write the downlink powers to `power_w`; returns the largest residual of their certificate."""
     residual = 0.0
     for _ in range(times):
         price = power.allocate_power(gain_per_w, nat_seconds, total_w, most_w, power_w)
@@ -69,7 +66,7 @@ def repeat_pool(
     front_flop: Array, back_flop: Array, speed_flop_s: Array, twin: BoolArray, capacity_flop_s: float,
     boost_flop_s: Array, back_end_flop_s: Array, times: int,
 ) -> float:  # fmt: skip
-    """The pool's shares into `boost_flop_s` and `back_end_flop_s`, with their certificate, which is returned."""
+    """Write the pool's shares to `boost_flop_s` and `back_end_flop_s`; returns their certificate's largest residual."""
     residual = 0.0
     for _ in range(times):
         s = compute_pool.share_pool(

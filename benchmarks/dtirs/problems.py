@@ -1,4 +1,4 @@
-"""Convex problems of `DTIRS-v0` to be timed: those of frames at random cuts, and CVXPY's ways to solve them."""
+"""Convex problems of `DTIRS-v0` to be timed, from frames at random cuts, and their solution by CVXPY."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from edge_envs.dtirs.solvers import reference_cvxpy
 
 
 class Problem(Protocol):
-    """A draw of a convex problem with fixed memory for our answer."""
+    """A draw of a convex problem with allocated memory for our solution."""
 
     @property
     def arguments(self) -> tuple[Any, ...]:
-        """What its kernel takes, but for how often to solve."""
+        """Arguments of the kernel, except the number of solves."""
         ...
 
     @property
     def objective(self) -> float:
-        """Of our last answer [s]."""
+        """Objective of our last solution [s]."""
         ...
 
     def rebuilt(self) -> float:
-        """CVXPY's objective, from the numbers to the answer [s]."""
+        """Build and solve the problem by CVXPY; returns the objective [s]."""
         ...
 
     def compile(self) -> Callable[[], float]:
-        """The same with all that CVXPY does before it calls its solver done now, once."""
+        """Compile the problem once; returns a function that solves it by CVXPY and returns the objective [s]."""
         ...
 
 
 def new_frame(preset: str, seed: int, **options: Any) -> tuple[Parameters, State]:
-    """One world at its first frame, at random cuts, with its allocation in the work space."""
+    """One world at its first frame and at random cuts, with its allocation in the workspace."""
     config = DTIRSConfig.from_options(preset, {"cuts": "all", "phase": "ca", **options})
     p = config.kernel()
     s = state.allocate(config, p, 1)
@@ -65,7 +65,7 @@ class Powers:
         return self.gain_per_w, self.nat_seconds, self.total_w, self.most_w, self.power_w
 
     def delay(self, power_w: NDArray[np.float64]) -> float:
-        """Sum of the delays of those who receive anything [s]."""
+        """Sum of the delays of the devices that receive data [s]."""
         busy = self.nat_seconds > 0.0
         return float((self.nat_seconds[busy] / np.log1p(self.gain_per_w[busy] * power_w[busy])).sum())
 
@@ -79,7 +79,7 @@ class Powers:
         return self.delay(reference_cvxpy.power(self.gain_per_w, self.nat_seconds, self.total_w, self.most_w))
 
     def compile(self) -> Callable[[], float]:
-        """See `Problem`. The variables are SNRs, so that no number multiplies two parameters."""
+        """See `Problem`. The variables are SNRs, so that no product of two parameters occurs."""
         cp = load_cvxpy()
         busy = self.nat_seconds > 0.0
         equal_w = self.total_w / busy.sum()
@@ -102,7 +102,7 @@ class Powers:
 
 
 class Shares:
-    """Speeds of the twins and back ends of a frame; with `printed` only of twins by rule (29), which is (32)."""
+    """Speeds of the twins and back ends of a frame; with `printed`, only of twins by rule (29), which is (32)."""
 
     def __init__(self, printed: bool, devices: int, seed: int) -> None:
         preset, options = ("paper", {"devices": "episode"}) if printed else ("default", {})
@@ -137,7 +137,7 @@ class Shares:
         return self.delay(*found)
 
     def compile(self) -> Callable[[], float]:
-        """See `Problem`. The variables are whole speeds, so that parameters stay out of the inverses."""
+        """See `Problem`. The variables are total speeds, so that no parameter is inside an inverse."""
         cp = load_cvxpy()
         twins, backs = np.flatnonzero(self.twin), np.flatnonzero(self.back_flop > 0.0)
         work = np.concatenate((self.front_flop[twins], self.back_flop[backs]))

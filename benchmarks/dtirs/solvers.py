@@ -1,9 +1,8 @@
-"""`DTIRS-v0`: the exact solvers against CVXPY's, and how the time for the IRS phases grows.
+"""`DTIRS-v0`: the exact solvers against CVXPY's, and the growth of the time for the IRS phases.
 
-What is solved are frames of the environment, at random cuts. Repetition k of every side takes draw k, so that ratios
-within a repetition are of the same problem; every answer that is timed is checked as well. Powers and shares take
-microseconds, so ours are timed as the environment runs them: as compiled kernels on prepared memory, certificate
-included. Phases are timed as one calls them from Python.
+The problems are frames of the environment at random cuts. Repetition k of every side solves draw k, so the ratios
+within a repetition are of the same problem. Every timed solution is checked. Powers and shares take microseconds, so
+ours are timed as compiled kernels on allocated memory, certificate included. Phases are timed as called from Python.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ from numpy.typing import NDArray
 
 from benchmarks.dtirs import kernels
 from benchmarks.dtirs.problems import Powers, Problem, Shares, new_frame
-from benchmarks.timing import Number, Result, Row, Sampler, Side, Skipped, interleave
-from edge_envs.core.io.extras import load_cvxpy
+from benchmarks.solvers import checked_sampler, require_cvxpy
+from benchmarks.timing import Number, Result, Row, Sampler, Side, exponents, interleave
 from edge_envs.core.kernels.jit import FastCall
 from edge_envs.dtirs.solvers import api, reference_cvxpy
 
@@ -28,28 +27,28 @@ ENV_ID = "DTIRS-v0"
 SIZES = (10, 100)
 """Numbers of devices at which powers and shares are compared with CVXPY's."""
 PHASE_DEVICES, PHASE_ELEMENTS = 100, 32
-"""The paper's sizes; fewer devices make the relaxation easier."""
+"""The paper's sizes; the relaxation is easier with fewer devices."""
 GROWTH_ELEMENTS = (8, 16, 32, 64, 128, 256)
 DRAWS, PHASE_DRAWS = 8, 4
-MOST_PHASE_REPETITIONS = 5
-"""An interior point takes seconds."""
+MAX_PHASE_REPETITIONS = 5
+"""Few, because an interior-point solve takes seconds."""
 DEVICES_PER_SAMPLE = 20_000
-"""Devices that a sample of powers or shares goes through: that takes a few milliseconds."""
+"""Devices per sample of powers or shares, which takes a few milliseconds."""
 REPEATED_ELEMENTS = 64
-"""Up to this size phases are solved several times in a sample, the smaller the more often."""
-MOST_GAP, MOST_RESIDUAL = 1e-6, 1e-9
-"""Relative duality gap and KKT residual up to which an answer of ours is certified."""
+"""Below this size, phases are solved several times per sample."""
+MAX_GAP, MAX_RESIDUAL = 1e-6, 1e-9
+"""Largest relative duality gap and KKT residual of a certified solution."""
 AGREEMENT = 1e-5
-"""Relative difference of another solver's objective from ours up to which both have solved the same problem."""
+"""Largest relative difference between another solver's objective and ours."""
 
 OURS = "kernel, certificate included"
 REBUILT, COMPILED = "CVXPY + Clarabel, rebuilt", "CVXPY + Clarabel, compiled before"
-OUR_PHASES = "optimise_phases: relaxation, proof, 100 draws, polish"
+OUR_PHASES = "optimise_phases: relaxation, certificate, 100 draws, polish"
 TARGET_SCS, TARGET_CLARABEL, TARGET_CVXPY = 80.0, 300.0, 400.0
 
 
 def our_sampler(draws: Sequence[Problem], kernel: Callable[..., float], repeats: int) -> Sampler:
-    """Seconds of one solve by a kernel that repeats it, on the next draw in each sample."""
+    """Sampler of the seconds per solve of a kernel that repeats the solve, on the next draw in each sample."""
     call, upcoming = FastCall(kernel), cycle(draws)
 
     def sample() -> float:
@@ -57,45 +56,17 @@ def our_sampler(draws: Sequence[Problem], kernel: Callable[..., float], repeats:
         started = time.perf_counter()
         residual = call(*arguments)
         seconds = (time.perf_counter() - started) / repeats
-        if not residual <= MOST_RESIDUAL:
-            raise RuntimeError(f"the solve that was timed has a residual of {residual:.1e}, above {MOST_RESIDUAL:g}")
+        if not residual <= MAX_RESIDUAL:
+            raise RuntimeError(f"the timed solve has a residual of {residual:.1e}, above {MAX_RESIDUAL:g}")
         return seconds
 
     return sample
-
-
-def their_sampler(solves: Sequence[Callable[[], float]], optimum: Sequence[float]) -> Sampler:
-    """Seconds of one solve by another's solver, on the next draw in each sample; its objective must be `optimum`."""
-    upcoming = cycle(zip(solves, optimum, strict=True))
-
-    def sample() -> float:
-        solve, best = next(upcoming)
-        started = time.perf_counter()
-        objective = solve()
-        seconds = time.perf_counter() - started
-        if not abs(objective / best - 1.0) <= AGREEMENT:
-            raise RuntimeError(f"objective {objective!r} is not the certified {best!r}")
-        return seconds
-
-    return sample
-
-
-def require_cvxpy() -> None:
-    """Nothing, where CVXPY is installed.
-
-    Raises:
-        Skipped: it is not.
-    """
-    try:
-        load_cvxpy()
-    except ImportError as error:
-        raise Skipped(str(error)) from error
 
 
 def against(
     name: str, make: Callable[[int, int], Problem], kernel: Callable[..., float], repetitions: int
 ) -> list[Row]:
-    """A kernel against CVXPY on the same draws, at all sizes; `make` takes the number of devices and a seed."""
+    """Compare a kernel with CVXPY on the same draws, at all sizes; `make` takes the number of devices and a seed."""
     require_cvxpy()
     rows = []
     for devices in SIZES:
@@ -106,8 +77,8 @@ def against(
         optimum = [each.objective for each in draws]
         samplers = {
             OURS: ours,
-            REBUILT: their_sampler([each.rebuilt for each in draws], optimum),
-            COMPILED: their_sampler([each.compile() for each in draws], optimum),
+            REBUILT: checked_sampler([each.rebuilt for each in draws], optimum, AGREEMENT),
+            COMPILED: checked_sampler([each.compile() for each in draws], optimum, AGREEMENT),
         }
         own, rebuilt, compiled = interleave(samplers, repetitions).values()
         title = f"{ENV_ID}: {name}, K = {devices}"
@@ -117,42 +88,38 @@ def against(
 
 
 def powers(repetitions: int) -> list[Row]:
-    """Downlink powers."""
+    """Compare the solvers for downlink powers."""
     return against("powers", Powers, kernels.repeat_power, repetitions)
 
 
 def shares(repetitions: int) -> list[Row]:
-    """The twins' frequencies (32), and the pool with back ends."""
+    """Compare the solvers for the twins' frequencies (32), and for the pool of twins and back ends."""
     rows = against("twin frequencies (32)", partial(Shares, True), kernels.repeat_pool, repetitions)
     return rows + against("pool of twins and back ends", partial(Shares, False), kernels.repeat_pool, repetitions)
 
 
 def quadratic_form(elements: int, seed: int) -> NDArray[np.complex128]:
-    """Q (N, N) of a frame, its mean diagonal one."""
+    """Q (N, N) of a frame, scaled to a mean diagonal of 1."""
     _, s = new_frame("default", seed, num_devices=PHASE_DEVICES, num_elements=elements)
     form: NDArray[np.complex128] = s.work.q[0] + 1j * s.work.q[1]
     return form
 
 
 def relaxed_value(form: NDArray[np.complex128], matrix: NDArray[np.complex128]) -> float:
-    """Re tr(Q V), the diagonal of V brought to exactly one first."""
+    """Re tr(Q V), after V has been scaled to a diagonal of exactly 1."""
     root = np.sqrt(np.diag(matrix).real)
     return float(np.sum(form * (matrix / np.outer(root, root)).conj()).real)
 
 
 def certified(found: api.Phases) -> api.Phases:
-    """The answer.
-
-    Raises:
-        RuntimeError: its duality gap is too large for a proof.
-    """
-    if not found.gap <= MOST_GAP:
-        raise RuntimeError(f"the phases that were timed have a duality gap of {found.gap:.1e}, above {MOST_GAP:g}")
+    """Return the solution, or raise RuntimeError if its duality gap is too large."""
+    if not found.gap <= MAX_GAP:
+        raise RuntimeError(f"the timed phases have a duality gap of {found.gap:.1e}, above {MAX_GAP:g}")
     return found
 
 
 class Relaxation:
-    """The semidefinite relaxation by another solver: its times, and its values over ours."""
+    """The semidefinite relaxation solved by another solver, with the ratios of its values to ours."""
 
     def __init__(self, forms: Sequence[NDArray[np.complex128]], best: Sequence[float], solver: Any, form: Any) -> None:
         self._upcoming = cycle(zip(forms, best, strict=True))
@@ -172,10 +139,10 @@ class Relaxation:
 
 
 def phases(repetitions: int) -> list[Row]:
-    """All of Algorithm 4, from Python, against CVXPY's relaxation alone; the labels say how the relaxed values differ.
+    """Compare all of Algorithm 4, from Python, with CVXPY's relaxation alone.
 
-    CVXPY gets the program as the paper has it and its dual, which suits some solvers better. At least three quarters of
-    the time are the solvers', so nothing is compiled before.
+    CVXPY solves the paper's program and its dual, which is easier for some solvers. The solvers take at least three
+    quarters of the time, so the programs are not compiled before. The labels contain the relaxed values' difference.
     """
     require_cvxpy()
     forms = [quadratic_form(PHASE_ELEMENTS, seed) for seed in range(PHASE_DRAWS)]
@@ -196,19 +163,19 @@ def phases(repetitions: int) -> list[Row]:
         for form in ("primal", "dual")
     }
     samplers: dict[str, Sampler] = {OUR_PHASES: ours, **{label: other.sample for label, (other, _) in others.items()}}
-    sides = interleave(samplers, min(repetitions, MOST_PHASE_REPETITIONS))
+    sides = interleave(samplers, min(repetitions, MAX_PHASE_REPETITIONS))
     own = sides.pop(OUR_PHASES)
     name = f"{ENV_ID}: IRS phases, N = {PHASE_ELEMENTS}"
     rows = []
     for label, side in sides.items():
         other, target = others[label]
-        told = f"{label}: relaxed value {float(np.median(other.ratios)) - 1.0:+.0e} to ours"
-        rows.append(Row(name, "solve", own, Side(told, side.seconds), kind="speed-up", target=target))
+        about = f"{label}: relaxed value {float(np.median(other.ratios)) - 1.0:+.0e} to ours"
+        rows.append(Row(name, "solve", own, Side(about, side.seconds), kind="speed-up", target=target))
     return rows
 
 
 def phase_sampler(elements: int) -> Sampler:
-    """Seconds of the environment's whole solution for the phases, as a kernel, on the next draw in each sample."""
+    """Sampler of the seconds per run of the environment's kernel for the phases, on the next draw in each sample."""
     options = {"num_devices": PHASE_DEVICES, "num_elements": elements, "phase": "sdr"}
     upcoming = cycle([new_frame("default", seed, **options) for seed in range(PHASE_DRAWS)])
     call, repeats = FastCall(kernels.repeat_phases), max(1, (REPEATED_ELEMENTS // elements) ** 2)
@@ -218,27 +185,21 @@ def phase_sampler(elements: int) -> Sampler:
         started = time.perf_counter()
         call(p, s, 0, repeats)
         seconds = (time.perf_counter() - started) / repeats
-        if not s.relaxation[0, 1] <= MOST_GAP:
-            raise RuntimeError(f"N = {elements}: duality gap {s.relaxation[0, 1]:.1e} is above {MOST_GAP:g}")
+        if not s.relaxation[0, 1] <= MAX_GAP:
+            raise RuntimeError(f"N = {elements}: duality gap {s.relaxation[0, 1]:.1e} is above {MAX_GAP:g}")
         return seconds
 
     return sample
 
 
 def growth(repetitions: int) -> list[Number]:
-    """How the time for the phases grows with the elements of the IRS: slope of its logarithm over that of N."""
+    """Growth of the time for the phases with the number of elements N: slope of log time over log N."""
     sizes = GROWTH_ELEMENTS
     samplers = {f"N = {elements}": phase_sampler(elements) for elements in sizes}
     sides = tuple(interleave(samplers, repetitions).values())
     name = f"{ENV_ID}: IRS phases, growth with N"
-    label = "fit to times of form, relaxation, proof, draws, polish and gains"
+    label = "fit to times of form, relaxation, certificate, draws, polish and gains"
     return [Number(name, "exponent", label, exponents(sizes, sides), sides)]
-
-
-def exponents(sizes: Sequence[int], sides: Sequence[Side]) -> NDArray[np.float64]:
-    """Of the power of the size that fits the times best, in each repetition."""
-    log_seconds = np.log([side.seconds for side in sides])
-    return np.asarray(np.polyfit(np.log(sizes), log_seconds, 1)[0], dtype=np.float64)
 
 
 BENCHMARKS: Mapping[str, Callable[[int], Sequence[Result]]] = {

@@ -1,16 +1,13 @@
-"""`DTIRS-v0`: steps per second, and of what a step's time is made up."""
+"""`DTIRS-v0`: steps per second, and the shares of the parts of a step."""
 
 from __future__ import annotations
-
-import time
-from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.dtirs import kernels
-from benchmarks.timing import Number, Result, Row, Sampler, Side, interleave, per_second, timed
+from benchmarks.steps import Part, PartWorlds, split_rows, step_sides, worlds_text
+from benchmarks.timing import Result
 from benchmarks.worlds import EnvWorlds, SingleWorld, SystemWorlds, sampled_actions, vector_env
 from edge_envs.core.kernels.jit import FastCall
 from edge_envs.dtirs.config import Parameters
@@ -22,62 +19,26 @@ ENV_ID = "DTIRS-v0"
 PRESETS = ("default", "dense")
 BATCHES = (1, 16)
 STEPS_OF_A_WORLD = 128
-"""Steps in one repetition, all worlds together."""
-PART_REPEATS = 4
-"""Times that a part of a lone world's step is done in a row, so that calling it from Python hardly counts."""
-
-Part = Callable[[Parameters, State, NDArray[np.int64], int], object]
-"""A part of a step of all worlds, done as often as the last argument says; it must come to the same each time."""
+"""Steps in one repetition, summed over all worlds."""
 
 
 class Draws:
-    """The random numbers of a step, by generators and into memory of their own, so that the worlds do not notice."""
+    """The random numbers of a step, with separate generators and memory, so that the worlds do not change."""
 
     def __init__(self, system: DTIRSSystem, batch: int) -> None:
         self._scratch = system.allocate(batch)
         self._rngs = [np.random.default_rng(row) for row in range(batch)]
 
     def __call__(self, p: Parameters, s: State, actions: NDArray[np.int64], times: int) -> None:
-        """Draw them; a `Part`."""
+        """Draw the numbers; a `Part`."""
         del p, s, actions
         for _ in range(times):
             for row, rng in enumerate(self._rngs):
                 draw(self._scratch, row, rng)
 
 
-class PartWorlds(SystemWorlds):
-    """Worlds of which a part of every step is done once more beside it; only that is timed."""
-
-    def sampler(self, part: Part, before: bool, steps: int) -> Sampler:
-        """Seconds of the part in a step, over as many steps of all worlds.
-
-        Args:
-            part: what to do, given the parameters, the state and the actions of the step.
-            before: whether it belongs to the frame before the step, or to that after it.
-            steps: in a sample.
-        """
-        assert isinstance(self.system, DTIRSSystem)
-        p, batch = self.system.parameters, len(self.rows)
-        repeats = PART_REPEATS if batch == 1 else 1
-
-        def sample() -> float:
-            total = 0.0
-            for _ in range(steps):
-                actions = next(self.actions)
-                if not before:
-                    self.step(actions)
-                started = time.perf_counter()
-                part(p, self.state, actions, repeats)
-                total += (time.perf_counter() - started) / repeats
-                if before:
-                    self.step(actions)
-            return total / (steps * batch)
-
-        return sample
-
-
 def parts_of(system: DTIRSSystem, batch: int) -> dict[str, tuple[Part, bool]]:
-    """The parts of a step by what they do, and whether each comes before the channels change."""
+    """The parts of a step by name; True for those that come before the channels change."""
     channels, phases, allocation = (
         FastCall(kernel) for kernel in (kernels.renew_channels, kernels.solve_phases, kernels.allocate)
     )
@@ -89,40 +50,26 @@ def parts_of(system: DTIRSSystem, batch: int) -> dict[str, tuple[Part, bool]]:
     }
 
 
-def rest(name: str, whole: Side, parts: list[Side]) -> Number:
-    """What is left of a step: reward and delays, devices on their way, observation, and the call itself."""
-    label = "1 less all the shares"
-    left = 1.0 - sum(side.seconds for side in parts) / whole.seconds
-    return Number(f"{name}, the rest", "of a step", label, np.asarray(left), (whole, *parts))
-
-
 def env(repetitions: int) -> list[Result]:
-    """Steps per second, the shares of a step's parts in `System.step`, and what the shells add to that.
+    """Steps per second, the shares of the parts in `System.step`, and the overhead of the Gymnasium classes.
 
-    All sides go through the same frames of the same worlds, without resets, at random cuts.
+    All sides play the same frames of the same worlds, without resets, at random cuts. The rest of a step are reward and
+    delays, the devices' movement, the observation, and the call itself.
     """
     rows: list[Result] = []
     for preset in PRESETS:
         for batch in BATCHES:
             vector, steps = vector_env(ENV_ID, batch, preset), STEPS_OF_A_WORLD // batch
             actions = sampled_actions(vector)
-            label = "EdgeEnv.step" if batch == 1 else "EdgeVectorEnv.step"
-            shell = SingleWorld(ENV_ID, actions, preset) if batch == 1 else EnvWorlds(vector, actions)
+            gym_worlds = SingleWorld(ENV_ID, actions, preset) if batch == 1 else EnvWorlds(vector, actions)
             system = SystemWorlds(vector.system, batch, actions)
             assert isinstance(vector.system, DTIRSSystem)
-            samplers = {
-                label: timed(partial(shell.run, steps), steps * batch),
-                "System.step": timed(partial(system.run, steps), steps * batch),
+            parts = {
+                label: PartWorlds(vector.system, batch, actions).sampler(part, steps, before=before)
+                for label, (part, before) in parts_of(vector.system, batch).items()
             }
-            for part, (work, before) in parts_of(vector.system, batch).items():
-                samplers[part] = PartWorlds(vector.system, batch, actions).sampler(work, before, steps)
-            outer, inner, *parts = interleave(samplers, repetitions).values()
-            worlds = "one world" if batch == 1 else f"{batch} worlds"
-            name = f"{ENV_ID}, {preset} (K = {vector.system.members}): {worlds}"
-            rows.append(per_second(name, "step", outer))
-            rows += [Row(f"{name}, share", "step of a world", part, inner, kind="share") for part in parts]
-            rows.append(rest(name, inner, parts))
-            rows.append(Row(f"{name}, shell", "step of a world", outer, inner, kind="cost", target=1.5))
+            name = f"{ENV_ID}, {preset} (K = {vector.system.members}): {worlds_text(batch)}"
+            rows += split_rows(name, step_sides(gym_worlds, system, parts, steps, repetitions))
     return rows
 
 

@@ -1,4 +1,4 @@
-"""`ECCNOMA-v0`: what a decision costs, by searching the frame and by a network that all users share."""
+"""`ECCNOMA-v0`: time and cost of a decision by searching the frame, and by a network that all users share."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ from edge_envs.eccnoma.system import ECCNOMASystem
 
 PRESETS = ("default", "large")
 FRAMES = 8
-"""Frames in one repetition, all of one world."""
+"""Frames of one world in one repetition."""
 WARM_UP_FRAMES = 30
-"""Frames of a world before those."""
+"""Frames of a world before the timing."""
 BATCH = 128
-"""Worlds for which the network decides at once, as many as train together."""
+"""Worlds for which the network decides at once, as in training."""
 DESCENT, ITERATED = "coordinate descent", "iterated best response"
 NETWORK, BATCHED = "network, one frame", f"network, {BATCH} frames at once, per frame"
 SOLVE = "one allocation"
 BASELINES = {ITERATED: "iterated-best-response", DESCENT: "coordinate-descent"}
 EXPERT: AgentName = "dagger"
-"""The agent whose network is timed."""
+"""Agent whose network is timed."""
 
 
 def untrained(system: ECCNOMASystem) -> LearnedPolicy:
-    """The network of `train.py --env ECCNOMA-v0` before any training."""
+    """The untrained network of `train.py --env ECCNOMA-v0`."""
     policy = default_policy(ENV_ID, EXPERT)
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)
@@ -52,7 +52,7 @@ def untrained(system: ECCNOMASystem) -> LearnedPolicy:
 
 
 def descend_counted(system: ECCNOMASystem, s: State, value: Callable[..., float]) -> NDArray[np.int64]:
-    """`search.coordinate_descent` with every allocation by `value`, so that they can be counted."""
+    """`search.coordinate_descent` with every allocation computed by `value`, so that calls can be counted."""
     p = system.parameters
     s.choice[0] = search.iterated_best_response(p, s)
     least = value(p, s)
@@ -74,7 +74,7 @@ def descend_counted(system: ECCNOMASystem, s: State, value: Callable[..., float]
 
 
 class Frames:
-    """Worlds, played by iterated best responses, in whose frames everybody decides for comparison."""
+    """Worlds played by iterated best response, in whose frames all methods decide for comparison."""
 
     def __init__(self, preset: str) -> None:
         made = gym.make(ENV_ID, preset=preset, max_episode_steps=NEVER).unwrapped
@@ -90,7 +90,7 @@ class Frames:
         self.cost_ratios: list[float] = []
 
     def begin(self, seed: int) -> None:
-        """Go to another world, and on until its backlogs have forgotten that they started empty."""
+        """Start another world, and step it until its backlogs are in their steady state."""
         self._observation, _ = self._env.reset(seed=seed)
         for _ in range(WARM_UP_FRAMES):
             self._step(self._decide(self._baselines[ITERATED]))
@@ -103,10 +103,10 @@ class Frames:
         self._observation = self._env.step(action)[0]
 
     def measure(self) -> None:
-        """Time all decisions in one frame, compare them, and go on to the next frame.
+        """Time all decisions in one frame, compare them, and step to the next frame.
 
         Raises:
-            RuntimeError: a decision that is not what it should be.
+            RuntimeError: a decision takes a closed choice or differs from its repetition.
         """
         some = np.resize(np.array(self._seen), (BATCH, len(self._observation)))
         work: dict[str, Callable[[], Any]] = {
@@ -132,10 +132,10 @@ class Frames:
         mask = self.system.action_mask(observations)
         assert mask is not None
         if not np.take_along_axis(mask, actions[:, :, None], axis=2).all():
-            raise RuntimeError(f"{label}: takes a choice that is closed")
+            raise RuntimeError(f"{label}: takes a closed choice")
 
     def _compare(self, iterated: NDArray[np.int64], descended: NDArray[np.int64]) -> None:
-        """Count allocations by deciding once more, and see whether that comes to the same."""
+        """Count allocations by deciding a second time, and check that the decision is the same."""
         p, s = self.system.parameters, self._sketch
         searches: dict[str, tuple[Callable[[Any], NDArray[np.int64]], NDArray[np.int64]]] = {
             ITERATED: (lambda value: search.iterated_best_response(p, s), iterated),
@@ -148,7 +148,7 @@ class Frames:
                 cuts = decide(value)
             self.allocations[label].append(value.call_count)
             if not np.array_equal(cuts, known):
-                raise RuntimeError(f"{label}: what was timed is {known.tolist()}, what was counted {cuts.tolist()}")
+                raise RuntimeError(f"{label}: the timed decision {known.tolist()} is not the counted {cuts.tolist()}")
             s.choice[0] = cuts
             costs.append(search.FAST_VALUE(p, s))
         self.cost_ratios.append(costs[1] / costs[0] if costs[0] > 0.0 else 1.0)
@@ -157,7 +157,7 @@ class Frames:
 
 
 def decisions(repetitions: int) -> list[Result]:
-    """Decisions in frames of as many worlds as repetitions, from what the agent sees, and what the searches solve."""
+    """Compare decisions in the frames of one world per repetition, and count the allocations of the searches."""
     rows: list[Result] = []
     for preset in PRESETS:
         frames = Frames(preset)
@@ -165,7 +165,7 @@ def decisions(repetitions: int) -> list[Result]:
             frames.begin(seed)
             for _ in range(FRAMES):
                 frames.measure()
-        # the first repetition is the warm-up
+        # The first repetition is the warm-up.
         sides = {
             label: Side(label, np.reshape(seconds, (-1, FRAMES))[1:].mean(axis=1))
             for label, seconds in frames.seconds.items()
@@ -179,7 +179,7 @@ def decisions(repetitions: int) -> list[Result]:
             values = np.reshape(counts, (-1, FRAMES))[1:].mean(axis=1)
             rows.append(Number(f"{name}, {label}", "allocations", "mean", values, (sides[label], sides[SOLVE])))
         ratios = np.reshape(frames.cost_ratios, (-1, FRAMES))[1:].mean(axis=1)
-        about = f"{DESCENT}; of serving all that waits, as the agent sees it"
+        about = f"{DESCENT}; cost of serving all waiting tasks, on the observed channels"
         rows.append(Number(f"{name}, cost", f"of the {ITERATED}'s", about, ratios))
     return rows
 

@@ -1,14 +1,11 @@
-"""Compiled loops around the kernels of `ECCNOMA-v0`, as the environment calls them: from machine code, not from Python.
-
-Each is compiled anew in every process; `semcom_kernels` says why.
-"""
+"""Compiled loops around the kernels of `ECCNOMA-v0`, which call them from machine code as the environment does."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.semcom.kernels import uncached
+from benchmarks.kernels import uncached
 from edge_envs.eccnoma.config import Parameters
 from edge_envs.eccnoma.model import allocation, dynamics
 from edge_envs.eccnoma.model import observation as observation_module
@@ -20,7 +17,7 @@ from edge_envs.eccnoma.solvers.relaxation import Relaxation
 
 @uncached
 def repeat_gradient(link: Link, w: Radio, x: Relaxation, gain: NDArray[np.float64], row: int, times: int) -> float:
-    """Cost and gradient at the shares and powers of x, whose users are ordered; returns the cost."""
+    """Compute cost and gradient at the shares and powers of x, whose users are ordered; returns the cost."""
     cost = 0.0
     for _ in range(times):
         cost = relaxation.relaxed_cost(link, w, x, gain, row, x.beta)
@@ -30,7 +27,7 @@ def repeat_gradient(link: Link, w: Radio, x: Relaxation, gain: NDArray[np.float6
 
 @uncached
 def renew_channels(p: Parameters, s: State, times: int) -> None:
-    """Every row's next channels in both directions, from the numbers last drawn: the fading moves on each time."""
+    """Compute every row's next channels in both directions from the numbers last drawn; fading advances each time."""
     for row in range(len(s.reference)):
         for _ in range(times):
             at = dynamics.fade(p, s, row, False, s.fading_up, s.gain_up, s.seen_up, 0)
@@ -39,9 +36,9 @@ def renew_channels(p: Parameters, s: State, times: int) -> None:
 
 @uncached
 def allocate(p: Parameters, s: State, actions: NDArray[np.int64], up: int, down: int, servers: int) -> None:
-    """Every row's allocation at the cuts in `actions` (B, U): each part of it as often as its argument says.
+    """Solve every row's allocation at the cuts in `actions` (B, U), each part as often as its argument says.
 
-    The parts are the uplink's subchannels and powers, the downlink's, and the servers' units with all loads before.
+    The parts are the uplink's subchannels and powers, the downlink's, and the loads with the servers' units.
     """
     for row in range(len(s.reference)):
         for u in range(p.num_users):
@@ -61,7 +58,7 @@ def allocate(p: Parameters, s: State, actions: NDArray[np.int64], up: int, down:
 
 @uncached
 def encode(p: Parameters, s: State, observation: NDArray[np.float32], times: int) -> None:
-    """Every row's observation."""
+    """Write every row's observation."""
     for row in range(len(s.reference)):
         for _ in range(times):
             observation_module.encode(p, s, row, observation)

@@ -1,8 +1,8 @@
 """Radio problems of `ECCNOMA-v0` to be timed, and their cost and gradient by PyTorch's autograd.
 
-All users send their raw image at once, or receive their result, over one frame's channels of the environment. The
-links are those of the preset `paper-literal` (bandwidth and noise of a subchannel, powers, capacity, area per AP)
-whatever the numbers of users, APs and subchannels are.
+All users send their raw image, or receive their result, over the channels of one frame of the environment. At every
+size, the links are those of the preset `paper-literal`: bandwidth and noise of a subchannel, powers, capacity, area per
+AP.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from edge_envs.eccnoma.solvers.relaxation import Relaxation
 Array = NDArray[np.float64]
 LITERAL = ECCNOMAConfig.from_options("paper-literal", {})
 AGREEMENT = 1e-9
-"""Difference of a gradient from ours, over the largest entry, up to which both are the same."""
+"""Largest difference between a gradient and ours, relative to the largest entry."""
 
 
 class Size(NamedTuple):
-    """How large a problem is."""
+    """Size of a problem."""
 
     users: int
     aps: int
     subchannels: int
 
     def __str__(self) -> str:
-        """As it stands in a row's name."""
+        """The size as it appears in a row's name."""
         return f"U = {self.users}, N = {self.aps}, M = {self.subchannels}"
 
 
 def options_of(size: Size, balanced: bool = False) -> dict[str, Any]:
-    """Options that bring the preset `paper-literal` to a size; if balanced, with equally many users in each cell."""
+    """Options that scale the preset `paper-literal` to a size; if balanced, with equal numbers of users per cell."""
     return {
         "placement": "balanced" if balanced else "uniform",
         "num_users": size.users,
@@ -78,7 +78,7 @@ def radio_problems(size: Size, seed: int, balanced: bool = False) -> tuple[Radio
 
 
 class Point:
-    """Random shares and powers of a problem, with memory for our kernels' gradient there."""
+    """Random shares and powers of a problem, with memory for our kernels' gradient."""
 
     def __init__(self, problem: RadioProblem, seed: int) -> None:
         self.problem = problem
@@ -90,15 +90,11 @@ class Point:
 
     @property
     def arguments(self) -> tuple[Any, Radio, Relaxation, Array, int]:
-        """What the kernels take; users are ordered already."""
+        """Arguments of the kernels; the users are ordered already."""
         return self.problem.link, self._radio, self.memory, self.problem.gain[None], 0
 
     def check(self, label: str, cost: float, beta: Array, power_w: Array) -> None:
-        """Nothing, if cost and derivatives in shares (U, M) and powers (U,) are those of `solvers.gradient`.
-
-        Raises:
-            RuntimeError: they are not.
-        """
+        """Raise RuntimeError if cost or derivatives in shares (U, M) and powers (U,) differ from `api.gradient`."""
         known = self.expected
         for name, found, value in (
             ("cost", np.array(cost), np.array(known.cost)),
@@ -111,9 +107,9 @@ class Point:
 
 
 class TorchGradient:
-    """Cost and gradient of a point by reverse differentiation in float64; all that has no gradient is ready.
+    """Cost and gradient of a point by reverse-mode differentiation in float64; constants are computed before.
 
-    Subchannels come first, so that everything is read along the memory; users are sorted by AP.
+    Subchannels are the first axis, so that memory is read contiguously; users are sorted by AP.
     """
 
     def __init__(self, point: Point) -> None:
@@ -133,11 +129,11 @@ class TorchGradient:
         self.prepare(gain, ap, own)
 
     def prepare(self, gain: Array, ap: NDArray[np.int64], own: Array) -> None:
-        """Work out what depends on the gains (M, U, N) alone; `own` (M, U) are those of the users' own APs."""
+        """Compute what depends on the gains (M, U, N) alone; `own` (M, U) are the gains to the users' own APs."""
         raise NotImplementedError
 
     def interference(self, sent_w: Tensor, received_w: Tensor) -> Tensor:
-        """Interference (M, U) from beta p (M, U), and that times the own gain."""
+        """Interference (M, U) from beta p (M, U) and from beta p times the own gain."""
         raise NotImplementedError
 
     def cost(self) -> Tensor:
@@ -149,22 +145,22 @@ class TorchGradient:
         return ((self._delay_cost + self._energy_cost * self.power_w) / rate).sum()
 
     def solve(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Cost, and its derivatives in shares (M, U) and powers (U,), users by AP."""
+        """Cost, and its derivatives in shares (M, U) and powers (U,), with users sorted by AP."""
         cost = self.cost()
         beta, power_w = torch.autograd.grad(cost, (self.beta, self.power_w))
         return cost, beta, power_w
 
     def natural(self, found: tuple[Tensor, Tensor, Tensor]) -> tuple[float, Array, Array]:
-        """The same as numpy's arrays (U, M) and (U,), users as in the problem."""
+        """Convert the result of `solve` to numpy arrays (U, M) and (U,), with users in the problem's order."""
         back = np.argsort(self.users)
         return found[0].item(), found[1].numpy().T[back], found[2].numpy()[back]
 
 
 class SortedGradient(TorchGradient):
-    """Running sums in the order of cancellation within a cell, one product with all gains between cells: O(U M N)."""
+    """Cumulative sums in the order of cancellation within a cell, a product with the gains between cells: O(U M N)."""
 
     def prepare(self, gain: Array, ap: NDArray[np.int64], own: Array) -> None:
-        """Orders of cancellation, beginning with whom nobody disturbs, and the gains between cells."""
+        """Compute the orders of cancellation, from the user without interference on, and the gains between cells."""
         self._counts = np.bincount(ap, minlength=gain.shape[2]).tolist()
         order = np.empty(own.shape, dtype=np.int64)
         first = 0
@@ -181,7 +177,7 @@ class SortedGradient(TorchGradient):
     def interference(self, sent_w: Tensor, received_w: Tensor) -> Tensor:
         """See `TorchGradient`."""
         ordered = (received_w if self.is_up else sent_w).gather(1, self._order)
-        # the sum without the own term: taking it off again would leave rounding errors of the strong
+        # Sums exclude the own term; subtracting it afterwards would leave rounding errors of the strong terms.
         sums = [torch.cumsum(pad(cell, (1, -1)), dim=1) for cell in ordered.split(self._counts, dim=1) if cell.numel()]
         inside_w = torch.cat(sums, dim=1).gather(1, self._back)
         if self.is_up:
@@ -192,10 +188,10 @@ class SortedGradient(TorchGradient):
 
 
 class DenseGradient(TorchGradient):
-    """One product with the table (M, U, U) of who disturbs whom by how much per watt."""
+    """A product with the table (M, U, U) of the interference of each pair of users per watt."""
 
     def prepare(self, gain: Array, ap: NDArray[np.int64], own: Array) -> None:
-        """The table."""
+        """Compute the table."""
         rank = np.argsort(np.argsort(-own, axis=1, kind="stable"), axis=1)
         stronger = rank[:, None, :] < rank[:, :, None]
         same = ap[:, None] == ap

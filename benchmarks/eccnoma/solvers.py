@@ -1,7 +1,7 @@
 """`ECCNOMA-v0`: the analytic gradient against autograd, the local search against Li-GD, Li-GD warm against cold.
 
-Repetition k of every side takes draw k, so that ratios within a repetition are of the same problem; every answer that
-is timed is checked as well.
+Repetition k of every side solves draw k, so the ratios within a repetition are of the same problem. Every timed
+solution is checked.
 """
 
 from __future__ import annotations
@@ -35,38 +35,38 @@ from edge_envs.eccnoma.solvers.problem import RadioProblem
 ENV_ID = "ECCNOMA-v0"
 SMALL, PAPER = Size(50, 3, 20), Size(LITERAL.num_users, LITERAL.num_aps, LITERAL.num_subchannels)
 GRADIENTS: Mapping[Size, float | None] = {SMALL: None, PAPER: 3.0}
-"""Sizes of the gradient and the least speed-ups over sorted sums in PyTorch."""
+"""Sizes of the gradient problems, and smallest acceptable speed-ups over sorted sums in PyTorch."""
 LARGEST_DENSE = 100
-"""Users up to which the table of all pairs is tried: at the paper's size it would take 3 GB."""
+"""Largest number of users with a table of all pairs; at the paper's size it would take 3 GB."""
 LINKS_PER_SAMPLE = 100_000
-"""Users times subchannels that a sample of gradients goes through, so that it takes some milliseconds."""
+"""Users times subchannels per sample of gradients, which takes a few milliseconds."""
 GRADIENT_DRAWS = 3
 
 
 class Trial(NamedTuple):
-    """How the local search is compared with Li-GD at a size."""
+    """Settings of the comparison of the local search with Li-GD at one size."""
 
     target: float | None
-    """Least speed-up."""
+    """Smallest acceptable speed-up."""
     draws: int
     repetitions: int
-    """At most; with one there is no warm-up either."""
+    """Maximum number of repetitions; with 1 there is no warm-up."""
 
 
 SEARCHES: Mapping[Size, Trial] = {
     Size(12, 2, 6): Trial(None, 16, 31),
     SMALL: Trial(50.0, 16, 31),
     Size(250, 5, 30): Trial(None, 5, 5),
-    # a relaxed solve takes a minute
+    # One relaxed solve takes a minute.
     PAPER: Trial(100.0, 1, 1),
 }
 REPEATED_SEARCHES = 3
-"""Local searches in a row, of which a sample is the mean."""
-LI_GD_SIZE, LI_GD_NETWORK, LI_GD_DRAWS, MOST_LI_GD_REPETITIONS = Size(24, 2, 8), "nin@32", 5, 10
+"""Local searches per sample, which is their mean."""
+LI_GD_SIZE, LI_GD_NETWORK, LI_GD_DRAWS, MAX_LI_GD_REPETITIONS = Size(24, 2, 8), "nin@32", 5, 10
 COST_AGREEMENT = 1e-9
-"""Relative difference of a cost from what its subchannels and powers cost when evaluated apart."""
+"""Largest relative difference between a cost and its separate evaluation from subchannels and powers."""
 CUT_AGREEMENT = 0.01
-"""Relative difference of warm from cold costs at the best cut up to which both have solved the same problem."""
+"""Largest relative difference between warm and cold costs at the best cut."""
 
 KERNEL = "kernels: cost and gradient, users ordered before"
 SORTED, DENSE = "autograd: sorted gather, running sums, ordered before", "autograd: table of all pairs, made before"
@@ -77,7 +77,7 @@ Solve = Callable[[RadioProblem], Assignment]
 
 
 def our_gradients(points: Sequence[Point], times: int) -> Sampler:
-    """Seconds of a gradient by our kernels, on the next point in each sample."""
+    """Sampler of the seconds per gradient of our kernels, on the next point in each sample."""
     call, upcoming = FastCall(kernels.repeat_gradient), cycle(points)
 
     def sample() -> float:
@@ -92,7 +92,7 @@ def our_gradients(points: Sequence[Point], times: int) -> Sampler:
 
 
 def torch_gradients(label: str, kind: type[TorchGradient], points: Sequence[Point], times: int) -> Sampler:
-    """Seconds of a gradient by autograd, on the next point in each sample."""
+    """Sampler of the seconds per gradient of autograd, on the next point in each sample."""
     upcoming = cycle([(point, kind(point)) for point in points])
 
     def sample() -> float:
@@ -108,9 +108,9 @@ def torch_gradients(label: str, kind: type[TorchGradient], points: Sequence[Poin
 
 
 def gradient(repetitions: int) -> list[Row]:
-    """Cost and gradient at random shares and powers, by our kernels and by PyTorch's autograd, in one thread.
+    """Compare our kernels with PyTorch's autograd, for cost and gradient at random shares and powers, in one thread.
 
-    Finding the orders of cancellation is left out on both sides, and PyTorch has all tables that the gains make ready.
+    The orders of cancellation and the tables that depend on the gains alone are computed before, on both sides.
     """
     rows = []
     for size, target in GRADIENTS.items():
@@ -132,10 +132,11 @@ def gradient(repetitions: int) -> list[Row]:
 
 
 def checked(problem: RadioProblem, found: Assignment) -> float:
-    """The cost of an assignment.
+    """Return the cost of an assignment.
 
     Raises:
-        RuntimeError: it is not what its subchannels and powers cost, below its bound, or above the capacity.
+        RuntimeError: the cost differs from that of the subchannels and powers or is below its bound, or a subchannel
+            has more users than its capacity.
     """
     beta = np.zeros((problem.users, problem.subchannels))
     beta[np.arange(problem.users), found.subchannel] = 1.0
@@ -152,7 +153,7 @@ def checked(problem: RadioProblem, found: Assignment) -> float:
 
 
 class Solver:
-    """Solves one draw after the other; keeps what its answers cost."""
+    """Solves one draw after the other, and stores the costs."""
 
     def __init__(self, problems: Sequence[RadioProblem], solve: Solve, times: int = 1) -> None:
         self._upcoming = cycle(enumerate(problems))
@@ -160,7 +161,7 @@ class Solver:
         self.costs: dict[int, float] = {}
 
     def sample(self) -> float:
-        """Seconds of a solve, on the next draw."""
+        """Seconds per solve, on the next draw."""
         draw, problem = next(self._upcoming)
         started = time.perf_counter()
         for _ in range(self._times):
@@ -180,14 +181,14 @@ def one_sweep(problem: RadioProblem) -> Assignment:
 
 
 def descended(steps: list[int], problem: RadioProblem) -> Assignment:
-    """Mirror descent with the defaults, then rounding; the steps that it took are appended to `steps`."""
+    """Mirror descent with the defaults, then rounding; the number of steps is appended to `steps`."""
     relaxed = api.relax(problem)
     steps.append(relaxed.iterations)
     return api.round_relaxed(problem, relaxed.beta, relaxed.power_w)
 
 
 def search(repetitions: int) -> list[Result]:
-    """Uplink subchannels and powers by the local search and by Li-GD, from Python; times, and the costs reached."""
+    """Compare the local search with Li-GD for uplink subchannels and powers, from Python: times and costs."""
     rows: list[Result] = []
     for size, trial in SEARCHES.items():
         problems = [radio_problems(size, seed)[0] for seed in range(trial.draws)]
@@ -210,7 +211,7 @@ def search(repetitions: int) -> list[Result]:
 
 
 class CommonCuts(NamedTuple):
-    """What Algorithm 1 takes for users that all have the same network."""
+    """Arguments of Algorithm 1 for users that all have the same network."""
 
     uplink: RadioProblem
     downlink: RadioProblem
@@ -220,7 +221,7 @@ class CommonCuts(NamedTuple):
 
 
 def common_cuts(size: Size, network: str, seed: int) -> CommonCuts:
-    """A frame of the environment at all cuts of a network, every user's units at the server those that suit it best."""
+    """A frame of the environment at all cuts of a network, with each user's best number of server units."""
     up, down = radio_problems(size, seed)
     p = ECCNOMAConfig.from_options("paper-literal", {"networks": (network,), "actions": "all"}).kernel()
     energy = p.energy_weight * p.server_coefficient
@@ -233,7 +234,7 @@ def common_cuts(size: Size, network: str, seed: int) -> CommonCuts:
 
 
 class Cuts:
-    """Algorithm 1, warm or cold, on one draw after the other; keeps what it found."""
+    """Algorithm 1 with warm or cold starts on one draw after the other; stores the results."""
 
     def __init__(self, draws: Sequence[CommonCuts], warm: bool) -> None:
         self._upcoming = cycle(enumerate(draws))
@@ -249,11 +250,11 @@ class Cuts:
 
 
 def li_gd(repetitions: int) -> list[Result]:
-    """All cuts of a network by Algorithm 1, each begun where the one before ended, or each from equal shares."""
+    """Compare Algorithm 1 over all cuts of a network, warm-started from the previous cut, with equal-share starts."""
     draws = [common_cuts(LI_GD_SIZE, LI_GD_NETWORK, seed) for seed in range(LI_GD_DRAWS)]
     warm, cold = Cuts(draws, True), Cuts(draws, False)
     samplers: dict[str, Sampler] = {WARM: warm.sample, COLD: cold.sample}
-    own, other = interleave(samplers, min(repetitions, MOST_LI_GD_REPETITIONS)).values()
+    own, other = interleave(samplers, min(repetitions, MAX_LI_GD_REPETITIONS)).values()
     steps, costs = [], []
     for draw, ours in warm.found.items():
         theirs = cold.found[draw]

@@ -1,4 +1,4 @@
-"""`LyaPPO-v0`: the closed-form solvers against CVXPY, and a batch against the draws it cannot do without."""
+"""`LyaPPO-v0`: the closed-form solvers against CVXPY, and the time of a batch relative to its random draws."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from gymnasium.utils.seeding import np_random
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from benchmarks.timing import Row, Skipped, interleave, timed
+from benchmarks.solvers import require_cvxpy
+from benchmarks.timing import Row, interleave, timed
 from benchmarks.worlds import Actions, SystemWorlds, sampled_actions, vector_env
 from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.lyappo.config import LyaPPOConfig, Parameters
@@ -23,7 +24,7 @@ GOOD_CUTS = (2, 4)
 """Cuts of the two services under which the default system is stable and spends little energy."""
 BATCHES = (256, 1024)
 PERIODS = 16
-"""Periods of a batch in one repetition, and those whose numbers the faster of the two floors draws at once."""
+"""Periods of a batch in one repetition, and periods per call of the faster of the two reference draws."""
 SINGLE_PERIODS = 200
 SLOTS_SOLVED = 8
 """Slots that CVXPY solves in one repetition."""
@@ -41,15 +42,13 @@ def good_partition(env: EdgeVectorEnv) -> Actions:
 
 
 def cvxpy_solvers() -> dict[str, tuple[Solver, Solver, Solver]]:
-    """Solvers of Problems 3, 4 and 5 by the way CVXPY is used.
+    """CVXPY's solvers of Problems 3, 4 and 5, rebuilt for each solve and compiled once.
 
     Raises:
         Skipped: CVXPY is not installed.
     """
-    try:
-        compiled = reference_cvxpy.CompiledReference()
-    except ImportError as error:
-        raise Skipped(str(error)) from error
+    require_cvxpy()
+    compiled = reference_cvxpy.CompiledReference()
     return {
         "CVXPY, rebuilt": (
             reference_cvxpy.solve_local_cvxpy,
@@ -78,10 +77,10 @@ def solve_slots(solvers: tuple[Solver, Solver, Solver], p: Parameters, snapshots
 
 
 def slot(repetitions: int) -> list[Row]:
-    """One slot of one world: `System.step` (all that it does, over its slots) against CVXPY's nine solves alone.
+    """Compare one slot of one world: the whole `System.step` per slot with CVXPY's nine solves alone.
 
-    CVXPY gets slots of the world's steady state; problems of empty queues are not even passed on to it. Its time
-    includes putting the numbers into units that it can digest, and the certificate, which ours computes as well.
+    CVXPY solves slots of the world's steady state; problems of empty queues are skipped. Its time includes the scaling
+    of the numbers and the certificate, which ours computes as well.
     """
     env = vector_env(ENV_ID, 1)
     world = SystemWorlds(env.system, 1, good_partition(env))
@@ -102,7 +101,7 @@ def slot(repetitions: int) -> list[Row]:
 
 
 def draw(rngs: Sequence[Generator], rate: float, arrivals: int, gains: int, block: int) -> None:
-    """Arrivals and gains of each row for PERIODS periods, from its own generator, `block` periods in one call."""
+    """Draw arrivals and gains of each row for PERIODS periods from its own generator, `block` periods per call."""
     for _ in range(PERIODS // block):
         for rng in rngs:
             rng.poisson(rate, block * arrivals)
@@ -110,7 +109,7 @@ def draw(rngs: Sequence[Generator], rate: float, arrivals: int, gains: int, bloc
 
 
 def batch(repetitions: int) -> list[Row]:
-    """`System.step` of a batch in its steady state, against numpy drawing such numbers and doing nothing else."""
+    """Time of `System.step` of a batch in its steady state over that of its random draws alone."""
     rows = []
     for size in BATCHES:
         env = vector_env(ENV_ID, size)

@@ -1,6 +1,6 @@
-"""mobile-env, installed into a virtual environment of its own and timed there.
+"""mobile-env, installed and timed in a separate virtual environment.
 
-It depends on packages that ours does not need, and whatever versions it asks for must not change what we measure.
+It has further dependencies, and the package versions that it requires must not affect our measurements.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ INSTALL_SECONDS = 600
 
 
 def home() -> Path:
-    """Where the virtual environment lies: in the user's cache."""
+    """Folder of the virtual environment, in the user's cache."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "edge_envs" / f"benchmark-{REQUIREMENT}-py{sys.version_info[0]}.{sys.version_info[1]}"
 
 
 def install(folder: Path) -> Path:
-    """Its Python interpreter, after installing mobile-env unless that was done before.
+    """Install mobile-env if necessary; returns the environment's Python interpreter.
 
     Raises:
-        Skipped: it cannot be installed.
+        Skipped: the installation failed.
     """
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     done = folder / "installed"
@@ -50,10 +50,10 @@ def install(folder: Path) -> Path:
 
 
 def start() -> Worker:
-    """The process that plays its episodes; install it first if need be.
+    """Start the process that plays mobile-env's episodes, after installing mobile-env if necessary.
 
     Raises:
-        Skipped: it cannot be installed.
+        Skipped: the installation failed.
     """
-    # -I: our own packages, on PYTHONPATH, are not to be seen there.
+    # -I hides our own packages, which are on PYTHONPATH.
     return Worker([str(install(home())), "-I", str(WORKER), ENV_ID])

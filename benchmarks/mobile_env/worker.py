@@ -1,4 +1,4 @@
-"""Runs in mobile-env's own virtual environment, as `timing.Worker` asks: one episode a repetition."""
+"""Worker for `timing.Worker` in mobile-env's virtual environment: plays one episode per repetition."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ import numpy as np
 
 
 def main(env_id: str) -> None:
-    """Play an episode, its reset included, for every line on standard input; print its seconds per step."""
+    """Play an episode, including the reset, for every line on standard input; print its seconds per step."""
     env: gym.Env[Any, Any] = gym.make(env_id)
     env.reset(seed=0)
     env.action_space.seed(0)

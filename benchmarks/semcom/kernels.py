@@ -1,18 +1,13 @@
-"""Compiled loops around the solvers of `SemCom-v0`, as the environment calls them: from machine code, not from Python.
-
-They are compiled anew in every process. Numba's cache watches a function's own file only, so a cached loop would go on
-timing the solver of yesterday.
-"""
+"""Compiled loops around the solvers of `SemCom-v0`, which call them from machine code as the environment does."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, TypeVar, cast
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.kernels import uncached
 from edge_envs.semcom.config import Parameters
 from edge_envs.semcom.image_quality import PsnrLaw
 from edge_envs.semcom.model.allocation import decode_rate
@@ -22,17 +17,10 @@ from edge_envs.semcom.solvers.certificates.bounds import certify_compute, certif
 from edge_envs.semcom.solvers.paper_algorithms import alternate
 from edge_envs.semcom.solvers.problem import Array, Problem, Workspace, prepare
 
-Function = TypeVar("Function")
-
-
-def uncached(function: Function) -> Function:
-    """`edge_envs.core.kernels.jit.kernel` without its cache."""
-    return cast(Function, cast(Any, numba.njit)(error_model="numpy", _nrt=False)(function))
-
 
 @uncached
 def repeat_joint(problem: Problem, work: Workspace, times: int) -> None:
-    """The joint optimum, from a cold start each time, with its certificate."""
+    """Solve for the joint optimum from a cold start, with its certificate."""
     for _ in range(times):
         joint.solve(problem, work, math.inf)
         certify_round(problem, work, math.inf)
@@ -40,7 +28,7 @@ def repeat_joint(problem: Problem, work: Workspace, times: int) -> None:
 
 @uncached
 def repeat_p3(problem: Problem, work: Workspace, times: int) -> None:
-    """P3 at the upload times in `work`, with its certificate."""
+    """Solve P3 at the upload times in `work`, with its certificate."""
     for _ in range(times):
         prepare(problem, work)
         subproblems.solve_compute(problem, work)
@@ -49,7 +37,7 @@ def repeat_p3(problem: Problem, work: Workspace, times: int) -> None:
 
 @uncached
 def repeat_p4(problem: Problem, work: Workspace, rates: Array, times: int) -> None:
-    """P4 at required rates, with its certificate."""
+    """Solve P4 at required rates, with its certificate."""
     for _ in range(times):
         prepare(problem, work)
         subproblems.solve_link(problem, work, rates)
@@ -58,7 +46,7 @@ def repeat_p4(problem: Problem, work: Workspace, rates: Array, times: int) -> No
 
 @uncached
 def share_evenly(problem: Problem, work: Workspace) -> None:
-    """Half of each device's power and an even share of the band: where Algorithm 3 starts."""
+    """Set the initial point of Algorithm 3: half of each device's power and equal shares of the bandwidth."""
     for n in range(len(problem.bits)):
         work.power_w[n] = 0.5 * problem.power_max_w[n]
         work.bandwidth_hz[n] = problem.bandwidth_hz / len(problem.bits)
@@ -66,16 +54,16 @@ def share_evenly(problem: Problem, work: Workspace) -> None:
 
 @uncached
 def repeat_alternating(problem: Problem, work: Workspace, rates: Array, law: PsnrLaw, times: int) -> None:
-    """Algorithm 3 from even shares, with exact P3 and P4, at the problem's compression rates; `rates` is scratch."""
+    """Run Algorithm 3 from equal shares, with exact P3 and P4, at the problem's rates; `rates` is scratch memory."""
     for _ in range(times):
         share_evenly(problem, work)
-        # The compression rates are not free, so all that would set them goes unread.
+        # The compression rates are fixed, so the arguments that would set them are not read.
         alternate(problem, work, rates, False, law, 1.0, rates, rates, rates)
 
 
 @uncached
 def solve_rounds(p: Parameters, s: State, actions: NDArray[np.float64], times: int) -> None:
-    """The joint optimum of every row's coming round at the compression rates in `actions`; moves no row on."""
+    """Solve every row's next round at the compression rates in `actions`, without stepping the rows."""
     for row in range(len(s.rounds)):
         for n in range(p.num_devices):
             s.compression[row, n] = decode_rate(p, actions[row, n])

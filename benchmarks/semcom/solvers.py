@@ -1,22 +1,23 @@
-"""`SemCom-v0`: the exact solvers against CVXPY, SLSQP and the paper's own algorithm, and how their time grows.
+"""`SemCom-v0`: the exact solvers against CVXPY, SLSQP and the paper's own algorithm, and the growth of their time.
 
-What is solved are draws of the paper's Table II with its bandwidth per device. Repetition k of every side takes draw k,
-so that ratios within a repetition are of the same problem. Ours is timed as the environment runs it, as a compiled
-kernel on prepared memory, cold start and certificate included; every answer that is timed is checked as well.
+The problems are draws of the paper's Table II with its bandwidth per device. Repetition k of every side solves draw k,
+so the ratios within a repetition are of the same problem. Ours is timed as a compiled kernel on allocated memory, cold
+start and certificate included. Every timed solution is checked.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import cycle
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.semcom import kernels
-from benchmarks.timing import Number, Result, Row, Sampler, Side, Skipped, interleave
+from benchmarks.solvers import checked_sampler, require_cvxpy
+from benchmarks.timing import Number, Result, Row, Sampler, exponents, interleave
 from edge_envs.core.kernels.jit import FastCall
 from edge_envs.semcom.config import SemComConfig
 from edge_envs.semcom.image_quality import snr_needed
@@ -28,17 +29,17 @@ ENV_ID = "SemCom-v0"
 BANDWIDTH_PER_DEVICE_HZ = 4e5
 """Table II: 20 MHz for 50 devices."""
 SIZES = (10, 50)
-"""Numbers of devices at which others are compared with ours; SLSQP's time grows with the cube, so it gets the first."""
+"""Numbers of devices at which solvers are compared; SLSQP, whose time grows with the cube, gets only the first."""
 GROWTH_SIZES = (10, 100, 1000, 10_000)
 DRAWS = 8
 DEVICES_PER_SAMPLE = 1000
-"""Devices that a sample of the joint solver goes through at least: that takes a few milliseconds."""
+"""Minimum number of devices per sample of the joint solver, which takes a few milliseconds."""
 P3_REPEATS = 20
-"""How many times as many P3 goes through, which is that much faster."""
-MOST_GAP = 1e-6
-"""Relative duality gap up to which an answer of ours is certified."""
+"""Factor on the number of solves per sample for P3, which is much faster."""
+MAX_GAP = 1e-6
+"""Largest relative duality gap of a certified solution."""
 AGREEMENT = 1e-6
-"""Relative difference of another solver's objective from ours up to which both have solved the same problem."""
+"""Largest relative difference between another solver's objective and ours."""
 
 OURS = "kernel, certificate included"
 REBUILT, COMPILED = "CVXPY + Clarabel, rebuilt", "CVXPY + Clarabel, compiled once"
@@ -48,7 +49,7 @@ Solve = Callable[["Instance"], float]
 
 
 class Instance:
-    """A draw of Table II at the smallest compression rate, with memory and with Algorithm 3's first subproblems."""
+    """A draw of Table II at the smallest compression rate, with memory and Algorithm 3's first subproblems."""
 
     def __init__(self, devices: int, seed: int) -> None:
         config = SemComConfig.from_options(
@@ -76,7 +77,7 @@ class Instance:
 
     @property
     def objective(self) -> float:
-        """Of the last solve."""
+        """Objective of the last solve."""
         return float(self.work.totals[OBJECTIVE])
 
     @property
@@ -91,32 +92,28 @@ def instances(devices: int) -> list[Instance]:
 
 
 def certified(instance: Instance) -> float:
-    """The objective of the last solve.
-
-    Raises:
-        RuntimeError: its duality gap is too large for a proof.
-    """
-    if not abs(instance.gap) <= MOST_GAP:
-        raise RuntimeError(f"the solve that was timed has a duality gap of {instance.gap:.1e}, above {MOST_GAP:g}")
+    """Return the objective of the last solve, or raise RuntimeError if its duality gap is too large."""
+    if not abs(instance.gap) <= MAX_GAP:
+        raise RuntimeError(f"the timed solve has a duality gap of {instance.gap:.1e}, above {MAX_GAP:g}")
     return instance.objective
 
 
 def our_sampler(draws: Sequence[Instance], kernel: Callable[..., Any], more: Callable[[Instance], tuple[Any, ...]],
                 repeats: int, optimal: bool = True) -> Sampler:  # fmt: skip
-    """Seconds of one solve by a kernel that repeats it, on the next draw in each sample.
+    """Sampler of the seconds per solve of a kernel that repeats the solve, on the next draw in each sample.
 
     Args:
-        draws: what to solve.
-        kernel: takes problem, work space, `more(instance)` and how often to solve.
-        more: further arguments of an instance.
-        repeats: solves in a sample.
-        optimal: whether the kernel's certificate is one of the problem's optimum.
+        draws: instances to solve.
+        kernel: takes problem, workspace, `more(instance)` and the number of solves.
+        more: further arguments for an instance.
+        repeats: solves per sample.
+        optimal: True if the kernel certifies the problem's optimum.
     """
     call, upcoming = FastCall(kernel), cycle(draws)
 
     def sample() -> float:
         instance = next(upcoming)
-        # Another kernel may have left its own upload times there.
+        # Another kernel may have overwritten the upload times.
         instance.work.upload_s[:] = instance.upload_s
         arguments = instance.problem, instance.work, *more(instance), repeats
         started = time.perf_counter()
@@ -129,24 +126,8 @@ def our_sampler(draws: Sequence[Instance], kernel: Callable[..., Any], more: Cal
     return sample
 
 
-def their_sampler(draws: Sequence[Instance], optimum: Mapping[int, float], solve: Solve) -> Sampler:
-    """Seconds of one solve by another's solver, on the next draw in each sample; its objective must be `optimum`."""
-    upcoming = cycle(enumerate(draws))
-
-    def sample() -> float:
-        number, instance = next(upcoming)
-        started = time.perf_counter()
-        objective = solve(instance)
-        seconds = time.perf_counter() - started
-        if not abs(objective / optimum[number] - 1.0) <= AGREEMENT:
-            raise RuntimeError(f"objective {objective!r} is not the certified {optimum[number]!r}")
-        return seconds
-
-    return sample
-
-
 def repeats_of(devices: int) -> int:
-    """Solves in a sample."""
+    """Solves per sample."""
     return max(1, DEVICES_PER_SAMPLE // devices)
 
 
@@ -154,14 +135,16 @@ def against(
     name: str, devices: int, kernel: Callable[..., Any], more: Callable[[Instance], tuple[Any, ...]],
     others: Mapping[str, Solve], targets: Mapping[str, float], repetitions: int, repeats: int,
 ) -> list[Row]:  # fmt: skip
-    """A kernel against other ways to solve the same draws; targets are least speed-ups by the others' names."""
+    """Compare a kernel with other solvers on the same draws; targets are smallest acceptable speed-ups by label."""
     draws = instances(devices)
     ours = our_sampler(draws, kernel, more, repeats)
-    optimum = {}
-    for number, instance in enumerate(draws):
+    optimum = []
+    for instance in draws:
         ours()
-        optimum[number] = certified(instance)
-    samplers = {OURS: ours, **{label: their_sampler(draws, optimum, solve) for label, solve in others.items()}}
+        optimum.append(certified(instance))
+    samplers = {OURS: ours}
+    for label, solve in others.items():
+        samplers[label] = checked_sampler([partial(solve, each) for each in draws], optimum, AGREEMENT)
     sides = interleave(samplers, repetitions)
     own = sides.pop(OURS)
     return [
@@ -170,21 +153,10 @@ def against(
     ]
 
 
-def compiled_reference() -> reference_cvxpy.CompiledReference:
-    """CVXPY's problems, each compiled when it is first solved.
-
-    Raises:
-        Skipped: CVXPY is not installed.
-    """
-    try:
-        return reference_cvxpy.CompiledReference()
-    except ImportError as error:
-        raise Skipped(str(error)) from error
-
-
 def p3(repetitions: int) -> list[Row]:
-    """P3 at the upload times of even shares."""
-    compiled = compiled_reference()
+    """Compare solvers of P3 at the upload times of equal shares."""
+    require_cvxpy()
+    compiled = reference_cvxpy.CompiledReference()
     others: dict[str, Solve] = {
         REBUILT: lambda each: reference_cvxpy.solve_p3_cvxpy(each.problem, each.upload_s).objective,
         COMPILED: lambda each: compiled.solve_p3(each.problem, each.upload_s).objective,
@@ -199,8 +171,9 @@ def p3(repetitions: int) -> list[Row]:
 
 
 def p4(repetitions: int) -> list[Row]:
-    """P4 at the rates of even shares."""
-    compiled = compiled_reference()
+    """Compare solvers of P4 at the rates of equal shares."""
+    require_cvxpy()
+    compiled = reference_cvxpy.CompiledReference()
     others: dict[str, Solve] = {
         REBUILT: lambda each: reference_cvxpy.solve_p4_cvxpy(each.problem, each.rates_bps).objective,
         COMPILED: lambda each: compiled.solve_p4(each.problem, each.rates_bps).objective,
@@ -215,12 +188,13 @@ def p4(repetitions: int) -> list[Row]:
 
 
 def joint_solvers(devices: int) -> dict[str, Solve]:
-    """Other ways to the joint optimum; CVXPY's geometric program with its power series, and as we could make it faster.
+    """Other solvers of the joint problem: CVXPY's geometric program, with a power series and by quadrature, and SLSQP.
 
     Raises:
         Skipped: CVXPY is not installed.
     """
-    compiled = compiled_reference()
+    require_cvxpy()
+    compiled = reference_cvxpy.CompiledReference()
     series, quadrature = reference_cvxpy.joint_form, reference_cvxpy.quadrature_form
     others: dict[str, Solve] = {
         f"{SERIES}, {REBUILT}": lambda each: reference_cvxpy.solve_joint_cvxpy(each.problem).objective,
@@ -238,7 +212,7 @@ def joint_solvers(devices: int) -> dict[str, Solve]:
 
 
 def joint(repetitions: int) -> list[Row]:
-    """The joint optimum against general solvers, and against Algorithm 3, which is no optimum."""
+    """Compare the joint solver with general solvers, and with Algorithm 3, which does not reach the optimum."""
     rows = []
     for devices in SIZES:
         targets = {f"{SERIES}, {REBUILT}": 10_000.0}
@@ -251,7 +225,7 @@ def joint(repetitions: int) -> list[Row]:
 
 
 def against_algorithm_3(devices: int, repetitions: int) -> Row:
-    """Both as compiled kernels; the label says by how much Algorithm 3's objective is above the optimum."""
+    """Compare both as compiled kernels; the label contains the excess of Algorithm 3's objective over the optimum."""
     draws, repeats = instances(devices), repeats_of(devices)
     ours = our_sampler(draws, kernels.repeat_joint, lambda _: (), repeats)
     theirs = our_sampler(
@@ -268,20 +242,14 @@ def against_algorithm_3(devices: int, repetitions: int) -> Row:
 
 
 def growth(repetitions: int) -> list[Number]:
-    """How the joint optimum's time grows with the number of devices: slope of its logarithm over that of N."""
+    """Growth of the joint solver's time with the number of devices N: slope of log time over log N."""
     samplers = {
         f"N = {devices:,}": our_sampler(instances(devices), kernels.repeat_joint, lambda _: (), repeats_of(devices))
         for devices in GROWTH_SIZES
     }
     sides = tuple(interleave(samplers, repetitions).values())
     name = f"{ENV_ID}: joint optimum, growth with N"
-    return [Number(name, "exponent", "fit to times of a solve", exponents(sides), sides, "at most", 1.1)]
-
-
-def exponents(sides: Sequence[Side]) -> NDArray[np.float64]:
-    """Of the power of N that fits the times of `GROWTH_SIZES` best, in each repetition."""
-    log_seconds = np.log([side.seconds for side in sides])
-    return np.asarray(np.polyfit(np.log(GROWTH_SIZES[: len(sides)]), log_seconds, 1)[0], dtype=np.float64)
+    return [Number(name, "exponent", "fit to times of a solve", exponents(GROWTH_SIZES, sides), sides, "at most", 1.1)]
 
 
 BENCHMARKS: Mapping[str, Callable[[int], Sequence[Result]]] = {

@@ -1,1 +1,1 @@
-"""Sweeps over the papers' comparison schemes."""
+"""Sweeps over the papers' comparison policies."""

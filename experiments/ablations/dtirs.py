@@ -1,4 +1,4 @@
-"""The schemes of the DTIRS paper on common frames, and the parameters that its figures vary."""
+"""The policies of the DTIRS paper on common frames, and the parameters that its figures vary."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ PRESET = "paper"
 ITERATIONS = 12
 """Iterations of Algorithm 5 that the traces follow."""
 CURVE = 120
-"""Iterations of the slowest scheme in Fig. 5, the genetic algorithm's generations."""
+"""Iterations of the slowest policy in Fig. 5, the genetic algorithm's generations."""
 
 
 @dataclass
 class Frames:
-    """What a scheme made of the drawn frames: a trace of its objective [s] and the end of it, per frame."""
+    """Results of a policy on the drawn frames: the trace of its objective [s] and its final values, per frame."""
 
     curve: list[list[float]] = field(default_factory=list)
     delay_s: list[float] = field(default_factory=list)
@@ -44,7 +44,7 @@ class Frames:
         return mean_of(np.array(self.delay_s))
 
     def curves(self, length: int) -> NDArray[np.float64]:
-        """Objective [s] by frame and iteration, (frames, length); a scheme that has stopped stays where it is."""
+        """Objective [s] by frame and iteration, (frames, length); the last value is repeated after a policy's end."""
         return np.array([curve[:length] + [curve[-1]] * (length - len(curve)) for curve in self.curve])
 
     def mean_curve(self, length: int) -> NDArray[np.float64]:
@@ -66,12 +66,12 @@ def safeguarded(p: Any, s: state_module.State, rng: np.random.Generator) -> Trac
     return algorithm_5(p, s, rng, safeguard=True, weighted=True, iterations=ITERATIONS, tolerance=0.0)
 
 
-def searched(scheme: Callable[..., NDArray[np.int64]]) -> Solve:
-    """A search over cuts, which allocates everything else at each of its cuts."""
+def searched(policy: Callable[..., NDArray[np.int64]]) -> Solve:
+    """Make a `Solve` from a search over cuts, which allocates everything else at each of its cuts."""
 
     def solve(p: Any, s: state_module.State, rng: np.random.Generator) -> Trace:
         trace = Trace()
-        search.use(s, scheme(p, s, rng, trace.objective_s))
+        search.use(s, policy(p, s, rng, trace.objective_s))
         trace.objective_s.append(float(search.FAST_OBJECTIVE(p, s, 0)))
         trace.twin, trace.power_w = s.work.twin.copy(), s.work.power_w.copy()
         return trace
@@ -83,7 +83,7 @@ genetic, admm = searched(search.genetic), searched(search.admm)
 
 
 def run(solve: Solve, options: Mapping[str, Any], draws: int) -> Frames:
-    """A scheme on `draws` independent frames of preset `paper` with `options`; the same frames for every scheme."""
+    """Run a policy on `draws` independent frames of preset `paper` with `options`; every policy has the same frames."""
     system = DTIRSSystem.from_options(PRESET, options)
     p, state = system.parameters, system.allocate(1)
     found = Frames()
@@ -101,7 +101,7 @@ def run(solve: Solve, options: Mapping[str, Any], draws: int) -> Frames:
     return found
 
 
-SCHEMES: Mapping[str, tuple[Solve, Mapping[str, Any]]] = {
+POLICIES: Mapping[str, tuple[Solve, Mapping[str, Any]]] = {
     "proposed": (proposed, {}),
     "no-irs": (proposed, {"irs": False}),
     "no-dt": (proposed, {"twins": "none"}),
@@ -110,13 +110,13 @@ SCHEMES: Mapping[str, tuple[Solve, Mapping[str, Any]]] = {
     "random-phase": (proposed, {"phase": "random"}),
     "safeguarded": (safeguarded, {"twins": "optimal", "phase_polish": True}),
 }
-"""Fig. 5's five, and two of ours: phases left random, and the safeguarded alternation."""
+"""Fig. 5's five, and two of ours: random phases, and the safeguarded alternation."""
 
 
 def saved_power(draws: int) -> list[list[float]]:
-    """Part of P_total that phases for the delay save at the downlink delay of random phases, per P_total and frame.
+    """Part of P_total that optimised phases save at the downlink delay of random phases, per P_total and frame.
 
-    In place of Fig. 6, where every scheme must spend all of P_total: the objective falls with every power.
+    It replaces Fig. 6: every policy spends all of P_total, because the objective falls with every power.
     """
     results = []
     for total in (3.0, 4.0, 5.0):
@@ -147,11 +147,11 @@ def saved_power(draws: int) -> list[list[float]]:
     return results
 
 
-def sweep(option: str, values: Sequence[float], draws: int, schemes: Sequence[str]) -> list[dict[str, Frames]]:
-    """Frames by scheme for every value of a parameter."""
+def sweep(option: str, values: Sequence[float], draws: int, policies: Sequence[str]) -> list[dict[str, Frames]]:
+    """Frames by policy for every value of a parameter."""
     points = []
     for value in values:
-        points.append({name: run(SCHEMES[name][0], {**SCHEMES[name][1], option: value}, draws) for name in schemes})
+        points.append({name: run(POLICIES[name][0], {**POLICIES[name][1], option: value}, draws) for name in policies})
     return points
 
 

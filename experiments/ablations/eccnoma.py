@@ -1,4 +1,4 @@
-"""The schemes of the ECCNOMA paper, played on common frames, and how they are compared."""
+"""The policies of the ECCNOMA paper, played on common frames, and the measures that compare them."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ LABELS = {
     DEVICE: "Device-Only", EDGE: "Edge-Only", NEURO: "Neurosurgeon", DNN: "DNN surgeon", TDMA: "ECC-TDMA",
     OMA: "ECC-FDMA", LI_GD: "ECC-NOMA (Algorithm 1)", NOMA: "ECC-NOMA (local search)",
 }  # fmt: skip
-SCHEMES = tuple(LABELS)
-SWEPT = tuple(name for name in SCHEMES if name != DEVICE)
+POLICIES = tuple(LABELS)
+SWEPT = tuple(name for name in POLICIES if name != DEVICE)
 RANDOM = (EDGE, NEURO, DNN)
-"""Schemes with random slices at full power, whose latencies have no finite expectation."""
+"""Policies with random slices at full power, whose latencies have no finite expectation."""
 PROPOSED = (LI_GD, NOMA)
-"""The paper's scheme: by its Algorithm 1, and with a cut per user and a local search for the subchannels."""
+"""The paper's policy: by its Algorithm 1, and with a cut per user and a local search for the subchannels."""
 SMALL, LARGE = 50, 250
-"""Users in all up to which Algorithm 1 is fast, and those of preset `paper`."""
+"""Largest total number of users for which Algorithm 1 is fast, and that of preset `paper`."""
 CROWDS = (10, 30, 50, 70, 90)
 SUBCHANNELS = (1, 2, 4, 6, 8, 10)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Latencies and energies of a scheme."""
+    """Latencies and energies of a policy."""
 
     delay_s: NDArray[np.float64]  # (seeds, frames, U) of each user's task
     energy_j: NDArray[np.float64]  # (seeds, frames, U)
@@ -54,11 +54,11 @@ class Outcome:
 
 
 Point = Mapping[str, Outcome]
-"""Outcomes by scheme on the same frames; one with fewer seeds has the first ones, and is compared unpaired."""
+"""Outcomes by policy on the same frames; one with fewer seeds has the first seeds, and is compared unpaired."""
 
 
 def play(name: str, options: Mapping[str, Any], seeds: int, frames: int) -> Outcome:
-    """Play a scheme on `frames` frames of each evaluation seed; the same frames for all schemes."""
+    """Play a policy on `frames` frames of each evaluation seed; the same frames for all policies."""
     given = {**options, "max_episode_steps": frames}
     entry: Entry = find_entry(name, ENV, PRESET, given)
     env = make_worlds(ENV, seeds, PRESET, entry.options(given))
@@ -75,12 +75,12 @@ def play(name: str, options: Mapping[str, Any], seeds: int, frames: int) -> Outc
 
 
 def crowd_options(users: int) -> dict[str, Any]:
-    """Fig. 6: so many users per AP; subchannels hold as many as they must."""
+    """Options of Fig. 6: users per AP, with the smallest sufficient capacity of the subchannels."""
     return {"num_users": 5 * users, "capacity": max(3, -(-users // 30))}
 
 
 def subchannel_options(subchannels: int) -> dict[str, Any]:
-    """Fig. 7: so many subchannels for ten users per AP, and 1 MHz, which leaves room for a best number of them."""
+    """Options of Fig. 7: number of subchannels for ten users per AP at 1 MHz, where an interior optimum is possible."""
     return {
         "num_users": 50, "num_subchannels": subchannels, "capacity": 10, "bandwidth_up_hz": 1e6,
         "bandwidth_down_hz": 1e6,
@@ -88,29 +88,29 @@ def subchannel_options(subchannels: int) -> dict[str, Any]:
 
 
 def play_all(options: Mapping[str, Any], seeds: int, li_gd_seeds: int, frames: int) -> Point:
-    """Play every scheme with the same options; Algorithm 1 on `li_gd_seeds` seeds alone where it is slow."""
+    """Play every policy with the same options; Algorithm 1 only on `li_gd_seeds` seeds where it is slow."""
     slow = options.get("num_users", LARGE) > SMALL
-    return {name: play(name, options, li_gd_seeds if slow and name == LI_GD else seeds, frames) for name in SCHEMES}
+    return {name: play(name, options, li_gd_seeds if slow and name == LI_GD else seeds, frames) for name in POLICIES}
 
 
 def speed_up(point: Point, name: str, base: str = DEVICE) -> Estimate:
-    """Return T: the base's mean latency over the scheme's."""
+    """Return T: the base's mean latency over the policy's."""
     return point[base].delay / point[name].delay
 
 
 def saving(point: Point, name: str, base: str = DEVICE) -> Estimate:
-    """Return E, what the paper calls energy reduction: the base's mean energy over the scheme's."""
+    """Return E, the paper's "energy reduction": the base's mean energy over the policy's."""
     return point[base].energy / point[name].energy
 
 
 def own_speed_up(point: Point, name: str, base: str = DEVICE) -> Estimate:
-    """Return the mean over users of the ratio of their own two latencies."""
+    """Return the mean over users of the ratio of each user's two latencies."""
     own = point[name].delay_s
     return mean_of((point[base].delay_s[: len(own)] / own).mean(axis=(1, 2)))
 
 
 def over_tail(delay_s: NDArray[np.float64], limits_s: Sequence[float]) -> list[float]:
-    """Return limit times the part of latencies above it [s], per limit; constant where a tail falls as 1 / limit.
+    """Return limit times the share of latencies above it [s], per limit; constant where a tail falls as 1 / limit.
 
     Such a tail has no finite mean. At full power on a random slice the rate of a user in a deep fade is proportional
     to its power gain, which is exponential under Rayleigh fading: 1 / gain has this tail.

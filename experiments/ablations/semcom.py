@@ -1,4 +1,4 @@
-"""The schemes of the SemCom paper on common draws, and the parameters that its figures vary."""
+"""The policies of the SemCom paper on common draws, and the parameters that its figures vary."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from experiments.claims.verdicts import Estimate, mean_of
 
 ENV, PRESET = "SemCom-v0", "paper"
 PAPERS_OWN = ("random", "average", "pb-only", "fh-rho-only", "alg3")
-SCHEMES = ("random", "average", "pb-only", "pb-deadline", "fh-rho-only", "alg3", "joint")
+POLICIES = ("random", "average", "pb-only", "pb-deadline", "fh-rho-only", "alg3", "joint")
 SHORT_DB = 1e-3
-"""A draw counts as short of its PSNR requirement from here on."""
+"""Shortfall from which on a draw misses its PSNR requirement [dB]."""
 TIE = 1.0 + 1e-9
-"""Costs this close count as equal: within their last digits schemes tie."""
+"""Ratio of costs up to which they count as equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Sweep:
     label: str
     values: tuple[float, ...]
     scale: float = 1.0
-    schemes: tuple[str, ...] = SCHEMES
+    policies: tuple[str, ...] = POLICIES
 
 
 SWEEPS = (
@@ -43,36 +43,36 @@ SWEEPS = (
 )  # fmt: skip
 
 
-def evaluate(scheme: str, options: Mapping[str, Any], draws: int) -> Table:
-    """One round per draw under a scheme; metric -> value per draw.
+def evaluate(policy: str, options: Mapping[str, Any], draws: int) -> Table:
+    """Play one round per draw under a policy; returns the metrics, one value per draw.
 
-    `joint` sets the compression rates and leaves the rest to the solver inside the step, which reports its duality gap
-    as `certificate`; the other schemes set everything.
+    `joint` sets the compression rates; the solver inside the step sets the rest and reports its duality gap as
+    `certificate`. The other policies set all variables.
     """
-    decision = "compression" if scheme == "joint" else "joint"
+    decision = "compression" if policy == "joint" else "joint"
     env = make_worlds(ENV, draws, PRESET, {**options, "max_episode_steps": 1, "decision": decision})
-    return play(env, make_baseline(scheme, env), stream_seeds(EVALUATION_STREAM, 0, draws))
+    return play(env, make_baseline(policy, env), stream_seeds(EVALUATION_STREAM, 0, draws))
 
 
 def run_sweep(sweep: Sweep, draws: int) -> list[dict[str, Table]]:
-    """Tables by scheme for every value of a sweep."""
+    """Compute the tables by policy for every value of a sweep."""
     points = []
     for value in sweep.values:
         setting = int(value) if sweep.option == "num_devices" else value * sweep.scale
-        points.append({scheme: evaluate(scheme, {sweep.option: setting}, draws) for scheme in sweep.schemes})
+        points.append({policy: evaluate(policy, {sweep.option: setting}, draws) for policy in sweep.policies})
     return points
 
 
-def mean(point: Mapping[str, Table], scheme: str, metric: str = "objective") -> Estimate:
+def mean(point: Mapping[str, Table], policy: str, metric: str = "objective") -> Estimate:
     """Return the mean over the draws."""
-    return mean_of(point[scheme][metric])
+    return mean_of(point[policy][metric])
 
 
-def excess(point: Mapping[str, Table], scheme: str = "alg3") -> Estimate:
-    """Return the part by which a scheme's mean objective is above the joint optimum's."""
-    return mean(point, scheme) / mean(point, "joint") - 1.0
+def excess(point: Mapping[str, Table], policy: str = "alg3") -> Estimate:
+    """Return the part by which a policy's mean objective is above the joint optimum's."""
+    return mean(point, policy) / mean(point, "joint") - 1.0
 
 
 def missed(scores: Table) -> int:
-    """Return the number of draws in which a scheme falls short of its PSNR requirement."""
+    """Return the number of draws in which a policy misses its PSNR requirement."""
     return int((scores["round_shortfall_db"] > SHORT_DB).sum())

@@ -1,4 +1,4 @@
-"""What the abstract and Sec. VI of the DTIRS paper claim, judged on common frames."""
+"""Claims of the abstract and Sec. VI of the DTIRS paper, judged on common frames."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from experiments.claims.verdicts import Claim, Estimate, Part, counted, every, f
 OTHERS = ("no-irs", "no-dt", "admm-equal", "ga")
 """The paper's four baselines of Fig. 5."""
 SAME = 1e-3
-"""Relative changes up to here count as none: where Algorithm 5 has converged its Gaussian randomisation moves it."""
+"""Relative changes up to this count as none; after convergence, Algorithm 5's Gaussian randomisation causes them."""
 FIG_3 = (55, 85, 115, 145, 175)
 REDUCTION = 0.35
-"""The abstract's."""
+"""Reduction of the delay that the abstract claims."""
 
 Point = Mapping[str, Frames]
 
 
-def below(point: Point, other: str, scheme: str = "proposed") -> Estimate:
-    """Return the part by which a scheme's mean delay is below another's."""
-    return 1.0 - point[scheme].final / point[other].final
+def below(point: Point, other: str, policy: str = "proposed") -> Estimate:
+    """Return the part by which a policy's mean delay is below another's."""
+    return 1.0 - point[policy].final / point[other].final
 
 
 def text(values: Sequence[float], digits: int = 1) -> str:
-    """Return numbers with so many digits after the point."""
+    """Format numbers with `digits` decimals."""
     return ", ".join(f"{value:.{digits}f}" for value in values)
 
 
 def percent(values: Sequence[Estimate]) -> str:
-    """Return parts of one in percent."""
+    """Format fractions in percent."""
     return text([100.0 * value[0] for value in values], 0) + " %"
 
 
 def convergence_claims(five: Point, crowd: Sequence[Point]) -> list[Claim]:
-    """Judge (64) and Fig. 2, which follow Algorithm 5 over its iterations."""
+    """Judge (64) and Fig. 2, on the iterations of Algorithm 5."""
     plain, safe = five["proposed"], five["safeguarded"]
     iterations = sum(len(curve) - 1 for curve in plain.curve)
     rose = [name for name, before, after in plain.steps if after > before * (1.0 + 1e-9)]
@@ -95,7 +95,7 @@ def order_over_iterations(first: np.ndarray, second: np.ndarray) -> str:
     return ", ".join(spans) or "none"
 
 
-def scheme_claims(five: Point) -> list[Claim]:
+def comparison_claims(five: Point) -> list[Claim]:
     """Judge Fig. 5, at the end and over the iterations, and our safeguard."""
     curves = {name: [mean_of(v) for v in five[name].curves(CURVE + 1).T] for name in ("proposed", *OTHERS)}
     means = {name: five[name].mean_curve(CURVE + 1) for name in curves}
@@ -114,7 +114,7 @@ def scheme_claims(five: Point) -> list[Claim]:
               f"{levels} s (levels fitted, see above)"),
         judge("Fig. 5: proposed is lowest across all iterations", [part for parts in lead.values() for part in parts],
               f"at the start: {starts} s. From iteration 1 on: {later}. An iteration is not the same work in every "
-              "scheme"),
+              "policy"),
         judge("Fig. 5: GA is above ADMM initially", [Part(curves["ga"][0] - curves["admm-equal"][0], 0.0)],
               f"{means['ga'][0]:.1f} and {means['admm-equal'][0]:.1f} s at the start, {means['ga'][1]:.1f} and "
               f"{means['admm-equal'][1]:.1f} s after one iteration, {means['ga'][10]:.1f} and "
@@ -173,6 +173,6 @@ def all_claims(
 ) -> list[Claim]:  # fmt: skip
     """Judge every claim, in the order of the figures."""
     return [
-        *convergence_claims(five, crowd), *sweep_claims(five, crowd, elements), *scheme_claims(five),
+        *convergence_claims(five, crowd), *sweep_claims(five, crowd, elements), *comparison_claims(five),
         power_claim(five, saved), *abstract_claims(crowd, budgets),
     ]  # fmt: skip

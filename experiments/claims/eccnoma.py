@@ -1,4 +1,4 @@
-"""What the text of the ECCNOMA paper claims about its Figs. 2-10, judged on played frames."""
+"""Claims of the ECCNOMA paper about its Figs. 2-10, judged on played frames."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from experiments.ablations.eccnoma import (
 from experiments.claims.verdicts import Claim, Estimate, Part, falling, flat, judge, rising
 
 CLOSE = 0.1
-"""A quoted level is met within this relative distance."""
+"""Relative distance within which a quoted level is met."""
 FLAT = 0.2
-"""What "not affected" allows of change, relative to the mean over the sweep."""
+"""Largest change that counts as "not affected", relative to the mean over the sweep."""
 OFFLOADING = (EDGE, NEURO, DNN)
-"""The schemes of Figs. 6-10 beside ECC-NOMA and Device-Only."""
+"""The policies of Figs. 6-10 other than ECC-NOMA and Device-Only."""
 
 Measure = Callable[[Point, str], Estimate]
 Networks = Mapping[str, Point]
@@ -39,7 +39,7 @@ Cases = dict[str, list[Part]]
 
 
 def numbers(values: Sequence[Estimate], digits: int = 2) -> str:
-    """Return the estimates with so many digits after the point."""
+    """Format estimates with `digits` decimals."""
     return ", ".join(f"{value[0]:.{digits}f}" for value in values)
 
 
@@ -49,7 +49,7 @@ def near(value: Estimate, quoted: float) -> Part:
 
 
 def named(measure: Measure, points: Sequence[Point], names: Sequence[str], digits: int = 2) -> str:
-    """Return each scheme's name and values along a sweep."""
+    """Return each policy's name and values along a sweep."""
     return "; ".join(f"{LABELS[name]} {numbers([measure(point, name) for point in points], digits)}" for name in names)
 
 
@@ -59,7 +59,7 @@ def by_network(played: Networks, part: Callable[[Point], list[Part]]) -> Cases:
 
 
 def network_claims(played: Networks) -> list[Claim]:
-    """Judge Figs. 2-5 where they are not about ECC-NOMA."""
+    """Judge the claims of Figs. 2-5 about the policies other than ECC-NOMA."""
     points, order = list(played.values()), ", ".join(NETWORKS)
 
     def ratios(measure: Callable[..., Estimate], name: str, base: str = DEVICE) -> str:
@@ -98,7 +98,7 @@ def network_claims(played: Networks) -> list[Claim]:
 
 
 def proposed_network_claims(played: Networks, name: str) -> list[Claim]:
-    """Judge what Figs. 2-5 are said to show of ECC-NOMA."""
+    """Judge the claims of Figs. 2-5 about ECC-NOMA."""
     points, label = list(played.values()), LABELS[name]
     over_oma = {kind: speed_up(played["NiN"], name, base) for kind, base in (("over TDMA", TDMA), ("over FDMA", OMA))}
 
@@ -125,22 +125,22 @@ def proposed_network_claims(played: Networks, name: str) -> list[Claim]:
 
 
 def series(measure: Measure, points: Sequence[Point], name: str) -> list[Estimate]:
-    """Return a measure of a scheme along a sweep."""
+    """Return a measure of a policy along a sweep."""
     return [measure(point, name) for point in points]
 
 
 def trends(measure: Measure, points: Sequence[Point], names: Sequence[str]) -> Cases:
-    """Return the parts of a claim that a measure of each scheme falls along a sweep."""
+    """Return the parts of a claim that a measure of each policy falls along a sweep."""
     return {LABELS[name]: falling(series(measure, points, name)) for name in names}
 
 
 def levels(measure: Measure, points: Sequence[Point], names: Sequence[str]) -> Cases:
-    """Return the parts of a claim that a measure of each scheme does not change along a sweep."""
+    """Return the parts of a claim that a measure of each policy does not change along a sweep."""
     return {LABELS[name]: flat(series(measure, points, name), FLAT) for name in names}
 
 
 def crowd_claims(crowd: Sequence[Point]) -> list[Claim]:
-    """Judge what Figs. 6 and 9 are said to show of all schemes along the users per AP."""
+    """Judge the claims of Figs. 6 and 9 about all policies over the users per AP."""
     all_ = (*PROPOSED, *OFFLOADING)
     return [
         judge("Fig. 6: all but Device-Only slow down with more users: T", trends(speed_up, crowd, all_),
@@ -153,7 +153,7 @@ def crowd_claims(crowd: Sequence[Point]) -> list[Claim]:
 
 
 def proposed_crowd_claims(crowd: Sequence[Point], name: str) -> list[Claim]:
-    """Judge what Figs. 6 and 9 are said to show of ECC-NOMA."""
+    """Judge the claims of Figs. 6 and 9 about ECC-NOMA."""
     label, first, last = LABELS[name], crowd[0], crowd[-1]
     over_neuro = [speed_up(point, name, NEURO) for point in crowd]
     others = (DEVICE, *OFFLOADING)
@@ -184,7 +184,7 @@ def proposed_crowd_claims(crowd: Sequence[Point], name: str) -> list[Claim]:
 
 
 def channel_claims(channels: Sequence[Point]) -> list[Claim]:
-    """Judge what Figs. 7 and 10 are said to show of the other schemes along the subchannels."""
+    """Judge the claims of Figs. 7 and 10 about the other policies over the subchannels."""
     return [
         judge("Fig. 7: Edge-Only, Neurosurgeon and DNN surgeon do not depend on M (within 20 %): T",
               levels(speed_up, channels, RANDOM), named(speed_up, channels, RANDOM)),
@@ -201,7 +201,7 @@ def channel_claims(channels: Sequence[Point]) -> list[Claim]:
 
 
 def proposed_channel_claims(channels: Sequence[Point], name: str) -> list[Claim]:
-    """Judge what Figs. 7 and 10 are said to show of ECC-NOMA."""
+    """Judge the claims of Figs. 7 and 10 about ECC-NOMA."""
     label, own = LABELS[name], series(speed_up, channels, name)
     four, six = SUBCHANNELS.index(4), SUBCHANNELS.index(6)
     return [
@@ -221,7 +221,7 @@ def proposed_channel_claims(channels: Sequence[Point], name: str) -> list[Claim]
 
 
 def all_claims(played: Networks, crowd: Sequence[Point], channels: Sequence[Point]) -> list[Claim]:
-    """Judge every claim, in the order of the figures; those about ECC-NOMA once for each way to run it."""
+    """Judge every claim, in the order of the figures; those about ECC-NOMA for both of its policies."""
     found = [*network_claims(played), *crowd_claims(crowd), *channel_claims(channels)]
     for name in (LI_GD, NOMA):
         found += proposed_network_claims(played, name)

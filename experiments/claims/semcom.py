@@ -1,4 +1,4 @@
-"""What Sec. VII of the SemCom paper claims, and what we say about the joint optimum, judged on common draws."""
+"""Claims of Sec. VII of the SemCom paper, and ours about the joint optimum, judged on common draws."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from agents.evaluation.episodes import Table
-from experiments.ablations.semcom import PAPERS_OWN, SCHEMES, SWEEPS, TIE, excess, mean, missed
+from experiments.ablations.semcom import PAPERS_OWN, POLICIES, SWEEPS, TIE, excess, mean, missed
 from experiments.claims.verdicts import Claim, Estimate, Part, counted, falling, judge, rising, some
 
 Point = Mapping[str, Table]
@@ -22,17 +22,17 @@ NAMES = {
 }  # fmt: skip
 METRICS = {"T": "delay_s", "E": "energy_j", "objective": "objective"}
 NEAR, GAIN, LEVEL = 0.05, 0.01, 0.2
-"""Excess that is near the optimum; gain that counts; part of a fall that the last step of what levels off may have."""
+"""Largest excess near the optimum; smallest relevant gain; largest share of the last step in a fall that levels off."""
 
 
-def series(points: Sequence[Point], scheme: str, metric: str = "objective") -> list[Estimate]:
-    """Return a metric of a scheme along a sweep."""
-    return [mean(point, scheme, metric) for point in points]
+def series(points: Sequence[Point], policy: str, metric: str = "objective") -> list[Estimate]:
+    """Return a metric of a policy along a sweep."""
+    return [mean(point, policy, metric) for point in points]
 
 
-def text(points: Sequence[Point], scheme: str, metric: str = "objective") -> str:
+def text(points: Sequence[Point], policy: str, metric: str = "objective") -> str:
     """Return the numbers of a series."""
-    return ", ".join(f"{value[0]:.3g}" for value in series(points, scheme, metric))
+    return ", ".join(f"{value[0]:.3g}" for value in series(points, policy, metric))
 
 
 def lowest(point: Point, metric: str) -> list[Part]:
@@ -47,17 +47,17 @@ def by_value(figure: int, points: Sequence[Point], metric: str) -> Cases:
 
 
 def joint_claims(compared: Sequence[Point]) -> list[Claim]:
-    """Judge what we say about the joint optimum, on the points of Figs. 3-5."""
+    """Judge our claims about the joint optimum, on the points of Figs. 3-5."""
     cheaper = sum(
-        int((point[scheme]["objective"] * TIE < point["joint"]["objective"]).sum())
+        int((point[policy]["objective"] * TIE < point["joint"]["objective"]).sum())
         for point in compared
-        for scheme in SCHEMES
+        for policy in POLICIES
     )
     gaps = [float(np.max(point["joint"]["certificate"])) for point in compared]
     excesses = [excess(point) for point in compared]
     gains = [mean(point, "fh-rho-only") / mean(point, "alg3") - 1.0 for point in compared]
     return [
-        counted("Ours: no scheme costs less than joint in any draw of Figs. 3-5", cheaper,
+        counted("Ours: no policy costs less than joint in any draw of Figs. 3-5", cheaper,
                 f"it did in {cheaper} draws; certificates: largest duality gap {max(gaps):.1e}"),
         judge("Ours: Algorithm 3 is within 5 % of the joint optimum at every point of Figs. 3-5",
               [Part(value, high=NEAR) for value in excesses],
@@ -80,28 +80,28 @@ def bandwidth_claims(band: Sequence[Point]) -> list[Claim]:
         *(judge(f"Fig. 3{panel}: {name} of Algorithm 3 is lowest of the paper's five, or equal, at every bandwidth "
                 "[MHz]",
                 by_value(3, band, metric),
-                "; ".join(f"{NAMES[scheme]} {text(band, scheme, metric)}" for scheme in (*PAPERS_OWN, "pb-deadline")),
+                "; ".join(f"{NAMES[policy]} {text(band, policy, metric)}" for policy in (*PAPERS_OWN, "pb-deadline")),
                 partly=False)
           for panel, (name, metric) in zip("abc", METRICS.items(), strict=True)),
         judge("Fig. 3a: p, B only is faster than f, h, rho only at the largest bandwidth",
-              {NAMES[scheme]: [Part(mean(last, "fh-rho-only", "delay_s") / mean(last, scheme, "delay_s"), 1.0)]
-               for scheme in ("pb-only", "pb-deadline")},
-              "T: " + "; ".join(f"{NAMES[scheme]} {text(band, scheme, 'delay_s')}"
-                                for scheme in ("pb-only", "pb-deadline", "fh-rho-only"))),
+              {NAMES[policy]: [Part(mean(last, "fh-rho-only", "delay_s") / mean(last, policy, "delay_s"), 1.0)]
+               for policy in ("pb-only", "pb-deadline")},
+              "T: " + "; ".join(f"{NAMES[policy]} {text(band, policy, 'delay_s')}"
+                                for policy in ("pb-only", "pb-deadline", "fh-rho-only"))),
     ]  # fmt: skip
 
 
 def power_claims(power: Sequence[Point]) -> list[Claim]:
     """Judge Fig. 4."""
     faster = {
-        NAMES[scheme]: [Part(mean(point, "alg3", "delay_s") / mean(point, scheme, "delay_s"), 1.0) for point in power]
-        for scheme in ("pb-only", "pb-deadline")
+        NAMES[policy]: [Part(mean(point, "alg3", "delay_s") / mean(point, policy, "delay_s"), 1.0) for point in power]
+        for policy in ("pb-only", "pb-deadline")
     }
     sometimes = {name: some(parts) for name, parts in faster.items()}
     return [
         judge("Fig. 4a: T of all five falls with power",
-              {NAMES[scheme]: falling(series(power, scheme, "delay_s")) for scheme in PAPERS_OWN},
-              "; ".join(f"{NAMES[scheme]} {text(power, scheme, 'delay_s')}" for scheme in PAPERS_OWN)),
+              {NAMES[policy]: falling(series(power, policy, "delay_s")) for policy in PAPERS_OWN},
+              "; ".join(f"{NAMES[policy]} {text(power, policy, 'delay_s')}" for policy in PAPERS_OWN)),
         Claim("Fig. 4a: p, B only is sometimes faster than Algorithm 3", sometimes[NAMES["pb-deadline"]],
               f"judged with T optimised, of which T is {text(power, 'pb-deadline', 'delay_s')}. With the Average's T: "
               f"{sometimes[NAMES['pb-only']]}, T {text(power, 'pb-only', 'delay_s')}"),
@@ -109,7 +109,7 @@ def power_claims(power: Sequence[Point]) -> list[Claim]:
               text(power, "alg3", "energy_j")),
         judge("Fig. 4c: the objective of Algorithm 3 is lowest of the paper's five, or equal, at every power [dBm]",
               by_value(4, power, "objective"),
-              "; ".join(f"{NAMES[scheme]} {text(power, scheme)}" for scheme in PAPERS_OWN), partly=False),
+              "; ".join(f"{NAMES[policy]} {text(power, policy)}" for policy in PAPERS_OWN), partly=False),
     ]  # fmt: skip
 
 
@@ -125,49 +125,49 @@ def clock_claims(clock: Sequence[Point]) -> list[Claim]:
         judge("Fig. 5c: the objective of Algorithm 3 is lowest of the paper's five, or equal, at every frequency "
               "[GHz]",
               by_value(5, clock, "objective"),
-              "; ".join(f"{NAMES[scheme]} {text(clock, scheme)}" for scheme in PAPERS_OWN), partly=False),
+              "; ".join(f"{NAMES[policy]} {text(clock, policy)}" for policy in PAPERS_OWN), partly=False),
     ]  # fmt: skip
 
 
 def weight_claims(weight: Sequence[Point], crowd: Sequence[Point]) -> list[Claim]:
-    """Judge Figs. 6 and 7, which show Algorithm 3 alone; joint stands beside it."""
+    """Judge Figs. 6 and 7, which show Algorithm 3 alone, for Algorithm 3 and joint."""
     found = []
-    for scheme in BOTH:
-        name = NAMES[scheme]
+    for policy in BOTH:
+        name = NAMES[policy]
         found += [
             judge(f"Fig. 6: T falls and E rises with the weight of time ({name})",
-                  {"T": falling(series(weight, scheme, "delay_s")), "E": rising(series(weight, scheme, "energy_j"))},
-                  f"T {text(weight, scheme, 'delay_s')}; E {text(weight, scheme, 'energy_j')}"),
+                  {"T": falling(series(weight, policy, "delay_s")), "E": rising(series(weight, policy, "energy_j"))},
+                  f"T {text(weight, policy, 'delay_s')}; E {text(weight, policy, 'energy_j')}"),
             judge(f"Figs. 6, 7: the devices use more energy than the base station ({name})",
-                  [Part(mean(point, scheme, "energy_device_j") / mean(point, scheme, "energy_server_j"), 1.0)
+                  [Part(mean(point, policy, "energy_device_j") / mean(point, policy, "energy_server_j"), 1.0)
                    for point in (*weight, *crowd)],
-                  f"device E {text((*weight, *crowd), scheme, 'energy_device_j')}; server E "
-                  f"{text((*weight, *crowd), scheme, 'energy_server_j')}"),
+                  f"device E {text((*weight, *crowd), policy, 'energy_device_j')}; server E "
+                  f"{text((*weight, *crowd), policy, 'energy_server_j')}"),
             judge(f"Fig. 7: T and E rise with the number of devices ({name})",
-                  {"T": rising(series(crowd, scheme, "delay_s")), "E": rising(series(crowd, scheme, "energy_j"))},
-                  f"T {text(crowd, scheme, 'delay_s')}; E {text(crowd, scheme, 'energy_j')}"),
+                  {"T": rising(series(crowd, policy, "delay_s")), "E": rising(series(crowd, policy, "energy_j"))},
+                  f"T {text(crowd, policy, 'delay_s')}; E {text(crowd, policy, 'energy_j')}"),
         ]  # fmt: skip
     return found
 
 
 def quality_claims(quality: Sequence[Point]) -> list[Claim]:
-    """Judge Fig. 8, below and above the requirement that the schemes meet anyway."""
+    """Judge Fig. 8, below and above 27 dB: requirements below are met at the smallest compression rate."""
     values = SWEEPS[5].values
     turn = values.index(27.0)
     ranges = {f"{values[0]:g} to {values[turn]:g} dB": slice(0, turn + 1),
               f"{values[turn]:g} to {values[-1]:g} dB": slice(turn, None)}  # fmt: skip
     found = []
-    for scheme in BOTH:
-        psnr = series(quality, scheme, "psnr_mean_db")
-        misses = ", ".join(f"{missed(point[scheme])} of {len(point[scheme]['objective'])}" for point in quality)
+    for policy in BOTH:
+        psnr = series(quality, policy, "psnr_mean_db")
+        misses = ", ".join(f"{missed(point[policy])} of {len(point[policy]['objective'])}" for point in quality)
         found += [
-            judge(f"Fig. 8a: mean PSNR rises with the requirement ({NAMES[scheme]})",
+            judge(f"Fig. 8a: mean PSNR rises with the requirement ({NAMES[policy]})",
                   {label: rising(psnr[part]) for label, part in ranges.items()},
                   ", ".join(f"{value[0]:.2f}" for value in psnr) + f" dB; the requirement is missed in {misses} draws"),
-            judge(f"Fig. 8b: T and E rise with the requirement ({NAMES[scheme]})",
-                  {f"{name}, {label}": rising(series(quality, scheme, METRICS[name])[part])
+            judge(f"Fig. 8b: T and E rise with the requirement ({NAMES[policy]})",
+                  {f"{name}, {label}": rising(series(quality, policy, METRICS[name])[part])
                    for name in ("T", "E") for label, part in ranges.items()},
-                  f"T {text(quality, scheme, 'delay_s')}; E {text(quality, scheme, 'energy_j')}"),
+                  f"T {text(quality, policy, 'delay_s')}; E {text(quality, policy, 'energy_j')}"),
         ]  # fmt: skip
     return found
 

@@ -1,7 +1,7 @@
 """Verdicts on claims, from bootstrap intervals over paired samples.
 
 A claim is broken into parts: a quantity, and the open range in which the claim places it. Quantities are functions of
-means over the same seeds, such as differences and ratios, so what all schemes share cancels.
+means over the same seeds, such as differences and ratios, so what all policies share cancels.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from numpy.typing import NDArray
 from agents.evaluation.statistics import CONFIDENCE, RESAMPLES, UNIT_DRAWS, Interval, around, draws
 
 VERDICT_RESAMPLES = 10 * RESAMPLES
-"""More than an interval of a table takes (these are its first ones): many parts together need far quantiles."""
+"""More than the intervals of tables use, whose resamples are the first of these: many parts need extreme quantiles."""
 
 ROUNDING = 1e-9
 """Relative difference below which two entries of a trend are equal: sums in another order differ by 1e-16."""
 
 Estimate = NDArray[np.float64]
-"""(1 + resamples,) a quantity on the whole sample, then on each of its resamples; arithmetic keeps the pairing."""
+"""A quantity on the whole sample and on each of its resamples, (1 + resamples,); arithmetic preserves the pairing."""
 
 
 class Verdict(StrEnum):
-    """What a sample says about a claim."""
+    """Result of judging a claim on a sample."""
 
     HOLDS = "holds"
     FAILS = "does not hold"
@@ -41,10 +41,10 @@ RULES = (
     f"({VERDICT_RESAMPLES:,} resamples). A claim **holds** where the intervals of all its parts lie inside the range "
     "that it states. It **does not hold** where an interval lies outside; its level is then raised for the number of "
     "parts (Bonferroni). Otherwise this sample leaves it **undecided**. A trend needs a relative change of 1e-9, as "
-    "less is rounding. **Partly**: it is about several networks, schemes or quantities, holds for some of them and "
+    "less is rounding. **Partly**: it is about several networks, policies or quantities, holds for some of them and "
     "does not hold for others; a claim about a whole sweep does not hold where one point refutes it."
 )
-"""The rules in words, for the pages."""
+"""The rules as text, for the pages."""
 
 
 def mean_of(values: NDArray[np.float64]) -> Estimate:
@@ -64,7 +64,7 @@ def mean_of(values: NDArray[np.float64]) -> Estimate:
 
 
 def spread(estimate: Estimate) -> Interval:
-    """Return the value with its 95 % interval, as tables show it."""
+    """Return the value with its 95 % interval, as in tables."""
     return around(float(estimate[0]), estimate[1 : 1 + RESAMPLES])
 
 
@@ -77,7 +77,7 @@ class Part:
     high: float = np.inf
 
     def verdict(self, refuted_among: int = 1, confirmed_among: int = 1) -> Verdict:
-        """Compare the interval with the range, as strictly as so many parts need of which one decides."""
+        """Compare the interval with the range, at levels raised for the numbers of parts of which one decides."""
         low, high = _quantiles(self.estimate, (1.0 - CONFIDENCE) / confirmed_among)
         if self.low < low and high < self.high:
             return Verdict.HOLDS
@@ -91,11 +91,11 @@ def _quantiles(estimate: Estimate, outside: float) -> tuple[float, float]:
 
 
 def every(parts: Iterable[Part], tests: int | None = None) -> Verdict:
-    """Judge a claim that all its parts must support.
+    """Judge a claim that holds if all its parts hold.
 
     Args:
         parts: at least one.
-        tests: number of parts among which one refutes the claim, where it has more than these.
+        tests: total number of parts, one of which refutes the claim, if it is larger than the number of `parts`.
 
     Raises:
         ValueError: if there are no parts.
@@ -110,7 +110,7 @@ def every(parts: Iterable[Part], tests: int | None = None) -> Verdict:
 
 
 def some(parts: Sequence[Part]) -> Verdict:
-    """Judge a claim that at least one part supports: such as "sometimes", or "up to"."""
+    """Judge a claim that holds if one part holds, such as "sometimes" or "up to"."""
     found = [part.verdict() for part in parts]
     if all(each == Verdict.FAILS for each in found):
         return Verdict.FAILS
@@ -119,11 +119,11 @@ def some(parts: Sequence[Part]) -> Verdict:
 
 
 def across(cases: Mapping[str, Sequence[Part]], partly: bool = True) -> tuple[Verdict, str]:
-    """Judge a claim about several cases; returns the verdict, and which cases have which where they differ.
+    """Judge a claim about several cases; returns the verdict, and the cases by verdict if these differ.
 
     Args:
-        cases: the parts of each.
-        partly: the claim is about each case, so that it can hold in part; otherwise one case refutes it.
+        cases: the parts of each case.
+        partly: True if the claim can hold for some cases only; otherwise one case refutes it.
     """
     tests = sum(len(parts) for parts in cases.values())
     found = {name: every(parts, tests) for name, parts in cases.items()}
@@ -171,7 +171,7 @@ class Claim:
 def judge(
     text: str, parts: Sequence[Part] | Mapping[str, Sequence[Part]], numbers: str, partly: bool = True
 ) -> Claim:  # fmt: skip
-    """Judge a claim by its parts, or by those of several cases (see `across`); where these differ the numbers say."""
+    """Judge a claim by its parts, or by those of several cases (see `across`), which `numbers` lists if they differ."""
     if not isinstance(parts, Mapping):
         return Claim(text, every(parts), numbers)
     verdict, where = across(parts, partly)

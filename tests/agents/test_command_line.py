@@ -1,17 +1,12 @@
-"""Options as key=value, and errors as one line."""
+"""Options as key=value."""
 
 from __future__ import annotations
 
 import math
-import sys
-import warnings
-from dataclasses import dataclass
-from typing import Literal
 
 import pytest
 
-from agents.command_line import parse_arguments, parse_options, unboxed
-from edge_envs.core.io.command import fail
+from agents.command_line import parse_options
 
 
 def test_values_are_json_where_they_parse():
@@ -43,101 +38,3 @@ def test_a_key_twice_is_refused():
 @pytest.mark.parametrize("text", ["9" * 5000, "[" * 100_000])
 def test_json_beyond_the_parsers_limits_is_text(text):
     assert parse_options([f"a={text}"]) == {"a": text}
-
-
-def test_failing_takes_one_line_and_status_2(capsys):
-    with pytest.raises(SystemExit) as caught:
-        fail(ValueError("first\n  second\n\nthird"))
-    assert caught.value.code == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err == "error: first second third\n"
-
-
-@dataclass(frozen=True)
-class Command:
-    """Something to parse."""
-
-    env: str
-    """Where."""
-    steps: int | None = None
-    """How long."""
-    agent: Literal["ppo", "ddpg"] = "ppo"
-    """Who."""
-
-
-def parse(monkeypatch: pytest.MonkeyPatch, *words: str) -> Command:
-    monkeypatch.setattr(sys, "argv", ["script.py", *words])
-    return parse_arguments(Command, "A script.")
-
-
-def test_a_command_line_that_can_be_parsed(monkeypatch, capsys):
-    assert parse(monkeypatch, "--env", "x", "--steps", "3") == Command("x", 3)
-    assert capsys.readouterr() == ("", "")
-
-
-@pytest.mark.parametrize("colour", [False, True])
-@pytest.mark.parametrize(
-    ("words", "told"),
-    [
-        ((), ("Missing from script.py", "--env")),
-        (("--env", "x", "--steps", "abc"), ("--steps 'abc' is not possible", "give a whole number")),
-        (("--env", "x", "--agent", "dqn"), ("--agent 'dqn' does not exist", "known: ddpg, ppo")),
-        (("--env", "x", "--stes", "4"), ("--stes", "did you mean --steps?")),
-        (("--env",), ("--env is given without a value", "give one")),
-        (("--nothing-like-it", "4"), ("--nothing-like-it", "--help lists all")),
-    ],
-)
-def test_a_command_line_that_cannot_takes_one_line(monkeypatch, capsys, words, told, colour):
-    if colour:
-        monkeypatch.setenv("FORCE_COLOR", "1")
-    with pytest.raises(SystemExit) as caught:
-        parse(monkeypatch, *words)
-    assert caught.value.code == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1
-    assert all(part in err for part in told), err
-    assert not set(err) & set("─│╭╮╰╯\x1b")
-    assert len(err) < 300
-
-
-def test_help_is_no_error(monkeypatch, capsys):
-    with pytest.raises(SystemExit) as caught:
-        parse(monkeypatch, "--help")
-    assert not caught.value.code
-    out, err = capsys.readouterr()
-    assert "A script." in out
-    assert err == ""
-
-
-def test_what_the_parser_says_beside_parsing_is_not_lost(monkeypatch, capsys):
-    def parser(kind: type[Command], **_: object) -> Command:
-        print("deprecated", file=sys.stderr)
-        return kind("x")
-
-    monkeypatch.setattr("tyro.cli", parser)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert parse(monkeypatch) == Command("x")
-    assert capsys.readouterr().err == "deprecated\n"
-
-
-def test_silence_of_the_parser_is_an_error_too(monkeypatch, capsys):
-    def parser(*_: object, **__: object) -> Command:
-        raise SystemExit(2)
-
-    monkeypatch.setattr("tyro.cli", parser)
-    with pytest.raises(SystemExit) as caught:
-        parse(monkeypatch)
-    assert caught.value.code == 2
-    assert capsys.readouterr().err == "error: the command line cannot be read; see --help\n"
-
-
-def test_frames_of_both_kinds_are_taken_off():
-    boxed = "╭─ Value error ─────╮\n│ Error parsing --a: wrong. │\n│ ─────────────── │\n│ For full helptext, x │\n╰───╯"
-    plain = " Value error  \n ------------ \n  Error parsing --a:\n  wrong.\n  ------------ \n  For full helptext \n"
-    for text in (boxed, plain, "Error parsing --a: wrong."):
-        assert unboxed(text) == "--a: wrong"
-    assert unboxed("") == ""

@@ -17,7 +17,9 @@ from benchmarks.dtirs import kernels
 from benchmarks.dtirs import problems as dtirs_problems
 from benchmarks.dtirs import solvers as dtirs_solvers
 from benchmarks.dtirs import steps as dtirs_steps
-from benchmarks.timing import Number, Row, Side, Skipped
+from benchmarks.solvers import checked_sampler
+from benchmarks.steps import PartWorlds, rest
+from benchmarks.timing import Number, Row, Side, Skipped, exponents
 from benchmarks.worlds import SystemWorlds, sampled_actions, vector_env
 from edge_envs.dtirs.model import reward
 from edge_envs.dtirs.solvers import api
@@ -87,17 +89,17 @@ def test_cvxpy_solves_the_same_problem(make: Callable[[int, int], dtirs_problems
 def test_what_is_not_certified_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     sample = dtirs_solvers.our_sampler([dtirs_problems.Powers(3, 0)], kernels.repeat_power, 2)
     assert sample() > 0.0
-    monkeypatch.setattr(dtirs_solvers, "MOST_RESIDUAL", -1.0)
+    monkeypatch.setattr(dtirs_solvers, "MAX_RESIDUAL", -1.0)
     with pytest.raises(RuntimeError, match=r"has a residual of .*, above -1"):
         sample()
-    monkeypatch.setattr(dtirs_solvers, "MOST_GAP", 1e-9)
+    monkeypatch.setattr(dtirs_solvers, "MAX_GAP", 1e-9)
     with pytest.raises(RuntimeError, match=r"gap of 1\.0e-07, above 1e-09"):
         dtirs_solvers.certified(api.optimise_phases(dtirs_solvers.quadratic_form(4, 0)))
 
 
 def test_others_must_come_to_the_same_optimum() -> None:
     answers = iter([1.0, 2.0, 1.0 + 2e-5])
-    sample = dtirs_solvers.their_sampler([lambda: next(answers)] * 2, [1.0, 2.0])
+    sample = checked_sampler([lambda: next(answers)] * 2, [1.0, 2.0], dtirs_solvers.AGREEMENT)
     assert sample() > 0.0
     assert sample() > 0.0
     with pytest.raises(RuntimeError, match=r"is not the certified 1\.0"):
@@ -156,7 +158,7 @@ def test_cvxpy_is_needed_only_to_be_compared_with_it(monkeypatch: pytest.MonkeyP
 
 def test_exponent_of_growth() -> None:
     sides = [Side("", np.array([2e-6, 3e-6]) * size ** np.array([2.0, 2.5])) for size in (8, 64, 256)]
-    np.testing.assert_allclose(dtirs_solvers.exponents((8, 64, 256), sides), [2.0, 2.5])
+    np.testing.assert_allclose(exponents((8, 64, 256), sides), [2.0, 2.5])
 
 
 @pytest.mark.parametrize("batch", [1, 2])
@@ -170,8 +172,8 @@ def test_parts_are_those_of_the_same_steps(batch: int) -> None:
     parts = dtirs_steps.parts_of(system, batch)
     assert [before for _, before in parts.values()] == [True, False, False, True]
     for part, before in parts.values():
-        worlds = dtirs_steps.PartWorlds(system, batch, actions)
-        assert worlds.sampler(part, before, 3)() > 0.0
+        worlds = PartWorlds(system, batch, actions)
+        assert worlds.sampler(part, 3, before=before)() > 0.0
         for name, value in stepped.state._asdict().items():
             if name != "work":
                 np.testing.assert_array_equal(getattr(worlds.state, name), value, err_msg=name)
@@ -207,7 +209,7 @@ def test_parts_do_their_work() -> None:
 def test_the_rest_is_what_is_left() -> None:
     whole = Side("whole", np.array([1.0, 2.0, 4.0]))
     parts = [Side("a", np.array([0.25, 1.0, 1.0])), Side("b", np.array([0.25, 0.5, 1.0]))]
-    found = dtirs_steps.rest("name", whole, parts)
+    found = rest("name", whole, parts)
     np.testing.assert_allclose(found.values, [0.5, 0.25, 0.5])
     assert found.sides == (whole, *parts)
 
@@ -218,15 +220,15 @@ def test_steps_are_split_at_both_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = dtirs_steps.env(1)
     assert len(rows) == 2 * 7
     for start, worlds in ((0, "one world"), (7, "2 worlds")):
-        rate, *shares, rest, shell = rows[start : start + 7]
+        rate, *shares, left, overhead = rows[start : start + 7]
         assert rate.name == f"DTIRS-v0, default (K = 10): {worlds}"
         assert isinstance(rate, Number)
-        assert isinstance(rest, Number)
-        assert isinstance(shell, Row)
+        assert isinstance(left, Number)
+        assert isinstance(overhead, Row)
         assert all(isinstance(each, Row) and each.kind == "share" for each in shares)
-        assert (shell.kind, shell.target) == ("cost", 1.5)
+        assert (overhead.kind, overhead.target) == ("cost", 1.5)
         ratios: list[Any] = [each.ratio for each in shares if isinstance(each, Row)]
-        assert rest.value == pytest.approx(1.0 - sum(ratios))
+        assert left.value == pytest.approx(1.0 - sum(ratios))
 
 
 def test_presets_are_timed_as_such() -> None:

@@ -20,7 +20,9 @@ from benchmarks.eccnoma import problems as eccnoma_problems
 from benchmarks.eccnoma import solvers as eccnoma_solvers
 from benchmarks.eccnoma import steps as eccnoma_steps
 from benchmarks.eccnoma.problems import DenseGradient, Point, Size, SortedGradient, TorchGradient, radio_problems
+from benchmarks.steps import PartWorlds
 from benchmarks.timing import Number, Row
+from benchmarks.worlds import SingleWorld, SystemWorlds
 from edge_envs.eccnoma.baselines import search
 from edge_envs.eccnoma.baselines.policies import copy_world
 from edge_envs.eccnoma.model import allocation, dynamics
@@ -217,15 +219,15 @@ def test_half_of_the_actions_are_the_edge() -> None:
     np.testing.assert_array_equal(actions, again)
 
 
-def test_worlds_warm_up_as_long_as_told() -> None:
+def test_the_warm_up_of_worlds_has_the_given_length() -> None:
     system = small_system()
     actions = eccnoma_steps.edge_actions(system, 1)
-    short, stepped = (eccnoma_steps.Worlds(system, 1, actions, warm_up) for warm_up in (2, 5))
+    short, stepped = (SystemWorlds(system, 1, actions, warm_up) for warm_up in (2, 5))
     short.run(3)
     np.testing.assert_array_equal(system.observe(short.state), system.observe(stepped.state))
     default = ECCNOMASystem.from_options("default", {})
     actions = eccnoma_steps.edge_actions(default, 1)
-    single, worlds = eccnoma_steps.World(actions, "default", 2), eccnoma_steps.Worlds(default, 1, actions, 2)
+    single, worlds = SingleWorld("ECCNOMA-v0", actions, "default", 2), SystemWorlds(default, 1, actions, 2)
     single.run(3)
     worlds.run(3)
     env: Any = single.env.unwrapped
@@ -237,10 +239,10 @@ def test_parts_are_those_of_the_same_steps(batch: int) -> None:
     """Beside every step a part of it is done again, and no world notices."""
     system = small_system()
     actions = eccnoma_steps.edge_actions(system, batch)
-    stepped = eccnoma_steps.Worlds(system, batch, actions, 2)
+    stepped = SystemWorlds(system, batch, actions, 2)
     stepped.run(3)
     for part in eccnoma_steps.parts_of(system, batch).values():
-        worlds = eccnoma_steps.PartWorlds(system, batch, actions, 2)
+        worlds = PartWorlds(system, batch, actions, 2)
         assert worlds.sampler(part, 3)() > 0.0
         for name, value in stepped.state._asdict().items():
             if name != "work":
@@ -249,7 +251,7 @@ def test_parts_are_those_of_the_same_steps(batch: int) -> None:
 
 def test_parts_do_their_work() -> None:
     system = small_system()
-    world = eccnoma_steps.Worlds(system, 1, eccnoma_steps.edge_actions(system, 1), 5)
+    world = SystemWorlds(system, 1, eccnoma_steps.edge_actions(system, 1), 5)
     parts = eccnoma_steps.parts_of(system, 1)
     p, s, actions = system.parameters, world.state, np.array([[0, 0, 1, 0, 2]])
     s.queue[:] = 2.0
@@ -283,7 +285,7 @@ def test_draws_and_channels_are_those_of_a_step() -> None:
 
 def test_the_observation_timed_is_that_of_the_frame() -> None:
     system = small_system()
-    world = eccnoma_steps.Worlds(system, 2, eccnoma_steps.edge_actions(system, 2), 5)
+    world = SystemWorlds(system, 2, eccnoma_steps.edge_actions(system, 2), 5)
     observation = np.zeros_like(system.observe(world.state))
     kernels.encode(system.parameters, world.state, observation, 2)
     np.testing.assert_array_equal(observation, system.observe(world.state))
@@ -301,17 +303,17 @@ def test_steps_are_split_in_every_case(monkeypatch: pytest.MonkeyPatch) -> None:
         (0, "default (U = 12): one world", 2),
         (9, "large (U = 30): 2 worlds", 1),
     ):
-        rate, *shares, rest, shell = rows[start : start + 9]
+        rate, *shares, rest, overhead = rows[start : start + 9]
         assert rate.name == f"ECCNOMA-v0, {name}"
         assert isinstance(rate, Number)
         assert isinstance(rest, Number)
-        assert isinstance(shell, Row)
+        assert isinstance(overhead, Row)
         assert (rate.unit, len(rate.values)) == ("steps/s", repetitions)
         ratios: list[Any] = [each.ratio for each in shares if isinstance(each, Row) and each.kind == "share"]
         assert len(ratios) == 6
         if repetitions == 1:
             assert rest.value == pytest.approx(1.0 - sum(ratios))
-        assert (shell.kind, shell.target) == ("cost", 1.5)
+        assert (overhead.kind, overhead.target) == ("cost", 1.5)
 
 
 def test_growth_is_fitted_to_both(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -330,7 +332,7 @@ def test_growth_is_fitted_to_both(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_counted_descent_is_the_real_one() -> None:
     system = small_system()
-    world = eccnoma_steps.Worlds(system, 1, eccnoma_steps.edge_actions(system, 1), 20)
+    world = SystemWorlds(system, 1, eccnoma_steps.edge_actions(system, 1), 20)
     sketch = system.allocate(1)
     passes = []
     for _ in range(10):
@@ -376,7 +378,7 @@ def test_decisions_that_are_wrong_are_refused(monkeypatch: pytest.MonkeyPatch) -
     queue = frames._env.state.queue[0]
     assert (queue > 0.0).any()
     edge = np.zeros(12, dtype=np.int64)
-    with pytest.raises(RuntimeError, match="iterated best response: what was timed is"):
+    with pytest.raises(RuntimeError, match="iterated best response: the timed decision"):
         frames._compare(edge + 1, edge)
     system = frames.system
     mask = system.action_mask(frames._observation[None])
@@ -386,7 +388,7 @@ def test_decisions_that_are_wrong_are_refused(monkeypatch: pytest.MonkeyPatch) -
     frames._check_open("all on the device", frames._observation[None], action[None])
     user, choice = closed[0]
     action[user] = choice
-    with pytest.raises(RuntimeError, match="other: takes a choice that is closed"):
+    with pytest.raises(RuntimeError, match="other: takes a closed choice"):
         frames._check_open("other", frames._observation[None], action[None])
 
 

@@ -107,7 +107,7 @@ def test_memory_is_this_process_s() -> None:
         (Arguments(env=("LyaPO-v0",)), "env='LyaPO-v0' does not exist; did you mean 'LyaPPO-v0'"),
         (Arguments(num_envs=0), "--num-envs 0 must be at least 1"),
         (Arguments(steps=-3), "--steps -3 must be at least --num-envs 256"),
-        (Arguments(json=Path("nowhere/soak.json")), "--json nowhere/soak.json: there is no folder nowhere"),
+        (Arguments(json=Path("nowhere/soak.json")), "--json nowhere/soak.json: folder nowhere does not exist"),
     ],
 )
 def test_bad_input(arguments: Arguments, message: str) -> None:
@@ -117,7 +117,7 @@ def test_bad_input(arguments: Arguments, message: str) -> None:
 
 def test_memory_is_measured_on_linux(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(soak, "STATM", Path("nowhere/statm"))
-    with pytest.raises(ValueError, match=r"there is no nowhere/statm here, .* run the soak on Linux"):
+    with pytest.raises(ValueError, match=r"nowhere/statm, .* does not exist; run this command on Linux"):
         soak.run(Arguments())
 
 

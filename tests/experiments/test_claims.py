@@ -14,7 +14,7 @@ from experiments.ablations.eccnoma import (
     DNN,
     LI_GD,
     NOMA,
-    SCHEMES,
+    POLICIES,
     Outcome,
     over_tail,
     own_speed_up,
@@ -24,6 +24,7 @@ from experiments.ablations.eccnoma import (
 from experiments.ablations.semcom import SWEEPS, excess, missed
 from experiments.claims import dtirs, eccnoma, semcom
 from experiments.claims.verdicts import RULES, Verdict, spread
+from experiments.common import wrapped
 
 RESULTS = Path(__file__).parents[2] / "docs/results"
 
@@ -34,11 +35,11 @@ def outcome(delay, energy=1.0, seeds=20, noise=0.01, stream=0):
 
 
 def point(delays=None, energies=None, noise=0.01):
-    """Outcomes of all schemes: Device-Only at 1 s and 1 J, others at 0.5 s and 2 J unless given."""
+    """Outcomes of all policies: Device-Only at 1 s and 1 J, others at 0.5 s and 2 J unless given."""
     delays, energies = delays or {}, energies or {}
     others = {
         name: outcome(delays.get(name, 0.5), energies.get(name, 2.0), noise=noise, stream=stream)
-        for stream, name in enumerate(SCHEMES)
+        for stream, name in enumerate(POLICIES)
     }
     return others | {DEVICE: outcome(1.0, 1.0, noise=0.0)}
 
@@ -51,7 +52,7 @@ def point(delays=None, energies=None, noise=0.01):
     ],
 )  # fmt: skip
 def test_the_published_pages_state_the_rules_in_force(page, rules):
-    assert rules in (RESULTS / f"{page}.md").read_text().splitlines()
+    assert wrapped(rules) in (RESULTS / f"{page}.md").read_text()
 
 
 def test_the_rules_name_the_comparisons_that_are_not_paired():
@@ -74,7 +75,7 @@ class TestECCNOMA:
         assert saving(both, NOMA)[0] == pytest.approx(1.0 / 8.0)
         assert own_speed_up(both, NOMA)[0] == pytest.approx((2.0 + 2.0 / 3.0 + 2.0 + 2.0 / 11.0) / 4.0)
 
-    def test_a_scheme_with_fewer_seeds_is_compared_on_its_own(self):
+    def test_a_policy_with_fewer_seeds_is_compared_on_its_own(self):
         both = {DEVICE: outcome(1.0, seeds=20), LI_GD: outcome(0.2, seeds=8, stream=1)}
         assert speed_up(both, LI_GD)[0] == pytest.approx(5.0, rel=0.02)
         assert own_speed_up(both, LI_GD)[0] == pytest.approx(5.0, rel=0.02)
@@ -97,7 +98,7 @@ class TestECCNOMA:
     def test_noise_alone_decides_no_trend(self):
         rng = np.random.default_rng(5)
         level = [
-            {name: Outcome(rng.gamma(1.0, size=(20, 2, 5)), np.ones((20, 2, 5))) for name in SCHEMES} for _ in CROWDS
+            {name: Outcome(rng.gamma(1.0, size=(20, 2, 5)), np.ones((20, 2, 5))) for name in POLICIES} for _ in CROWDS
         ]
         claims = eccnoma.crowd_claims(level)
         assert verdict(claims, "Fig. 6: all but Device-Only slow down with more users: T").verdict == Verdict.UNDECIDED
@@ -132,20 +133,20 @@ class TestDTIRS:
         return {name: self.frames(curve, curve[-1]) for name, curve in curves.items()}
 
     def test_a_high_start_is_not_lowest_across_all_iterations(self):
-        claims = dtirs.scheme_claims(self.five())
+        claims = dtirs.comparison_claims(self.five())
         assert verdict(claims, "Fig. 5: proposed ends below all others").verdict == Verdict.HOLDS
         found = verdict(claims, "Fig. 5: proposed is lowest across all iterations")
         assert found.verdict == Verdict.FAILS
         assert "proposed 66.0" in found.numbers
         assert "From iteration 1 on: holds" in found.numbers
-        claims = dtirs.scheme_claims(self.five(proposed=(20.0, 17.0)))
+        claims = dtirs.comparison_claims(self.five(proposed=(20.0, 17.0)))
         assert verdict(claims, "Fig. 5: proposed is lowest across all iterations").verdict == Verdict.HOLDS
 
     def test_initially_is_the_start(self):
-        found = verdict(dtirs.scheme_claims(self.five()), "Fig. 5: GA is above ADMM initially")
+        found = verdict(dtirs.comparison_claims(self.five()), "Fig. 5: GA is above ADMM initially")
         assert found.verdict == Verdict.FAILS
         assert "above at iterations 1" in found.numbers
-        claims = dtirs.scheme_claims(self.five(ga=(28.0, 22.0, 18.0)))
+        claims = dtirs.comparison_claims(self.five(ga=(28.0, 22.0, 18.0)))
         assert verdict(claims, "Fig. 5: GA is above ADMM initially").verdict == Verdict.HOLDS
 
     def test_one_rise_refutes_never(self):
@@ -171,9 +172,9 @@ class TestSemCom:
         }  # fmt: skip
 
     def band(self, cheap):
-        schemes = semcom.SCHEMES
+        policies = semcom.POLICIES
         return [
-            {name: self.table(energy=e if name == "pb-only" else 1.0) for name in schemes} for e in (cheap, 2, 2, 2)
+            {name: self.table(energy=e if name == "pb-only" else 1.0) for name in policies} for e in (cheap, 2, 2, 2)
         ]
 
     def test_fig_3b_is_refuted_by_one_bandwidth(self):

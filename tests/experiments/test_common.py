@@ -12,7 +12,8 @@ from agents.evaluation.episodes import Scores
 from agents.evaluation.statistics import Interval, interval
 from agents.runs import provenance
 from agents.runs.provenance import NO_REVISION, stamp, stamp_of
-from experiments.common import caption, percent, percent_text, publish, spread_text, summary
+from experiments.common import caption, percent, percent_text, publish, spread_text, wrapped
+from experiments.learned import summary
 
 
 def test_a_caption_says_what_the_spread_is_how_many_trainings_and_which_commit():
@@ -89,3 +90,22 @@ def test_json_has_null_for_what_is_not_finite(tmp_path):
     found = json.loads(Path(tmp_path / "page.json").read_text(), parse_constant=refuse)
     assert found["rows"] == [{"certificate": None, "half": [None, 1.0]}]
     assert found["seeds"] == [1, 2]
+
+
+def test_paragraphs_are_wrapped_and_tables_are_not():
+    words = " ".join(["word"] * 60)
+    row = "| " + words + " |"
+    page = wrapped(f"# {words}\n\n{words}\n\n{row}\n")
+    heading, _, *paragraph, _, table, end = page.split("\n")
+    assert (heading, table, end) == (f"# {words}", row, "")
+    assert " ".join(paragraph) == words
+    assert max(map(len, paragraph)) == 119
+
+
+@pytest.mark.parametrize("mark", ["+", "-", "*", "#", "3."])
+def test_no_wrapped_line_begins_like_a_list_item(mark):
+    for length in range(100, 125):
+        text = f"{'a' * length} {mark} changes"
+        lines = wrapped(text).split("\n")
+        assert " ".join(lines) == text
+        assert not any(line.startswith(mark) for line in lines)

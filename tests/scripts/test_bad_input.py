@@ -61,7 +61,11 @@ BAD_TRAINING = {
     "expert": ((*ENV, "--agent", "dagger", "--expert", "fixd"), "--expert 'fixd'", "did you mean 'fixed'?"),
     "expert for ppo": ((*ENV, "--expert", "locl"), "--expert 'locl'", "did you mean 'local'?"),
     "no expert": ((*ENV, "--expert", ""), "--expert ''", "known: "),
-    "expert for td3": ((*ENV, "--agent", "td3", "--expert", "fixed"), "td3 imitates nobody", "leave out --expert"),
+    "expert for td3": (
+        (*ENV, "--agent", "td3", "--expert", "fixed"),
+        "td3 does not imitate a baseline",
+        "leave out --expert",
+    ),
     "no expert here": (
         (*ENV, "--agent", "dagger", "--set", "decision=joint"),
         "--expert 'best-fixed'",
@@ -76,8 +80,8 @@ BAD_TRAINING = {
     "time in words": ((*ENV, "--checkpoint-every", "often"), "--checkpoint-every 'often'", "give a number"),
     "agent": ((*ENV, "--agent", "sac"), "--agent 'sac' does not exist; known: dagger, ddpg, member-ppo, ppo, td3", ""),
     "no value": ((*ENV, "--steps"), "--steps is given without a value", "give one"),
-    "option nearly": ((*ENV, "--agnet", "ppo"), "Unrecognized options: --agnet", "did you mean --agent?"),
-    "option": ((*ENV, "--sdfjk", "3"), "Unrecognized options: --sdfjk", "--help lists all"),
+    "option nearly": ((*ENV, "--agnet", "ppo"), "--agnet does not exist", "did you mean --agent?"),
+    "option": ((*ENV, "--sdfjk", "3"), "--sdfjk does not exist", "--help lists all options"),
     "no worlds": ((*ENV, "--num-envs", "0"), "--num-envs 0", "greater than or equal to 1"),
     "too many worlds": ((*ENV, "--num-envs", "1000000"), "--num-envs 1000000", "less than or equal to 65536"),
     "negative seed": ((*ENV, "--seed", "-1"), "--seed -1", "from 0 to 4294967295"),
@@ -261,7 +265,7 @@ BAD_EXPERIMENTS: dict[str, tuple[tuple[str, ...], str]] = {
     "draws": (("--draws", "0"), "--draws 0 is not possible; give at least 1"),
     "word": (("--seeds", "few"), "--seeds 'few' is not possible; give a whole number"),
     "folder": (("--out", "file/results"), "the results cannot be written"),
-    "option": (("--otu", "x"), "Unrecognized options: --otu, x; did you mean --out?"),
+    "option": (("--otu", "x"), "--otu does not exist; did you mean --out?"),
 }
 
 

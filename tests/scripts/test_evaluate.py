@@ -169,7 +169,7 @@ def test_what_to_know_of_runs_is_noted(place, monkeypatch, capsys, toy_id):
     (toy_run(Path("runs/b"), seed=1, options={"offset": 2.0}).path / FINISHED).unlink()
     files = ("--json", "a.json", "--report", "a.html")
     assert call(monkeypatch, evaluate, "--env", TOY, *BRIEF, "--policies", "runs/a", "runs/b", *files) == 0
-    where = "b was trained on preset default offset=2.0; --preset and --set can score it there"
+    where = "b was trained on preset default offset=2.0; use --preset and --set to evaluate it there"
     notes = [where, "runs/b is not finished"]
     out = capsys.readouterr().out
     assert [line for line in out.split("\n") if line.startswith("note: ")] == [f"note: {note}" for note in notes]
@@ -248,13 +248,13 @@ def test_the_benchmarks_own_environments():
     ("arguments", "names", "mends"),
     [
         ((), "--env is missing", "--all"),
-        (("--all", *ENV), "--env does not go with --all", "leave it out"),
-        (("--all", "--policies", "random"), "--policies does not go with --all", "leave it out"),
-        (("--all", "--preset", "hard"), "--preset does not go with --all", "leave it out"),
-        (("--all", "--set", "num_devices=3"), "--set does not go with --all", "leave it out"),
-        ((*EVALUATE, "fixed", "--runs", "runs"), "--runs does not go with --env", "leave it out"),
-        ((*EVALUATE, "fixed", "--baselines-only"), "--baselines-only does not go with --env", "leave it out"),
-        (("--all", "--baselines-only", "--runs", "runs"), "--runs runs does not go with", "leave out one"),
+        (("--all", *ENV), "--env cannot be combined with --all", "leave it out"),
+        (("--all", "--policies", "random"), "--policies cannot be combined with --all", "leave it out"),
+        (("--all", "--preset", "hard"), "--preset cannot be combined with --all", "leave it out"),
+        (("--all", "--set", "num_devices=3"), "--set cannot be combined with --all", "leave it out"),
+        ((*EVALUATE, "fixed", "--runs", "runs"), "--runs can be used with --all only", "leave it out"),
+        ((*EVALUATE, "fixed", "--baselines-only"), "--baselines-only can be used with --all only", "leave it out"),
+        (("--all", "--baselines-only", "--runs", "runs"), "--runs runs cannot be combined with", "leave out one"),
         (("--all",), "--runs runs is not a folder", "train an agent with train.py"),
         (("--all", "--runs", "file"), "--runs file is not a folder", "--baselines-only"),
         (("--all", "--runs", "empty"), "--runs empty contains no run of a default preset", "--baselines-only"),

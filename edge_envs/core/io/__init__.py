@@ -1,1 +1,1 @@
-"""What every command needs: error handling, atomic files and optional dependencies."""
+"""Common parts of all commands: argument parsing, error handling, atomic files and optional dependencies."""

@@ -1,4 +1,4 @@
-"""What every command line of the project does with bad input, with signals, and on consoles that lack characters."""
+"""Behaviour of all commands on bad input, on signals, and on consoles that lack characters."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-LONGEST = 1000
-"""Characters of an error that are shown: files quote themselves in them."""
+MAX_LENGTH = 1000
+"""Maximum number of characters of an error message; messages can quote the content of files."""
 STOPPING = (signal.SIGINT, signal.SIGTERM)
-"""Ctrl-C, and what a batch system sends first."""
+"""The signals of Ctrl-C and of a batch system that ends a job."""
 PLAIN = {
     "±": "+-", "\u00d7": "x", "µ": "u", "·": "-", "\u2013": "-", "\u2014": "-", "\u2212": "-", "≥": ">=", "≤": "<=",
 }  # fmt: skip
-"""What stands in place of a character that a console cannot show."""
+"""Replacements of characters that a console cannot show."""
 Handler = Callable[[int, FrameType | None], None]
 
 
 class Stopped(KeyboardInterrupt):
-    """The process was asked to stop.
+    """A signal asked the process to stop.
 
     Args:
-        number: of the signal.
+        number: number of the signal.
     """
 
     def __init__(self, number: int) -> None:
@@ -37,14 +37,15 @@ class Stopped(KeyboardInterrupt):
 
 
 def guarded(job: Callable[[], int], cannot_write: str = "{error}", extra: str | None = None) -> int:
-    """Exit status of a command's job; bad input and files that cannot be written end in one line and status 2.
+    """Run a command's job and return its exit status.
 
-    Ctrl-C and SIGTERM end in one line and 128 plus the signal's number; a second one ends the process at once.
+    Bad input and files that cannot be written end in one line on standard error and status 2. Ctrl-C and SIGTERM end
+    in one line and 128 plus the signal's number; a second signal ends the process at once.
 
     Args:
-        job: the work; returns its exit status.
+        job: returns its exit status.
         cannot_write: message for an OSError, with "{error}" in it.
-        extra: what to install where a package is missing and the message does not say.
+        extra: extra to install where a package is missing and the error does not name one.
     """
     print_anything()
     try:
@@ -56,40 +57,40 @@ def guarded(job: Callable[[], int], cannot_write: str = "{error}", extra: str | 
     except ValueError as error:
         fail(error)
     except BrokenPipeError:
-        # As `| head` leaves it: nobody reads on, and Python would complain once more when it flushes at its end.
+        # The reader has gone, as in `| head`; without this, Python would raise again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
         fail(cannot_write.format(error=error))
     except MemoryError as error:
-        fail(f"not enough memory ({error}); ask for less: fewer worlds, members, stored transitions or episodes")
+        fail(f"not enough memory ({error}); reduce the number of worlds, members, stored transitions or episodes")
     except KeyboardInterrupt as stop:
         print(f"interrupted by {name_of(stop)}", file=sys.stderr)
         return status_of(stop)
 
 
 def fail(error: object) -> NoReturn:
-    """One line on standard error and exit status 2."""
+    """Print an error in one line on standard error, and exit with status 2."""
     text = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in " ".join(str(error).split()))
-    print(f"error: {text if len(text) <= LONGEST else text[: LONGEST - 3] + '...'}", file=sys.stderr)
+    print(f"error: {text if len(text) <= MAX_LENGTH else text[: MAX_LENGTH - 3] + '...'}", file=sys.stderr)
     raise SystemExit(2)
 
 
 def name_of(stop: KeyboardInterrupt) -> str:
-    """The signal that it stands for."""
+    """Name of the signal that caused the exception."""
     return str(stop) or signal.SIGINT.name
 
 
 def status_of(stop: KeyboardInterrupt) -> int:
-    """Exit status of a process that was asked to stop: 128 plus the signal's number, as shells have it."""
+    """Exit status of a process that a signal stopped: 128 plus the signal's number, as in Unix shells."""
     return 128 + (stop.number if isinstance(stop, Stopped) else signal.SIGINT)
 
 
 @contextmanager
 def handling(handler: Handler) -> Iterator[None]:
-    """Let a function handle SIGINT and SIGTERM, those aside that this process was started to ignore.
+    """Handle SIGINT and SIGTERM by a function, except signals that this process was started to ignore.
 
-    Only the main thread can do that; in another one nothing changes.
+    Only the main thread can set handlers; in other threads this does nothing.
     """
     before = {}
     if threading.current_thread() is threading.main_thread():
@@ -104,7 +105,7 @@ def handling(handler: Handler) -> Iterator[None]:
 
 
 def next_ends_at_once() -> None:
-    """Give both signals back to the system, so that the next one ends the process wherever it is."""
+    """Restore the default handlers, so that the next signal ends the process immediately."""
     for number in STOPPING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
@@ -117,10 +118,10 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """While packages are imported, which takes seconds: a signal ends the process in one line, not in a traceback."""
+    """Handle signals during slow imports: a signal ends the process with one line instead of a traceback."""
 
     def leave(number: int, frame: FrameType | None) -> None:
-        os.write(2, f"interrupted by {signal.Signals(number).name} before anything was done; start again\n".encode())
+        os.write(2, f"interrupted by {signal.Signals(number).name} during start-up; nothing was written\n".encode())
         os._exit(128 + number)
 
     with handling(leave):
@@ -128,9 +129,9 @@ def importing() -> Iterator[None]:
 
 
 def print_anything() -> None:
-    """Let standard output and error print every character: what their encoding lacks in a plain form, not as an error.
+    """Let standard output and error print every character; those that their encoding lacks get an ASCII replacement.
 
-    Error handlers that the user asked for stay.
+    Error handlers that the user chose are kept.
     """
     codecs.register_error("edge_envs.plain", _plain)
     for stream in (sys.stdout, sys.stderr):
@@ -155,7 +156,7 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
 
 
 def plain(character: str) -> str:
-    """A character in ASCII: a look-alike where there is one, else its escape."""
+    """ASCII replacement of a character: a similar one where there is one, else its escape sequence."""
     if character in PLAIN:
         return PLAIN[character]
     if "\u2500" <= character <= "\u257f":  # lines of boxes

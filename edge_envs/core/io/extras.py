@@ -1,4 +1,4 @@
-"""Packages that only some of the extras bring."""
+"""Imports of packages that only some of the extras install."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def load_cvxpy() -> Any:
-    """The module `cvxpy`.
+    """Return the module `cvxpy`.
 
     Raises:
         ImportError: it is not installed.

@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Atomic writing of files."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write to a temporary file beside `path`, sync it, and rename it, so that no half file is ever seen.
+    """Write to a temporary file beside `path`, sync it, and rename it, so that `path` is never incomplete.
 
-    A process that is killed on the way leaves the old file, and at worst a `.<name>.<process>.tmp` beside it.
+    A process that is killed meanwhile leaves the old file, and possibly a `.<name>.<process>.tmp` beside it.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -28,12 +28,12 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, document: Any) -> None:
-    """Write a document as JSON, atomically; numbers that are not finite, which JSON lacks, become null."""
+    """Write a document as JSON, atomically; NaN and infinities, which JSON lacks, become null."""
     write_atomically(path, (json.dumps(finite(document), indent=1, allow_nan=False) + "\n").encode())
 
 
 def finite(found: Any) -> Any:
-    """A document without numbers that are not finite: None in their place."""
+    """Copy a document with None in place of NaN and infinities."""
     if isinstance(found, Mapping):
         return {key: finite(value) for key, value in found.items()}
     if isinstance(found, (list, tuple)):
@@ -42,7 +42,7 @@ def finite(found: Any) -> Any:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder last, where folders can be synced (not on Windows)."""
+    """Sync a folder's entries to the disk, where the system supports it (not on Windows)."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:

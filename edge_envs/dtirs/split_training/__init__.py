@@ -1,1 +1,1 @@
-"""Split training of a real network between devices and an access point; run with `python -m`."""
+"""Split training of a network between devices and an access point; `python -m edge_envs.dtirs.split_training`."""

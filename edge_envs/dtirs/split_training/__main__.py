@@ -1,24 +1,22 @@
-"""Trains a network by split learning while DTIRS-v0 says how long every round takes.
+"""Train a network by split learning; DTIRS-v0 simulates the delay of every round.
 
     python -m edge_envs.dtirs.split_training --rounds 300 --users 4 --policy best-common
 
-The parts are modules of their own: `split_networks` (12 layers), `split_parties` (device, access point, exchange),
-`split_data`, `split_frames` (the environment), `split_runs`, `split_files`, `split_figure`. They need the extras
-`train` and `codec`; this one is importable without them.
+The command needs the extras `train` and `codec`; this module can be imported without them.
 """
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_envs.core.io.command import fail, guarded
+from edge_envs.core.io.arguments import parse_arguments
+from edge_envs.core.io.command import guarded
 from edge_envs.core.io.files import write_atomically
 
 if TYPE_CHECKING:
@@ -27,61 +25,53 @@ if TYPE_CHECKING:
     from edge_envs.dtirs.split_training.simulated_delay import Frames
 
 LOSS_MARKS = (0.1, 0.01)
-"""Losses for which the table says when they were reached [nat]."""
+"""Losses for which the table lists the time at which they are reached [nat]."""
 MEGABIT = 1e6
-LEGEND = """cut: mean; s: simulated delay of a round, summed over the users; to 0.1, to 0.01: that
-delay until the loss is down to it; loss: mean of the last {rounds} rounds [nat]; test: share
-of held-out images told right; Mbit: features and gradients of a round; weights: Mbit
-of a round to keep the users' layers equal, which take no time in the environment
+LEGEND = """cut: mean; s: simulated delay of a round, summed over the users; to 0.1, to 0.01: simulated
+time until the loss is at most 0.1 or 0.01; loss: mean of the last {rounds} rounds [nat]; test:
+accuracy on held-out images; Mbit: features and gradients of a round; weights: Mbit of a
+round that keep the users' layers equal, not counted in the environment's delay
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        fail(message)
+@dataclass(frozen=True)
+class Arguments:
+    """Options of the command."""
+
+    rounds: int = 300
+    """Training rounds; each takes one frame of the environment."""
+    users: tuple[int, ...] = (4,)
+    """Numbers of users. The first trains under every policy, the others under the first policy."""
+    policy: tuple[str, ...] = ("best-common",)
+    """Baselines of DTIRS-v0, or cut-m for cut m in every round."""
+    preset: str = "default"
+    """Named configuration of the environment."""
+    seed: int = 0
+    """Seed of the weights, the images, the batches and the environment."""
+    width: float = 0.25
+    """Width of the network; 1 is the full one."""
+    learning_rate: float = 3e-4
+    """Learning rate of Adam."""
+    images: int = 64
+    """Private images of each user."""
+    cifar: Path | None = None
+    """Folder with CIFAR-10's binary files, used instead of the built-in photographs."""
+    out: Path = Path("runs/split")
+    """Folder for the rounds and the figure."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 0, 2 for bad input in one line, 130 after Ctrl-C."""
-    options = _parser().parse_args(arguments)
-    return guarded(lambda: run(options), extra="train,codec")
+    description = (__doc__ or "").partition("\n")[0]
+    return guarded(lambda: run(parse_arguments(Arguments, description, words)), extra="train,codec")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="python -m edge_envs.dtirs.split_training", description=__doc__.splitlines()[0], allow_abbrev=False
-    )
-    parser.add_argument("--rounds", type=int, default=300, help="frames to train for (%(default)s)")
-    parser.add_argument(
-        "--users",
-        type=int,
-        nargs="+",
-        default=[4],
-        metavar="K",
-        help="users; more numbers are tried with the first policy (4)",
-    )
-    parser.add_argument(
-        "--policy", nargs="+", default=["best-common"], metavar="NAME",
-        help="baselines of DTIRS-v0, or cut-m for cut m throughout; all are tried with the first K (best-common)",
-    )  # fmt: skip
-    parser.add_argument("--preset", default="default", help="of the environment (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, images, batches and environment (%(default)s)")
-    parser.add_argument("--width", type=float, default=0.25, help="of the network, 1 for the full one (%(default)s)")
-    parser.add_argument("--learning-rate", type=float, default=3e-4, help="of Adam (%(default)s)")
-    parser.add_argument("--images", type=int, default=64, help="private images of each user (%(default)s)")
-    parser.add_argument("--cifar", type=Path, metavar="DIR", help="CIFAR-10's binary files in place of the photographs")
-    parser.add_argument(
-        "--out", type=Path, default=Path("runs/split"), metavar="FOLDER", help="for rounds and figure (%(default)s)"
-    )
-    return parser
-
-
-def run(options: argparse.Namespace) -> int:
+def run(options: Arguments) -> int:
     """Train every series, write the files, print the table; returns the exit status.
 
     Raises:
-        ValueError: an option or a file that cannot be.
-        OSError: a file that is missing or cannot be written.
+        ValueError: invalid option or damaged file.
+        OSError: a file is missing or cannot be written.
         ImportError: a package of the extras is missing.
     """
     import torch
@@ -93,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
     from edge_envs.dtirs.split_training.files import save_rounds
     from edge_envs.dtirs.split_training.network import build_network
 
-    # Layers this small are slower on several threads, and the order of sums would depend on the machine.
+    # Several threads are slower for such small layers, and would make the order of sums depend on the machine.
     torch.set_num_threads(1)
     recipe = Recipe(options.rounds, options.width, options.learning_rate, options.images, options.seed)
     planned = _plan(options.policy, options.users, options.preset, recipe.seed)
@@ -125,10 +115,16 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _plan(policies: Sequence[str], users: Sequence[int], preset: str, seed: int) -> list[tuple[str, Frames]]:
-    """All policies at the first number of users, then the first policy at the others; bad ones are told at once."""
+    """All policies at the first number of users, then the first policy at the other numbers.
+
+    Raises:
+        ValueError: invalid, repeated or no policies or numbers of users.
+    """
     from edge_envs.dtirs.split_training.simulated_delay import Frames, choose_policy, make_env
 
     for option, given in (("policy", policies), ("users", users)):
+        if not given:
+            raise ValueError(f"--{option} is given without a value; give at least one")
         for entry in given:
             if list(given).count(entry) > 1:
                 raise ValueError(f"--{option} names {entry} twice; give it once")
@@ -175,7 +171,7 @@ def _table(trainings: Sequence[Series]) -> Any:
 
 
 def _reached(series: Series, mark: float) -> str:
-    """Simulated time at which the running mean of the loss first is at most `mark` [s]."""
+    """Simulated time at which the running mean of the loss is at most `mark` for the first time [s]; "-" if never."""
     from edge_envs.dtirs.split_training.experiment import running_mean
 
     below = np.flatnonzero(running_mean(series.mean_loss) <= mark)

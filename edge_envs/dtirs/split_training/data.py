@@ -1,9 +1,8 @@
 """Private data of the users, and held-out images with the same labels: photographs or CIFAR-10.
 
-The built-in task is to say from which of the five training photographs a patch was cut. The test photographs of
+The built-in task is to classify from which of the five training photographs a patch was cut. The test photographs of
 `edge_envs.core.physics.images` have other labels, so held-out patches come from a part of the same photographs that no
-training patch touches: a band from their middle to three quarters of their width. All of them have something to show
-there.
+training patch touches: the band from half to three quarters of their width.
 """
 
 from __future__ import annotations
@@ -24,15 +23,15 @@ Labels = NDArray[np.int64]
 SIDE = 32
 DOWNSCALES = (2, 3, 4)
 COMMON_MULTIPLE = 12
-"""Of the downscales: a border at such a column is the same at every scale."""
+"""Common multiple of the downscales: the band's borders are multiples of it, and so whole columns at every scale."""
 HELD_OUT_FROM, HELD_OUT_TO = 0.5, 0.75
-"""Columns of each photograph that are kept for testing, as parts of its width."""
+"""Held-out columns of each photograph, as fractions of its width."""
 HELD_OUT_IMAGES = 500
 MIN_SPREAD = 0.08
-"""Root mean square of the channels' standard deviations, pixels from 0 to 1; flatter patches say little."""
-MOST_TRIES = 10_000
+"""Minimum root mean square of the channels' standard deviations, for pixels from 0 to 1; rejects flat patches."""
+MAX_TRIES = 10_000
 HELD_OUT_STREAM, CIFAR_STREAM = 1 << 20, 1 << 21
-"""Streams of random numbers beyond those of any user."""
+"""Random streams above those of any user."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +44,7 @@ class Labelled:
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """What each user has, and what nobody trains on."""
+    """Each user's images, and the held-out images."""
 
     name: str
     classes: int
@@ -54,16 +53,16 @@ class Data:
 
 
 def load_data(users: int, images_per_user: int, seed: int, cifar: Path | None = None) -> Data:
-    """Data of `users` users; what a user has does not depend on how many there are.
+    """Load the users' data; a user's images do not depend on the number of users.
 
     Args:
-        users: K, at least 1.
-        images_per_user: private images of each, at least 1.
-        seed: of the places in the photographs, or of the order of CIFAR-10's images.
-        cifar: folder with CIFAR-10's binary files, in place of the photographs.
+        users: number of users K, at least 1.
+        images_per_user: private images of each user, at least 1.
+        seed: seed of the positions in the photographs, or of the order of CIFAR-10's images.
+        cifar: folder with CIFAR-10's binary files, used instead of the photographs.
 
     Raises:
-        ValueError: numbers that cannot be, more images than CIFAR-10 has, or a damaged file.
+        ValueError: invalid numbers, more images than CIFAR-10 has, or a damaged file.
         FileNotFoundError: a file of CIFAR-10 is missing.
         ImportError: a package that ships the photographs is missing.
     """
@@ -90,7 +89,7 @@ def _from_cifar(folder: Path, users: int, each: int, seed: int) -> Data:
 
 
 def _patches(scenes: list[dict[int, Images]], count: int, rng: np.random.Generator, held_out: bool) -> Labelled:
-    """Patches at random places and scales, as many of each photograph as of any other, in random order."""
+    """Patches at random positions and scales, balanced over the photographs, in random order."""
     labels = rng.permutation(np.arange(count) % len(scenes))
     patches = np.empty((count, SIDE, SIDE, 3), dtype=np.uint8)
     for i, label in enumerate(labels.tolist()):
@@ -99,14 +98,14 @@ def _patches(scenes: list[dict[int, Images]], count: int, rng: np.random.Generat
 
 
 def _patch(scene: dict[int, Images], rng: np.random.Generator, held_out: bool) -> Images:
-    """A patch that is not flat, wholly inside or wholly outside the band that is held out.
+    """A patch that is not flat and lies entirely inside or entirely outside the held-out band.
 
     Raises:
-        ValueError: the photograph has none.
+        ValueError: no such patch was found.
     """
     width = scene[DOWNSCALES[0]].shape[1] * DOWNSCALES[0]
     borders = [int(part * width) // COMMON_MULTIPLE * COMMON_MULTIPLE for part in (HELD_OUT_FROM, HELD_OUT_TO)]
-    for _ in range(MOST_TRIES):
+    for _ in range(MAX_TRIES):
         scale = int(rng.choice(DOWNSCALES))
         first, last = (border // scale for border in borders)
         image = scene[scale][:, first:last] if held_out else scene[scale]

@@ -1,4 +1,4 @@
-"""One training after another from the same weights and mini-batches, under different policies. Needs torch."""
+"""Trainings under different policies, from the same initial weights and mini-batches. Needs torch."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ from edge_envs.dtirs.split_training.training import AccessPoint, Device, Optimis
 
 __all__ = ["Recipe", "Series", "running_mean", "train"]
 
-MOST_SEEDS = 1 << 32
+NUM_SEEDS = 1 << 32
 BETAS = (0.9, 0.99)
 RECENT_ROUNDS = 10
-"""Rounds over which a noisy loss is averaged before it is read."""
+"""Rounds over which the loss is averaged in tables and figures."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the network is trained; batch size and bits per number are the environment's."""
+    """Training settings; the batch size and the bits per number are the environment's."""
 
     rounds: int = 300
-    """frames; in each, every user learns from one mini-batch"""
+    """training rounds, each with one mini-batch per user"""
     width: float = 0.25
-    """of the network, 1 for the one that the environment has in mind"""
+    """width of the network; 1 is the network of which the environment models the delay"""
     learning_rate: float = 3e-4
-    """of Adam"""
+    """learning rate of Adam"""
     images_per_user: int = 64
     """private images of each user"""
     seed: int = 0
-    """of weights, images, mini-batches and the environment"""
+    """seed of the weights, images, mini-batches and the environment"""
     evaluations: int = 15
-    """how often the held-out accuracy is measured"""
+    """number of measurements of the held-out accuracy"""
 
     def __post_init__(self) -> None:
         for name in ("rounds", "images_per_user", "evaluations"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} is not possible; give a whole number from 1")
-        if not 0 <= self.seed < MOST_SEEDS:
-            raise ValueError(f"seed={self.seed} is not possible; give a whole number from 0 to {MOST_SEEDS - 1}")
+        if not 0 <= self.seed < NUM_SEEDS:
+            raise ValueError(f"seed={self.seed} is not possible; give a whole number from 0 to {NUM_SEEDS - 1}")
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0.0):
             raise ValueError(f"learning_rate={self.learning_rate} is not possible; give a number above 0")
 
     @property
     def optimiser_of(self) -> OptimiserOf:
-        """Adam on one layer's parameters, with a short memory of squares: a long one makes the loss jump at times."""
+        """Adam for one layer's parameters; with beta_2 = 0.999 the loss would jump at times."""
 
         def adam(parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
             return torch.optim.Adam(parameters, lr=self.learning_rate, betas=BETAS)
@@ -59,7 +59,7 @@ class Recipe:
         return adam
 
     def measures(self, number: int) -> bool:
-        """Whether the accuracy is measured after round `number`, counted from 1."""
+        """Return True if the accuracy is measured after round `number`, counted from 1."""
         return number == self.rounds or number % max(1, self.rounds // self.evaluations) == 0
 
 
@@ -69,42 +69,42 @@ class Series:
 
     policy: str
     losses: NDArray[np.float64]
-    """(R, K), (16) of each user's mini-batch before the round's step [nat]"""
+    """loss (16) of each user's mini-batch before the round's step, (R, K) [nat]"""
     frames: tuple[Frame, ...]
-    """what the environment did in each round"""
+    """cuts and delays of each round"""
     bits: NDArray[np.int64]
-    """(R, 4): features up, gradients down, and up and down to keep the users' parts equal [bit]"""
+    """features up, gradients down, and weight gradients up and down, (R, 4) [bit]"""
     accuracy: NDArray[np.float64]
-    """(R,), on held-out images after the round; NaN where not measured"""
+    """accuracy on held-out images after the round, (R,); NaN where not measured"""
 
     @property
     def users(self) -> int:
-        """K."""
+        """Number of users K."""
         return self.losses.shape[1]
 
     @property
     def mean_loss(self) -> NDArray[np.float64]:
-        """(R,), (17) [nat]."""
+        """Loss (17), (R,) [nat]."""
         return self.losses.mean(axis=1)
 
     @property
     def elapsed_s(self) -> NDArray[np.float64]:
-        """(R,), simulated delay since the start, summed over the users [s]."""
+        """Simulated delay since the start, summed over the users, (R,) [s]."""
         return np.cumsum([frame.delay_s for frame in self.frames])
 
 
 def train(data: Data, frames: Frames, policy: str, recipe: Recipe, on_round: Callable[[], object] = int) -> Series:
-    """Train one network by split learning, with the cuts that a policy chooses frame by frame.
+    """Train one network by split learning, with the cuts that a policy chooses in every frame.
 
     Args:
-        data: of at least as many users as the environment has.
-        frames: of the environment under the policy.
-        policy: its name.
-        recipe: how.
+        data: data of at least as many users as the environment has.
+        frames: the environment's frames under the policy.
+        policy: the policy's name.
+        recipe: training settings.
         on_round: called after every round.
 
     Raises:
-        ValueError: a width that cannot be, or a cut that the network does not have.
+        ValueError: invalid width, or a cut out of range.
     """
     config = frames.config
     access_point = AccessPoint(build_network(data.classes, recipe.width, recipe.seed), recipe.optimiser_of)
@@ -114,7 +114,7 @@ def train(data: Data, frames: Frames, policy: str, recipe: Recipe, on_round: Cal
     ]
     losses, seen, traffic, accuracy = [], [], [], np.full(recipe.rounds, np.nan)
     for number in range(1, recipe.rounds + 1):
-        frame = frames.following()
+        frame = frames.advance()
         loss, crossed = training_round(devices, access_point, frame.cuts)
         losses.append(loss)
         seen.append(frame)
@@ -126,7 +126,7 @@ def train(data: Data, frames: Frames, policy: str, recipe: Recipe, on_round: Cal
 
 
 def running_mean(values: NDArray[np.float64], window: int = RECENT_ROUNDS) -> NDArray[np.float64]:
-    """Mean of each value and up to window - 1 before it; same shape (R,)."""
+    """Mean of each value and the up to window - 1 values before it; same shape (R,)."""
     sums = np.concatenate([[0.0], np.cumsum(values)])
     ends = np.arange(1, len(values) + 1)
     starts = np.maximum(ends - window, 0)

@@ -1,4 +1,4 @@
-"""The picture of split trainings: the loss by round, and by simulated time. Needs matplotlib and Pillow."""
+"""Figure of split trainings: the loss over rounds and over simulated time. Needs matplotlib and Pillow."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ ROW_INCHES, WIDTH_INCHES, DOTS_PER_INCH = 3.3, 10.0, 110
 INK, GRID = "#30343f", "#d9dce3"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 THICKEST, THINNER = 6.0, 1.5
-"""Line widths where curves lie on one another: the first is the thickest [points]."""
+"""Line widths where curves coincide: the first is the thickest, and each next one is thinner by this [points]."""
 
 
 def draw_trainings(policies: Sequence[Series], users: Sequence[Series]) -> bytes:
-    """One PNG: a row that compares policies at one number of users, and one that compares numbers of users.
+    """Draw a row that compares policies at one number of users, and a row that compares numbers of users.
 
     Args:
-        policies: trainings with as many users each.
-        users: trainings under one policy; no row is drawn where there is only one.
+        policies: trainings with equal numbers of users.
+        users: trainings under one policy; the second row is left out where there is only one.
 
     Returns:
-        The file's content.
+        Content of the PNG file.
     """
     rows = [(policies, [series.policy for series in policies], f"K = {policies[0].users}")]
     if len(users) > 1:

@@ -20,7 +20,7 @@ BITS = ("bits_up", "bits_down", "weight_bits_up", "weight_bits_down")
 
 
 def rounds_of(series: Series) -> list[dict[str, Any]]:
-    """What is known of each round; lists have one entry per user, an accuracy that was not measured is None."""
+    """One row per round; lists have one entry per user, and an accuracy that was not measured is None."""
     rows = []
     elapsed, means = series.elapsed_s.tolist(), series.mean_loss.tolist()
     for i, frame in enumerate(series.frames):
@@ -39,7 +39,7 @@ def rounds_of(series: Series) -> list[dict[str, Any]]:
 
 
 def save_rounds(folder: Path, trainings: Sequence[Series], settings: Mapping[str, Any]) -> None:
-    """Write rounds.csv (users' cuts and losses in columns of their own) and rounds.json into a folder.
+    """Write rounds.csv (one column per user's cut and loss) and rounds.json into a folder.
 
     Raises:
         OSError: a file cannot be written.

@@ -1,9 +1,9 @@
 """The network that is split: VGG style, 12 layers, 32 x 32 colour images. Needs torch.
 
 Ten 3 x 3 convolutions (64, 64P, 128, 128P, 256, 256, 256P, 512, 512, 512P; P: max-pooling 2 x 2, counted with the layer
-before it), then fully connected layers of 512 and of as many outputs as there are classes; ReLU after all but the last.
-There is no batch normalisation: what a layer computes then depends on one image only, and the values at each cut are
-those of the table by which the environment counts bits.
+before it), then two fully connected layers with 512 outputs and one output per class; ReLU after all but the last.
+There is no batch normalisation, so that a layer's output depends on one image only and has the size by which the
+environment counts bits.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ CONVOLUTIONS = (
     (64, False), (64, True), (128, False), (128, True), (256, False), (256, False), (256, True),
     (512, False), (512, False), (512, True),
 )  # fmt: skip
-"""Output channels at width 1 and whether the layer ends with a pooling by 2."""
+"""Output channels at width 1; True where the layer ends with a pooling by 2."""
 HIDDEN = 512
 """Outputs of the layer before the last, at width 1."""
 LAYERS = len(CONVOLUTIONS) + 2
-"""M: cut m leaves layers 1 to m with the device."""
-WIDEST = 4.0
+"""Number of layers M; with cut m, layers 1 to m are on the device."""
+MAX_WIDTH = 4.0
 
 
 def build_network(classes: int, width: float = 1.0, seed: int = 0) -> nn.Sequential:
-    """The 12 layers in order, with random weights; torch's own generator is left alone.
+    """Build the 12 layers with random weights; torch's global generator is not used.
 
     Args:
-        classes: outputs of the last layer, from 2.
+        classes: outputs of the last layer, at least 2.
         width: factor on all other numbers of channels, above 0 and up to 4; each is at least 1.
-        seed: of the weights.
+        seed: seed of the weights.
 
     Raises:
-        ValueError: a number of classes or a width that cannot be.
+        ValueError: invalid number of classes or width.
     """
     _check(classes, width)
     generator = torch.Generator().manual_seed(seed)
@@ -60,10 +60,10 @@ def build_network(classes: int, width: float = 1.0, seed: int = 0) -> nn.Sequent
 
 
 def output_values(classes: int, width: float = 1.0) -> tuple[int, ...]:
-    """Values per image at the output of each of the 12 layers: what crosses the air at each cut but the last.
+    """Values per image at the output of each of the 12 layers, which are sent at each cut except the last.
 
     Raises:
-        ValueError: as `build_network`.
+        ValueError: invalid number of classes or width.
     """
     _check(classes, width)
     values, side = [], IMAGE_SIDE
@@ -76,8 +76,8 @@ def output_values(classes: int, width: float = 1.0) -> tuple[int, ...]:
 def _check(classes: int, width: float) -> None:
     if classes < 2:
         raise ValueError(f"classes={classes} is not possible; give at least 2")
-    if not (math.isfinite(width) and 0.0 < width <= WIDEST):
-        raise ValueError(f"width={width} is not possible; give a factor above 0 and up to {WIDEST:g}")
+    if not (math.isfinite(width) and 0.0 < width <= MAX_WIDTH):
+        raise ValueError(f"width={width} is not possible; give a factor above 0 and up to {MAX_WIDTH:g}")
 
 
 def _scaled(channels: int, width: float) -> int:
@@ -85,7 +85,7 @@ def _scaled(channels: int, width: float) -> int:
 
 
 def _weighted(kind: Any, *sizes: int, generator: torch.Generator, **options: Any) -> nn.Module:
-    """A layer with normal weights that keep the variance through a ReLU, which twelve layers need; biases of 0."""
+    """A layer with normal weights that preserve the variance through a ReLU, and zero biases."""
     layer: Any = nn.utils.skip_init(kind, *sizes, **options)
     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
     nn.init.zeros_(layer.bias)

@@ -1,7 +1,7 @@
-"""The simulated side of a split training: each round is a frame of `DTIRS-v0`, which says how long it takes.
+"""The simulated delay of a split training: each round is a frame of `DTIRS-v0`.
 
-The environment has its own randomness, seeded alike for every policy, so that all of them meet the same channels and
-loads. Its delays are those of the network at full width, whatever width is trained.
+The environment is seeded alike for every policy, so that all policies have the same channels and loads. Its delays are
+those of the network at full width, whatever the width of the trained network.
 """
 
 from __future__ import annotations
@@ -28,32 +28,32 @@ DELAY_PARTS = (
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame: where every user cuts, and how long the environment says it takes."""
+    """One frame: the users' cuts and the simulated delay."""
 
     cuts: tuple[int, ...]
-    """layers on the device, of each user"""
+    """number of layers on each user's device"""
     delay_s: float
-    """sum of the users' delays, as in (18)"""
+    """sum of the users' delays (18)"""
     parts_s: tuple[float, ...]
-    """its `DELAY_PARTS`"""
+    """the parts of `delay_s` in the order of `DELAY_PARTS`"""
     twin_share: float
-    """share of users that a twin computes for"""
+    """share of users whose first layers run on a digital twin"""
 
 
 def make_env(users: int, preset: str = "default") -> gym.Env[Any, Any]:
-    """`DTIRS-v0` with so many users.
+    """Make `DTIRS-v0` with a number of users.
 
     Raises:
-        ValueError: an unknown preset or a number of users that cannot be.
+        ValueError: unknown preset or invalid number of users.
     """
     return gym.make(f"edge_envs:{ENV_ID}", preset=preset, num_devices=users)
 
 
 def choose_policy(name: str, env: gym.Env[Any, Any], seed: int) -> Policy:
-    """A baseline of the environment, or "cut-m": cut m for every user, in every frame.
+    """Make a baseline of the environment, or the policy "cut-m" with cut m for every user in every frame.
 
     Raises:
-        ValueError: neither, or a cut that the environment does not offer.
+        ValueError: unknown name, or a cut that the environment does not offer.
     """
     system: Any = env.unwrapped.system  # type: ignore[attr-defined]
     constant = re.fullmatch(r"cut-([0-9]+)", name)
@@ -70,15 +70,15 @@ def choose_policy(name: str, env: gym.Env[Any, Any], seed: int) -> Policy:
 
 
 class Frames:
-    """Frame after frame of one environment under one policy; episodes follow one another without end."""
+    """The frames of one environment under one policy; a new episode starts when one ends."""
 
     def __init__(self, env: gym.Env[Any, Any], policy: Policy, seed: int) -> None:
-        """Nothing happens before the first `following`.
+        """Store the arguments; the first `advance` resets the environment.
 
         Args:
-            env: `DTIRS-v0`, or what looks like it.
+            env: `DTIRS-v0`, or an environment with its interface.
             policy: chooses an index into the system's `cut_numbers` for every user.
-            seed: of the environment.
+            seed: seed of the environment.
         """
         self._env, self._policy, self._seed = env, policy, seed
         self._system: Any = env.unwrapped.system  # type: ignore[attr-defined]
@@ -88,19 +88,19 @@ class Frames:
 
     @property
     def users(self) -> int:
-        """K."""
+        """Number of users K."""
         return int(self._system.members)
 
     @property
     def config(self) -> Any:
-        """Of the environment: `batch_size` images per user and frame, `value_bits`, `weight_bits`."""
+        """The environment's configuration."""
         return self._system.config
 
-    def following(self) -> Frame:
-        """The next frame.
+    def advance(self) -> Frame:
+        """Step the environment once.
 
         Raises:
-            ValueError: the policy keeps no layer on a device; a network that is trained in two parts has both.
+            ValueError: the policy chooses cut 0, with which a device has no layer to train.
         """
         if self._observation is None:
             self._observation, _ = self._env.reset(seed=self._seed if self._first else None)
@@ -111,6 +111,6 @@ class Frames:
             self._observation = None
         cuts = tuple(int(cut) for cut in self._system.cut_numbers[np.asarray(action)])
         if min(cuts) < 1:
-            raise ValueError("this policy uses cut 0, which leaves a device nothing to train; choose another")
+            raise ValueError("this policy uses cut 0, with which a device has no layer to train; choose another")
         parts = tuple(float(info[name]) for name in DELAY_PARTS)
         return Frame(cuts, float(info["delay_s"]), parts, float(info["twin_share"]))

@@ -1,14 +1,14 @@
-"""Split learning between devices and the access point, with what crosses the cut made explicit. Needs torch.
+"""Split learning between devices and the access point, which exchange plain tensors at the cut. Needs torch.
 
-A `Device` has its private images, the first m layers and the optimisers of these; the `AccessPoint` has the whole
-network (a digital twin runs its front, with the same numbers) and trains the layers after the cut. Features and labels
-go up, the gradients at the cut come down, as plain tensors without history. Cut 12 leaves the whole network with the
-device: nothing is exchanged.
+A `Device` has its private images, the first m layers and their optimisers. The `AccessPoint` has the whole network and
+trains the layers after the cut; for a device with a digital twin, the access point also runs the first layers, with the
+same result. Devices send features and labels; the access point returns the gradients at the cut. With cut 12 the whole
+network is on the device, and nothing is exchanged.
 
-One rule keeps the parts of all users equal, whatever their cuts: at the end of a round every layer takes one step with
-the mean of its K gradients, wherever each was computed and wherever its copies lie. The mean of the gradients of the
-losses (16) is the gradient of their mean (17), so a round is one step of the unsplit network on the batches of all
-users. Each layer has an optimiser of its own, so that it can change sides between rounds together with its state.
+All copies of a layer stay equal, whatever the cuts: at the end of a round, every copy takes one step with the mean of
+the K users' gradients. The mean of the gradients of the losses (16) is the gradient of their mean (17), so a round is
+one step of the unsplit network on all users' batches. Each layer has its own optimiser, so that a layer can move
+between the device and the access point together with its optimiser's state.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ __all__ = [
 ]  # fmt: skip
 
 OptimiserOf = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
-"""Makes the optimiser of one layer's parameters; it has to treat each number by itself, as SGD, momentum, Adam do."""
+"""Makes the optimiser of one layer's parameters; its update must be elementwise, as in SGD, momentum or Adam."""
 Gradients = list[tuple[Tensor, ...]]
 """One tuple per layer, one gradient per parameter."""
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """How many numbers have crossed the air, all users together."""
+    """Count of numbers sent over the air by and to all users."""
 
     features_up: int = 0
     """values at the cuts"""
@@ -50,7 +50,7 @@ class Traffic:
     weights_up: int = 0
     """gradients of the devices' weights, for the mean"""
     weights_down: int = 0
-    """means of these, and layers that a device has not had before, with the state of their optimisers"""
+    """means of these gradients, and layers that are new to a device, with the state of their optimisers"""
 
     def __add__(self, other: Traffic) -> Traffic:
         return Traffic(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
@@ -60,20 +60,20 @@ class TrainedLayer:
     """One layer of the network and its optimiser."""
 
     def __init__(self, module: nn.Module, optimiser_of: OptimiserOf) -> None:
-        """Train `module` in place."""
+        """Wrap `module`, which is trained in place."""
         self.module = module
         self.parameters = list(module.parameters())
         self.optimiser = optimiser_of(self.parameters)
         self._optimiser_of = optimiser_of
 
     def copy(self) -> TrainedLayer:
-        """The same weights and the same state of the optimiser, sharing nothing."""
+        """Copy the weights and the optimiser's state."""
         twin = TrainedLayer(copy.deepcopy(self.module), self._optimiser_of)
         twin.optimiser.load_state_dict(copy.deepcopy(self.optimiser.state_dict()))
         return twin
 
     def step(self, gradients: Sequence[Tensor]) -> None:
-        """One step of the optimiser with these gradients."""
+        """Take one optimiser step with these gradients."""
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient.clone()
         self.optimiser.step()
@@ -86,24 +86,24 @@ class TrainedLayer:
 
     @property
     def numbers(self) -> int:
-        """How many numbers a copy takes: the weights, and the optimiser's tensors of their shapes."""
+        """Count of numbers in a copy: the weights, and the optimiser's state tensors."""
         state = [value for entry in self.optimiser.state.values() for value in entry.values()]
         return self.weights + sum(value.numel() for value in state if isinstance(value, Tensor) and value.dim())
 
 
 class Device:
-    """A user: private images with labels, and the layers before the cut."""
+    """A user's device: private images with labels, and the layers before the cut."""
 
     def __init__(
         self, images: NDArray[np.uint8], labels: NDArray[np.int64], batch: int, seed: int | Sequence[int]
     ) -> None:
-        """A device without any layer.
+        """Create a device without layers.
 
         Args:
-            images: its data, (n, H, W, 3).
-            labels: (n,), from 0.
+            images: the user's images, (n, H, W, 3).
+            labels: their labels, (n,), from 0.
             batch: images per round, drawn at random with replacement.
-            seed: of the draws.
+            seed: seed of the draws.
         """
         self.layers: list[TrainedLayer] = []
         self._images, self._labels, self._batch = images, torch.from_numpy(labels), batch
@@ -112,17 +112,17 @@ class Device:
         self._answers = torch.empty(0, dtype=torch.int64)
 
     def hold(self, layers: Sequence[TrainedLayer]) -> int:
-        """Have copies of exactly these first layers; those it has already are the same and stay.
+        """Keep exactly these first layers; only missing ones are copied, since the others are equal already.
 
         Returns:
-            How many numbers came down for it.
+            Count of numbers sent down.
         """
         missing = layers[len(self.layers) :]
         self.layers = [*self.layers[: len(layers)], *(layer.copy() for layer in missing)]
         return sum(layer.numbers for layer in missing)
 
     def forward(self) -> tuple[Tensor, Tensor]:
-        """Features of the next mini-batch at the cut, (b, ...) without history, and its labels (b,)."""
+        """Compute the features of the next mini-batch at the cut, (b, ...), detached; also returns its labels (b,)."""
         chosen = self._rng.integers(len(self._images), size=self._batch)
         values = as_tensor(self._images[chosen], self.layers[0].parameters[0].dtype)
         for layer in self.layers:
@@ -131,46 +131,46 @@ class Device:
         return values.detach().clone(), self._answers
 
     def backward(self, gradient: Tensor) -> Gradients:
-        """Gradients of its weights from that of the features, for the mini-batch of the last `forward`.
+        """Backpropagate the features' gradient through the device's layers, for the mini-batch of the last `forward`.
 
         Raises:
-            ValueError: the gradient has another shape than the features.
+            ValueError: the shapes of the gradient and the features differ.
         """
         if gradient.shape != self._output.shape:
             raise ValueError(
-                f"a gradient of shape {tuple(gradient.shape)} came down for features {tuple(self._output.shape)}"
+                f"received a gradient of shape {tuple(gradient.shape)} for features {tuple(self._output.shape)}"
             )
         return _by_layer(self.layers, torch.autograd.grad(self._output, _parameters(self.layers), gradient))
 
     def learn_alone(self) -> tuple[float, Gradients]:
-        """Loss (16) of the last `forward` and its gradients, for the cut after the last layer."""
+        """Compute the loss (16) of the last `forward` and its gradients, where the device has all layers."""
         loss = cross_entropy(self._output, self._answers)
         return loss.item(), _by_layer(self.layers, torch.autograd.grad(loss, _parameters(self.layers)))
 
     def step(self, gradients: Gradients) -> None:
-        """Step with the mean gradients of its layers."""
+        """Take one step of each layer with its mean gradients."""
         for layer, mean in zip(self.layers, gradients, strict=True):
             layer.step(mean)
 
 
 class AccessPoint:
-    """The access point: the whole network, of which it trains what lies behind each user's cut."""
+    """The access point: has the whole network and trains the layers after each user's cut."""
 
     def __init__(self, network: nn.Sequential, optimiser_of: OptimiserOf) -> None:
-        """Train `network` in place, layer by layer with optimisers of their own."""
+        """Wrap `network`, which is trained in place, with one optimiser per layer."""
         self.network = network
         self.layers = [TrainedLayer(module, optimiser_of) for module in network]
 
     def learn(self, features: Tensor, labels: Tensor, cut: int) -> tuple[float, Tensor, Gradients]:
-        """Forward and backward through the layers after a cut.
+        """Run the layers after a cut forward and backward.
 
         Args:
-            features: what came up, (b, ...).
+            features: received features, (b, ...).
             labels: (b,).
             cut: 1 to M - 1.
 
         Returns:
-            Loss (16), its gradient at the features, and the gradients of layers cut + 1 to M.
+            Loss (16), its gradient with respect to the features, and the gradients of layers cut + 1 to M.
         """
         back = self.layers[cut:]
         received = features.detach().clone().requires_grad_()
@@ -182,12 +182,12 @@ class AccessPoint:
         return loss.item(), at_cut, _by_layer(back, gradients)
 
     def step(self, gradients: Gradients) -> None:
-        """Step with the mean gradients of all layers; those before the cuts keep up with the devices."""
+        """Take one step of each layer with its mean gradients, including the layers that devices also have."""
         for layer, mean in zip(self.layers, gradients, strict=True):
             layer.step(mean)
 
     def accuracy(self, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> float:
-        """Share of images (n, H, W, 3) whose largest output is at their label (n,)."""
+        """Share of images (n, H, W, 3) whose largest output is that of their label (n,)."""
         dtype = self.layers[0].parameters[0].dtype
         with torch.no_grad():
             found = [
@@ -200,18 +200,18 @@ class AccessPoint:
 def training_round(
     devices: Sequence[Device], access_point: AccessPoint, cuts: Sequence[int]
 ) -> tuple[list[float], Traffic]:
-    """One frame: every user learns from one mini-batch, then all layers step with their mean gradients.
+    """Run one round: compute every user's gradients on one mini-batch, then step all layers with the mean gradients.
 
     Args:
-        devices: the users.
-        access_point: their common network.
+        devices: the users' devices.
+        access_point: the access point with the common network.
         cuts: cut of each user, 1 to M.
 
     Returns:
-        Loss (16) of each user before the step, and what crossed the air.
+        Loss (16) of each user before the step, and the amount of data sent over the air.
 
     Raises:
-        ValueError: a cut that the network does not have, or not one per user.
+        ValueError: a cut out of range, or a number of cuts that differs from the number of users.
     """
     depth = len(access_point.layers)
     if len(cuts) != len(devices) or not all(1 <= cut <= depth for cut in cuts):
@@ -239,7 +239,7 @@ def training_round(
 
 
 def as_tensor(images: NDArray[np.uint8], dtype: torch.dtype = torch.float32) -> Tensor:
-    """Images (n, H, W, 3) uint8 as the network takes them: (n, 3, H, W), from -2 to 2."""
+    """Convert uint8 images (n, H, W, 3) to network inputs (n, 3, H, W) from -2 to 2."""
     return (torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().to(dtype) / 255.0 - 0.5) * 4.0
 
 
@@ -248,12 +248,12 @@ def _parameters(layers: Sequence[TrainedLayer]) -> list[nn.Parameter]:
 
 
 def _by_layer(layers: Sequence[TrainedLayer], gradients: Iterable[Tensor]) -> Gradients:
-    following = iter(gradients)
-    return [tuple(next(following) for _ in layer.parameters) for layer in layers]
+    remaining = iter(gradients)
+    return [tuple(next(remaining) for _ in layer.parameters) for layer in layers]
 
 
 def _mean(gradients: Sequence[Gradients]) -> Gradients:
-    """Mean over the users, always in their order: its bits do not depend on where a gradient was computed."""
+    """Mean over the users in fixed order, so that the result does not depend on where a gradient was computed."""
     return [
         tuple(torch.stack(same).mean(dim=0) for same in zip(*layer, strict=True))
         for layer in zip(*gradients, strict=True)

@@ -1,1 +1,1 @@
-"""The neural codec behind the law of image quality; run with `python -m`."""
+"""The neural codec from which the image-quality law was fitted; run with `python -m edge_envs.semcom.jscc`."""

@@ -1,25 +1,23 @@
-"""Trains the neural codec of the paper, measures it, and fits the PSNR law that the environment uses.
+"""Train the paper's neural codec, measure its PSNR, and fit the PSNR law that the environment uses.
 
     python -m edge_envs.semcom.jscc --steps 6000
 
-The parts are modules of their own: `codec_networks` (encoder, channel, decoder), `codec_training` (Algorithm 1 with
-device and base station apart), `codec_references` (linear code, JPEG), `codec_scores`, `codec_law` (57),
-`codec_figure`, `codec_files`. They need the extra `codec`; this one is importable without it.
+The command needs the extra `codec`; this module can be imported without it.
 """
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.io.command import fail, guarded
+from edge_envs.core.io.arguments import parse_arguments
+from edge_envs.core.io.command import guarded
 from edge_envs.core.io.files import write_atomically
 from edge_envs.core.physics.images import photograph, photograph_patches, read_cifar10, read_image
 
@@ -35,7 +33,7 @@ Images = NDArray[np.uint8]
 
 TRAINING_PATCHES = 8192
 CIFAR_TEST_IMAGES = 256
-"""Of CIFAR-10's 10,000 test images, the first so many are scored."""
+"""Number of CIFAR-10 test images that are scored: the first of 10,000."""
 TABLE_CHANNELS = (10, 19, 29)
 """Compression rates 0.104, 0.198 and 0.302, next to the paper's 0.1, 0.2 and 0.3."""
 TABLE_SNR_DB = (1.0, 4.0, 7.0, 10.0, 13.0, 19.0)
@@ -44,15 +42,33 @@ LAW_SNR_DB = range(0, 21, 2)
 PAPER_SCALE_DB = 18.67
 """a of (58)."""
 JPEG_RULE = """
-JPEG: the best quality within k log2(1 + SNR) bits, k = 3 rho H W complex symbols over an ideal channel code;
-"data" counts the entropy-coded data and one byte, "files" whole files (-: none fits; /%: mean colour for the rest)"""
+JPEG: the best quality within k log2(1 + SNR) bits, k = 3 rho H W complex symbols over an ideal channel code.
+"data" counts the entropy-coded data and one byte; "files" counts whole files. "-": no image fits.
+"/%": share of images that fit; the others count with their mean colour."""
 LARGE_PHOTOGRAPH = "astronaut"
 LARGE_SNR_DB = (4.0, 10.0, 13.0)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        fail(message)
+@dataclass(frozen=True)
+class Arguments:
+    """Options of the command."""
+
+    steps: int = 6000
+    """Training steps, rounds of Algorithm 1."""
+    cifar: Path | None = None
+    """Folder with CIFAR-10's binary files, used instead of the built-in photographs."""
+    seed: int = 0
+    """Seed of the weights, the batches and the channel noise."""
+    rho: float | None = None
+    """Train for this compression rate only (default: 0.083 to 0.302)."""
+    snr_db: float | None = None
+    """Train at this SNR only (default: 0 to 20 dB)."""
+    image: Path | None = None
+    """Large picture to encode after training (default: a built-in photograph)."""
+    out: Path = Path("runs/jscc")
+    """Folder for the codec and the figure."""
+    coefficients: Path | None = None
+    """JSON file for the coefficients of the fitted PSNR law."""
 
 
 @dataclass(frozen=True)
@@ -64,33 +80,18 @@ class Data:
     test: Images
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 0, 2 for bad input in one line, 130 after Ctrl-C."""
-    options = _parser().parse_args(arguments)
-    return guarded(lambda: run(options), extra="codec")
+    description = (__doc__ or "").partition("\n")[0]
+    return guarded(lambda: run(parse_arguments(Arguments, description, words)), extra="codec")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m edge_envs.semcom.jscc", description=__doc__.splitlines()[0], allow_abbrev=False)
-    parser.add_argument("--steps", type=int, default=6000, help="training steps, rounds of Algorithm 1 (%(default)s)")
-    parser.add_argument("--cifar", type=Path, metavar="DIR", help="CIFAR-10's binary files in place of the photographs")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, batches and noise (%(default)s)")
-    parser.add_argument("--rho", type=float, help="train for this compression rate only (default: 0.083 to 0.302)")
-    parser.add_argument("--snr-db", type=float, help="train at this SNR only (default: 0 to 20 dB)")
-    parser.add_argument("--image", type=Path, metavar="FILE", help="large picture to try (default: a photograph)")
-    parser.add_argument(
-        "--out", type=Path, default=Path("runs/jscc"), metavar="FOLDER", help="for codec and figure (%(default)s)"
-    )
-    parser.add_argument("--coefficients", type=Path, metavar="FILE", help="write the fitted law as JSON")
-    return parser
-
-
-def run(options: argparse.Namespace) -> int:
+def run(options: Arguments) -> int:
     """Train, print the tables, fit the law, write the files; returns the exit status.
 
     Raises:
-        ValueError: an option or a file that cannot be.
-        OSError: a file that is missing or cannot be written.
+        ValueError: invalid option or damaged file.
+        OSError: a file is missing or cannot be written.
         ImportError: a package of the extra `codec` is missing.
     """
     from edge_envs.semcom.jscc.figure import draw_codec
@@ -118,7 +119,7 @@ def run(options: argparse.Namespace) -> int:
     name = LARGE_PHOTOGRAPH if options.image is None else options.image.name
     size = f"{large.shape[0]} x {large.shape[1]}"
     large_scores = score(codec, linear, large[None], channels, LARGE_SNR_DB, recipe.seed)
-    _print_scores(large_scores, f"PSNR [dB] of one picture that is larger than any in training: {name}, {size}")
+    _print_scores(large_scores, f"PSNR [dB] of one picture larger than the training images: {name}, {size}")
     print(JPEG_RULE)
     pictures = _pictures(codec, linear, large, channels[0], recipe.seed)
 
@@ -138,7 +139,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def load_data(cifar: Path | None, seed: int) -> Data:
-    """CIFAR-10 from a folder, or the built-in patches; training and test images never overlap."""
+    """Load CIFAR-10 from a folder, or the built-in patches; training and test images do not overlap."""
     if cifar is not None:
         train, test = read_cifar10(cifar, "train")[0], read_cifar10(cifar, "test")[0][:CIFAR_TEST_IMAGES]
         return Data("CIFAR-10", train, test)
@@ -176,7 +177,7 @@ def _print_traffic(traffic: Traffic, steps: int, seconds: float) -> None:
 
 
 def _print_scores(scores: Scores, title: str) -> None:
-    print(f"\n{title}; mean colour alone {scores.mean_colour_db:.1f}")
+    print(f"\n{title}; the mean colour alone has {scores.mean_colour_db:.1f}")
     print(f"{'rho':>6}  {'code':<12}" + "".join(f"{f'{snr:g} dB':>10}" for snr in scores.snr_db))
     for i, rho in enumerate(scores.rho):
         files = [_file_cell(*cell) for cell in zip(scores.jpeg_db[i], scores.jpeg_share[i], strict=True)]
@@ -220,8 +221,8 @@ def _fit(codec: Codec, images: Images, recipe: Recipe) -> tuple[Law, Measured]:
         ("dB, S >= 0 dB only", fit_law(*points, "db", lowest_snr_db=0.0)),
     ):
         _print_law(label, held, held.mae_db(*points), "")
-    print("l = 1, since only l c_rho and l c_s can be told from data")
-    print(f"all but the last give a number for every rho, with S in dB from {LOWEST_SNR_DB:g} dB on")
+    print("l = 1, because the data determine only the products l c_rho and l c_s")
+    print(f"with S in dB, all laws but the last are defined for every rho and S >= {LOWEST_SNR_DB:g} dB")
     print(f"linear interpolation between points, 5-fold: {interpolation_mae_db(*points):.2f} dB (paper 0.44)")
     best = min(laws, key=lambda law: law.mae_db(*points))
     return best, Measured(*points)

@@ -1,4 +1,4 @@
-"""The picture of a trained codec: curves, the fitted law, and a photograph. Needs matplotlib and Pillow."""
+"""Figure of a trained codec: PSNR curves, the fitted law, and a photograph. Needs matplotlib and Pillow."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73")
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """The surface a law was fitted to; arrays (points,)."""
+    """The measured points to which a law was fitted; arrays (points,)."""
 
     rho: NDArray[np.float64]
     snr_db: NDArray[np.float64]
@@ -38,16 +38,16 @@ def draw_codec(
     measured: Measured | None,
     pictures: Sequence[tuple[str, NDArray[np.uint8]]],
 ) -> bytes:
-    """One PNG: PSNR over SNR of all codes, the measured points against the law's x, and pictures side by side.
+    """Draw PSNR over SNR of all codes, the measured points over the law's x, and pictures side by side.
 
     Args:
-        scores: curves to draw; one colour per compression rate.
-        law: the fit, if there is one.
-        measured: what it was fitted to.
+        scores: curves to draw, with one colour per compression rate.
+        law: the fitted law, if any.
+        measured: the points to which it was fitted.
         pictures: title and image (H, W, 3) of each, all of one size.
 
     Returns:
-        The file's content.
+        Content of the PNG file.
     """
     figure = Figure(figsize=SIZE_INCHES, dpi=DOTS_PER_INCH, layout="constrained")
     FigureCanvasAgg(figure)
@@ -110,7 +110,7 @@ def _finish(panel: Any) -> None:
 
 
 def _as_png(figure: Figure) -> bytes:
-    """PNG with a palette: a third of the size, and the photographs hardly show it."""
+    """Render as a PNG with a palette, which takes a third of the size of a full-colour one."""
     drawn, small = BytesIO(), BytesIO()
     figure.savefig(drawn, format="png")
     with Image.open(drawn) as picture:

@@ -19,18 +19,18 @@ __all__ = ["load_codec", "save_codec", "save_coefficients"]
 
 
 def save_codec(path: Path, codec: Codec, recipe: Recipe, data: str) -> None:
-    """Write a codec's weights with the number of its channels, its recipe and the name of its training set."""
+    """Write a codec's weights, its number of channels, its recipe and the name of its training set."""
     tensors = {name: tensor.contiguous() for name, tensor in codec.state_dict().items()}
     notes = {"channels": str(codec.channels), "recipe": json.dumps(asdict(recipe)), "data": data}
     write_atomically(path, save(tensors, metadata=notes))
 
 
 def load_codec(path: Path) -> Codec:
-    """The codec that `save_codec` wrote.
+    """Load a codec that `save_codec` wrote.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no codec of this project, or damaged.
+        ValueError: the file is damaged, or was not written by `save_codec`.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no codec at {path}")
@@ -44,13 +44,13 @@ def load_codec(path: Path) -> Codec:
 
 
 def save_coefficients(path: Path, law: Law, mae_db: float, notes: dict[str, Any]) -> None:
-    """Write a fitted law for the environment's `psnr_law`, with its error and where it comes from.
+    """Write a fitted law for the environment's option `psnr_law`.
 
     Args:
-        path: JSON file; an older one is replaced in one piece.
-        law: the fit.
+        path: JSON file; an existing one is replaced atomically.
+        law: the fitted law.
         mae_db: its mean absolute error at the measured points [dB].
-        notes: anything else worth keeping, such as the range that was measured.
+        notes: further entries, such as the measured range.
     """
     document = {"psnr_law": list(law.coefficients), "snr_unit": law.snr_unit, "mae_db": mae_db, **notes}
     write_atomically(path, (json.dumps(document, indent=2) + "\n").encode())

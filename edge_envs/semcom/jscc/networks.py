@@ -1,8 +1,8 @@
-"""The neural codec of the paper (Sec. VII-A): an encoder that makes channel symbols of an image, and its decoder.
+"""The paper's neural codec (Sec. VII-A): an encoder from images to channel symbols, and its decoder. Needs torch.
 
-Both are fully convolutional. Four pixels by four become one place of the code with up to `channels` real numbers, two
-of which make one complex symbol: keeping the first c of them, an image of n = 3 H W values is sent in
-k = c H W / 32 complex symbols, at the compression rate rho = k / n = c / 96. Needs torch, from the extra `codec`.
+Both are fully convolutional. Each block of 4 x 4 pixels becomes one code position with up to `channels` real numbers;
+two real numbers form one complex symbol. With the first c channels, an image of n = 3 H W values is sent in
+k = c H W / 32 complex symbols, which is the compression rate rho = k / n = c / 96.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 STRIDE = 4
-"""Pixels along each side of one place of the code."""
+"""Side length of the pixel block of one code position [pixels]."""
 CHANNELS_PER_RHO = 2 * 3 * STRIDE**2
-"""Channels of the code at compression rate 1: two real numbers to a complex symbol, 48 values to a place."""
+"""Code channels at compression rate 1: two real numbers per complex symbol, 48 image values per code position."""
 WIDTHS = (16, 32, 32, 32)
-"""Channels inside the encoder, and of the decoder backwards."""
+"""Channels of the encoder's hidden layers; the decoder has them in reverse order."""
 KERNEL = 5
 PRELU_SLOPE = 0.5
-"""Where the learnt slopes start: closer to linear than the usual 0.25, which costs 0.1 dB or more at high SNR."""
+"""Initial PReLU slope; the usual 0.25 costs 0.1 dB or more at high SNR."""
 KERNEL_SPREAD = 0.65
-"""Standard deviation of the Gaussian window under which weights are drawn [pixels]: wide kernels of random weights blur
-a picture more with every layer, and half of a short training goes into sharpening them again."""
+"""Standard deviation of the Gaussian window on the initial weights [pixels]. Without it, every layer blurs the picture,
+and half of a short training is spent on reducing the blur."""
 LAST_LAYER_SHRINK = 0.2
-"""The decoder starts near mid-grey, so that the first steps learn the picture and not the scale of a random one."""
+"""Factor on the decoder's last initial weights, so that its first outputs are close to mid-grey."""
 DEAD_CODE_POWER = 1e-12
-"""A code with less power than this is not scaled up."""
+"""A code with less power than this is not normalised."""
 
 
 def channels_of(rho: float) -> int:
     """Number of code channels whose compression rate c / 96 is nearest to `rho`.
 
     Raises:
-        ValueError: no number from 1 to 96 is near it.
+        ValueError: the nearest number is not in 1 to 96.
     """
     channels = round(rho * CHANNELS_PER_RHO) if math.isfinite(rho) else 0
     if not 1 <= channels <= CHANNELS_PER_RHO:
@@ -55,13 +55,13 @@ def noise_std(snr_db: Tensor | float) -> Tensor:
 
 
 def kept_mask(symbols: Tensor, kept: Tensor) -> Tensor:
-    """1 for the channels that are sent and 0 for the others; `symbols` (b, c, h, w), `kept` (b,) -> (b, c, 1, 1)."""
+    """Mask (b, c, 1, 1) with 1 for the first `kept` channels (b,) of `symbols` (b, c, h, w) and 0 for the others."""
     order = torch.arange(symbols.shape[1], device=symbols.device)
     return (order < kept[:, None]).to(symbols.dtype)[:, :, None, None]
 
 
 def normalise_power(symbols: Tensor, kept: Tensor) -> Tensor:
-    """Each image's code scaled to an average power of 1 per real dimension over the channels it keeps.
+    """Scale each image's code to an average power of 1 per real dimension over its kept channels.
 
     Args:
         symbols: code (b, c, h, w).
@@ -75,7 +75,7 @@ def normalise_power(symbols: Tensor, kept: Tensor) -> Tensor:
 
 
 def awgn(symbols: Tensor, kept: Tensor, snr_db: Tensor, generator: torch.Generator) -> Tensor:
-    """Channel (2), Y = X + N: Gaussian noise on the symbols sent, and nothing to train.
+    """Add Gaussian noise to the sent symbols: the channel (2), Y = X + N.
 
     Args:
         symbols: code (b, c, h, w) of power 1.
@@ -91,7 +91,7 @@ class Encoder(nn.Module):
     """Five 5 x 5 convolutions with PReLU, the first two with stride 2, and the power normalisation (1)."""
 
     def __init__(self, channels: int, generator: torch.Generator) -> None:
-        """An encoder of up to `channels` code channels with random weights from `generator`."""
+        """Create an encoder with up to `channels` code channels and random weights from `generator`."""
         super().__init__()
         self.channels = channels
         widths, strides = (3, *WIDTHS, channels), (2, 2, 1, 1, 1)
@@ -112,7 +112,7 @@ class Decoder(nn.Module):
     """Five 5 x 5 transposed convolutions, the last two with stride 2; PReLU between them, a sigmoid at the end (3)."""
 
     def __init__(self, channels: int, generator: torch.Generator) -> None:
-        """A decoder of up to `channels` code channels with random weights from `generator`."""
+        """Create a decoder for up to `channels` code channels with random weights from `generator`."""
         super().__init__()
         widths, strides = (channels, *reversed(WIDTHS), 3), (1, 1, 1, 2, 2)
         layers: list[nn.Module] = []
@@ -125,7 +125,7 @@ class Decoder(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, symbols: Tensor, size: tuple[int, int]) -> Tensor:
-        """Images (b, 3, *size) from 0 to 1 of noisy symbols (b, channels, h, w)."""
+        """Decode noisy symbols (b, channels, h, w) to images (b, 3, *size) from 0 to 1."""
         images: Tensor = self.layers(symbols)
         return images[:, :, : size[0], : size[1]]
 
@@ -134,7 +134,7 @@ class Codec(nn.Module):
     """Encoder and decoder of one device: the whole model of Algorithm 1."""
 
     def __init__(self, channels: int, seed: int = 0) -> None:
-        """A codec of up to `channels` code channels; the same seed gives the same weights."""
+        """Create a codec with up to `channels` code channels; `seed` determines the initial weights."""
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
         self.channels = channels
@@ -142,7 +142,7 @@ class Codec(nn.Module):
         self.decoder = Decoder(channels, generator)
 
     def forward(self, images: Tensor, kept: Tensor, snr_db: Tensor, generator: torch.Generator) -> Tensor:
-        """Images (b, 3, H, W) from 0 to 1 after coding, an AWGN channel and decoding; see `awgn` for the rest."""
+        """Encode images (b, 3, H, W) from 0 to 1, send them over an AWGN channel (see `awgn`), and decode them."""
         received = awgn(self.encoder(images, kept), kept, snr_db, generator)
         reconstructed: Tensor = self.decoder(received, (images.shape[2], images.shape[3]))
         return reconstructed
@@ -155,12 +155,12 @@ def _convolution(before: int, after: int, stride: int, generator: torch.Generato
 
 def _transposed(before: int, after: int, stride: int, generator: torch.Generator) -> nn.Module:
     layer: Any = nn.utils.skip_init(nn.ConvTranspose2d, before, after, KERNEL, stride, KERNEL // 2, stride - 1)
-    # With a stride, an output is reached by only one in stride^2 of a kernel's weights.
+    # With a stride, each output depends on only 1 / stride^2 of the kernel's weights.
     return _draw_weights(layer, before * KERNEL**2 / stride**2, generator)
 
 
 def _draw_weights(layer: Any, fan_in: float, generator: torch.Generator) -> nn.Module:
-    """Windowed normal weights that keep the variance through a PReLU, as PyTorch's own start does not; biases of 0."""
+    """Initialise with windowed normal weights that preserve the variance through a PReLU, and zero biases."""
     gain = math.sqrt(2.0 / (1.0 + PRELU_SLOPE**2))
     nn.init.normal_(layer.weight, std=gain / math.sqrt(fan_in), generator=generator)
     nn.init.zeros_(layer.bias)
@@ -171,7 +171,7 @@ def _draw_weights(layer: Any, fan_in: float, generator: torch.Generator) -> nn.M
 
 
 def _window() -> Tensor:
-    """Gaussian factors of a kernel's weights, (KERNEL, KERNEL), with a mean square of 1."""
+    """Gaussian window over a kernel, (KERNEL, KERNEL), with a mean square of 1."""
     offsets = torch.arange(KERNEL) - KERNEL // 2
     fall = torch.exp(-((offsets / KERNEL_SPREAD) ** 2) / 2)
     window = fall[:, None] * fall

@@ -1,7 +1,7 @@
 """Fit of the paper's PSNR law (57), P = a ln(c_rho rho + c_s S + b), to a measured surface. Needs scipy.
 
-With a constant l in front of c_rho rho + c_s S, as (58) prints it, l and the two slopes are not told apart by any data:
-only the products l c_rho and l c_s are. The fits here have l = 1.
+(58) has a further constant l in front of c_rho rho + c_s S. Data determine only the products l c_rho and l c_s, so the
+fits here set l = 1.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ SnrUnit: TypeAlias = Literal["db", "linear"]
 Floats = NDArray[np.float64]
 
 STARTS_DB = (3.0, 10.0, 30.0)
-"""Values of a from which a free fit starts; the best end counts."""
+"""Initial values of a; the fit with the smallest error is kept."""
 MIN_SCALE_DB, MAX_SCALE_DB = 0.5, 1000.0
-"""Range of a: a surface that is linear in rho and S would drive it to infinity, one that is flat but for a few points
-to 0, where the logarithm's argument would leave the numbers a computer has."""
+"""Range of a. A surface that is linear in rho and S would drive a to infinity; one that is flat except at a few points
+would drive it to 0, where the logarithm's argument overflows."""
 LOWEST_SNR_DB = -30.0
-"""The law must give a number from this SNR on. In dB it cannot for every S > 0, as Condition 1 has it; and left alone,
-a fit to a surface that saturates has its pole just below the measured range, where a faded device will be."""
-LEAST_USE, MOST_USE = 1e-9, 0.999
-"""From the lowest point measured to that of the domain, the logarithm's argument falls by this share of itself: by less
-than all of it, so that it stays positive, and by more than nothing, as the environment wants positive slopes."""
+"""The law must be defined from this SNR on. With S in dB it cannot be defined for every S > 0 as Condition 1 demands,
+and an unconstrained fit to a saturating surface has its pole just below the measured range, where faded devices are."""
+MIN_FALL, MAX_FALL = 1e-9, 0.999
+"""Range of the relative fall of the logarithm's argument from the lowest measured point to the domain's lowest point:
+below 1 so that the argument stays positive, above 0 because the environment requires positive slopes."""
 FOLDS, REPEATS = 5, 10
-"""Of the cross-validation; the paper's."""
+"""Folds and repetitions of the cross-validation, as in the paper."""
 
 
 @dataclass(frozen=True)
 class Law:
-    """The law (57) with its coefficients; `snr_unit` says what S is counted in."""
+    """The law (57) with its coefficients; `snr_unit` is the unit of S."""
 
     scale_db: float
     """a [dB]"""
@@ -51,17 +51,17 @@ class Law:
 
     @property
     def coefficients(self) -> tuple[float, float, float, float, float]:
-        """a, l, b, c_rho, c_s in the order in which the environment takes them; l is 1."""
+        """a, l, b, c_rho, c_s: the environment's option `psnr_law`; l is 1."""
         return self.scale_db, 1.0, self.offset, self.per_rho, self.per_snr
 
     def position(self, rho: ArrayLike, snr_db: ArrayLike) -> Floats:
-        """x = c_rho rho + c_s S for compression rates and SNR in dB, whatever the law's own unit."""
+        """x = c_rho rho + c_s S; the SNR is given in dB even where the law's unit is linear."""
         snr = _in_unit(np.asarray(snr_db, dtype=np.float64), self.snr_unit)
         x: Floats = self.per_rho * np.asarray(rho, dtype=np.float64) + self.per_snr * snr
         return x
 
     def psnr_db(self, rho: ArrayLike, snr_db: ArrayLike) -> Floats:
-        """PSNR [dB] by the law; not a number where the logarithm's argument is not positive."""
+        """PSNR [dB] by the law; NaN where the logarithm's argument is not positive."""
         value: Floats = self.scale_db * np.log(self.position(rho, snr_db) + self.offset)
         return value
 
@@ -71,7 +71,7 @@ class Law:
 
     @property
     def lowest_snr_db(self) -> float:
-        """SNR [dB] at and below which the law gives no number at rho = 0; -inf where there is none."""
+        """SNR [dB] at and below which the law is undefined at rho = 0; -inf where it is defined for every SNR."""
         if self.per_snr == 0.0:
             return -math.inf
         edge = -self.offset / self.per_snr
@@ -88,17 +88,17 @@ def fit_law(
     scale_db: float | None = None,
     lowest_snr_db: float = LOWEST_SNR_DB,
 ) -> Law:
-    """Least-squares fit of (57) that is concave and does not fall, as Condition 1 of the paper asks.
+    """Least-squares fit of (57) that is concave and non-decreasing, as Condition 1 of the paper demands.
 
-    It holds for all rho >= 0 and, with S in dB, from `lowest_snr_db` on (with S linear, for all S >= 0).
+    The law is defined for all rho >= 0 and, with S in dB, from `lowest_snr_db` on (with S linear, for all S >= 0).
 
     Args:
         rho: compression rates, (n,).
         snr_db: SNR, (n,) [dB].
         psnr_db: measured PSNR, (n,) [dB].
-        snr_unit: what S is counted in.
-        scale_db: fix a at this [dB]; None fits it too.
-        lowest_snr_db: where S is in dB, the SNR from which on the law must give a number [dB].
+        snr_unit: unit of S.
+        scale_db: fixed value of a [dB]; None fits it too.
+        lowest_snr_db: where S is in dB, lowest SNR at which the law must be defined [dB].
 
     Raises:
         ValueError: arrays that differ in shape, numbers that are not finite, fewer points than coefficients, points
@@ -117,7 +117,7 @@ def fit_law(
 
 @dataclass(frozen=True, eq=False)
 class _Scaled:
-    """The points with both axes on [0, 1], and how far the domain reaches below 0 on each."""
+    """The points with both axes scaled to [0, 1], and the distance by which the domain extends below 0 on each."""
 
     rho: Floats
     snr: Floats
@@ -134,34 +134,34 @@ class _Scaled:
         scaled = (rho - origin[0]) / span[0], (snr - origin[1]) / span[1]
         return cls(*scaled, psnr, origin, span, (max(below[0], 1e-9), max(below[1], 1e-9)))
 
-    def slopes(self, use: float, share: float) -> tuple[float, float]:
-        """Slopes along both axes of an argument that is 1 at the lowest point measured.
+    def slopes(self, fall: float, share: float) -> tuple[float, float]:
+        """Slopes along both axes of an argument that is 1 at the lowest measured point.
 
-        The argument is 1 - `use` at the lowest point of the domain; `share` of that fall is due to rho.
+        The argument is 1 - `fall` at the domain's lowest point; `share` of that fall is due to rho.
         """
-        return use * share / self.below[0], use * (1.0 - share) / self.below[1]
+        return fall * share / self.below[0], fall * (1.0 - share) / self.below[1]
 
     def fit(self, start_db: float, snr_unit: SnrUnit, *, free: bool) -> tuple[float, Law]:
-        """Sum of squared errors and the law, from one start of a (or at this a). All unknowns are of order one."""
+        """Fit from one initial value of a, or with a fixed; returns the sum of squared errors and the law."""
         try:
             from scipy.optimize import least_squares
         except ImportError as error:
             raise ImportError("fitting needs scipy: pip install 'edge-envs[codec]'") from error
 
         def residual(unknown: Floats) -> Floats:
-            log_scale, value, use, share = unknown if free else (math.log(start_db), *unknown)
-            slope_rho, slope_snr = self.slopes(use, share)
+            log_scale, value, fall, share = unknown if free else (math.log(start_db), *unknown)
+            slope_rho, slope_snr = self.slopes(fall, share)
             rise: Floats = np.log1p(slope_rho * self.rho + slope_snr * self.snr)
             return value + math.exp(log_scale) * rise - self.psnr
 
         start = [math.log(start_db)] * free + [float(self.psnr.min()), 0.3, 0.5]
-        low = [math.log(MIN_SCALE_DB)] * free + [-math.inf, LEAST_USE, LEAST_USE]
-        high = [math.log(MAX_SCALE_DB)] * free + [math.inf, MOST_USE, 1.0 - LEAST_USE]
+        low = [math.log(MIN_SCALE_DB)] * free + [-math.inf, MIN_FALL, MIN_FALL]
+        high = [math.log(MAX_SCALE_DB)] * free + [math.inf, MAX_FALL, 1.0 - MIN_FALL]
         done = least_squares(residual, start, bounds=(low, high), xtol=1e-12, ftol=1e-12, gtol=1e-12)
-        log_scale, value, use, share = done.x if free else (math.log(start_db), *done.x)
+        log_scale, value, fall, share = done.x if free else (math.log(start_db), *done.x)
         scale = math.exp(log_scale)
         argument = math.exp(value / scale)
-        per_rho, per_snr = (argument * s / span for s, span in zip(self.slopes(use, share), self.span, strict=True))
+        per_rho, per_snr = (argument * s / span for s, span in zip(self.slopes(fall, share), self.span, strict=True))
         offset = argument - per_rho * self.origin[0] - per_snr * self.origin[1]
         return 2.0 * float(done.cost), Law(scale, float(offset), float(per_rho), float(per_snr), snr_unit)
 
@@ -183,9 +183,9 @@ def cross_validated_mae_db(
 
 
 def interpolation_mae_db(rho: ArrayLike, snr_db: ArrayLike, psnr_db: ArrayLike, seed: int = 0) -> float:
-    """The same for linear interpolation between the points left in, which is what the paper's 0.4381 dB is of.
+    """Mean absolute error [dB] of linear interpolation on points left out; the paper's 0.4381 dB is of this kind.
 
-    Outside their hull the nearest point counts.
+    Outside the convex hull of the remaining points, the nearest point's value is used.
     """
     from scipy.interpolate import LinearNDInterpolator, NearestNDInterpolator
 
@@ -208,11 +208,11 @@ def _folds(points: int, seed: int) -> list[tuple[NDArray[np.int64], NDArray[np.i
 def _checked(rho: ArrayLike, snr_db: ArrayLike, psnr_db: ArrayLike) -> tuple[Floats, Floats, Floats]:
     x, y, z = (np.asarray(values, dtype=np.float64).ravel() for values in (rho, snr_db, psnr_db))
     if not len(x) == len(y) == len(z) or len(z) < 4:
-        raise ValueError(f"{len(x)} rates, {len(y)} SNR and {len(z)} PSNR: give as many of each, and at least 4")
+        raise ValueError(f"{len(x)} rates, {len(y)} SNR and {len(z)} PSNR: give equal numbers, at least 4 of each")
     if not np.isfinite(np.concatenate((x, y, z))).all():
         raise ValueError("the law cannot be fitted to values that are not finite")
     if not np.ptp(x) or not np.ptp(y):
-        raise ValueError("the law needs points at two compression rates and two SNR at least")
+        raise ValueError("the law needs points at two or more compression rates and two or more SNR")
     return x, y, z
 
 

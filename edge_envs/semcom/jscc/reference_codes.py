@@ -1,8 +1,7 @@
-"""What the neural codec is measured against: a linear code, JPEG over an ideal channel code, and the mean colour.
+"""Reference codes for the neural codec: a linear code, JPEG over an ideal channel code, and the mean colour.
 
-Images are uint8 (n, height, width, 3); PSNR is the mean over images of each image's own, in dB. An image of n values
-sent at compression rate rho takes k = rho n complex symbols of power 2 (1 per real dimension). Needs numpy; JPEG also
-Pillow.
+Images are uint8 (n, height, width, 3); PSNR values are in dB and averaged over images. An image of n values sent at
+compression rate rho takes k = rho n complex symbols of power 2 (1 per real dimension). JPEG needs Pillow.
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ Images = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
 BLOCK = 4
-"""Pixels along each side of a block of the linear code."""
+"""Side length of a block of the linear code [pixels]."""
 FIT_IMAGES = 1024
 """Images whose blocks are in memory at a time."""
-LEAST_VARIANCE = 1e-9
-"""Of a component, where images are too plain to have 48 of them."""
+MIN_VARIANCE = 1e-9
+"""Lower limit of a component's variance; very plain images have fewer than 48 components."""
 QUALITIES = range(1, 96)
-"""Pillow's JPEG qualities; above 95 files grow and pictures do not gain."""
+"""Pillow's JPEG qualities; above 95, files grow without better pictures."""
 QUALITY_BITS = 8
-"""To tell a decoder which quality was used, where the file's headers are not sent."""
+"""Bits that signal the quality to the decoder where the file's headers are not sent."""
 NO_ERROR_PSNR_DB = 100.0
-"""Given to an image that came back exactly."""
+"""PSNR of an image that is reconstructed exactly."""
 
 
 def psnr_db(original: NDArray[np.uint8], reconstructed: Floats) -> Floats:
@@ -50,31 +49,31 @@ def psnr_db(original: NDArray[np.uint8], reconstructed: Floats) -> Floats:
 
 
 def mean_colour_psnr(images: Images) -> float:
-    """PSNR of showing each image's mean colour, the floor below which a codec is useless [dB]."""
+    """PSNR of replacing each image by its mean colour [dB]; a codec below this value is useless."""
     means = np.broadcast_to(images.mean(axis=(1, 2), keepdims=True), images.shape)
     return float(psnr_db(images, means).mean())
 
 
 @dataclass(frozen=True, eq=False)
 class LinearCode:
-    """Principal components of 4 x 4 x 3 blocks, sent as they are (SoftCast) and estimated linearly (LMMSE).
+    """Principal components of 4 x 4 x 3 blocks, sent uncoded (SoftCast) and estimated linearly (LMMSE).
 
-    Nothing is trained by gradients: the components come from an eigendecomposition. The code keeps the c strongest
-    components of each block, so its compression rate is c / 96, as in the neural codec. Component i of variance v_i is
-    sent with the gain v_i^(-1/4), which minimises the error at high SNR under a power constraint; then each image's
-    symbols are scaled to an average power of 1. Its receiver knows that one scale and the SNR, the neural one neither.
+    The components come from an eigendecomposition. The code keeps the c strongest components of each block, so its
+    compression rate is c / 96, as in the neural codec. Component i of variance v_i is sent with the gain v_i^(-1/4),
+    which minimises the error at high SNR under a power constraint; then each image's symbols are scaled to an average
+    power of 1. The receiver knows this scale and the SNR, which the neural decoder does not.
     """
 
     mean: Floats
-    """of the blocks, (48,)"""
+    """mean of the blocks, (48,)"""
     basis: Floats
     """orthonormal components as columns, strongest first, (48, 48)"""
     variance: Floats
-    """of the components, (48,)"""
+    """variance of the components, (48,)"""
 
     @classmethod
     def fit(cls, images: Images) -> LinearCode:
-        """The code for the statistics of some images (n, H, W, 3)."""
+        """Fit the code to the statistics of images (n, H, W, 3)."""
         size = 3 * BLOCK**2
         count, total, products = 0, np.zeros(size), np.zeros((size, size))
         for start in range(0, len(images), FIT_IMAGES):
@@ -84,10 +83,10 @@ class LinearCode:
             products += blocks.T @ blocks
         mean = total / count
         variance, basis = np.linalg.eigh(products / count - np.outer(mean, mean))
-        return cls(mean, basis[:, ::-1], np.maximum(variance[::-1], LEAST_VARIANCE))
+        return cls(mean, basis[:, ::-1], np.maximum(variance[::-1], MIN_VARIANCE))
 
     def transmit(self, images: Images, channels: int, snr_db: float, rng: np.random.Generator) -> Floats:
-        """Images after coding, AWGN and decoding, from 0 to 255 before clipping.
+        """Send images through the code and an AWGN channel; returns them before clipping to 0 to 255.
 
         Args:
             images: (n, H, W, 3); sides are padded to multiples of 4.
@@ -114,7 +113,7 @@ class LinearCode:
 
 
 def _blocks(images: Images) -> Floats:
-    """Blocks of each image, (n, blocks, 48) float64."""
+    """Split each image into blocks, (n, blocks, 48) float64."""
     n, height, width, _ = images.shape
     padded = np.pad(images, ((0, 0), (0, -height % BLOCK), (0, -width % BLOCK), (0, 0)), mode="edge")
     rows, columns = padded.shape[1] // BLOCK, padded.shape[2] // BLOCK
@@ -130,17 +129,17 @@ def _unblock(blocks: Floats, height: int, width: int) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class JpegCurve:
-    """Size and PSNR of one image at every quality, once for a whole file and once for its picture data alone."""
+    """Size and PSNR of one image at every quality, for the whole file and for its entropy-coded data alone."""
 
     file_bits: Floats
-    """of the whole file, with Huffman tables made for it, (qualities,) [bit]"""
+    """size of the whole file with optimised Huffman tables, (qualities,) [bit]"""
     data_bits: Floats
-    """of the entropy-coded data with the standard's tables and one byte for the quality, (qualities,) [bit]"""
+    """size of the entropy-coded data with the standard's tables, plus one byte for the quality, (qualities,) [bit]"""
     psnr_db: Floats
     """(qualities,) [dB]"""
 
     def best(self, budget_bits: float, *, headers: bool) -> float | None:
-        """Best PSNR that fits a budget [dB]; None where no quality does."""
+        """Best PSNR within a budget of bits [dB]; None where no quality fits."""
         fits = (self.file_bits if headers else self.data_bits) <= budget_bits
         return float(self.psnr_db[fits].max()) if fits.any() else None
 
@@ -173,7 +172,7 @@ def _jpeg_curve(pixels: Images) -> JpegCurve:
 
 
 def _scan_bytes(file: bytes) -> int:
-    """Entropy-coded bytes of a baseline JPEG file: those after the start-of-scan header, without the end marker."""
+    """Number of entropy-coded bytes in a baseline JPEG file: from the start-of-scan header to the end marker."""
     start = file.index(b"\xff\xda")
     header = int.from_bytes(file[start + 2 : start + 4], "big")
     return len(file) - (start + 2 + header) - 2
@@ -182,16 +181,16 @@ def _scan_bytes(file: bytes) -> int:
 def jpeg_psnr(
     curves: Sequence[JpegCurve], symbols: float, snr_db: float, *, headers: bool, otherwise_db: float
 ) -> tuple[float, float]:
-    """JPEG at the rate rule of the tables: the best quality within k log2(1 + SNR) bits, image by image.
+    """PSNR of JPEG at the best quality within k log2(1 + SNR) bits, for each image.
 
-    That many bits is what an ideal code gets through k complex symbols, so no real system does better with JPEG.
+    This is the capacity of k complex symbols, so no real system that uses JPEG does better.
 
     Args:
-        curves: of the images.
-        symbols: complex symbols k of one image.
+        curves: size and PSNR of each image by quality.
+        symbols: number k of complex symbols per image.
         snr_db: signal-to-noise ratio [dB].
-        headers: count the whole file, or the picture data alone.
-        otherwise_db: PSNR of an image of which no quality fits [dB].
+        headers: count the whole file instead of the entropy-coded data alone.
+        otherwise_db: PSNR of an image that fits at no quality [dB].
 
     Returns:
         Mean PSNR [dB] and the share of the images that fit.

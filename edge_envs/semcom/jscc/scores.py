@@ -1,4 +1,4 @@
-"""PSNR of a trained codec over compression rate and SNR, beside the references. Needs torch and Pillow."""
+"""PSNR of a trained codec and of reference codes, over compression rate and SNR. Needs torch and Pillow."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Images = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
 BATCH_PIXELS = 1 << 18
-"""Pixels decoded at a time, so that memory stays small whatever the images."""
+"""Pixels decoded at a time, to limit memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,27 +33,27 @@ class Scores:
     codec_db: Floats
     linear_db: Floats
     jpeg_db: Floats
-    """whole files; images of which no quality fits count as their mean colour"""
+    """whole files; an image that fits at no quality counts with its mean colour"""
     jpeg_share: Floats
-    """of the images of which a whole file fits"""
+    """share of the images of which a whole file fits"""
     jpeg_data_db: Floats
-    """picture data alone, the same rule"""
+    """entropy-coded data alone, by the same rule"""
     mean_colour_db: float
-    """the floor [dB]"""
+    """PSNR of each image's mean colour [dB]"""
 
 
 def reconstruct(codec: Codec, images: Images, channels: int, snr_db: float, generator: torch.Generator) -> Floats:
-    """Images (n, H, W, 3) from 0 to 255 after the codec and one draw of the noise.
+    """Send images through the codec with one draw of the noise; returns images (n, H, W, 3) from 0 to 255.
 
     Args:
         codec: trained for at least `channels` code channels.
-        images: same shape, uint8; any height and width.
+        images: (n, H, W, 3) uint8, any height and width.
         channels: code channels sent.
         snr_db: signal-to-noise ratio [dB].
         generator: source of the noise.
 
     Raises:
-        ValueError: more channels than the codec has.
+        ValueError: `channels` exceeds the codec's.
     """
     _check_channels(codec, channels)
     parts = []
@@ -71,12 +71,12 @@ def surface(
     """Mean PSNR [dB] of a codec at every pair of channels and SNR, (len(channels), len(snr_db)).
 
     Args:
-        codec: see `reconstruct`.
+        codec: trained for all of `channels`.
         images: (n, H, W, 3) uint8.
         channels: numbers of code channels sent.
         snr_db: signal-to-noise ratios [dB].
         draws: independent draws of the noise to average over.
-        seed: of the noise.
+        seed: seed of the noise.
     """
     generator = torch.Generator().manual_seed(seed)
     result = np.zeros((len(channels), len(snr_db)))
@@ -102,7 +102,7 @@ def score(
     snr_db: Sequence[float],
     seed: int = 0,
 ) -> Scores:
-    """The codec beside a linear code, JPEG and the mean colour on the same images and rates."""
+    """Score the codec, a linear code, JPEG and the mean colour on the same images and rates."""
     rng = np.random.default_rng(seed)
     floor = mean_colour_psnr(images)
     curves = jpeg_curves(images)

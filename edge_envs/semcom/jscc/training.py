@@ -1,8 +1,8 @@
-"""Algorithm 1: devices and base station train the codec together, with what crosses the air made explicit.
+"""Algorithm 1: devices and base station train the codec together, exchanging data over the air. Needs torch.
 
-A `Device` holds an encoder and no gradients; the `BaseStation` holds the whole model of every device and its optimiser.
-Symbols go up, new encoder weights come down. The paper takes the training images as known to both sides beforehand, so
-the base station can run the encoder itself, which it needs for the encoder's gradient. Needs torch.
+A `Device` holds an encoder without gradients. The `BaseStation` holds the whole model of every device and its
+optimiser. Devices send symbols up; the base station sends new encoder weights down. The paper assumes that both sides
+know the training images, so the base station can run the encoder itself to compute the encoder's gradient.
 """
 
 from __future__ import annotations
@@ -34,34 +34,34 @@ __all__ = [
 ]  # fmt: skip
 
 BYTES_PER_WEIGHT = 4
-"""Encoder weights come down in single precision."""
+"""Encoder weights are sent in single precision."""
 BYTES_PER_SYMBOL = 8
-"""In-phase and quadrature part in single precision, as a digital front end would hold them."""
+"""In-phase and quadrature part, each in single precision."""
 WARMUP_STEPS = 100
 MIN_CHANNELS, MAX_CHANNELS = 8, 29
-"""Code channels a training over all compression rates draws from: 0.083 to 0.302."""
+"""Range of code channels in a training over all compression rates: 0.083 to 0.302."""
 MIN_SNR_DB, MAX_SNR_DB = 0.0, 20.0
-"""SNR a training over all SNR draws from [dB]."""
-MOST_SEEDS = 1 << 32
+"""Range of the SNR in a training over all SNR [dB]."""
+NUM_SEEDS = 1 << 32
 
 OptimiserOf = Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What a device and the base station agree on for one round."""
+    """One round's images, with the number of channels to send and the SNR of each."""
 
     images: Tensor
     """(b, 3, H, W) from 0 to 1; known to both sides"""
     kept: Tensor
-    """code channels to send of each image, (b,)"""
+    """number of code channels to send of each image, (b,)"""
     snr_db: Tensor
-    """signal-to-noise ratio each image meets, (b,) [dB]"""
+    """signal-to-noise ratio of each image's channel, (b,) [dB]"""
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """What has crossed the air."""
+    """Amount of data sent over the air."""
 
     symbols_up: int = 0
     """complex channel symbols"""
@@ -70,7 +70,7 @@ class Traffic:
 
     @property
     def bytes_up(self) -> int:
-        """The symbols as numbers, two floats each."""
+        """Bytes of the symbols, with two single-precision numbers each."""
         return self.symbols_up * BYTES_PER_SYMBOL
 
     def __add__(self, other: Traffic) -> Traffic:
@@ -78,27 +78,27 @@ class Traffic:
 
 
 class Device:
-    """A device: encodes its images and installs the encoder it is sent."""
+    """A device: encodes its images and installs the encoder weights that it receives."""
 
     def __init__(self, encoder: Encoder) -> None:
-        """A device with its own copy of an encoder."""
+        """Copy the encoder."""
         self.encoder = copy.deepcopy(encoder).requires_grad_(False)
 
     def encode(self, images: Tensor, kept: Tensor) -> Tensor:
-        """Symbols X_n to send (1), (b, c, h, w); channels from `kept` on are 0 and are not sent."""
+        """Compute the symbols X_n to send (1), (b, c, h, w); channels from index `kept` on are 0 and are not sent."""
         with torch.no_grad():
             symbols: Tensor = self.encoder(images, kept)
         return symbols
 
     def install(self, weights: Tensor) -> None:
-        """Take over the encoder that came down, as `BaseStation.update` returns it.
+        """Replace the encoder's weights by those that `BaseStation.update` returned.
 
         Raises:
-            ValueError: the number of weights is not that of this encoder.
+            ValueError: the number of weights differs from the encoder's.
         """
         own = sum(parameter.numel() for parameter in self.encoder.parameters())
         if weights.numel() != own:
-            raise ValueError(f"{weights.numel()} weights came down for an encoder of {own}")
+            raise ValueError(f"received {weights.numel()} weights for an encoder with {own}")
         torch.nn.utils.vector_to_parameters(weights, self.encoder.parameters())
 
 
@@ -106,26 +106,26 @@ class BaseStation:
     """The base station: decodes, measures the loss, and updates the whole model of each device."""
 
     def __init__(self, codecs: Sequence[Codec], optimiser_of: OptimiserOf | None = None) -> None:
-        """A base station for devices 0 to len(codecs) - 1.
+        """Create a base station for devices 0 to len(codecs) - 1.
 
         Args:
-            codecs: their models, which it trains in place.
-            optimiser_of: makes the optimiser of one model's parameters; default Adam as in `Recipe`.
+            codecs: the devices' models, trained in place.
+            optimiser_of: makes the optimiser of one model's parameters (default: `adam`).
         """
         make = optimiser_of or adam
         self.codecs = list(codecs)
         self.optimisers = [make(codec.parameters()) for codec in self.codecs]
 
     def update(self, device: int, received: Tensor, batch: Batch) -> tuple[float, Tensor]:
-        """Lines 8 to 10 of Algorithm 1 for one device: decode, loss, one step on the whole model.
+        """Run lines 8 to 10 of Algorithm 1 for one device: decode, compute the loss, take one step on the whole model.
 
-        The loss is differentiated down to the received symbols; since the channel only adds to them, that is also the
-        gradient at the encoder's output, with which the base station goes on through its own copy of the encoder.
+        The loss is differentiated with respect to the received symbols. The channel only adds noise, so this is also
+        the gradient at the encoder's output; the base station backpropagates it through its own copy of the encoder.
 
         Args:
-            device: whose model.
+            device: index of the device.
             received: noisy symbols Y_n (2), (b, c, h, w).
-            batch: the images behind them.
+            batch: the images that were encoded.
 
         Returns:
             Mean squared error before the step, and the new weights of the encoder as one vector.
@@ -147,16 +147,16 @@ def training_round(
     batches: Sequence[Batch],
     generators: Sequence[torch.Generator],
 ) -> tuple[list[float], Traffic]:
-    """One iteration of Algorithm 1 over all devices; the channel lies between the two sides.
+    """Run one iteration of Algorithm 1 over all devices.
 
     Args:
-        devices: those that hold the encoders.
-        station: holds their models in the same order.
+        devices: the devices, which hold the encoders.
+        station: the base station, with the devices' models in the same order.
         batches: this round's images of each device.
         generators: source of each device's channel noise.
 
     Returns:
-        Mean squared error of each device, and what crossed the air.
+        Mean squared error of each device, and the amount of data sent over the air.
     """
     losses, traffic = [], Traffic()
     for n, (device, batch, generator) in enumerate(zip(devices, batches, generators, strict=True)):
@@ -173,12 +173,12 @@ def training_round(
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one codec is trained: by default one model for all compression rates and SNR, drawn anew for each image."""
+    """Training settings of one codec; by default, one model for all compression rates and SNR, drawn for each image."""
 
     steps: int = 6000
     """rounds of Algorithm 1"""
     seed: int = 0
-    """of the weights, the batches and the noise"""
+    """seed of the weights, the batches and the noise"""
     rho: float | None = None
     """compression rate to train for; None is all from 0.083 to 0.302"""
     snr_db: float | None = None
@@ -186,15 +186,15 @@ class Recipe:
     batch: int = 16
     """images in a round"""
     peak_learning_rate: float = 3e-3
-    """of Adam, after the warm-up"""
+    """learning rate of Adam after the warm-up"""
     mosaic_share: float = 0.1
-    """share of the rounds in which a batch is one large picture, side by side; see `mosaic`"""
+    """share of the rounds in which a batch is joined into one large picture; see `mosaic`"""
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch < 1:
             raise ValueError(f"steps={self.steps}, batch={self.batch}: give whole numbers from 1")
-        if not 0 <= self.seed < MOST_SEEDS:
-            raise ValueError(f"seed={self.seed} is not possible; give a whole number from 0 to {MOST_SEEDS - 1}")
+        if not 0 <= self.seed < NUM_SEEDS:
+            raise ValueError(f"seed={self.seed} is not possible; give a whole number from 0 to {NUM_SEEDS - 1}")
         if not 0.0 <= self.mosaic_share <= 1.0:
             raise ValueError(f"mosaic_share={self.mosaic_share} is not possible; give 0 to 1")
         if self.snr_db is not None and not math.isfinite(self.snr_db):
@@ -204,23 +204,23 @@ class Recipe:
 
     @property
     def channels(self) -> tuple[int, int]:
-        """Fewest and most code channels that are trained."""
+        """Smallest and largest number of code channels in training."""
         if self.rho is None:
             return MIN_CHANNELS, MAX_CHANNELS
         return (channels_of(self.rho),) * 2
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
-    """A short linear rise to `peak`, over the first tenth of the steps or 100, and a linear fall to 0 at the end."""
+    """Learning rate of a step: linear warm-up to `peak` over min(100, steps / 10) steps, linear decay to 0."""
     warmup = min(WARMUP_STEPS, max(1, steps // 10))
     return peak * min(1.0, (step + 1) / warmup) * (1.0 - step / steps)
 
 
 def mosaic(images: Tensor) -> Tensor:
-    """Images (b, 3, H, W) side by side as one picture (1, 3, s H, s W), s^2 <= b; what is left over is dropped.
+    """Join images (b, 3, H, W) into one picture (1, 3, s H, s W) with s^2 <= b; the remaining images are dropped.
 
-    The power of a code is shared by the whole picture. A codec that has only ever seen small ones takes it for granted
-    that each patch has its own, and fades a large picture wherever that is not so (by 2 to 4 dB in the whole).
+    The code's power is normalised over the whole picture. A codec trained on small images alone loses 2 to 4 dB on
+    large pictures, because their parts do not all have the same power.
     """
     side = math.isqrt(len(images))
     rows = [torch.cat(list(images[i * side : (i + 1) * side]), dim=2) for i in range(side)]
@@ -228,7 +228,7 @@ def mosaic(images: Tensor) -> Tensor:
 
 
 def adam(parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
-    """Adam with a short memory of squared gradients, for trainings of a few thousand steps."""
+    """Adam with beta_2 = 0.99, suited to trainings of a few thousand steps."""
     return torch.optim.Adam(parameters, lr=Recipe.peak_learning_rate, betas=(0.9, 0.99))
 
 
@@ -237,15 +237,15 @@ def train(
     recipe: Recipe,
     on_step: Callable[[float], None] | None = None,
 ) -> tuple[Codec, Traffic]:
-    """A codec trained by Algorithm 1 between one device and the base station.
+    """Train a codec by Algorithm 1 with one device and the base station.
 
     Args:
         images: training set (n, H, W, 3).
-        recipe: how.
+        recipe: training settings.
         on_step: called after every round with its mean squared error.
 
     Returns:
-        The base station's model, and what crossed the air.
+        The base station's model, and the amount of data sent over the air.
     """
     low, high = recipe.channels
     codec = Codec(high, recipe.seed)
@@ -266,7 +266,7 @@ def train(
 
 def _draw_batch(pool: NDArray[np.uint8], recipe: Recipe, choices: np.random.Generator, low: int, high: int) -> Batch:
     images = as_tensor(pool[choices.integers(len(pool), size=recipe.batch)])
-    # Mirrored pictures are as good as new ones; the built-in set has few photographs.
+    # Mirrored pictures augment the built-in set, which has few photographs.
     flips = [axis for axis in (2, 3) if choices.random() < 0.5]
     kept = torch.from_numpy(choices.integers(low, high + 1, size=recipe.batch))
     snr_db = torch.from_numpy(choices.uniform(MIN_SNR_DB, MAX_SNR_DB, size=recipe.batch)).float()
@@ -279,5 +279,5 @@ def _draw_batch(pool: NDArray[np.uint8], recipe: Recipe, choices: np.random.Gene
 
 
 def as_tensor(images: NDArray[np.uint8]) -> Tensor:
-    """Images (n, H, W, 3) uint8 as the networks take them: (n, 3, H, W) from 0 to 1."""
+    """Convert uint8 images (n, H, W, 3) to network inputs (n, 3, H, W) from 0 to 1."""
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().float() / 255.0

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_envs.core.io.command import Stopped, encodes, guarded, handling, plain, print_anything, status_of
+from edge_envs.core.io.command import Stopped, encodes, fail, guarded, handling, plain, print_anything, status_of
 
 ROOT = Path(__file__).parents[3]
 TEXT = "1 ± 2 \u00d7 3 µs ≥ 4\u2013\u22125 … ┃─┏ ⠋ █ café \u4e2d"
@@ -119,3 +119,12 @@ def test_a_reader_that_leaves(tmp_path):
     assert process.stderr is not None
     assert process.stderr.read() == ""
     assert process.wait(60) == 1
+
+
+def test_failing_takes_one_line_and_status_2(capsys):
+    with pytest.raises(SystemExit) as caught:
+        fail(ValueError("first\n  second\n\nthird"))
+    assert caught.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "error: first second third\n"

@@ -26,7 +26,7 @@ from agents.training.vec_env import WorldVecEnv
 from agents.worlds import system_of
 from benchmarks import training_share as benchmark
 from edge_envs.core.io.command import Stopped
-from experiments.common import trained
+from experiments.learned import trained
 from tests.agents.crowd import CROWD
 from tests.scripts.running import ENV, EVALUATE, QUICK, ROOT, SMALL, call, environment, execute, table_rows
 from tests.scripts.stopping.test_kills import curves, hashes
@@ -40,8 +40,8 @@ TRAININGS: dict[str, tuple[str, ...]] = {
     "dagger": (*ENV, "--agent", "dagger", "--expert", "fixed", "--steps", "600", "--num-envs", "4", *TINY),
     "imitation, then ppo": (*ENV, "--expert", "fixed", "--steps", "640", "--num-envs", "16", *TINY),
 }
-SAID = "interrupted by {}; a checkpoint is saved, go on with --resume run\n"
-NOTHING = "interrupted by SIGTERM before the first update; nothing is lost, --resume run starts from the beginning\n"
+SAID = "interrupted by {}; a checkpoint was saved, resume with --resume run\n"
+NOTHING = "interrupted by SIGTERM before the first update; --resume run starts from the beginning\n"
 
 
 def once(number: int = signal.SIGTERM) -> Callable[[], None]:
@@ -263,7 +263,7 @@ def test_a_signal_in_the_last_update_ends_the_training_and_spares_the_table(
         patch.setattr(train, "show_comparison", lambda *_: pytest.fail("a table"))
         assert call(patch, train, *ENV, *TRAININGS[name], "--run", "run") == 143
     out = capsys.readouterr().out
-    assert "\ninterrupted by SIGTERM after the training's end; its networks are saved in run\n" in out
+    assert "\ninterrupted by SIGTERM after the end of the training; the networks are saved in run\n" in out
     assert Run.open(Path("run")).finished
     check_same(expected)
 
@@ -305,7 +305,7 @@ def test_a_signal_while_an_import_is_written_leaves_a_whole_run(tmp_path, monkey
         patch.setattr(Run, where, sent)
         assert call(patch, train, *ENV, *arguments) == 143
     found = capfd.readouterr()
-    assert "interrupted by SIGTERM after the training's end; its networks are saved in run\n" in found.out
+    assert "interrupted by SIGTERM after the end of the training; the networks are saved in run\n" in found.out
     assert "\nSIGTERM: stopping after the run folder is written; a second signal stops at once\n" in found.err
     run = Run.open(Path("run"))
     assert run.finished
@@ -322,7 +322,7 @@ def test_a_signal_before_there_is_a_folder(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(train, "configure", configure)
     assert call(monkeypatch, train, *ENV, *QUICK, "--run", "run") == 143
-    assert capsys.readouterr().out == "interrupted by SIGTERM before anything was written; start again\n"
+    assert capsys.readouterr().out == "interrupted by SIGTERM; nothing was written\n"
     assert not Path("run").exists()
 
 
@@ -426,7 +426,7 @@ def test_a_signal_while_packages_are_imported(tmp_path):
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 143
-    assert (done.stdout, done.stderr) == ("", "interrupted by SIGTERM before anything was done; start again\n")
+    assert (done.stdout, done.stderr) == ("", "interrupted by SIGTERM during start-up; nothing was written\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -441,7 +441,7 @@ def test_a_signal_in_the_table_keeps_the_run(tmp_path, monkeypatch, capsys, wher
     arguments = ("--steps", "64", "--num-envs", "16", "--run", "run", "--set", *SMALL)
     assert call(monkeypatch, train, *ENV, *arguments) == 128 + number
     out = capsys.readouterr().out
-    assert f"\ninterrupted by {number.name} after the training's end; its networks are saved in run\n" in out
+    assert f"\ninterrupted by {number.name} after the end of the training; the networks are saved in run\n" in out
     assert "\nrun folder: run\ncurves: " in out
     assert out.endswith(" -m tensorboard.main --logdir .\n")
     assert (tmp_path / "run" / LAST).exists()

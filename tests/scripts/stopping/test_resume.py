@@ -89,7 +89,7 @@ def test_it_ends_as_if_never_stopped(stopped, straight, monkeypatch, capsys):
     assert told["steps"] == json.loads((straight / FINISHED).read_text())["steps"]
     assert told["interrupted"] is False
     assert resume(monkeypatch) == 0
-    assert "run has come to its end already; nothing to train" in capsys.readouterr().out
+    assert "run is finished already; nothing to train" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -128,7 +128,7 @@ def test_an_interrupt_before_anything_is_restored_changes_nothing(stopped, strai
     with monkeypatch.context() as patch:
         patch.setattr(trainer, "warm_up", stop)
         assert resume(patch) == 130
-    assert "interrupted by SIGINT; a checkpoint is saved, go on with --resume run\n" in capsys.readouterr().out
+    assert "interrupted by SIGINT; a checkpoint was saved, resume with --resume run\n" in capsys.readouterr().out
     assert contents(stopped) == before
     assert resume(monkeypatch) == 0
     assert hashes(stopped) == hashes(straight)
@@ -347,10 +347,13 @@ def test_nothing_is_written_through_links(stopped, monkeypatch, capsys, name):
 
 
 REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
-    "steps": (("--steps", "5"), "--steps does not go with --resume, which keeps the run's configuration; leave it out"),
-    "agent": (("--agent", "ppo"), "--agent does not go with --resume"),
-    "set": (("--set", "num_devices=3"), "--set does not go with --resume"),
-    "seed": (("--seed", "3"), "--seed does not go with --resume"),
+    "steps": (
+        ("--steps", "5"),
+        "--steps cannot be combined with --resume, which keeps the run's configuration; leave it out",
+    ),
+    "agent": (("--agent", "ppo"), "--agent cannot be combined with --resume"),
+    "set": (("--set", "num_devices=3"), "--set cannot be combined with --resume"),
+    "seed": (("--seed", "3"), "--seed cannot be combined with --resume"),
     "other env": (("--env", "SemCom-v0"), "run is a run of LyaPPO-v0, not of SemCom-v0; leave out --env"),
     "negative seconds": (("--checkpoint-every", "-1"), "--checkpoint-every -1.0 is not possible; give seconds >= 0"),
     "no seconds": (("--checkpoint-every", "nan"), "--checkpoint-every nan is not possible"),
@@ -370,7 +373,7 @@ def test_folders_that_are_no_runs(tmp_path, monkeypatch, capsys):
     assert "run is not a run folder: it has no config.json" in refusal(monkeypatch, capsys)
     with pytest.raises(SystemExit):
         call(monkeypatch, train, "--steps", "5")
-    assert "no environment; give --env, for example --env LyaPPO-v0, or --resume" in capsys.readouterr().err
+    assert "--env is missing; give --env LyaPPO-v0, for example, or --resume" in capsys.readouterr().err
 
 
 def test_a_run_of_another_version(stopped, monkeypatch, capsys):
@@ -425,7 +428,9 @@ def test_a_disk_without_room(stopped, straight, monkeypatch):
     done = run_limited(stopped.parent, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)))
     line = last_line(done)
     assert line.startswith("error: run folder run cannot be written (")
-    assert line.endswith("; mend that, and go on with --resume run, or name another with --run")
+    assert line.endswith(
+        "; free space or fix the permissions, then rerun with --resume run, or start a new run with --run"
+    )
     assert not list(stopped.rglob("*.tmp"))
     assert resume(monkeypatch) == 0
     assert hashes(stopped) == hashes(straight)

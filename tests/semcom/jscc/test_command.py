@@ -42,7 +42,7 @@ def test_file_that_is_no_codec(tmp_path):
 
 
 def run_command(*arguments, before=""):
-    code = f"import sys; {before}; from edge_envs.semcom.jscc import main; sys.exit(main())"
+    code = f"import sys; {before}; from edge_envs.semcom.jscc.__main__ import main; sys.exit(main())"
     return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
 
 
@@ -86,10 +86,10 @@ def test_command_trains_measures_fits_and_writes(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--steps", "abc"], "--steps: invalid int value: 'abc'"),
+        (["--steps", "abc"], "--steps 'abc' is not possible; give a whole number"),
         (["--steps", "0"], "steps=0"),
         (["--seed", "-1"], "seed=-1"),
-        (["--frames", "3"], "unrecognized arguments: --frames 3"),
+        (["--frames", "3"], "--frames does not exist"),
         (["--rho", "2"], "rho=2.0 is not possible"),
         (["--snr-db", "nan"], "snr_db=nan"),
         (["--rho", "0.1", "--coefficients", "law.json"], "leave out --rho"),

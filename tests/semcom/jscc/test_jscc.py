@@ -198,7 +198,7 @@ def test_what_crosses_the_air_is_counted():
 
 
 def test_device_refuses_another_encoders_weights():
-    with pytest.raises(ValueError, match="3 weights came down for an encoder of"):
+    with pytest.raises(ValueError, match="received 3 weights for an encoder with"):
         Device(Codec(8).encoder).install(torch.zeros(3))
 
 
