@@ -13,8 +13,8 @@ from benchmarks.dtirs import kernels
 from benchmarks.timing import Number, Result, Row, Sampler, Side, interleave, per_second, timed
 from benchmarks.worlds import EnvWorlds, SingleWorld, SystemWorlds, sampled_actions, vector_env
 from edge_envs.core.kernels.jit import FastCall
-from edge_envs.dtirs.config import Parameters
 from edge_envs.dtirs.model.dynamics import draw
+from edge_envs.dtirs.model.parameters import Parameters
 from edge_envs.dtirs.model.state import State
 from edge_envs.dtirs.system import DTIRSSystem
 

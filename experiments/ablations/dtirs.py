@@ -73,7 +73,7 @@ def searched(scheme: Callable[..., NDArray[np.int64]]) -> Solve:
         trace = Trace()
         search.use(s, scheme(p, s, rng, trace.objective_s))
         trace.objective_s.append(float(search.FAST_OBJECTIVE(p, s, 0)))
-        trace.twin, trace.power_w = s.work.twin.copy(), s.work.power_w.copy()
+        trace.twin, trace.power_w = s.workspace.twin.copy(), s.workspace.power_w.copy()
         return trace
 
     return solve
@@ -131,8 +131,8 @@ def saved_power(draws: int) -> list[list[float]]:
                 dynamics.begin_episode(system.parameters, state, 0)
                 state.choice[0] = 0
                 search.solve_row(system.parameters, state, 0)
-                w = state.work
-                needed.append((w.gain_per_w.copy(), w.nat_seconds.copy()))
+                w = state.workspace
+                needed.append((w.gain_per_w.copy(), w.unit_delay_s.copy()))
             (gain, nats), (better, _) = needed
             most = system.parameters.power_max_w
             goal = allocate_power(gain, nats, total, most).delay_s

@@ -10,7 +10,8 @@ from gymnasium import spaces
 
 import edge_envs  # noqa: F401  (registers the ids)
 from edge_envs.dtirs.config import DTIRSConfig
-from edge_envs.dtirs.system import SOLVED, DTIRSSystem
+from edge_envs.dtirs.model.calibration import SOLVED
+from edge_envs.dtirs.system import DTIRSSystem
 from tests.dtirs.model import reference_frame as slow
 
 SMALL: dict[str, Any] = {"num_devices": 4, "num_elements": 6, "num_antennas": 3}
@@ -185,7 +186,7 @@ def test_member_rewards_price_what_the_others_lose():
         assert (objectives[0] - objectives[1]) / (0.3 * step) == pytest.approx(watt, rel=1e-3)
         assert (objectives[0] - objectives[2]) / (r.capacity_flop_s * step) == pytest.approx(speed, rel=1e-3)
         paid = reference / 4 - plain["member_reward"] * reference
-        own = r.delay_s + c.loss_weight_s * c.loss_nats / 4
+        own = r.delay_s + c.weight_loss_s * c.loss_nats / 4
         taken = watt * r.allocation.power_w + speed * (r.allocation.boost_flop_s + r.allocation.back_end_flop_s)
         # What a device pays beyond its own delay are these prices, but for what all get back alike.
         np.testing.assert_allclose(np.diff(paid - own), np.diff(taken), rtol=1e-6, atol=1e-9)

@@ -10,8 +10,9 @@ import pytest
 
 import edge_envs  # noqa: F401  (registers the ids)
 from edge_envs.core.policy import ablations_of, baselines_of, make_baseline
+from edge_envs.core.rules import copy_row
 from edge_envs.dtirs.baselines import search
-from edge_envs.dtirs.baselines.policies import copy_world
+from edge_envs.dtirs.baselines.policies import WORLD_FIELDS
 from edge_envs.dtirs.system import DTIRSSystem
 from tests.dtirs.model import reference_frame as slow
 from tests.helpers import arrays_in
@@ -117,7 +118,7 @@ def test_looking_ahead_leaves_the_world_as_it_is(name):
             policy.predict(observation)
         assert env.np_random.bit_generator.state == draws
         for field in kept._fields:
-            if field != "work":
+            if field != "workspace":
                 np.testing.assert_array_equal(getattr(env.state, field), getattr(kept, field), err_msg=field)
         observation, *ours = env.step(action)
         theirs = other.step(action)
@@ -209,7 +210,7 @@ def test_block_descent_finds_the_best_of_all_cuts(options, misses, worst):
     lost = []
     for seed in range(60):
         observation, _ = env.reset(seed=seed)
-        copy_world(env.state, 0, sketch)
+        copy_row(env.state, 0, sketch, WORLD_FIELDS)
         search.FAST_VALUE_ALL(env.system.parameters, sketch, everything, values)
         action = policy.predict(observation)[0]
         chosen = values[np.ravel_multi_index(tuple(action), (12,) * 3)]

@@ -13,15 +13,15 @@ MOST_TRIED = 6
 """Devices up to which all 2^K sets of twins are tried"""
 
 
-def best_powers(gain_per_w: Floats, nat_seconds: Floats, total_w: float, most_w: float) -> Floats:
+def best_powers(gain_per_w: Floats, unit_delay_s: Floats, total_w: float, most_w: float) -> Floats:
     """Powers of (47)-(49) by a root search for the price around one for every power."""
 
     def slope(k: int, power: float) -> float:
         x = gain_per_w[k] * power
-        return math.log(nat_seconds[k] * gain_per_w[k]) - math.log1p(x) - 2.0 * math.log(math.log1p(x))
+        return math.log(unit_delay_s[k] * gain_per_w[k]) - math.log1p(x) - 2.0 * math.log(math.log1p(x))
 
     def power_at(k: int, log_price: float) -> float:
-        if nat_seconds[k] == 0.0:
+        if unit_delay_s[k] == 0.0:
             return 0.0
         if slope(k, most_w) >= log_price:
             return most_w
@@ -31,9 +31,9 @@ def best_powers(gain_per_w: Floats, nat_seconds: Floats, total_w: float, most_w:
         return math.exp(brentq(lambda t: slope(k, math.exp(t)) - log_price, low, math.log(most_w), xtol=1e-14))
 
     users = range(len(gain_per_w))
-    senders = [k for k in users if nat_seconds[k] > 0.0]
+    senders = [k for k in users if unit_delay_s[k] > 0.0]
     if len(senders) * most_w <= total_w:
-        return np.where(nat_seconds > 0.0, most_w, 0.0)
+        return np.where(unit_delay_s > 0.0, most_w, 0.0)
 
     def spent(log_price: float) -> float:
         return math.fsum(power_at(k, log_price) for k in users) - total_w

@@ -219,11 +219,11 @@ def simulate(
     wait = w.backlog_flop / capacity if c.backlog else 0.0
     uplink_bit_s = bandwidth * np.log2(1.0 + c.power_uplink_w * gain_up / c.noise_w)
 
-    nat_seconds = bits.down[chosen] * math.log(2.0) / bandwidth
+    unit_delay_s = bits.down[chosen] * math.log(2.0) / bandwidth
     if c.power == "equal":
         power = np.full(users, min(c.power_total_w / users, c.power_max_w))
     else:
-        power = best_powers(gain_down / c.noise_w, nat_seconds, c.power_total_w, c.power_max_w)
+        power = best_powers(gain_down / c.noise_w, unit_delay_s, c.power_total_w, c.power_max_w)
 
     sync = bits.sync[chosen] / uplink_bit_s
     if twin is None:
@@ -252,25 +252,25 @@ def simulate(
         energy[k] = c.power_uplink_w * sent_s
         if not twin[k]:
             hertz, cycles = w.speed_flop_s[k] / c.flop_per_cycle, front[k] / c.flop_per_cycle
-            energy[k] += c.energy_coefficient * hertz**2 * cycles
+            energy[k] += c.device_energy_coefficient * hertz**2 * cycles
     result = Result(
         Allocation(power, twin, boost, share), downlink, bits.up[chosen] / uplink_bit_s, compute, behind,
         np.where(twin, sync, 0.0), leakage, energy, uplink_bit_s, gain_down, gain_up, bandwidth, capacity, wait,
         max(left - capacity * c.frame_s, 0.0) if c.backlog else 0.0, 0.0,
     )  # fmt: skip
-    objective = result.delay_s.sum() + leakage.sum() + c.loss_weight_s * c.loss_nats
+    objective = result.delay_s.sum() + leakage.sum() + c.weight_loss_s * c.loss_nats
     return result._replace(objective_s=float(objective))
 
 
 def prices(c: DTIRSConfig, w: World, actions: Ints, r: Result) -> tuple[float, float]:
     """What a watt more of P_total [s/W], and one FLOP/s more of the pool [s per FLOP/s], would save."""
     a, own = r.allocation, (np.arange(c.num_devices), np.asarray(actions))
-    nat_seconds = bits_of(c).down[own[1]] * math.log(2.0) / r.bandwidth_hz
+    unit_delay_s = bits_of(c).down[own[1]] * math.log(2.0) / r.bandwidth_hz
     per_watt, per_speed = [0.0], [0.0]
     for k in range(c.num_devices):
         x = r.gain_down[k] / c.noise_w * a.power_w[k]
         if c.power == "optimal" and 0.0 < a.power_w[k] < c.power_max_w * (1.0 - 1e-9):
-            per_watt.append(nat_seconds[k] * r.gain_down[k] / c.noise_w / ((1.0 + x) * math.log1p(x) ** 2))
+            per_watt.append(unit_delay_s[k] * r.gain_down[k] / c.noise_w / ((1.0 + x) * math.log1p(x) ** 2))
         if a.back_end_flop_s[k] > 0.0:
             per_speed.append(w.back_flop[own][k] / a.back_end_flop_s[k] ** 2)
         if a.boost_flop_s[k] > 0.0:
@@ -285,7 +285,7 @@ def member_costs(c: DTIRSConfig, w: World, actions: Ints, r: Result) -> Floats:
     """
     watt, speed = prices(c, w, actions, r)
     taken = watt * r.allocation.power_w + speed * (r.allocation.boost_flop_s + r.allocation.back_end_flop_s)
-    return r.delay_s + r.leakage_s + c.loss_weight_s * c.loss_nats / c.num_devices + taken - taken.mean()
+    return r.delay_s + r.leakage_s + c.weight_loss_s * c.loss_nats / c.num_devices + taken - taken.mean()
 
 
 def expected_info(c: DTIRSConfig, w: World, actions: Ints, r: Result) -> dict[str, float]:

@@ -23,7 +23,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "paper": {"preset": "paper"},
     "paper-six": {"preset": "paper", "num_devices": 6, "twins": "optimal", "power_total_w": 0.05},
     "printed-none": {**PRINTED, "twins": "none", "power": "equal"},
-    "printed-tight": {**PRINTED, "twin_budget_flop_s": 2e9, "bits_uplink": 0.0, "loss_weight_s": 50.0},
+    "printed-tight": {**PRINTED, "twin_budget_flop_s": 2e9, "bits_uplink": 0.0, "weight_loss_s": 50.0},
     "printed-offline": {**PRINTED, "twins": "none", "offline": True},
     "all-cuts": {"cuts": "all"},
     "raw-input": {"first_cut": 0, "leakage_s": 0.2, "cuts": "all"},

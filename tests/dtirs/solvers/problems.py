@@ -21,7 +21,7 @@ class PowerProblem(NamedTuple):
     """Powers of K users; the arguments of `allocate_power` in their order."""
 
     gain_per_w: Floats
-    nat_seconds: Floats
+    unit_delay_s: Floats
     power_total_w: float
     power_max_w: float
 

@@ -173,7 +173,7 @@ class TestExtremes:
         assert reference_power.kkt_residual(problem, found.power_w, found.price_s_per_w) <= 1e-10
         assert found.residual <= 1e-10
         if gain < 1e-10:
-            roots = np.sqrt(problem.nat_seconds / problem.gain_per_w)
+            roots = np.sqrt(problem.unit_delay_s / problem.gain_per_w)
             np.testing.assert_allclose(found.power_w, roots / roots.sum(), rtol=1e-9)
 
     @pytest.mark.parametrize("factor", [1e-14, 1e-10, 1e10, 1e14])
@@ -231,13 +231,13 @@ class TestExtremes:
             problem = random_power(seed)
             base = api.allocate_power(*problem)
             watts = api.allocate_power(
-                problem.gain_per_w / scale, problem.nat_seconds, problem.power_total_w * scale,
+                problem.gain_per_w / scale, problem.unit_delay_s, problem.power_total_w * scale,
                 problem.power_max_w * scale,
             )  # fmt: skip
             np.testing.assert_allclose(watts.power_w, base.power_w * scale, rtol=CLOSE)
             assert watts.delay_s == pytest.approx(base.delay_s, rel=CLOSE)
             assert watts.price_s_per_w * scale == pytest.approx(base.price_s_per_w, rel=CLOSE)
-            seconds = api.allocate_power(problem.gain_per_w, problem.nat_seconds * scale, *problem[2:])
+            seconds = api.allocate_power(problem.gain_per_w, problem.unit_delay_s * scale, *problem[2:])
             np.testing.assert_allclose(seconds.power_w, base.power_w, rtol=CLOSE)
             assert seconds.delay_s == pytest.approx(base.delay_s * scale, rel=CLOSE)
 
@@ -275,7 +275,7 @@ class TestOrder:
         for seed in range(3, 40, 6):
             order = np.random.default_rng(seed).permutation(10)
             power = random_power(seed, 10)
-            turned = api.allocate_power(power.gain_per_w[order], power.nat_seconds[order], *power[2:])
+            turned = api.allocate_power(power.gain_per_w[order], power.unit_delay_s[order], *power[2:])
             np.testing.assert_allclose(turned.power_w, api.allocate_power(*power).power_w[order], rtol=CLOSE)
             pool = random_pool(seed, 10)
             mixed = api.share_pool(
@@ -315,7 +315,7 @@ class TestOrder:
         strided[::2] = quadratic
         assert api.optimise_phases(strided[::2]).value == ours.value
         assert api.optimise_phases(quadratic.tolist()).value == ours.value
-        listed = api.allocate_power(power.gain_per_w.tolist(), power.nat_seconds.tolist(), *power[2:])
+        listed = api.allocate_power(power.gain_per_w.tolist(), power.unit_delay_s.tolist(), *power[2:])
         assert listed.delay_s == api.allocate_power(*power).delay_s
 
 
@@ -436,7 +436,7 @@ class TestCertificates:
             assert found.gap >= 0.1 * part * (1.0 - np.trace(quadratic).real / exact.relaxed)
 
 
-POWER: dict[str, Any] = {"gain_per_w": [1.0, 2.0], "nat_seconds": [1.0, 1.0], "power_total_w": 1.0}
+POWER: dict[str, Any] = {"gain_per_w": [1.0, 2.0], "unit_delay_s": [1.0, 1.0], "power_total_w": 1.0}
 POOL: dict[str, Any] = {
     "front_flop": [1e9, 2e9], "speed_flop_s": [1e9, 1e9], "twin": [True, False], "capacity_flop_s": 1e10,
     "back_flop": [1e9, 1e9],
@@ -450,8 +450,8 @@ class TestRefusals:
 
     @pytest.mark.parametrize(("name", "value"), [
         ("gain_per_w", [0.0, 1.0]), ("gain_per_w", [-1.0, 1.0]), ("gain_per_w", [NAN, 1.0]), ("gain_per_w", [INF, 1.0]),
-        ("gain_per_w", [1.0]), ("gain_per_w", [[1.0, 2.0]]), ("nat_seconds", [-1.0, 1.0]), ("nat_seconds", [NAN, 1.0]),
-        ("nat_seconds", [INF, 1.0]), ("power_total_w", 0.0), ("power_total_w", -1.0), ("power_total_w", NAN),
+        ("gain_per_w", [1.0]), ("gain_per_w", [[1.0, 2.0]]), ("unit_delay_s", [-1.0, 1.0]), ("unit_delay_s", [NAN, 1.0]),
+        ("unit_delay_s", [INF, 1.0]), ("power_total_w", 0.0), ("power_total_w", -1.0), ("power_total_w", NAN),
         ("power_max_w", 0.0), ("power_max_w", -1.0), ("power_max_w", NAN),
     ])  # fmt: skip
     def test_power(self, name, value):

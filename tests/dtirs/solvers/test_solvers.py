@@ -57,7 +57,7 @@ class TestPower:
         assert (found.power_w >= 0.0).all(), seed
         assert (found.power_w <= problem.power_max_w).all(), seed
         assert math.fsum(found.power_w) <= problem.power_total_w * (1.0 + 1e-14), seed
-        assert (found.power_w[problem.nat_seconds == 0.0] == 0.0).all(), seed
+        assert (found.power_w[problem.unit_delay_s == 0.0] == 0.0).all(), seed
         assert_near(found.delay_s, power_oracle.delay(problem, found.power_w), 1e-14, seed)
         assert 0.0 <= found.residual <= CLOSE, seed
         assert power_oracle.kkt_residual(problem, found.power_w, found.price_s_per_w) <= CLOSE, seed
@@ -66,7 +66,7 @@ class TestPower:
     def test_searches_agree(self, seed):
         """The search that the others are measured by, against plain nested searches in powers."""
         problem = random_power(seed, 3)
-        problem = problem._replace(nat_seconds=np.where(problem.nat_seconds > 0.0, problem.nat_seconds, 1.0))
+        problem = problem._replace(unit_delay_s=np.where(problem.unit_delay_s > 0.0, problem.unit_delay_s, 1.0))
         power_w, _ = power_oracle.solve(problem)
         np.testing.assert_allclose(power_w, power_oracle.solve_by_brentq(problem), rtol=1e-9)
 
@@ -108,7 +108,7 @@ class TestPower:
     def test_price_is_the_derivative(self, seed):
         """What another watt would save, from the delays at slightly different budgets."""
         problem = random_power(seed)._replace(power_max_w=INF)
-        assert (problem.nat_seconds > 0.0).any()
+        assert (problem.unit_delay_s > 0.0).any()
         step = 1e-4
         more, less = (
             api.allocate_power(*problem._replace(power_total_w=problem.power_total_w * math.exp(sign * step)))
@@ -374,7 +374,7 @@ class TestInstances:
         seen = dict.fromkeys(("idle", "all idle", "all at limit", "some at limit", "none at limit", "wide", "equal"), 0)
         for seed in range(INSTANCES):
             problem = random_power(seed)
-            busy = problem.nat_seconds > 0.0
+            busy = problem.unit_delay_s > 0.0
             seen["idle"] += not busy.all()
             seen["all idle"] += not busy.any()
             if not busy.any():
