@@ -450,9 +450,10 @@ class TestRefusals:
 
     @pytest.mark.parametrize(("name", "value"), [
         ("gain_per_w", [0.0, 1.0]), ("gain_per_w", [-1.0, 1.0]), ("gain_per_w", [NAN, 1.0]), ("gain_per_w", [INF, 1.0]),
-        ("gain_per_w", [1.0]), ("gain_per_w", [[1.0, 2.0]]), ("unit_delay_s", [-1.0, 1.0]), ("unit_delay_s", [NAN, 1.0]),
-        ("unit_delay_s", [INF, 1.0]), ("power_total_w", 0.0), ("power_total_w", -1.0), ("power_total_w", NAN),
-        ("power_max_w", 0.0), ("power_max_w", -1.0), ("power_max_w", NAN),
+        ("gain_per_w", [1.0]), ("gain_per_w", [[1.0, 2.0]]), ("unit_delay_s", [-1.0, 1.0]),
+        ("unit_delay_s", [NAN, 1.0]), ("unit_delay_s", [INF, 1.0]), ("power_total_w", 0.0), ("power_total_w", -1.0),
+        ("power_total_w", NAN), ("power_total_w", INF), ("power_max_w", 0.0), ("power_max_w", -1.0),
+        ("power_max_w", NAN),
     ])  # fmt: skip
     def test_power(self, name, value):
         with pytest.raises(ValueError, match=name):
