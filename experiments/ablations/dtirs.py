@@ -133,14 +133,14 @@ def saved_power(draws: int) -> list[list[float]]:
                 search.solve_row(system.parameters, state, 0)
                 w = state.workspace
                 needed.append((w.gain_per_w.copy(), w.unit_delay_s.copy()))
-            (gain, nats), (better, _) = needed
+            (gain, delay), (better, _) = needed
             most = system.parameters.power_max_w
-            goal = allocate_power(gain, nats, total, most).delay_s
+            goal = allocate_power(gain, delay, total, most).delay_s
 
             def above(
-                watts: float, better: Any = better, nats: Any = nats, most: float = most, goal: float = goal
+                watts: float, better: Any = better, delay: Any = delay, most: float = most, goal: float = goal
             ) -> float:
-                return allocate_power(better, nats, watts, most).delay_s - goal
+                return allocate_power(better, delay, watts, most).delay_s - goal
 
             parts.append(1.0 - brentq(above, 0.05 * total, total) / total)
         results.append(parts)

@@ -359,3 +359,10 @@ def test_fixed_devices_belong_to_their_seed_and_nothing_else():
     base = parameters(num_devices=4).fixed_devices
     np.testing.assert_array_equal(base, parameters(num_devices=4, irs=False, twins="none").fixed_devices)
     assert not (base == parameters(num_devices=4, devices_seed=1).fixed_devices).any()
+
+
+@pytest.mark.parametrize(("old", "new"), DTIRSConfig.renamed.items())
+def test_earlier_names_still_work(old, new):
+    with pytest.warns(DeprecationWarning, match=f"{old} is now called {new}"):
+        assert config(**{old: 0.5}) == config(**{new: 0.5})
+    assert set(DTIRSConfig.renamed) == {"energy_coefficient", "loss_weight_s"}

@@ -218,18 +218,18 @@ def test_reference_is_the_best_common_cut_by_plain_simulation(options):
     assert system.reference_s == pytest.approx(totals.min() / 128, rel=1e-9)
 
 
-def test_reference_is_the_same_for_schemes_and_for_no_other_system():
+def test_reference_is_the_same_for_ablations_and_for_no_other_system():
     near = {"ap_irs_distance_m": 10.0}  # so that the best common cut is not the last one, where nothing is sent
 
     def reference(**options: Any) -> float:
         return float(make(**near, **options).system.reference_s)
 
     base = reference()
-    schemes: list[dict[str, Any]] = [
+    ablations: list[dict[str, Any]] = [
         {"irs": False}, {"twins": "none"}, {"twins": "threshold"}, {"phase": "random"}, {"phase_passes": 3},
         {"power": "equal"}, {"phase": "ca"}, {"first_cut": 0},
     ]  # fmt: skip
-    for options in schemes:
+    for options in ablations:
         assert reference(**options) == base, options
     printed: dict[str, Any] = {"model": "printed", "cuts": "all"}
     assert reference(**printed, offline=True) == reference(**printed)

@@ -1,4 +1,4 @@
-"""The laws by which the system moves on from frame to frame, and the random numbers that its schemes share."""
+"""Dynamics between frames, and the random numbers that ablations share."""
 
 from typing import Any
 
@@ -285,7 +285,7 @@ def test_backlog_is_what_the_frame_could_not_serve():
 # Random numbers
 
 
-SCHEMES: dict[str, dict[str, Any]] = {
+ABLATIONS: dict[str, dict[str, Any]] = {
     "no-irs": {"irs": False},
     "random-phase": {"phase": "random"},
     "ascent": {"phase": "ca"},
@@ -300,10 +300,10 @@ SCHEMES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", SCHEMES)
-def test_schemes_share_their_random_numbers(name):
-    """The same seed gives the same devices, channels and pool, whatever is done with them, over two episodes."""
-    plain, other = make(), make(**SCHEMES[name])
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_ablations_share_their_random_numbers(name):
+    """The same seed gives the same devices, channels and pool in every ablation, over two episodes."""
+    plain, other = make(), make(**ABLATIONS[name])
     one, two = plain.state, other.state
     shared = (
         "own_speed_flop_s", "load", "speed_flop_s", "layer_flop", "distance_m", "waypoint_m", "level",

@@ -23,8 +23,8 @@ def delay(problem: PoolProblem, boost: Floats, back_end: Floats) -> float:
     return math.fsum(parts)
 
 
-def nobody_asks(problem: PoolProblem) -> bool:
-    """Whether no part of the pool would be of use to anybody."""
+def no_demand(problem: PoolProblem) -> bool:
+    """Return True if no user has work for the pool."""
     return not ((problem.twin & (problem.front_flop > 0.0)).any() or (problem.back_flop > 0.0).any())
 
 
@@ -36,7 +36,7 @@ def shares_at(problem: PoolProblem, s: float) -> tuple[Floats, Floats]:
 
 def solve(problem: PoolProblem) -> tuple[Floats, Floats, float]:
     """The optimal boosts and back ends' speeds, and the price of one FLOP/s [s per FLOP/s]."""
-    if nobody_asks(problem):
+    if no_demand(problem):
         return np.zeros(len(problem.twin)), np.zeros(len(problem.twin)), 0.0
 
     def surplus(log_s: float) -> float:

@@ -338,7 +338,7 @@ class TestCertificates:
         assert found.delay_s == pytest.approx(reference_power.delay(problem, wrong), rel=1e-14)
 
     def test_power_left_over_or_below_the_limit(self, monkeypatch):
-        """A budget that nobody uses up is fine only if all are at their limits, and above these nobody may be."""
+        """A slack budget is optimal only if all users are at their limits; powers above the limits are not feasible."""
         arguments = ([3.0, 70.0], [1.0, 2.0], 5.0, 2.0)
         assert api.allocate_power(*arguments).residual == 0.0
         for wrong in ([2.0, 1.0], [1.0, 1.0], [2.5, 2.0], [2.5, 2.5]):
@@ -351,12 +351,12 @@ class TestCertificates:
     ])  # fmt: skip
     def test_power_for_nobody_or_for_those_without_data(self, watts, least):
         """Nothing for a user who waits, no number at all, and a part of the budget for a user who receives nothing."""
-        gain, nats = np.array([3.0, 70.0, 5.0]), np.array([1.0, 2.0, 0.0])
-        log_price = math.log(api.allocate_power(gain, nats, 2.0).price_s_per_w)
+        gain, delay = np.array([3.0, 70.0, 5.0]), np.array([1.0, 2.0, 0.0])
+        log_price = math.log(api.allocate_power(gain, delay, 2.0).price_s_per_w)
         for price in (log_price, -INF):
-            assert certificates.power_residual(gain, nats, 2.0, INF, np.array(watts), price) >= least
+            assert certificates.power_residual(gain, delay, 2.0, INF, np.array(watts), price) >= least
         for price in (NAN, INF):
-            assert certificates.power_residual(gain, nats, 2.0, INF, np.array(watts), price) == INF
+            assert certificates.power_residual(gain, delay, 2.0, INF, np.array(watts), price) == INF
 
     @pytest.mark.parametrize(("boost", "back_end", "s", "least"), [
         ([0.0, 0.0], [0.0, 0.0], 0.0, math.inf), ([0.0, 0.0], [0.0, 0.0], 1e5, math.inf),

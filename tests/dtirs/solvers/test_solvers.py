@@ -92,7 +92,7 @@ class TestPower:
         assert found * (1.0 - EXACT) <= general <= found * (1.0 + 5e-6)
 
     def test_by_cvxpy_on_request(self):
-        """The same problem by the other way, and the certificate tells how much less exact that is."""
+        """CVXPY solves the same problem, and the certificate shows its larger error."""
         pytest.importorskip("cvxpy")
         problem = PowerProblem(np.array([3.0, 70.0, 900.0, 15.0]), np.array([1.0, 2.0, 0.5, 0.0]), 2.0, INF)
         exact, found = api.allocate_power(*problem), api.allocate_power(*problem, reference=True)
@@ -147,7 +147,7 @@ class TestPool:
         assert (back_end[problem.back_flop == 0.0] == 0.0).all(), seed
         assert_near(found.delay_s, pool_oracle.delay(problem, boost, back_end), 1e-14, seed)
         assert 0.0 <= found.residual <= CLOSE, seed
-        if pool_oracle.nobody_asks(problem):
+        if pool_oracle.no_demand(problem):
             assert found.price == found.delay_s == found.residual == 0.0, seed
             return
         assert_near(math.fsum((*boost, *back_end)), problem.capacity_flop_s, CLOSE, seed)
@@ -178,7 +178,7 @@ class TestPool:
         boost, back_end = reference_cvxpy.pool(*problem)
         part = min(1.0, problem.capacity_flop_s / max(math.fsum((*boost, *back_end)), 1e-300))
         found = api.share_pool(*problem).delay_s
-        if pool_oracle.nobody_asks(problem):
+        if pool_oracle.no_demand(problem):
             assert not boost.any()
             assert not back_end.any()
             return
@@ -396,7 +396,7 @@ class TestInstances:
             problem = random_pool(seed)
             boost, _, _ = pool_oracle.solve(problem)
             twins = problem.twin & (problem.front_flop > 0.0)
-            seen["nothing asked"] += pool_oracle.nobody_asks(problem)
+            seen["nothing asked"] += pool_oracle.no_demand(problem)
             seen["no twins"] += not problem.twin.any()
             seen["no back ends"] += not problem.back_flop.any()
             seen["twins without boost"] += bool((boost[twins] == 0.0).any())
