@@ -39,8 +39,7 @@ def renew_channels(p: Parameters, s: State, times: int) -> None:
 @uncached
 def repeat_phases(p: Parameters, s: State, row: int, times: int) -> None:
     """The phases of a row's channels, with their proof and the gains that they give; the same ones each time."""
-    for k in range(p.num_devices):
-        s.workspace.weight_down[k] = s.workspace.weight_up[k] = 1.0
+    channels.weigh_equally(p, s)
     for _ in range(times):
         channels.solve_phases(p, s, row)
 

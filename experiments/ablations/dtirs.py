@@ -71,7 +71,7 @@ def searched(scheme: Callable[..., NDArray[np.int64]]) -> Solve:
 
     def solve(p: Any, s: state_module.State, rng: np.random.Generator) -> Trace:
         trace = Trace()
-        search.use(s, scheme(p, s, rng, trace.objective_s))
+        s.choice[0] = scheme(p, s, rng, trace.objective_s)
         trace.objective_s.append(float(search.FAST_OBJECTIVE(p, s, 0)))
         trace.twin, trace.power_w = s.workspace.twin.copy(), s.workspace.power_w.copy()
         return trace

@@ -16,12 +16,16 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import FastCall, kernel
+from edge_envs.core.metrics import columns
 from edge_envs.dtirs.baselines import search
 from edge_envs.dtirs.model import allocation, channels
 from edge_envs.dtirs.model.parameters import MODEL, Parameters
 from edge_envs.dtirs.model.state import State
 from edge_envs.dtirs.solvers import phases
 from edge_envs.dtirs.solvers.api import search_cuts
+
+PART = columns(("nothing", "power", "twins", "shares", "gains", "phases"))
+"""What `_solve` solves."""
 
 
 @dataclass
@@ -45,47 +49,28 @@ class Trace:
 
 
 @kernel
-def _value(p: Parameters, s: State) -> float:
-    """Objective of world 0 with its current allocation."""
+def _solve(p: Parameters, s: State, part: int, weighted: bool) -> float:
+    """Solve a part of world 0's allocation, the others fixed; returns the objective [s]."""
+    allocation.set_problem(p, s, 0)
+    if part == PART.power:
+        allocation.solve_power(p, s)
+    elif part == PART.twins:
+        allocation.choose_twins(p, s, 0)
+    elif part == PART.shares:
+        allocation.share_pool(p, s, 0)
+    elif part == PART.gains:
+        channels.set_gains(p, s, 0)
+    elif part == PART.phases:
+        if weighted:
+            allocation.weigh_by_delay(p, s, 0)
+        else:
+            channels.weigh_equally(p, s)
+        channels.solve_phases(p, s, 0)
     allocation.set_problem(p, s, 0)
     return allocation.objective_of_allocation(p, s, 0)
 
 
-@kernel
-def _set_power(p: Parameters, s: State) -> None:
-    allocation.set_problem(p, s, 0)
-    allocation.solve_power(p, s)
-
-
-@kernel
-def _set_twins(p: Parameters, s: State) -> None:
-    allocation.set_problem(p, s, 0)
-    allocation.choose_twins(p, s, 0)
-
-
-@kernel
-def _set_shares(p: Parameters, s: State) -> None:
-    allocation.set_problem(p, s, 0)
-    allocation.share_pool(p, s, 0)
-
-
-@kernel
-def _set_phases(p: Parameters, s: State, weighted: bool) -> None:
-    allocation.set_problem(p, s, 0)
-    if weighted:
-        allocation.weigh_by_delay(p, s, 0)
-    else:
-        channels.weigh_equally(p, s)
-    channels.solve_phases(p, s, 0)
-
-
-@kernel
-def _set_gains(p: Parameters, s: State) -> None:
-    channels.set_gains(p, s, 0)
-
-
-_fast_value, _fast_power, _fast_twins = FastCall(_value), FastCall(_set_power), FastCall(_set_twins)
-_fast_shares, _fast_phases, _fast_gains = FastCall(_set_shares), FastCall(_set_phases), FastCall(_set_gains)
+_fast_solve = FastCall(_solve)
 
 
 class _Blocks:
@@ -96,7 +81,11 @@ class _Blocks:
 
     def value(self) -> float:
         """Objective of the current allocation [s]."""
-        return float(_fast_value(self.p, self.s))
+        return self.solve(PART.nothing)
+
+    def solve(self, part: int, weighted: bool = False) -> float:
+        """Solve a part of the allocation; returns the objective [s]."""
+        return float(_fast_solve(self.p, self.s, part, weighted))
 
     def arrays(self) -> list[NDArray[Any]]:
         """Arrays of the decisions, and of the gains that follow from them."""
@@ -115,7 +104,7 @@ class _Blocks:
         if p.irs:
             phases.random_phases(w.phase, rng.standard_normal((1, 2 * p.num_elements)), 0, 0)
             s.phase[0] = w.phase
-            _fast_gains(p, s)
+            self.solve(PART.gains)
 
     def step(self, name: str, change: list[str], weighted: bool, keep_if_lower: bool) -> None:
         """Change a block and record the effect; with `keep_if_lower`, undo it unless the objective falls."""
@@ -135,25 +124,20 @@ class _Blocks:
         p, s = self.p, self.s
         if part == "cuts" and p.model == MODEL.EXTENDED:
             # Prices are those of the optimal powers and shares at the current cuts.
-            _fast_shares(p, s)
-            _fast_power(p, s)
+            self.solve(PART.shares)
+            self.solve(PART.power)
             answer = np.zeros(p.num_devices, dtype=np.int64)
             search.FAST_ANSWER(p, s, answer)
             s.choice[0] = answer
         elif part == "cuts":
             w = s.workspace
             s.choice[0] = search_cuts(s.front_flop[0], s.speed_flop_s[0], w.twin, w.boost_flop_s) - 1
-        elif part == "twins":
-            _fast_twins(p, s)
-        elif part == "shares":
-            _fast_shares(p, s)
-        elif part == "phases" and p.irs:
-            # Algorithm 4 draws new directions in every call.
-            draws = 2 * p.phase_rank * (p.num_elements + p.phase_samples)
-            s.normals[0, -draws:] = self.rng.standard_normal(draws)
-            _fast_phases(p, s, weighted)
-        elif part == "power":
-            _fast_power(p, s)
+        elif part != "phases" or p.irs:
+            if part == "phases":
+                # Algorithm 4 draws new directions in every call.
+                draws = 2 * p.phase_rank * (p.num_elements + p.phase_samples)
+                s.normals[0, -draws:] = self.rng.standard_normal(draws)
+            self.solve(getattr(PART, part), weighted)
 
 
 def algorithm_5(

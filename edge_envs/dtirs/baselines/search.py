@@ -190,11 +190,6 @@ FAST_ANSWER, FAST_COSTS = FastCall(answer_prices), FastCall(cut_costs)
 FAST_MEAN, FAST_DESCEND_CONSTANT = FastCall(mean_value), FastCall(descend_constant)
 
 
-def use(s: State, cuts: NDArray[np.int64]) -> None:
-    """Set the cuts (K,) of world 0."""
-    s.choice[0] = cuts
-
-
 def best_common(p: Parameters, s: State) -> tuple[NDArray[np.int64], float]:
     """The best cuts (K,) of world 0 that are the same for all devices, and their objective [s]."""
     cuts = common_cuts(p)
@@ -208,14 +203,14 @@ def alternate_prices(
     p: Parameters, s: State, start: NDArray[np.int64], iterations: int = 20
 ) -> tuple[NDArray[np.int64], float]:
     """Alternate allocation and best responses to its prices, from cuts `start` (K,), while the objective falls."""
-    use(s, start)
+    s.choice[0] = start
     cuts, value = start.copy(), FAST_OBJECTIVE(p, s, 0)
     for _ in range(iterations):
         answer = np.zeros_like(cuts)
         FAST_ANSWER(p, s, answer)
         if np.array_equal(answer, cuts):
             break
-        use(s, answer)
+        s.choice[0] = answer
         after = FAST_OBJECTIVE(p, s, 0)
         if after >= value:
             break
@@ -235,12 +230,12 @@ def block_descent(p: Parameters, s: State) -> tuple[NDArray[np.int64], float]:
         starts += [common, np.zeros_like(common), np.full_like(common, len(p.cut_numbers) - 1)]
     best, least = common, math.inf
     for start in starts:
-        use(s, start)
+        s.choice[0] = start
         value = FAST_DESCEND(p, s)
         if value < least:
             best, least = s.choice[0].copy(), value
     if p.num_devices < MANY_DEVICES:
-        use(s, best)
+        s.choice[0] = best
         while (value := min(FAST_DESCEND_PAIRS(p, s), FAST_DESCEND(p, s))) < least * (1.0 - 1e-12):
             least = value
         best = s.choice[0].copy()
@@ -289,7 +284,7 @@ def admm(p: Parameters, s: State, rng: Generator, trace: list[float] | None = No
     costs = np.zeros((p.num_devices, choices))
     centred = np.arange(choices) - (choices - 1) / 2.0
     for step in range(ADMM_STEPS + 1):
-        use(s, z)
+        s.choice[0] = z
         value = FAST_OBJECTIVE(p, s, 0)
         if trace is not None:
             trace.append(float(value))
