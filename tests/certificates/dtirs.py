@@ -1,10 +1,10 @@
 """Mutations of the solvers of `DTIRS-v0`, each with the certificate that must notice them.
 
-The problems that the solvers are given (works, gains, the quadratic form of the phases) are not mutated: a certificate
-is about an answer to the problem posed. `tests/dtirs` compares these with plain loops.
+The problems themselves (works, gains, the quadratic form of the phases) are not mutated, because a certificate is about
+the solution of a given problem. `tests/dtirs` compares problems with plain loops.
 
-Losses of powers and shares are relative to the optimum; those of a choice of twins, of phases and of their relaxation
-to what their gaps are defined by. Points that break a limit are first scaled back into it, so that they have a cost.
+Losses of powers and shares are relative to the optimum; losses of twins, phases and their relaxation are relative to
+the same number as their gaps. Points that break a limit are first scaled back into it, so that they have a cost.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ Floats = NDArray[np.float64]
 ENDLESS = 1e200
 """Cost in place of an infinite one, so that losses are numbers."""
 
-phases.SWEEPS_MAX = 60  # in this process, so that mutants that never converge come to an end
+phases.SWEEPS_MAX = 60  # so that mutants that never converge terminate
 
 
 def finite(cost: float) -> float:
-    """The cost, or ENDLESS where it is not a number or more than that."""
+    """The cost, at most ENDLESS; ENDLESS for NaN."""
     return min(cost, ENDLESS) if cost == cost else ENDLESS
 
 
 def fitted(parts: Floats, whole: float) -> Floats:
-    """Non-negative parts, scaled back where they add up to more than the whole."""
+    """Non-negative parts, scaled so that their sum is at most the whole."""
     parts = np.maximum(np.nan_to_num(parts, nan=0.0, posinf=whole), 0.0)
     return np.asarray(parts * min(1.0, whole / max(parts.sum(), 1e-300)))
 
@@ -99,7 +99,7 @@ POWERS = Solver(
 
 
 class Shares(NamedTuple):
-    """Boosts and back ends' speeds (K,) [FLOP/s]."""
+    """Boosts and back-end speeds (K,) [FLOP/s]."""
 
     boost: Floats
     back_end: Floats
@@ -183,9 +183,9 @@ def twin_cost(problem: TwinProblem, chosen: Chosen) -> float:
 
 
 def choose_twins(problem: TwinProblem) -> tuple[Chosen, float]:
-    """Twins with their shares, and the larger of the part of their delay that better ones could save and a residual.
+    """Twins with their shares, and the larger of the twin gap and the KKT residual of the shares.
 
-    The residual is that of the shares: only there does it show if these add up to more than the pool.
+    Only the residual shows shares that exceed the pool.
     """
     found = api.choose_twins(*problem)
     shares = Shares(found.shares.twin_boost_flop_s, found.shares.back_end_flop_s)
@@ -215,14 +215,14 @@ TWINS = Solver(
 
 
 class Frame(NamedTuple):
-    """A world in which a frame has begun, with cuts."""
+    """A world before a step, with cuts."""
 
     p: Parameters
     s: State
 
 
 def begun(seed: int, **options: Any) -> Frame:
-    """A frame of small world number `seed`, solved at random cuts, with random weights of its gains."""
+    """A frame of a small world, solved at random cuts, with random weights of its gains."""
     rng = np.random.default_rng([9, seed])
     config = DTIRSConfig.from_options("default", {
         "num_devices": 4, "num_elements": 6, "num_antennas": 3, "phase_samples": 3, **options
@@ -237,7 +237,7 @@ def begun(seed: int, **options: Any) -> Frame:
 
 
 def certified(world: Frame) -> dict[str, float]:
-    """The certificates that a step would report for what the world holds, by name."""
+    """The certificates of the world's allocation, by name."""
     metrics = np.zeros((1, len(reward.METRICS)))
     reward.certify(world.p, world.s, 0, metrics)
     return {metric.name: float(value) for metric, value in zip(reward.METRICS, metrics[0], strict=True)}
@@ -262,7 +262,7 @@ def phase_cost(world: Frame, phase: NDArray[np.complex128]) -> float:
 
 
 def solve_phases(world: Frame) -> tuple[NDArray[np.complex128], float]:
-    """Phases for weighted gains, and the part of the relaxation's bound that they miss."""
+    """Phases for weighted gains, and their gap to the relaxation's bound."""
     world.s.workspace.phase[:] = 0.0
     channels.solve_phases(world.p, world.s, 0)
     return complex_of(world.s.phase), certified(world)["phase_gap"]

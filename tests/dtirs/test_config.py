@@ -20,7 +20,7 @@ PRESETS = list(DTIRSConfig.presets)
 every_preset = pytest.mark.parametrize("preset", PRESETS)
 ACTIVATIONS = (65536, 16384, 32768, 8192, 16384, 16384, 4096, 8192, 8192, 2048, 512, 0)
 WEIGHTS = (1792, 36928, 73856, 147584, 295168, 590080, 590080, 1180160, 2359808, 2359808, 1049088, 5130)
-"""Of the default network, by layer: values behind it, weights and biases in it."""
+"""Of the default network, per layer: number of output values, number of weights and biases."""
 
 
 def config(**options: Any) -> DTIRSConfig:
@@ -77,7 +77,7 @@ def test_defaults_of_section_six():
 
 
 def test_kernel_parameters_are_of_one_type_for_all_presets():
-    """One compilation serves them all."""
+    """All presets use the same compiled kernels."""
     kinds = {
         tuple(
             (type(value), getattr(value, "ndim", 0), str(getattr(value, "dtype", ""))) for value in parameters_of(built)
@@ -114,7 +114,7 @@ def test_every_field_is_documented_with_unit_and_source():
     for name, field in DTIRSConfig.model_fields.items():
         words = field.description
         assert words, f"{name} has no docstring"
-        # What a component can be replaced by comes from no source; every number says where it is from.
+        # Options that replace a component need no source; every number needs one.
         if name not in ("irs", "offline", "power", "phase"):
             assert re.search(r"paper|chosen|fitted|Fig\. 7", words), f"{name} names no source"
         if field.annotation in (int, float) and name != "devices_seed":
@@ -219,7 +219,7 @@ def test_wrong_values_are_named(name, value):
     with pytest.raises(ValueError, match=rf"^{name}(\[\d\])?=.* is not possible: ") as caught:
         config(**{name: value})
     message = str(caught.value)
-    # The value itself, or that of the entry which is wrong.
+    # The message quotes the value, or the entry of it that is wrong.
     parts = [value, *(value if isinstance(value, tuple) else [])]
     assert any(f"={part!r} is not possible" in message for part in parts)
     assert (DTIRSConfig.model_fields[name].description or "?").split("\n")[0] in message

@@ -24,7 +24,7 @@ def make(**options: Any) -> Any:
 @pytest.mark.parametrize("options", [PRINTED, {**PRINTED, "twins": "threshold"}, {}, {"uplink": "independent"}])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_safeguarded_alternation_never_rises(options, weighted):
-    """Over 24 seeds, in every block and every iteration; and what it says it reached is what its variables give."""
+    """The objective never rises, in every block and iteration of 24 seeds, and equals that of the final variables."""
     env = make(**options)
     c, sketch = env.system.config, env.system.allocate(1)
     fell = []
@@ -47,7 +47,7 @@ def test_safeguarded_alternation_never_rises(options, weighted):
 
 
 def test_printed_algorithm_5_rises_somewhere():
-    """Against (64): phases serve a sum of gains, rule (29) a deadline. The safeguard is lower on average."""
+    """Contrary to (64), because phases maximise a sum of gains. The safeguarded objective is lower on average."""
     options = {**PRINTED, "twins": "threshold", "num_devices": 20, "num_elements": 16, "power_total_w": 0.6}
     env = make(**options)
     sketch = env.system.allocate(1)

@@ -42,7 +42,7 @@ def make(**options: Any) -> Any:
 
 
 def objectives(policies: list[str], frames: int, each: int = 1, **options: Any) -> dict[str, np.ndarray]:
-    """Objective of every frame [s] by policy, on the same frames: new ones with each seed, `each` per episode."""
+    """Objective of every frame [s] by policy, on the same frames; `each` frames per episode and seed."""
     found: dict[str, np.ndarray] = {}
     for name in policies:
         env = make(**options)
@@ -74,7 +74,7 @@ def test_baselines_and_ablations_of_every_configuration(name):
 
 @every_config
 def test_every_ablation_can_be_played(name):
-    """Also where the configuration lacks the component already."""
+    """Also if the configuration lacks the component already."""
     for ablation_name, ablation in ablations_of(make(**CONFIGS[name])).items():
         env = make(**{**CONFIGS[name], **ablation.options})
         observation, _ = env.reset(seed=1)
@@ -227,7 +227,7 @@ def test_block_descent_finds_the_best_of_all_cuts(options, misses, worst):
 
 
 def test_no_single_move_improves_on_block_descent():
-    """While a backlog waits, too."""
+    """Also with a backlog."""
     env = make(num_devices=4, cuts="all", backlog=True, pool_per_device_flop_s=4e9, frame_s=0.2)
     policy = make_baseline("bcd", env)
     observation, _ = env.reset(seed=3)
