@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.kernels import uncached
-from edge_envs.dtirs.config import Parameters
 from edge_envs.dtirs.model import allocation, channels
+from edge_envs.dtirs.model.parameters import Parameters
 from edge_envs.dtirs.model.state import State
 from edge_envs.dtirs.solvers import certificates, compute_pool, power
 
@@ -22,7 +22,7 @@ def allocate(p: Parameters, s: State, actions: NDArray[np.int64], times: int) ->
         for k in range(p.num_devices):
             s.choice[row, k] = actions[row, k]
         for _ in range(times):
-            allocation.solve_all(p, s, row)
+            allocation.solve_step(p, s, row)
 
 
 @uncached
@@ -30,14 +30,13 @@ def renew_channels(p: Parameters, s: State, times: int) -> None:
     """Compute every row's channels and Gram matrices from the numbers last drawn; idempotent if fading is white."""
     for row in range(len(s.level)):
         for _ in range(times):
-            channels.renew_channels(p, s, row, False)
+            channels.advance_channels(p, s, row, False)
 
 
 @uncached
 def repeat_phases(p: Parameters, s: State, row: int, times: int) -> None:
     """Solve for the phases of a row's channels, with their certificate and the resulting gains."""
-    for k in range(p.num_devices):
-        s.work.weight_down[k] = s.work.weight_up[k] = 1.0
+    channels.weigh_equally(p, s)
     for _ in range(times):
         channels.solve_phases(p, s, row)
 
@@ -51,13 +50,13 @@ def solve_phases(p: Parameters, s: State, times: int) -> None:
 
 @uncached
 def repeat_power(
-    gain_per_w: Array, nat_seconds: Array, total_w: float, most_w: float, power_w: Array, times: int
+    gain_per_w: Array, unit_delay_s: Array, total_w: float, most_w: float, power_w: Array, times: int
 ) -> float:
     """Write the downlink powers to `power_w`; returns the largest residual of their certificate."""
     residual = 0.0
     for _ in range(times):
-        price = power.allocate_power(gain_per_w, nat_seconds, total_w, most_w, power_w)
-        residual = max(residual, certificates.power_residual(gain_per_w, nat_seconds, total_w, most_w, power_w, price))
+        price = power.allocate_power(gain_per_w, unit_delay_s, total_w, most_w, power_w)
+        residual = max(residual, certificates.power_residual(gain_per_w, unit_delay_s, total_w, most_w, power_w, price))
     return residual
 
 

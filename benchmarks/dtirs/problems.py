@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.io.extras import load_cvxpy
-from edge_envs.dtirs.config import DTIRSConfig, Parameters
+from edge_envs.dtirs.config import DTIRSConfig
 from edge_envs.dtirs.model import calibration, dynamics, state
+from edge_envs.dtirs.model.parameters import Parameters, parameters_of
 from edge_envs.dtirs.model.state import State
 from edge_envs.dtirs.solvers import reference_cvxpy
 
@@ -40,8 +41,8 @@ class Problem(Protocol):
 def new_frame(preset: str, seed: int, **options: Any) -> tuple[Parameters, State]:
     """One world at its first frame and at random cuts, with its allocation in the workspace."""
     config = DTIRSConfig.from_options(preset, {"cuts": "all", "phase": "ca", **options})
-    p = config.kernel()
-    s = state.allocate(config, p, 1)
+    p = parameters_of(config)
+    s = state.allocate(p, 1)
     rng = np.random.default_rng(seed)
     dynamics.draw(s, 0, rng)
     dynamics.begin_episode(p, s, 0)
@@ -55,19 +56,19 @@ class Powers:
 
     def __init__(self, devices: int, seed: int) -> None:
         p, s = new_frame("default", seed, num_devices=devices)
-        self.gain_per_w, self.nat_seconds = s.work.gain_per_w, s.work.nat_seconds
+        self.gain_per_w, self.unit_delay_s = s.workspace.gain_per_w, s.workspace.unit_delay_s
         self.total_w, self.most_w = p.power_total_w, p.power_max_w
         self.power_w = np.zeros(devices)
 
     @property
     def arguments(self) -> tuple[Any, ...]:
         """See `Problem`."""
-        return self.gain_per_w, self.nat_seconds, self.total_w, self.most_w, self.power_w
+        return self.gain_per_w, self.unit_delay_s, self.total_w, self.most_w, self.power_w
 
     def delay(self, power_w: NDArray[np.float64]) -> float:
         """Sum of the delays of the devices that receive data [s]."""
-        busy = self.nat_seconds > 0.0
-        return float((self.nat_seconds[busy] / np.log1p(self.gain_per_w[busy] * power_w[busy])).sum())
+        busy = self.unit_delay_s > 0.0
+        return float((self.unit_delay_s[busy] / np.log1p(self.gain_per_w[busy] * power_w[busy])).sum())
 
     @property
     def objective(self) -> float:
@@ -76,14 +77,14 @@ class Powers:
 
     def rebuilt(self) -> float:
         """See `Problem`."""
-        return self.delay(reference_cvxpy.power(self.gain_per_w, self.nat_seconds, self.total_w, self.most_w))
+        return self.delay(reference_cvxpy.power(self.gain_per_w, self.unit_delay_s, self.total_w, self.most_w))
 
     def compile(self) -> Callable[[], float]:
         """See `Problem`. The variables are SNRs, so that no product of two parameters occurs."""
         cp = load_cvxpy()
-        busy = self.nat_seconds > 0.0
+        busy = self.unit_delay_s > 0.0
         equal_w = self.total_w / busy.sum()
-        gain, weight = self.gain_per_w[busy] * equal_w, self.nat_seconds[busy]
+        gain, weight = self.gain_per_w[busy] * equal_w, self.unit_delay_s[busy]
         snr = cp.Variable(len(gain), nonneg=True)
         weights, inverses = (cp.Parameter(len(gain), nonneg=True) for _ in range(2))
         shares = cp.multiply(inverses, snr)
@@ -107,8 +108,8 @@ class Shares:
     def __init__(self, printed: bool, devices: int, seed: int) -> None:
         preset, options = ("paper", {"devices": "episode"}) if printed else ("default", {})
         _, s = new_frame(preset, seed, num_devices=devices, **options)
-        self.front_flop, self.back_flop = s.work.front_flop, s.work.back_flop
-        self.speed_flop_s, self.twin = s.work.speed_flop_s, s.work.twin
+        self.front_flop, self.back_flop = s.workspace.front_flop, s.workspace.back_flop
+        self.speed_flop_s, self.twin = s.workspace.speed_flop_s, s.workspace.twin
         self.capacity_flop_s = float(s.capacity_flop_s[0])
         self.boost_flop_s, self.back_end_flop_s = np.zeros(devices), np.zeros(devices)
 

@@ -101,7 +101,7 @@ def shares(repetitions: int) -> list[Row]:
 def quadratic_form(elements: int, seed: int) -> NDArray[np.complex128]:
     """Q (N, N) of a frame, scaled to a mean diagonal of 1."""
     _, s = new_frame("default", seed, num_devices=PHASE_DEVICES, num_elements=elements)
-    form: NDArray[np.complex128] = s.work.q[0] + 1j * s.work.q[1]
+    form: NDArray[np.complex128] = s.workspace.form[0] + 1j * s.workspace.form[1]
     return form
 
 

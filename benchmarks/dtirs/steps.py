@@ -10,8 +10,8 @@ from benchmarks.steps import Part, PartWorlds, split_rows, step_sides, worlds_te
 from benchmarks.timing import Result
 from benchmarks.worlds import EnvWorlds, SingleWorld, SystemWorlds, sampled_actions, vector_env
 from edge_envs.core.kernels.jit import FastCall
-from edge_envs.dtirs.config import Parameters
 from edge_envs.dtirs.model.dynamics import draw
+from edge_envs.dtirs.model.parameters import Parameters
 from edge_envs.dtirs.model.state import State
 from edge_envs.dtirs.system import DTIRSSystem
 

@@ -1,1 +1,1 @@
-"""DTIRS-v0: IRS-assisted split learning with digital twins (wing)."""
+"""`DTIRS-v0`: IRS-assisted split learning with digital twins."""

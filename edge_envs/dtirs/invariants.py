@@ -1,4 +1,4 @@
-"""What must hold in every world of `DTIRS-v0` after a reset or a step, in plain numpy."""
+"""Invariants of `DTIRS-v0` that `check=True` verifies after a reset and after a step, in plain numpy."""
 
 from __future__ import annotations
 
@@ -10,56 +10,55 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.invariants import Invariant, Step, over, within
-from edge_envs.dtirs.config import NO_TWIN, OPTIMAL, SDR, THRESHOLD, Parameters
+from edge_envs.dtirs.model.parameters import MODEL, PHASE, POWER, TWINS, UPLINK, Parameters
 from edge_envs.dtirs.model.state import State
-from edge_envs.dtirs.solvers.irs_links import INDEPENDENT, RECIPROCAL
 
 RESIDUAL_LIMIT = 1e-6
-"""Largest KKT residual of powers and pool; measured: 1e-10. The relaxation's gap may be as large as `phase_gap`."""
+"""Largest KKT residual of powers and pool; measured: 1e-10. The gap of the relaxation can be up to `phase_gap`."""
 REMEMBERED = ("front_flop", "back_flop", "speed_flop_s", "capacity_flop_s", "backlog_flop")
 
 
 def invariants(p: Parameters, s: State, step: Step | None, reference_s: float) -> Iterator[Invariant]:
-    """The limits on power, pool and phases; delays, energies, gains and backlog worked out again.
+    """Limits on power, pool and phases; delays, energies, gains and backlog are recomputed.
 
-    After a step the state's channels and phases are those of the frame to come, so that the gains of phases are checked
-    there, and the delays of the frame just over from the gains reported with it.
+    After a step, the state holds the channels and phases of the next frame. So gains are checked against the next
+    frame's phases, and the delays of the last frame against the gains reported with it.
     """
     yield from within("distance", s.distance_m, p.distance_min_m, p.distance_max_m)
     yield from within("pool_level", s.level, 0, len(p.pool_levels) - 1)
     yield Invariant("capacity", s.capacity_flop_s, "==", p.pool_flop_s * p.pool_levels[s.level])
     if p.irs:
-        yield from links(p, s)
+        yield from link_invariants(p, s)
     if step is not None:
-        yield from limits(p, s, step)
-        yield from delays(p, s, step)
-        yield from accounts(p, s, step, reference_s)
+        yield from limit_invariants(p, s, step)
+        yield from delay_invariants(p, s, step)
+        yield from reward_invariants(p, step, reference_s)
 
 
-def links(p: Parameters, s: State) -> Iterator[Invariant]:
-    """(25c): elements only turn phases; gains over the IRS from the channels themselves, antenna by antenna, (3)."""
+def link_invariants(p: Parameters, s: State) -> Iterator[Invariant]:
+    """Phases have unit modulus, (25c); gains over the IRS follow from the channels of all antennas, (3)."""
     yield Invariant("unit_phases", s.phase[:, 0] ** 2 + s.phase[:, 1] ** 2, "==", 1.0)
     phase, fading = s.phase[:, 0] + 1j * s.phase[:, 1], s.ap_irs[:, 0] + 1j * s.ap_irs[:, 1]
     user = s.channel[:, 0] + 1j * s.channel[:, 1]
     down = power_gain(fading, user * phase.conj()[:, None])
-    # destructive phases leave rounding errors of the whole
+    # Destructive interference leaves rounding errors relative to the sum of all amplitudes.
     most = (np.abs(user).sum(axis=2) * np.abs(fading).max(axis=(1, 2))[:, None]) ** 2
     yield Invariant("gain_downlink", s.gain_down, "==", down, most * 1e-3)
-    if p.uplink == RECIPROCAL:
+    if p.uplink == UPLINK.RECIPROCAL:
         up = down
     else:
-        other = s.irs_ap[:, 0] + 1j * s.irs_ap[:, 1] if p.uplink == INDEPENDENT else fading
+        other = s.irs_ap[:, 0] + 1j * s.irs_ap[:, 1] if p.uplink == UPLINK.INDEPENDENT else fading
         up = power_gain(other, user * phase[:, None])
     yield Invariant("gain_uplink", s.gain_up, "==", up, most * 1e-3)
 
 
 def power_gain(fading: NDArray[Any], reflected: NDArray[Any]) -> NDArray[Any]:
-    """Power over all antennas (R, K) of what elements reflect (R, K, N) over the fading (R, A, N)."""
+    """Power (R, K) over all antennas, from reflected signals (R, K, N) and fading (R, A, N)."""
     return (np.abs(reflected @ fading.conj().transpose(0, 2, 1)) ** 2).sum(axis=2)  # type: ignore[no-any-return]
 
 
-def limits(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:
-    """Cuts as chosen, powers within sum and box, the pool shared out, and a boost for twins only."""
+def limit_invariants(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:
+    """Cuts equal the action; powers keep their limits; the pool is not exceeded; only twins have a boost."""
     of = step.member
     yield Invariant("choice", s.choice, "==", step.actions)
     yield Invariant("cut", of["cut"], "==", p.cut_numbers[step.actions])
@@ -67,7 +66,7 @@ def limits(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:
     yield Invariant("power_sum", of["power_w"].sum(axis=1), "<=", p.power_total_w)
     twin, boost, back = of["twin"], of["boost_flop_s"], of["back_end_flop_s"]
     yield Invariant("twin_or_device", twin * (1.0 - twin), "==", 0.0)
-    if p.twins == NO_TWIN:
+    if p.twins == TWINS.NONE:
         yield Invariant("no_twin", twin, "==", 0.0)
     yield from within("boost", boost, 0.0, twin * step.before["capacity_flop_s"][:, None])
     yield Invariant("back_end", back, ">=", 0.0)
@@ -75,39 +74,54 @@ def limits(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:
 
 
 def at_choice(table: NDArray[Any], choice: NDArray[Any]) -> NDArray[Any]:
-    """Entries (R, K) of a table (R, K, L) at the choices."""
+    """Entries (R, K) of a table (R, K, L) at choices (R, K)."""
     return np.take_along_axis(table, choice[:, :, None], axis=2)[:, :, 0]
 
 
-def delays(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:
-    """(11), (14), (15) and the parts of the extended model, from what was allocated; they add up, (9)."""
+def delay_parts(p: Parameters, step: Step) -> dict[str, NDArray[Any]]:
+    """Delays (R, K) of (11), (14), (15) and of the extended model, recomputed from the allocation."""
     of, before, c = step.member, step.before, step.actions
     twin = of["twin"] > 0.5
     front, back = at_choice(before["front_flop"], c), at_choice(before["back_flop"], c)
     wait = before["backlog_flop"] / before["capacity_flop_s"] if p.backlog else np.zeros(len(c))
-    nats_s = p.bandwidth_hz / math.log(2.0)
-    down_bit_s = nats_s * np.log1p(of["power_w"] * of["gain_downlink"] / p.noise_w)
-    up_bit_s = nats_s * np.log1p(p.power_uplink_w * of["gain_uplink"] / p.noise_w)
+    down_bit_s = p.device_bandwidth_hz / math.log(2.0) * np.log1p(of["power_w"] * of["gain_downlink"] / p.noise_w)
+    up_bit_s = uplink_bit_s(p, step)
     waits = (back > 0.0) | twin
-    parts = {
+    return {
         "downlink": over(p.bits_down[c], down_bit_s, p.bits_down[c] > 0.0),
         "uplink": p.bits_up[c] / up_bit_s,
         "compute": front / (before["speed_flop_s"] + of["boost_flop_s"]),
         "back_end": over(back, of["back_end_flop_s"], back > 0.0) + np.where(waits, wait[:, None], 0.0),
         "sync": np.where(twin, p.sync_bits[c] / up_bit_s, 0.0),
     }
+
+
+def uplink_bit_s(p: Parameters, step: Step) -> NDArray[Any]:
+    """Uplink rates (R, K) [bit/s], (13)."""
+    snr = p.power_uplink_w * step.member["gain_uplink"] / p.noise_w
+    rates: NDArray[Any] = p.device_bandwidth_hz / math.log(2.0) * np.log1p(snr)
+    return rates
+
+
+def delay_invariants(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:
+    """Delays equal the recomputed ones and add up, (9); violations, energy and backlog."""
+    of, before, c = step.member, step.before, step.actions
+    twin, parts = of["twin"] > 0.5, delay_parts(p, step)
+    front, back = at_choice(before["front_flop"], c), at_choice(before["back_flop"], c)
     for name, part in parts.items():
         yield Invariant(f"delay_{name}", of[f"delay_{name}_s"], "==", part)
         yield Invariant(f"sum_{name}", step.metrics[f"delay_{name}_s"], "==", part.sum(axis=1))
     yield Invariant("delay_adds_up", of["delay_s"], "==", sum(parts.values()))
     yield Invariant("delay_max", step.metrics["delay_max_s"], "==", of["delay_s"].max(axis=1))
-    if p.twins == THRESHOLD:
+    if p.twins == TWINS.THRESHOLD:
         yield Invariant("twins_by_threshold", twin, "==", front > p.compute_delay_max_s * before["speed_flop_s"])
     late = parts["compute"] > p.compute_delay_max_s * (1.0 + 1e-12)
     yield Invariant("deadline_violations", step.metrics["deadline_violations"], "==", late.sum(axis=1))
-    yield Invariant("rate_violations", step.metrics["rate_violations"], "==", (up_bit_s < p.rate_min_bit_s).sum(axis=1))
+    slow = uplink_bit_s(p, step) < p.rate_min_bit_s
+    yield Invariant("rate_violations", step.metrics["rate_violations"], "==", slow.sum(axis=1))
     work = np.where(twin, 0.0, front)
-    energy = p.energy_coefficient * (before["speed_flop_s"] / p.flop_per_cycle) ** 2 * work / p.flop_per_cycle
+    frequency_hz = before["speed_flop_s"] / p.flop_per_cycle
+    energy = p.device_energy_coefficient * frequency_hz**2 * work / p.flop_per_cycle
     energy = energy + p.power_uplink_w * (parts["uplink"] + parts["sync"])
     yield Invariant("energy", step.metrics["energy_j"], "==", energy.sum(axis=1))
     if p.backlog:
@@ -118,21 +132,21 @@ def delays(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:
         yield Invariant("backlog", s.backlog_flop, "==", np.maximum(left, 0.0), size)
 
 
-def accounts(p: Parameters, s: State, step: Step, reference_s: float) -> Iterator[Invariant]:
-    """The objective (18), the reward as the part of the reference that it saves, gaps and certificates."""
+def reward_invariants(p: Parameters, step: Step, reference_s: float) -> Iterator[Invariant]:
+    """Objective (18); reward, the saved part of the reference; gaps and certificates."""
     total = step.metrics
-    objective = step.member["delay_s"].sum(axis=1) + p.leakage_s[step.actions].sum(axis=1) + p.loss_s
+    objective = step.member["delay_s"].sum(axis=1) + p.cut_leakage_s[step.actions].sum(axis=1) + p.loss_s
     yield Invariant("objective", total["objective_s"], "==", objective)
     saved = 1.0 - objective / reference_s
     yield Invariant("reward", step.reward, "==", saved, 1.0 + objective / reference_s)
     for name in ("local_share", "twin_share"):
         yield from within(name, total[name], 0.0, 1.0)
-    relaxed = p.irs and p.phase == SDR
-    shared = p.extended or p.twins != NO_TWIN
+    relaxed = p.irs and p.phase == PHASE.SDR
+    pool = p.model == MODEL.EXTENDED or p.twins != TWINS.NONE
     gaps = {
         "phase_gap": (relaxed, 1.0),
-        "twin_gap": (p.twins == OPTIMAL, 1.0),
-        "certificate": (relaxed or shared or not p.equal_power, max(RESIDUAL_LIMIT, p.phase_gap)),
+        "twin_gap": (p.twins == TWINS.OPTIMAL, 1.0),
+        "certificate": (relaxed or pool or p.power != POWER.EQUAL, max(RESIDUAL_LIMIT, p.phase_gap)),
     }
     for name, (certified, worst) in gaps.items():
         yield Invariant(f"{name}_known", ~np.isnan(total[name]), "==", certified)

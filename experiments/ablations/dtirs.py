@@ -71,9 +71,9 @@ def searched(policy: Callable[..., NDArray[np.int64]]) -> Solve:
 
     def solve(p: Any, s: state_module.State, rng: np.random.Generator) -> Trace:
         trace = Trace()
-        search.use(s, policy(p, s, rng, trace.objective_s))
+        s.choice[0] = policy(p, s, rng, trace.objective_s)
         trace.objective_s.append(float(search.FAST_OBJECTIVE(p, s, 0)))
-        trace.twin, trace.power_w = s.work.twin.copy(), s.work.power_w.copy()
+        trace.twin, trace.power_w = s.workspace.twin.copy(), s.workspace.power_w.copy()
         return trace
 
     return solve
@@ -131,16 +131,16 @@ def saved_power(draws: int) -> list[list[float]]:
                 dynamics.begin_episode(system.parameters, state, 0)
                 state.choice[0] = 0
                 search.solve_row(system.parameters, state, 0)
-                w = state.work
-                needed.append((w.gain_per_w.copy(), w.nat_seconds.copy()))
-            (gain, nats), (better, _) = needed
+                w = state.workspace
+                needed.append((w.gain_per_w.copy(), w.unit_delay_s.copy()))
+            (gain, delay), (better, _) = needed
             most = system.parameters.power_max_w
-            goal = allocate_power(gain, nats, total, most).delay_s
+            goal = allocate_power(gain, delay, total, most).delay_s
 
             def above(
-                watts: float, better: Any = better, nats: Any = nats, most: float = most, goal: float = goal
+                watts: float, better: Any = better, delay: Any = delay, most: float = most, goal: float = goal
             ) -> float:
-                return allocate_power(better, nats, watts, most).delay_s - goal
+                return allocate_power(better, delay, watts, most).delay_s - goal
 
             parts.append(1.0 - brentq(above, 0.05 * total, total) / total)
         results.append(parts)

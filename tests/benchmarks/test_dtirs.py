@@ -22,6 +22,7 @@ from benchmarks.steps import PartWorlds, rest
 from benchmarks.timing import Number, Row, Side, Skipped, exponents
 from benchmarks.worlds import SystemWorlds, sampled_actions, vector_env
 from edge_envs.dtirs.model import reward
+from edge_envs.dtirs.model.state import SOLUTION
 from edge_envs.dtirs.solvers import api
 from edge_envs.dtirs.system import DTIRSSystem
 
@@ -43,7 +44,7 @@ def small_system() -> DTIRSSystem:
 def test_kernels_solve_what_the_solvers_solve(devices: int) -> None:
     powers = dtirs_problems.Powers(devices, 0)
     assert REPEAT_POWER(*powers.arguments, 2) < 1e-12
-    known = api.allocate_power(powers.gain_per_w, powers.nat_seconds, powers.total_w, powers.most_w)
+    known = api.allocate_power(powers.gain_per_w, powers.unit_delay_s, powers.total_w, powers.most_w)
     np.testing.assert_array_equal(powers.power_w, known.power_w)
     assert powers.objective == pytest.approx(known.delay_s, rel=1e-12)
     for printed in (True, False):
@@ -65,7 +66,7 @@ def test_problems_are_worth_timing() -> None:
             powers = dtirs_problems.Powers(devices, seed)
             REPEAT_POWER(*powers.arguments, 1)
             assert powers.power_w.sum() == pytest.approx(powers.total_w)
-            busy = powers.nat_seconds > 0.0
+            busy = powers.unit_delay_s > 0.0
             assert busy.sum() > devices / 2
             assert len(np.unique(powers.power_w[busy])) == busy.sum()
             printed = dtirs_problems.Shares(True, devices, seed)
@@ -195,9 +196,9 @@ def test_parts_do_their_work() -> None:
         for field in spoilt:
             np.testing.assert_array_equal(getattr(s, field), kept[field], err_msg=field)
     parts["twins, shares and powers"](p, s, actions, 2)
-    objective = s.work.solution[3]
+    objective = s.workspace.solution[SOLUTION.objective_s]
     outcome = system.step(s, np.arange(1), actions, [np.random.default_rng(0)])
-    assert outcome.metrics[0, reward.OBJECTIVE_OF] == objective
+    assert outcome.metrics[0, reward.M.objective_s] == objective
     draws = parts["numpy's draws"]
     assert isinstance(draws, dtirs_steps.Draws)
     draws(p, s, actions, 1)

@@ -1,10 +1,10 @@
 """Mutations of the solvers of `DTIRS-v0`, each with the certificate that must notice them.
 
-The problems that the solvers are given (works, gains, the quadratic form of the phases) are not mutated: a certificate
-is about an answer to the problem posed. `tests/dtirs` compares these with plain loops.
+The problems themselves (works, gains, the quadratic form of the phases) are not mutated, because a certificate is about
+the solution of a given problem. `tests/dtirs` compares problems with plain loops.
 
-Losses of powers and shares are relative to the optimum; those of a choice of twins, of phases and of their relaxation
-to what their gaps are defined by. Points that break a limit are first scaled back into it, so that they have a cost.
+Losses of powers and shares are relative to the optimum; losses of twins, phases and their relaxation are relative to
+the same number as their gaps. Points that break a limit are first scaled back into it, so that they have a cost.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.dtirs.config import DTIRSConfig, Parameters
+from edge_envs.dtirs.config import DTIRSConfig, Uplink
 from edge_envs.dtirs.model import allocation, channels, dynamics, reward, state
+from edge_envs.dtirs.model.parameters import UPLINK, Parameters, parameters_of
 from edge_envs.dtirs.model.state import State
-from edge_envs.dtirs.solvers import api, certificates, irs_links, phases, power
+from edge_envs.dtirs.solvers import api, certificates, phases, power
 from edge_envs.dtirs.solvers import compute_pool as pool
 from tests.certificates.harness import Mutation, Solver
 from tests.dtirs.solvers.problems import (
@@ -37,16 +38,16 @@ Floats = NDArray[np.float64]
 ENDLESS = 1e200
 """Cost in place of an infinite one, so that losses are numbers."""
 
-phases.MOST_SWEEPS = 60  # in this process, so that mutants that never converge come to an end
+phases.SWEEPS_MAX = 60  # so that mutants that never converge terminate
 
 
 def finite(cost: float) -> float:
-    """The cost, or ENDLESS where it is not a number or more than that."""
+    """The cost, at most ENDLESS; ENDLESS for NaN."""
     return min(cost, ENDLESS) if cost == cost else ENDLESS
 
 
 def fitted(parts: Floats, whole: float) -> Floats:
-    """Non-negative parts, scaled back where they add up to more than the whole."""
+    """Non-negative parts, scaled so that their sum is at most the whole."""
     parts = np.maximum(np.nan_to_num(parts, nan=0.0, posinf=whole), 0.0)
     return np.asarray(parts * min(1.0, whole / max(parts.sum(), 1e-300)))
 
@@ -56,9 +57,9 @@ def fitted(parts: Floats, whole: float) -> Floats:
 
 def power_cost(problem: PowerProblem, watts: Floats) -> float:
     """Sum of the downlink delays [s]."""
-    busy = problem.nat_seconds > 0.0
+    busy = problem.unit_delay_s > 0.0
     watts = fitted(np.minimum(watts, problem.power_max_w), problem.power_total_w)
-    return finite(float((problem.nat_seconds[busy] / np.log1p(problem.gain_per_w * watts)[busy]).sum()))
+    return finite(float((problem.unit_delay_s[busy] / np.log1p(problem.gain_per_w * watts)[busy]).sum()))
 
 
 def solve_power(problem: PowerProblem) -> tuple[Floats, float]:
@@ -74,20 +75,22 @@ POWERS = Solver(
     cost=power_cost,
     scale=lambda problem, _: power_cost(problem, solve_power(problem)[0]),
     mutations=[
-        Mutation("half the budget", power.allocate_power, "math.log(spent / total_w)", "math.log(2 * spent / total_w)"),
-        Mutation("one step of Newton's method", power.allocate_power, "range(MOST_STEPS)", "range(1)"),
-        Mutation("two steps of Newton's method", power.allocate_power, "range(MOST_STEPS)", "range(2)"),
+        Mutation("half the budget", power.allocate_power,
+                 "math.log(spent / power_total_w)", "math.log(2 * spent / power_total_w)"),
+        Mutation("one step of Newton's method", power.allocate_power, "range(STEPS_MAX)", "range(1)"),
+        Mutation("two steps of Newton's method", power.allocate_power, "range(STEPS_MAX)", "range(2)"),
         Mutation("sign of the miss", power.allocate_power, "if miss > 0.0", "if miss < 0.0"),
         Mutation("factor 2 in the exponent forgotten", power.allocate_power,
                  "min(math.expm1(2.0 * power_w[k])", "min(math.expm1(power_w[k])"),
         Mutation("limit of a device halved", power.allocate_power,
-                 "power_w[k]) / gain_per_w[k], most_w)", "power_w[k]) / gain_per_w[k], 0.5 * most_w)"),
+                 "power_w[k]) / gain_per_w[k], power_max_w)", "power_w[k]) / gain_per_w[k], 0.5 * power_max_w)"),
         Mutation("first device's gain for all", power.allocate_power,
                  "spent += min(grown / gain_per_w[k]", "spent += min(grown / gain_per_w[0]"),
         Mutation("all at their limit too early", power.allocate_power,
-                 "active * most_w <= total_w", "active * most_w <= 2.0 * total_w"),
+                 "active * power_max_w <= power_total_w", "active * power_max_w <= 2.0 * power_total_w"),
         Mutation("sign of the first price", power.start_halves, "0.5 * (value - mean)", "0.5 * (mean - value)"),
-        Mutation("ends at a tenth of the budget off", power.allocate_power, "abs(miss) <= SETTLED", "abs(miss) <= 0.1"),
+        Mutation("ends at a tenth of the budget off", power.allocate_power,
+                 "abs(miss) <= BUDGET_TOLERANCE", "abs(miss) <= 0.1"),
         Mutation("square of the logarithm forgotten", power.log_marginal, "2.0 * math.log(t)", "math.log(t)"),
     ],
 )  # fmt: skip
@@ -96,7 +99,7 @@ POWERS = Solver(
 
 
 class Shares(NamedTuple):
-    """Boosts and back ends' speeds (K,) [FLOP/s]."""
+    """Boosts and back-end speeds (K,) [FLOP/s]."""
 
     boost: Floats
     back_end: Floats
@@ -180,9 +183,9 @@ def twin_cost(problem: TwinProblem, chosen: Chosen) -> float:
 
 
 def choose_twins(problem: TwinProblem) -> tuple[Chosen, float]:
-    """Twins with their shares, and the larger of the part of their delay that better ones could save and a residual.
+    """Twins with their shares, and the larger of the twin gap and the KKT residual of the shares.
 
-    The residual is that of the shares: only there does it show if these add up to more than the pool.
+    Only the residual shows shares that exceed the pool.
     """
     found = api.choose_twins(*problem)
     shares = Shares(found.shares.twin_boost_flop_s, found.shares.back_end_flop_s)
@@ -212,29 +215,29 @@ TWINS = Solver(
 
 
 class Frame(NamedTuple):
-    """A world in which a frame has begun, with cuts."""
+    """A world before a step, with cuts."""
 
     p: Parameters
     s: State
 
 
 def begun(seed: int, **options: Any) -> Frame:
-    """A frame of small world number `seed`, solved at random cuts, with random weights of its gains."""
+    """A frame of a small world, solved at random cuts, with random weights of its gains."""
     rng = np.random.default_rng([9, seed])
     config = DTIRSConfig.from_options("default", {
         "num_devices": 4, "num_elements": 6, "num_antennas": 3, "phase_samples": 3, **options
     })  # fmt: skip
-    p = config.kernel()
-    s = state.allocate(config, p, 1)
-    dynamics.begin_settled(p, s, 0, rng)
+    p = parameters_of(config)
+    s = state.allocate(p, 1)
+    dynamics.begin_after_warmup(p, s, 0, rng)
     s.choice[0] = rng.integers(len(p.cut_numbers), size=p.num_devices)
     allocation.solve_frame(p, s, 0)
-    s.work.weight_down[:], s.work.weight_up[:] = 10.0 ** rng.uniform(-1.0, 1.0, (2, p.num_devices))
+    s.workspace.weight_down[:], s.workspace.weight_up[:] = 10.0 ** rng.uniform(-1.0, 1.0, (2, p.num_devices))
     return Frame(p, s)
 
 
 def certified(world: Frame) -> dict[str, float]:
-    """The certificates that a step would report for what the world holds, by name."""
+    """The certificates of the world's allocation, by name."""
     metrics = np.zeros((1, len(reward.METRICS)))
     reward.certify(world.p, world.s, 0, metrics)
     return {metric.name: float(value) for metric, value in zip(reward.METRICS, metrics[0], strict=True)}
@@ -251,16 +254,16 @@ def phase_cost(world: Frame, phase: NDArray[np.complex128]) -> float:
     size = np.abs(phase)
     v = np.divide(phase, size, out=np.ones_like(phase), where=size > 0.0)
     down = h.conj() * v @ complex_of(s.ap_irs).T
-    up = h * v @ (complex_of(s.irs_ap) if world.p.uplink == irs_links.INDEPENDENT else complex_of(s.ap_irs)).T.conj()
-    if world.p.uplink == irs_links.RECIPROCAL:
+    up = h * v @ (complex_of(s.irs_ap) if world.p.uplink == UPLINK.INDEPENDENT else complex_of(s.ap_irs)).T.conj()
+    if world.p.uplink == UPLINK.RECIPROCAL:
         up = down
     gains = [(np.abs(each) ** 2).sum(axis=1) for each in (down, up)]
-    return -float(s.work.weight_down @ gains[0] + s.work.weight_up @ gains[1])
+    return -float(s.workspace.weight_down @ gains[0] + s.workspace.weight_up @ gains[1])
 
 
 def solve_phases(world: Frame) -> tuple[NDArray[np.complex128], float]:
-    """Phases for weighted gains, and the part of the relaxation's bound that they miss."""
-    world.s.work.v[:] = 0.0
+    """Phases for weighted gains, and their gap to the relaxation's bound."""
+    world.s.workspace.phase[:] = 0.0
     channels.solve_phases(world.p, world.s, 0)
     return complex_of(world.s.phase), certified(world)["phase_gap"]
 
@@ -269,7 +272,7 @@ PHASES = Solver(
     name="phases",
     instances=[
         begun(seed, uplink=uplink, phase_polish=polish, num_elements=12, num_devices=8)
-        for seed, (uplink, polish) in enumerate(itertools.product(irs_links.UPLINKS, (False, True)))
+        for seed, (uplink, polish) in enumerate(itertools.product(Uplink, (False, True)))
     ],
     solve=solve_phases,
     cost=phase_cost,
@@ -281,8 +284,9 @@ PHASES = Solver(
         Mutation("draws in half of the circle", phases.unit, "(re / size, im / size)", "(re / size, abs(im) / size)"),
         Mutation("draws not of unit modulus", phases.unit, "(re / size, im / size)", "(re, im)"),
         Mutation("sign of the ascent", phases.polish, "re / size, im / size", "-re / size, im / size"),
-        Mutation("one sweep of the ascent", phases.polish, "range(MOST_SWEEPS)", "range(1)"),
-        Mutation("phases turned the other way", channels.solve_phases, "w.v[0, n], w.v[1, n]", "w.v[0, n], -w.v[1, n]"),
+        Mutation("one sweep of the ascent", phases.polish, "range(SWEEPS_MAX)", "range(1)"),
+        Mutation("phases turned the other way", channels.solve_phases,
+                 "w.phase[0, n], w.phase[1, n]", "w.phase[0, n], -w.phase[1, n]"),
         Mutation("own term of the ascent", phases.polish, "y[1, i] - q[0, i, i] * v[1, i]", "y[1, i]"),
         Mutation("half of the rows", phases.row_product, "if j != i", "if j < i"),
         Mutation("first row for all", phases.row_product, "q[0, i, j], q[1, i, j]", "q[0, 0, j], q[1, 0, j]"),
@@ -320,7 +324,7 @@ RELAXATION = Solver(
         Mutation("sign in the product", phases.row_product, "re * x[1, j, c] + im", "re * x[1, j, c] - im"),
         Mutation("rows not of unit length", phases.sweep_factor, "z[0, c] / norm", "z[0, c]"),
         Mutation("one row left out", phases.sweep_factor, "range(x.shape[1])", "range(1, x.shape[1])"),
-        Mutation("ends without a proof", phases.relax, "enough = 0, 10", "enough = MOST_SWEEPS, 10"),
+        Mutation("ends without a proof", phases.relax, "small = 0, 10", "small = SWEEPS_MAX, 10"),
         Mutation("sign of a sweep", phases.sweep_factor, "x[1, i, c] = z[1, c]", "x[1, i, c] = -z[1, c]"),
     ],
 )  # fmt: skip
@@ -333,10 +337,13 @@ def frame_cost(world: Frame, work: Any) -> float:
     p, s = world.p, world.s
     c = s.choice[0]
     problem = PowerProblem(
-        s.gain_down[0] / p.noise_w, p.bits_down[c] * math.log(2.0) / p.bandwidth_hz, p.power_total_w, p.power_max_w
+        s.gain_down[0] / p.noise_w,
+        p.bits_down[c] * math.log(2.0) / p.device_bandwidth_hz,
+        p.power_total_w,
+        p.power_max_w,
     )
     every = np.arange(p.num_devices)
-    up_s = 1.0 / (p.bandwidth_hz * np.log2(1.0 + p.power_uplink_w * s.gain_up[0] / p.noise_w))
+    up_s = 1.0 / (p.device_bandwidth_hz * np.log2(1.0 + p.power_uplink_w * s.gain_up[0] / p.noise_w))
     computing = TwinProblem(
         s.front_flop[0, every, c], s.speed_flop_s[0], p.sync_bits[c] * up_s, float(s.capacity_flop_s[0]),
         s.back_flop[0, every, c],
@@ -348,7 +355,7 @@ def frame_cost(world: Frame, work: Any) -> float:
 def solve_frame(world: Frame) -> tuple[Any, float]:
     """The allocation at a frame's cuts, and the larger of its `certificate` and its `twin_gap`."""
     allocation.solve_frame(world.p, world.s, 0)
-    found, work = certified(world), world.s.work
+    found, work = certified(world), world.s.workspace
     return work._replace(**{
         name: getattr(work, name).copy() for name in ("power_w", "twin", "boost_flop_s", "back_end_flop_s")
     }), max(found["certificate"], found["twin_gap"])  # fmt: skip
@@ -361,17 +368,17 @@ FRAME = Solver(
     cost=frame_cost,
     scale=frame_cost,
     mutations=[
-        Mutation("half the power", allocation.solve_power, "w.nat_seconds, p.power_total_w",
-                 "w.nat_seconds, 0.5 * p.power_total_w"),
+        Mutation("half the power", allocation.solve_power, "w.unit_delay_s, p.power_total_w",
+                 "w.unit_delay_s, 0.5 * p.power_total_w"),
         Mutation("limit of a device halved", allocation.solve_power, "p.power_max_w, w.power_w",
                  "0.02 * p.power_max_w, w.power_w"),
-        Mutation("a tenth of the pool for the choice", allocation.choose, "s.capacity_flop_s[row]",
+        Mutation("a tenth of the pool for the choice", allocation.choose_twins, "s.capacity_flop_s[row]",
                  "0.1 * s.capacity_flop_s[row]"),
-        Mutation("upload of the weights forgotten", allocation.choose, "w.twin_cost_s", "w.up_s"),
-        Mutation("half the pool", allocation.share, "s.capacity_flop_s[row]", "0.5 * s.capacity_flop_s[row]"),
-        Mutation("front ends for back ends", allocation.share, "w.back_flop, w.speed", "w.front_flop, w.speed"),
-        Mutation("seconds taken for gains", allocation.solve_power, "w.gain_per_w, w.nat_seconds",
-                 "w.sync_s, w.nat_seconds"),
+        Mutation("upload of the weights forgotten", allocation.choose_twins, "w.twin_cost_s", "w.up_s"),
+        Mutation("half the pool", allocation.share_pool, "s.capacity_flop_s[row]", "0.5 * s.capacity_flop_s[row]"),
+        Mutation("front ends for back ends", allocation.share_pool, "w.back_flop, w.speed", "w.front_flop, w.speed"),
+        Mutation("seconds taken for gains", allocation.solve_power, "w.gain_per_w, w.unit_delay_s",
+                 "w.sync_s, w.unit_delay_s"),
     ],
 )  # fmt: skip
 

@@ -77,13 +77,13 @@ def test_a_system_closes_nothing_and_groups_nobody_unless_it_says_so():
 def test_own_facts_of_a_wing_whose_members_see_each_other():
     """DTIRS: the member view includes the others' facts, `own_view` does not."""
     system = DTIRSSystem(DTIRSConfig.from_options("default", {"num_devices": 3}))
-    facts = system.own_view.shape[1]
+    facts, size = system.own_view.shape[1], len(system.observation_space.sample())
     assert facts < system.member_view.shape[1]
     np.testing.assert_array_equal(system.own_view, system.member_view[:, :facts])
     everything = np.unique(system.own_view)
-    np.testing.assert_array_equal(everything, np.arange(system._size))  # nothing is lost when all members are seen
+    np.testing.assert_array_equal(everything, np.arange(size))  # nothing is lost when all members are seen
     shared = set.intersection(*(set(columns) for columns in system.own_view.tolist()))
-    assert 3 * (facts - len(shared)) + len(shared) == system._size
+    assert 3 * (facts - len(shared)) + len(shared) == size
 
 
 # The single environment

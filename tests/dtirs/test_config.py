@@ -12,6 +12,7 @@ import pytest
 import edge_envs  # noqa: F401  (registers the ids)
 from edge_envs.core.physics.networks import NETWORKS
 from edge_envs.dtirs.config import DTIRSConfig
+from edge_envs.dtirs.model.parameters import Parameters, parameters_of
 from edge_envs.dtirs.system import DTIRSSystem
 from tests.dtirs.model import reference_frame as slow
 
@@ -19,11 +20,15 @@ PRESETS = list(DTIRSConfig.presets)
 every_preset = pytest.mark.parametrize("preset", PRESETS)
 ACTIVATIONS = (65536, 16384, 32768, 8192, 16384, 16384, 4096, 8192, 8192, 2048, 512, 0)
 WEIGHTS = (1792, 36928, 73856, 147584, 295168, 590080, 590080, 1180160, 2359808, 2359808, 1049088, 5130)
-"""Of the default network, by layer: values behind it, weights and biases in it."""
+"""Of the default network, per layer: number of output values, number of weights and biases."""
 
 
 def config(**options: Any) -> DTIRSConfig:
     return DTIRSConfig.from_options("default", options)
+
+
+def parameters(**options: Any) -> Parameters:
+    return parameters_of(config(**options))
 
 
 # Presets
@@ -41,7 +46,7 @@ def test_presets_build_a_system(preset):
 def test_presets_take_overrides(preset, options):
     built = DTIRSConfig.from_options(preset, options)
     assert {key: getattr(built, key) for key in options} == options
-    for name, value in built.kernel()._asdict().items():
+    for name, value in parameters_of(built)._asdict().items():
         assert np.isfinite(value).all(), name
         if isinstance(value, np.ndarray):
             assert value.flags.c_contiguous, name
@@ -66,15 +71,17 @@ def test_defaults_of_section_six():
         "num_antennas": 32, "num_elements": 32, "layer_flop_min": 0.5e9, "layer_flop_max": 1.5e9,
         "speed_min_flop_s": 5e9, "speed_max_flop_s": 12e9, "reference_gain_db": -30.0, "ap_irs_exponent": 2.2,
         "irs_ud_exponent": 2.8, "fading_correlation": 0.0, "noise_w": 1e-11, "rate_min_bit_s": 5e3,
-        "energy_coefficient": 1e-28, "first_cut": 1,
+        "device_energy_coefficient": 1e-28, "first_cut": 1,
     }  # fmt: skip
     assert {key: getattr(default, key) for key in expected} == expected
 
 
 def test_kernel_parameters_are_of_one_type_for_all_presets():
-    """One compilation serves them all."""
+    """All presets use the same compiled kernels."""
     kinds = {
-        tuple((type(value), getattr(value, "ndim", 0), str(getattr(value, "dtype", ""))) for value in built.kernel())
+        tuple(
+            (type(value), getattr(value, "ndim", 0), str(getattr(value, "dtype", ""))) for value in parameters_of(built)
+        )
         for built in (
             *(DTIRSConfig.from_options(preset, {}) for preset in PRESETS),
             config(num_devices=1, frame_s=1, bandwidth_hz=1000000, weight_bits=1, reference_gain_db=-30),
@@ -89,10 +96,10 @@ def test_configurations_survive_json_and_change_by_replacement(preset):
     before = DTIRSConfig.from_options(preset, {"num_devices": 6})
     assert DTIRSConfig.model_validate_json(before.model_dump_json()) == before
     assert DTIRSConfig.from_options(preset, json.loads(json.dumps(before.model_dump()))) == before
-    assert before.kernel().num_devices == 6
+    assert parameters_of(before).num_devices == 6
     after = before.replace(num_devices=3, uplink="independent", cuts="all")
     assert (after.num_devices, after.uplink, len(after.cut_numbers)) == (3, "independent", 12)
-    assert after.kernel().fixed_devices.shape == (3, 15)
+    assert parameters_of(after).fixed_devices.shape == (3, 15)
     assert before.num_devices == 6
     with pytest.raises(ValueError, match="frozen"):
         before.num_devices = 3  # type: ignore[misc]
@@ -107,7 +114,7 @@ def test_every_field_is_documented_with_unit_and_source():
     for name, field in DTIRSConfig.model_fields.items():
         words = field.description
         assert words, f"{name} has no docstring"
-        # What a component can be replaced by comes from no source; every number says where it is from.
+        # Options that replace a component need no source; every number needs one.
         if name not in ("irs", "offline", "power", "phase"):
             assert re.search(r"paper|chosen|fitted|Fig\. 7", words), f"{name} names no source"
         if field.annotation in (int, float) and name != "devices_seed":
@@ -121,7 +128,7 @@ def test_every_field_is_documented_with_unit_and_source():
 )  # fmt: skip
 def test_names_and_units_agree(ending, unit):
     endings = ("_m_per_s", "_flop_s", "_bit_s", "_probability", "_layers", "_nats", "_db", "_hz", "_s", "_w", "_m")
-    others = {"loss_weight_s"}  # [s/nat]
+    others = {"weight_loss_s"}  # [s/nat]
     found = 0
     for name, field in DTIRSConfig.model_fields.items():
         if next((each for each in endings if name.endswith(each)), None) == ending and name not in others:
@@ -196,9 +203,9 @@ WRONG: dict[str, list[Any]] = {
     "phase_passes": [-1, 21, 0.5],
     "leakage_s": NOT_NEGATIVE,
     "leakage_layers": POSITIVE,
-    "loss_weight_s": NOT_NEGATIVE,
+    "weight_loss_s": NOT_NEGATIVE,
     "loss_nats": NOT_NEGATIVE,
-    "energy_coefficient": NOT_NEGATIVE,
+    "device_energy_coefficient": NOT_NEGATIVE,
     "flop_per_cycle": POSITIVE,
 }
 
@@ -212,7 +219,7 @@ def test_wrong_values_are_named(name, value):
     with pytest.raises(ValueError, match=rf"^{name}(\[\d\])?=.* is not possible: ") as caught:
         config(**{name: value})
     message = str(caught.value)
-    # The value itself, or that of the entry which is wrong.
+    # The message quotes the value, or the entry of it that is wrong.
     parts = [value, *(value if isinstance(value, tuple) else [])]
     assert any(f"={part!r} is not possible" in message for part in parts)
     assert (DTIRSConfig.model_fields[name].description or "?").split("\n")[0] in message
@@ -262,48 +269,48 @@ def test_limits_are_allowed():
         {"device_share_correlation": 0.0}, {"device_share_correlation": 1.0}, {"device_share_deviation": 0.0},
         {"speed_m_per_s": 0.0}, {"fading_correlation": 1.0}, {"direct_blockage_db": 0.0}, {"pool_levels": (2.0,)},
         {"pool_stay_probability": 0.0}, {"pool_stay_probability": 1.0}, {"phase_passes": 20}, {"loss_nats": 0.0},
-        {"energy_coefficient": 0.0}, {"rate_min_bit_s": 0.0}, {"pool_levels": (1.0,) * 16}, {"phase_gap": 1e-9},
+        {"device_energy_coefficient": 0.0}, {"rate_min_bit_s": 0.0}, {"pool_levels": (1.0,) * 16}, {"phase_gap": 1e-9},
         {"model": "printed", "cuts": "all", "bits_downlink": 0.0, "bits_uplink": 0.0},
     ]  # fmt: skip
     for options in limits:
         built = config(**options)
         assert {key: getattr(built, key) for key in options} == options
-        built.kernel()
+        parameters_of(built)
 
 
 # Derived values
 
 
 def test_bits_by_cut_of_the_default_network():
-    p = config(cuts="all").kernel()
+    p = parameters(cuts="all")
     np.testing.assert_array_equal(p.cut_numbers, np.arange(1, 13))
     np.testing.assert_array_equal(p.bits_up, np.array(ACTIVATIONS) * 64.0)
     np.testing.assert_array_equal(p.bits_down, p.bits_up)
     np.testing.assert_array_equal(p.sync_bits, np.cumsum(WEIGHTS) * 8.0)
     assert p.num_layers == 12
-    useful = config().kernel()
+    useful = parameters()
     at = np.array([1, 2, 4, 7, 10, 11, 12])
     np.testing.assert_array_equal(useful.cut_numbers, at)
     for name in ("bits_up", "bits_down", "sync_bits"):
         np.testing.assert_array_equal(getattr(useful, name), getattr(p, name)[at - 1], err_msg=name)
-    other = config(cuts="all", batch_size=3, value_bits=16, weight_bits=4).kernel()
+    other = parameters(cuts="all", batch_size=3, value_bits=16, weight_bits=4)
     np.testing.assert_array_equal(other.bits_up, p.bits_up * 6 / 8)
     np.testing.assert_array_equal(other.sync_bits, p.sync_bits / 2)
 
 
 def test_raw_input_is_sent_up_but_nothing_comes_down():
-    p = config(first_cut=0, cuts="all").kernel()
+    p = parameters(first_cut=0, cuts="all")
     assert p.cut_numbers[0] == 0
     assert (p.bits_up[0], p.bits_down[0], p.sync_bits[0]) == (3 * 32 * 32 * 64.0, 0.0, 0.0)
-    np.testing.assert_array_equal(p.bits_up[1:], config(cuts="all").kernel().bits_up)
+    np.testing.assert_array_equal(p.bits_up[1:], parameters(cuts="all").bits_up)
 
 
 def test_printed_model_sends_the_same_at_any_cut():
-    p = DTIRSConfig.from_options("paper", {"bits_downlink": 3e5}).kernel()
+    p = parameters_of(DTIRSConfig.from_options("paper", {"bits_downlink": 3e5}))
     assert p.bits_down.tolist() == [3e5] * 12
     assert p.bits_up.tolist() == [5e5] * 12
     assert p.sync_bits.tolist() == [0.0] * 12
-    silent = DTIRSConfig.from_options("paper", {"offline": True}).kernel()
+    silent = parameters_of(DTIRSConfig.from_options("paper", {"offline": True}))
     assert silent.bits_up.tolist() == silent.bits_down.tolist() == [0.0] * 12
     assert p.pool_levels.tolist() == [1.0]
     assert p.pool_flop_s == 5e12
@@ -315,7 +322,7 @@ def test_printed_model_sends_the_same_at_any_cut():
 def test_bits_of_every_network_equal_the_slow_ones(name, first_cut, cuts):
     size = {"vgg12": "32", "ds-cnn": "49x10", "nin": "32"}.get(name, "224")
     built = config(network=f"{name}@{size}", first_cut=first_cut, cuts=cuts)
-    p, bits = built.kernel(), slow.bits_of(built)
+    p, bits = parameters_of(built), slow.bits_of(built)
     for ours, theirs in zip((p.cut_numbers, p.bits_down, p.bits_up, p.sync_bits), bits, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert p.cut_numbers[-1] == p.num_layers
@@ -323,7 +330,7 @@ def test_bits_of_every_network_equal_the_slow_ones(name, first_cut, cuts):
 
 
 def test_path_losses_and_shares_by_hand():
-    p = config().kernel()
+    p = parameters()
     assert p.reference_gain == pytest.approx(1e-3, rel=1e-12)
     assert p.ap_irs_gain == pytest.approx(1e-3 * 30.0**-2.2, rel=1e-12)
     assert p.ap_irs_gain == pytest.approx(5.6272e-7, rel=1e-4)
@@ -333,22 +340,29 @@ def test_path_losses_and_shares_by_hand():
     assert p.pool_flop_s == 2e11
     assert p.loss_s == pytest.approx(1e-3)
     assert p.step_m == 1.0
-    assert config(frame_s=0.25, speed_m_per_s=3.0).kernel().step_m == 0.75
-    assert config(bandwidth_sharing="shared").kernel().bandwidth_hz == 2e5
-    assert config(bandwidth_sharing="shared", num_devices=1).kernel().bandwidth_hz == 2e6
+    assert parameters(frame_s=0.25, speed_m_per_s=3.0).step_m == 0.75
+    assert parameters(bandwidth_sharing="shared").device_bandwidth_hz == 2e5
+    assert parameters(bandwidth_sharing="shared", num_devices=1).device_bandwidth_hz == 2e6
 
 
 def test_leakage_by_hand():
-    p = config(cuts="all", leakage_s=0.3, first_cut=0).kernel()
-    assert p.leakage_s[:3] == pytest.approx([0.3, 0.3, 0.3 * math.exp(-1 / 3)])
-    assert p.leakage_s[11] == pytest.approx(0.3 * math.exp(-10 / 3))
-    assert p.leakage_s[12] == 0.0, "nothing is sent"
-    steep = config(cuts="all", leakage_s=0.3, first_cut=0, leakage_layers=1e-5).kernel()
-    assert steep.leakage_s.tolist() == [0.3, 0.3] + [0.0] * 11
-    assert not config(first_cut=0, leakage_layers=1e-5).kernel().leakage_s.any()
+    p = parameters(cuts="all", leakage_s=0.3, first_cut=0)
+    assert p.cut_leakage_s[:3] == pytest.approx([0.3, 0.3, 0.3 * math.exp(-1 / 3)])
+    assert p.cut_leakage_s[11] == pytest.approx(0.3 * math.exp(-10 / 3))
+    assert p.cut_leakage_s[12] == 0.0, "nothing is sent"
+    steep = parameters(cuts="all", leakage_s=0.3, first_cut=0, leakage_layers=1e-5)
+    assert steep.cut_leakage_s.tolist() == [0.3, 0.3] + [0.0] * 11
+    assert not parameters(first_cut=0, leakage_layers=1e-5).cut_leakage_s.any()
 
 
 def test_fixed_devices_belong_to_their_seed_and_nothing_else():
-    base = config(num_devices=4).kernel().fixed_devices
-    np.testing.assert_array_equal(base, config(num_devices=4, irs=False, twins="none").kernel().fixed_devices)
-    assert not (base == config(num_devices=4, devices_seed=1).kernel().fixed_devices).any()
+    base = parameters(num_devices=4).fixed_devices
+    np.testing.assert_array_equal(base, parameters(num_devices=4, irs=False, twins="none").fixed_devices)
+    assert not (base == parameters(num_devices=4, devices_seed=1).fixed_devices).any()
+
+
+@pytest.mark.parametrize(("old", "new"), DTIRSConfig.renamed.items())
+def test_earlier_names_still_work(old, new):
+    with pytest.warns(DeprecationWarning, match=f"{old} is now called {new}"):
+        assert config(**{old: 0.5}) == config(**{new: 0.5})
+    assert set(DTIRSConfig.renamed) == {"energy_coefficient", "loss_weight_s"}

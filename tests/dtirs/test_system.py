@@ -10,7 +10,8 @@ from gymnasium import spaces
 
 import edge_envs  # noqa: F401  (registers the ids)
 from edge_envs.dtirs.config import DTIRSConfig
-from edge_envs.dtirs.system import SOLVED, DTIRSSystem
+from edge_envs.dtirs.model.calibration import SOLVED
+from edge_envs.dtirs.system import DTIRSSystem
 from tests.dtirs.model import reference_frame as slow
 
 SMALL: dict[str, Any] = {"num_devices": 4, "num_elements": 6, "num_antennas": 3}
@@ -55,7 +56,7 @@ def test_golden_trajectory(preset):
 
 
 def expected_observation(env: Any) -> np.ndarray:
-    """The documented facts, from the state and the cuts of the last frame."""
+    """The documented columns, from the state and the cuts of the last frame."""
     c: DTIRSConfig = env.system.config
     w, s = slow.world_of(env), env.state
     down, up = slow.gains(c, w, w.phases)
@@ -68,7 +69,7 @@ def expected_observation(env: Any) -> np.ndarray:
             facts.append((np.log(up[k] / c.noise_w) - 5.0) / 2.0)
         facts.append(2.0 * w.speed_flop_s[k] / c.speed_max_flop_s - 1.0)
         mean = (w.front_flop[k, -1]) / layers
-        # The spread of a mean of M layers is 1 / sqrt(M) of one layer's.
+        # The standard deviation of the mean of M layers is 1 / sqrt(M) of one layer's.
         facts.append((mean - (low + high) / 2.0) / ((high - low) / 2.0) * np.sqrt(layers) if high > low else 0.0)
         facts.append(2.0 * s.choice[0, k] / (len(env.system.cut_numbers) - 1.0) - 1.0)
     if c.model == "extended" and len(c.pool_levels) > 1:
@@ -120,7 +121,7 @@ def test_last_cuts_are_forgotten_at_a_reset():
 
 
 def test_observations_of_the_default_are_of_order_one():
-    """Over many worlds every fact has a spread, is centred and seldom beyond three."""
+    """Over many worlds every column varies, is centred and rarely exceeds three."""
     env = gym.make_vec("DTIRS-v0", num_envs=40)
     rng = np.random.default_rng(0)
     env.reset(seed=0)
@@ -166,7 +167,7 @@ def test_member_view_is_own_facts_shared_facts_then_the_others_in_turn(options, 
 
 
 def test_member_rewards_price_what_the_others_lose():
-    """The price of a watt, and of the processor's speed, is what the whole objective would save with a little more."""
+    """Power price and pool price are the derivatives of the objective by the budgets."""
     step = 1e-5
     for seed in range(5):
         action = np.random.default_rng(seed).integers(0, 6, size=4)
@@ -185,9 +186,9 @@ def test_member_rewards_price_what_the_others_lose():
         assert (objectives[0] - objectives[1]) / (0.3 * step) == pytest.approx(watt, rel=1e-3)
         assert (objectives[0] - objectives[2]) / (r.capacity_flop_s * step) == pytest.approx(speed, rel=1e-3)
         paid = reference / 4 - plain["member_reward"] * reference
-        own = r.delay_s + c.loss_weight_s * c.loss_nats / 4
+        own = r.delay_s + c.weight_loss_s * c.loss_nats / 4
         taken = watt * r.allocation.power_w + speed * (r.allocation.boost_flop_s + r.allocation.back_end_flop_s)
-        # What a device pays beyond its own delay are these prices, but for what all get back alike.
+        # Beyond its own delay a device pays these prices, less the refund, which is equal for all.
         np.testing.assert_allclose(np.diff(paid - own), np.diff(taken), rtol=1e-6, atol=1e-9)
         assert paid.sum() == pytest.approx(plain["objective_s"], rel=1e-9)
 
@@ -201,7 +202,7 @@ def test_member_rewards_price_what_the_others_lose():
     ],
 )
 def test_reference_is_the_best_common_cut_by_plain_simulation(options):
-    """128 frames of its own stream, each the 20th after a reset, with phases by coordinate ascent."""
+    """128 frames, each the 20th after a reset, with phases by coordinate ascent."""
     system = DTIRSSystem.from_options("default", {**SMALL, **options})
     solved = DTIRSSystem(system.config.replace(**SOLVED))
     state, row, rngs = solved.allocate(1), np.zeros(1, dtype=np.int64), [np.random.default_rng(0xD715)]
@@ -217,18 +218,18 @@ def test_reference_is_the_best_common_cut_by_plain_simulation(options):
     assert system.reference_s == pytest.approx(totals.min() / 128, rel=1e-9)
 
 
-def test_reference_is_the_same_for_schemes_and_for_no_other_system():
+def test_reference_is_the_same_for_ablations_and_for_no_other_system():
     near = {"ap_irs_distance_m": 10.0}  # so that the best common cut is not the last one, where nothing is sent
 
     def reference(**options: Any) -> float:
         return float(make(**near, **options).system.reference_s)
 
     base = reference()
-    schemes: list[dict[str, Any]] = [
+    ablations: list[dict[str, Any]] = [
         {"irs": False}, {"twins": "none"}, {"twins": "threshold"}, {"phase": "random"}, {"phase_passes": 3},
         {"power": "equal"}, {"phase": "ca"}, {"first_cut": 0},
     ]  # fmt: skip
-    for options in schemes:
+    for options in ablations:
         assert reference(**options) == base, options
     printed: dict[str, Any] = {"model": "printed", "cuts": "all"}
     assert reference(**printed, offline=True) == reference(**printed)
@@ -240,7 +241,7 @@ def test_reference_is_the_same_for_schemes_and_for_no_other_system():
 
 
 def test_reward_is_about_zero_for_the_best_common_cut():
-    """Over many frames the best of the common cuts earns the reference, give or take what phases by SDR save."""
+    """The mean reward of the best common cut is near 0; phases by SDR differ from those of the reference."""
     env = gym.make_vec("DTIRS-v0", num_envs=60, **SMALL)
     means = []
     for cut in range(7):
@@ -252,7 +253,7 @@ def test_reward_is_about_zero_for_the_best_common_cut():
 
 
 def test_impossible_links_are_refused_with_words():
-    """The far corner of what a configuration may hold."""
+    """Extreme values that the configuration allows."""
     far = dict.fromkeys(("ap_irs_distance_m", "distance_min_m", "distance_max_m"), 1e12)
     weak = {"reference_gain_db": -200.0, "noise_w": 1e30, "ap_irs_exponent": 10.0, "irs_ud_exponent": 10.0}
     with pytest.raises(ValueError, match=r"least delay is .* links are too weak"):
@@ -278,7 +279,7 @@ def test_certificate_of_the_presets(preset):
 
 
 def random_options(rng: np.random.Generator) -> dict[str, Any]:
-    """Any configuration, with numbers a decade around the defaults."""
+    """A random configuration, with numbers within a decade of the defaults."""
 
     def around(name: str) -> float:
         return float(DTIRSConfig.model_fields[name].default * 10.0 ** rng.uniform(-1, 1))
@@ -310,7 +311,7 @@ def random_options(rng: np.random.Generator) -> dict[str, Any]:
 
 
 def test_random_configurations_give_sound_numbers():
-    """Finite, within the budgets, parts that add up: 80 of the thousands once tried."""
+    """Numbers are finite, keep the budgets, and parts add up, in 80 random configurations."""
     for number in range(80):
         rng = np.random.default_rng([7, number])
         options = random_options(rng)

@@ -1,8 +1,8 @@
-"""Comparison schemes: constants, the paper's, searches of each frame, and schemes that leave a component out."""
+"""Baselines: constant cuts, the paper's algorithms, searches of every frame; and ablations."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -10,207 +10,157 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from edge_envs.core.env import EdgeEnv, EdgeVectorEnv
-from edge_envs.core.rules import Ablation, BaselineFactory, ConstantPolicy, Policy, random_actions
+from edge_envs.core.rules import (
+    Ablation,
+    BaselineFactory,
+    BestConstantPolicy,
+    ConstantPolicy,
+    Env,
+    Policy,
+    Rule,
+    RulePolicy,
+    random_actions,
+)
 from edge_envs.dtirs.baselines import paper_algorithm_5, search
-from edge_envs.dtirs.config import EPISODE, FIXED, Parameters
+from edge_envs.dtirs.config import DTIRSConfig, Model, Phase
 from edge_envs.dtirs.model import dynamics
-from edge_envs.dtirs.model.state import State
-from edge_envs.dtirs.system import DTIRSSystem
-
-Env = EdgeEnv | EdgeVectorEnv
-Rule = Callable[[Parameters, State, Generator], NDArray[np.int64]]
-"""Chooses the cuts (K,) of the frame to come in a sketch of one world."""
+from edge_envs.dtirs.model.calibration import common_cuts
+from edge_envs.dtirs.model.parameters import DEVICES, Parameters, parameters_of
+from edge_envs.dtirs.model.state import State, allocate
 
 SEARCH_FRAMES, SEARCH_FRAMES_MANY, SEARCH_PASSES = 48, 16, 3
-"""Frames of the search for cuts that never change, fewer for many devices, and its passes; chosen."""
-FRAME_FIELDS = (
+"""Frames of the search for constant cuts (fewer for many devices), and its passes; chosen."""
+WORLD_FIELDS = (
     "front_flop", "back_flop", "speed_flop_s", "capacity_flop_s", "backlog_flop", "gain_down", "gain_up", "choice",
+    "channel", "gram_down", "gram_up", "phase", "normals", "relaxation", "phase_value",
 )  # fmt: skip
-"""What the value of a cut depends on, at given phases."""
-PHASE_FIELDS = ("channel", "gram_down", "gram_up", "phase", "normals", "relaxation", "phase_value")
-"""What new phases depend on, beside that."""
+"""Fields of a state that a rule reads: those that the objective depends on, and those for new phases."""
 
 
-def available(system: DTIRSSystem) -> Mapping[str, BaselineFactory]:
-    """Baselines for the system's configuration, by name."""
-    last = len(system.cut_numbers) - 1
-    found: dict[str, BaselineFactory] = {
-        "random": random_actions, "first-cut": partial(constant, 0), "last-cut": partial(constant, last),
-        "best-common": BestCommon, "best-static": BestStatic, "price": partial(FramePolicy, price),
-        "ga": partial(FramePolicy, genetic), "admm": partial(FramePolicy, admm),
-        "proposed": partial(FramePolicy, partial(algorithm_5, False)),
-        "proposed-safe": partial(FramePolicy, partial(algorithm_5, True)),
-        "bcd": partial(FramePolicy, descent),
+def available(config: DTIRSConfig) -> Mapping[str, BaselineFactory]:
+    """Factories of a configuration's baselines, by name."""
+    rules: dict[str, Rule] = {
+        "price": price, "ga": search.genetic, "admm": search.admm, "proposed": partial(algorithm_5, False),
+        "proposed-safe": partial(algorithm_5, True), "bcd": block_descent,
     }  # fmt: skip
-    return found
+    return {
+        "random": random_actions,
+        "first-cut": partial(constant, 0),
+        "last-cut": partial(constant, len(config.cut_numbers) - 1),
+        "best-common": best_common,
+        "best-static": BestStatic,
+        **{name: partial(RulePolicy, rule, WORLD_FIELDS) for name, rule in rules.items()},
+    }
 
 
-def ablations(system: DTIRSSystem) -> Mapping[str, Ablation]:
-    """Schemes that are a baseline in an environment which leaves out or changes a component."""
-    config = system.config
-    last, best = "last-cut", "proposed"
-    silent = {"offline": True} if config.model == "printed" else {}
+def ablations(config: DTIRSConfig) -> Mapping[str, Ablation]:
+    """A configuration's ablations, by name."""
+    silent = {"offline": True} if config.model == Model.PRINTED else {}
     found = {
         "no-irs": Ablation(
-            best,
+            "proposed",
             {"irs": False, "phase_passes": 0},
             "Algorithm 5 over the direct path, whose blockage is fitted to Fig. 5",
         ),
-        "no-dt": Ablation(best, {"twins": "none"}, "Algorithm 5 without twins; the level is fitted to Fig. 5"),
-        "random-phase": Ablation(best, {"phase": "random", "phase_passes": 0}, "Algorithm 5, IRS not optimised"),
+        "no-dt": Ablation("proposed", {"twins": "none"}, "Algorithm 5 without twins; the level is fitted to Fig. 5"),
+        "random-phase": Ablation("proposed", {"phase": "random", "phase_passes": 0}, "Algorithm 5, IRS not optimised"),
         "admm-equal": Ablation("admm", {"power": "equal"}, "ADMM with equal powers, our reading of the paper's hybrid"),
-        "full-local": Ablation(last, {**silent, "twins": "none"}, "every layer on the device, nothing sent"),
+        "full-local": Ablation("last-cut", {**silent, "twins": "none"}, "every layer on the device, nothing sent"),
     }
-    if config.irs and config.phase != "random":
+    if config.irs and config.phase != Phase.RANDOM:
         passes = {"phase_passes": 3, "phase_polish": True, "twins": "optimal"}
         found["safeguarded"] = Ablation(
             "proposed-safe", passes, "safeguarded alternation, best twins, phases for delay"
         )
-    if config.model == "extended":
+    if config.model == Model.EXTENDED:
         offload = {"first_cut": 0, "twins": "none"}
         found["full-offload"] = Ablation("first-cut", offload, "the raw input sent, all at the AP")
     return found
 
 
-def _system(env: Env) -> DTIRSSystem:
-    system = env.system
-    assert isinstance(system, DTIRSSystem)
-    return system
-
-
 def constant(index: int, env: Env, seed: int) -> Policy:
-    """The same cut for all devices, always. Sees nothing."""
+    """The same cut for all devices in every frame. Sees nothing."""
     del seed
-    return ConstantPolicy(np.full(_system(env).members, index, dtype=np.int64))
+    return ConstantPolicy(np.full(env.system.members, index, dtype=np.int64))
 
 
-def price(p: Parameters, sketch: State, rng: Generator) -> NDArray[np.int64]:
-    """Answers to the prices of power and pool, from the best common cut, as long as the objective falls."""
+def best_common(env: Env, seed: int) -> Policy:
+    """The best constant cut that is the same for all devices, found by simulation. Sees nothing."""
+    return ConstantPolicy(SimulatedFrames(env.system.config, seed, None).common()[0])
+
+
+def price(p: Parameters, s: State, rng: Generator) -> NDArray[np.int64]:
+    """Each device's best cut at the power price and pool price, from the best common cut, while the objective falls."""
     del rng
-    common, _ = search.best_common(p, sketch)
-    return search.alternate_prices(p, sketch, common)[0]
+    common, _ = search.best_common(p, s)
+    return search.alternate_prices(p, s, common)[0]
 
 
-def descent(p: Parameters, sketch: State, rng: Generator) -> NDArray[np.int64]:
-    """Block descent over the cuts, from several starts: the upper bar."""
+def block_descent(p: Parameters, s: State, rng: Generator) -> NDArray[np.int64]:
+    """Block descent over the cuts from several starts, the strongest baseline."""
     del rng
-    return search.block_descent(p, sketch)[0]
+    return search.block_descent(p, s)[0]
 
 
-def genetic(p: Parameters, sketch: State, rng: Generator) -> NDArray[np.int64]:
-    """The paper's GA hybrid."""
-    return search.genetic(p, sketch, rng)
+def algorithm_5(safeguard: bool, p: Parameters, s: State, rng: Generator) -> NDArray[np.int64]:
+    """The paper's Algorithm 5 from a random start; with our safeguard and weighted phases on request."""
+    return paper_algorithm_5.algorithm_5(p, s, rng, safeguard=safeguard, weighted=safeguard).cuts
 
 
-def admm(p: Parameters, sketch: State, rng: Generator) -> NDArray[np.int64]:
-    """The paper's ADMM hybrid."""
-    return search.admm(p, sketch, rng)
+class BestStatic(BestConstantPolicy):
+    """The best constant cuts, one per device, for the devices of an episode.
 
-
-def algorithm_5(safeguard: bool, p: Parameters, sketch: State, rng: Generator) -> NDArray[np.int64]:
-    """The paper's proposed scheme, Algorithm 5 from a random start; with the safeguard and weighted phases, ours."""
-    return paper_algorithm_5.algorithm_5(p, sketch, rng, safeguard=safeguard, weighted=safeguard).cuts
-
-
-class FramePolicy:
-    """Applies a rule to every frame. Sees all of the frame to come: channels, speeds, works, the pool."""
-
-    def __init__(self, rule: Rule, env: Env, seed: int) -> None:
-        self._rule, self._env = rule, env
-        system = _system(env)
-        self._parameters = system.parameters
-        self._sketch = system.allocate(1)
-        # one per world, so that its answers do not depend on how many others there are
-        self._rngs = [np.random.default_rng([seed, row]) for row in range(len(self._env.state.level))]
-
-    def predict(
-        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
-    ) -> tuple[NDArray[Any], Any]:
-        """Cuts for every world of the environment."""
-        del episode_start, deterministic
-        cuts = []
-        for row in range(len(self._env.state.level)):
-            copy_world(self._env.state, row, self._sketch)
-            cuts.append(self._rule(self._parameters, self._sketch, self._rngs[row]).copy())
-        batch = np.array(cuts)
-        return (batch if np.ndim(observation) == 2 else batch[0]), state
-
-
-def copy_world(source: State, row: int, sketch: State) -> None:
-    """Copy what a rule looks at into a sketch of one world, which rules are free to change."""
-    for name in (*FRAME_FIELDS, *PHASE_FIELDS):
-        getattr(sketch, name)[0] = getattr(source, name)[row]
-
-
-class BestCommon:
-    """The best of the cuts that never change and are the same for all devices, by simulation. Sees nothing."""
-
-    def __init__(self, env: Env, seed: int) -> None:
-        system = _system(env)
-        self._cuts = _Frames(system, seed, None).common()[0]
-
-    def predict(
-        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
-    ) -> tuple[NDArray[Any], Any]:
-        """The same cuts, once per observation of a batch."""
-        return ConstantPolicy(self._cuts).predict(observation, state, episode_start, deterministic)
-
-
-class BestStatic:
-    """The best cuts that never change, one per device, for the devices that an episode has.
-
-    Fitted by block descent on simulated frames with these devices, their places, loads and the pool drawn anew. Sees
-    the devices' own speeds and works. Where devices change with every frame, it is the best common cut.
+    They are fitted by block descent on simulated frames with these devices; positions, loads and the pool are drawn
+    anew. The policy sees speeds and works of the devices. Where devices change every frame, it is the best common cut.
     """
 
     def __init__(self, env: Env, seed: int) -> None:
-        self._env, self._system, self._seed = env, _system(env), seed
-        self._known: dict[bytes, NDArray[np.int64]] = {}
-        self._common = BestCommon(env, seed)
+        super().__init__(env)
+        self.seed = seed
+        self.constant_devices = env.system.parameters.devices != DEVICES.FRAME
 
-    def predict(
-        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
-    ) -> tuple[NDArray[Any], Any]:
-        """The constants of each world's devices."""
-        if self._system.parameters.devices not in (EPISODE, FIXED):
-            return self._common.predict(observation, state, episode_start, deterministic)
-        batch = np.array([self._cuts(row) for row in range(len(self._env.state.level))])
-        return (batch if np.ndim(observation) == 2 else batch[0]), state
+    def key(self, row: int) -> bytes:
+        """The devices of a world's episode, where they are constant."""
+        return bytes(self.env.state.device_draws[row].tobytes()) if self.constant_devices else b""
 
-    def _cuts(self, row: int) -> NDArray[np.int64]:
-        draws = self._env.state.device_draws[row]
-        key = draws.tobytes()
-        if key not in self._known:
-            self._known[key] = _Frames(self._system, self._seed, draws).best()
-        return self._known[key]
+    def search(self, row: int) -> NDArray[Any]:
+        """The best constant cuts (K,) for the devices of a world's episode."""
+        config = self.env.system.config
+        if not self.constant_devices:
+            return SimulatedFrames(config, self.seed, None).common()[0]
+        return SimulatedFrames(config, self.seed, self.env.state.device_draws[row]).best()
 
 
-class _Frames:
-    """Simulated frames from within episodes, all with the devices of `draws` (K, M + 3) if given, for constant cuts."""
+class SimulatedFrames:
+    """Simulated frames after the warm-up of an episode, on which constant cuts are valued.
 
-    def __init__(self, system: DTIRSSystem, seed: int, draws: NDArray[np.float64] | None) -> None:
-        frames = SEARCH_FRAMES if system.members < search.MANY_DEVICES else SEARCH_FRAMES_MANY
-        drawn = system.config if draws is None else system.config.replace(devices="episode")
-        self._p, self._state = drawn.kernel(), system.allocate(frames)
-        rngs = [np.random.default_rng([search.SEARCH_STREAM, seed, row]) for row in range(frames)]
-        for row, rng in enumerate(rngs):
-            dynamics.begin_settled(self._p, self._state, row, rng, draws)
+    Args:
+        config: configuration of the environment.
+        seed: of the frames.
+        draws: uniforms (K, M + DEVICE_DRAWS) of the devices of all frames; None draws devices for every frame.
+    """
+
+    def __init__(self, config: DTIRSConfig, seed: int, draws: NDArray[np.float64] | None) -> None:
+        frames = SEARCH_FRAMES if config.num_devices < search.MANY_DEVICES else SEARCH_FRAMES_MANY
+        self.parameters = parameters_of(config if draws is None else config.replace(devices="episode"))
+        self.state = allocate(self.parameters, frames)
+        for row in range(frames):
+            rng = np.random.default_rng([search.SEARCH_STREAM, seed, row])
+            dynamics.begin_after_warmup(self.parameters, self.state, row, rng, draws)
 
     def value(self, cuts: NDArray[np.int64]) -> float:
         """Mean objective of constant cuts (K,) [s]."""
-        return float(search.FAST_MEAN(self._p, self._state, cuts))
+        return float(search.FAST_MEAN(self.parameters, self.state, cuts))
 
     def common(self) -> list[NDArray[np.int64]]:
         """All cuts (K,) that are the same for all devices, the best first."""
-        cuts = [np.full(self._p.num_devices, c, dtype=np.int64) for c in range(len(self._p.cut_numbers))]
-        return sorted(cuts, key=self.value)
+        return sorted(common_cuts(self.parameters), key=self.value)
 
     def best(self) -> NDArray[np.int64]:
-        """The best cuts (K,) that block descent finds, from the best common cut and, for few devices, all others."""
+        """Best cuts (K,) of block descents from the best common cut and, with few devices, from all common cuts."""
         starts, ends = self.common(), []
-        for start in starts[: 1 if self._p.num_devices >= search.MANY_DEVICES else None]:
+        for start in starts[: 1 if self.parameters.num_devices >= search.MANY_DEVICES else None]:
             cuts = start.copy()
-            value = search.FAST_DESCEND_CONSTANT(self._p, self._state, cuts, SEARCH_PASSES)
+            value = search.FAST_DESCEND_CONSTANT(self.parameters, self.state, cuts, SEARCH_PASSES)
             ends.append((value, cuts))
         return min(ends, key=lambda end: end[0])[1]

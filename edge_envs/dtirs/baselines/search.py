@@ -1,7 +1,7 @@
-"""Searching the cuts of one frame: common cuts, answers to prices, block descent, a genetic algorithm, ADMM.
+"""Searches for the cuts of one frame: common cuts, best responses to prices, block descent, genetic algorithm, ADMM.
 
-All of them value cuts by the allocation that the frame would get (`allocation.solve_frame`), at the phases it has. The
-genetic algorithm is a few lines of our own: so the valuations of a generation are one compiled call.
+All of them value cuts by the frame's allocation (`allocation.solve_frame`) at its phases. The genetic algorithm is our
+own, so that one compiled call values a whole generation.
 """
 
 from __future__ import annotations
@@ -13,40 +13,35 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import FastCall, kernel
-from edge_envs.dtirs.config import NO_TWIN, THRESHOLD, Parameters
 from edge_envs.dtirs.model import allocation
-from edge_envs.dtirs.model.calibration import objective, value_all
-from edge_envs.dtirs.model.state import State
-from edge_envs.dtirs.model.workspace import POOL, PRICE
+from edge_envs.dtirs.model.calibration import common_cuts, objective, value_all
+from edge_envs.dtirs.model.parameters import POWER, TWINS, Parameters
+from edge_envs.dtirs.model.state import SOLUTION, State
 from edge_envs.dtirs.solvers import power
 
 SEARCH_STREAM = 0xD7A4
-"""Sets the random streams of searches apart from those of any environment seed."""
-
-MOST_PASSES = 20
-"""Passes of the block descent over the devices; it ends earlier where a pass changes nothing."""
-
+"""First word of the seeds of searches, so that no environment seed gives the same random numbers."""
+PASSES_MAX = 20
+"""Passes of the block descent over the devices; it ends earlier if a pass changes nothing."""
 MANY_DEVICES = 32
-"""From here on the block descent has one start instead of four, and pairs of devices are not tried."""
-
+"""From this number of devices on, the block descent has one start instead of four and does not try pairs."""
 POPULATION, GENERATIONS, TOURNAMENT, ELITE = 30, 120, 3, 2
 """Genetic algorithm; chosen: the paper does not say."""
-
 ADMM_STEPS, ADMM_RHO = 60, 0.02
 """Iterations and penalty [s per squared step of the choice] of the ADMM; chosen: the paper does not say."""
 
 
 @kernel
 def solve_row(p: Parameters, s: State, row: int) -> None:
-    """Everything of the frame to come at the row's cuts, phases for the delay included; into the work space."""
-    allocation.solve_all(p, s, row)
+    """Solve the next frame at the row's cuts, including phases for the delay; writes into the workspace."""
+    allocation.solve_step(p, s, row)
 
 
 @kernel
 def descend(p: Parameters, s: State) -> float:
-    """Block descent: each device in turn moves to its best cut, others fixed, until none does; world 0, in place."""
+    """Block descent on world 0, in place: each device in turn takes its best cut, until none changes."""
     value = objective(p, s, 0)
-    for _ in range(MOST_PASSES):
+    for _ in range(PASSES_MAX):
         before = value
         for k in range(p.num_devices):
             best = s.choice[0, k]
@@ -63,7 +58,7 @@ def descend(p: Parameters, s: State) -> float:
 
 @kernel
 def descend_pairs(p: Parameters, s: State) -> float:
-    """The same over pairs: each two devices move to their best two cuts, others fixed; one pass over world 0."""
+    """One pass of block descent over pairs of devices of world 0, in place."""
     value = objective(p, s, 0)
     for k in range(p.num_devices):
         for other in range(k):
@@ -91,7 +86,7 @@ def mean_value(p: Parameters, s: State, cuts: NDArray[np.int64]) -> float:
 
 @kernel
 def descend_constant(p: Parameters, s: State, cuts: NDArray[np.int64], passes: int) -> float:
-    """Block descent over cuts (K,) that are the same in all worlds, in place; returns their mean objective [s]."""
+    """Block descent, in place, over cuts (K,) common to all worlds; returns their mean objective [s]."""
     value = mean_value(p, s, cuts)
     for _ in range(passes):
         before = value
@@ -109,56 +104,59 @@ def descend_constant(p: Parameters, s: State, cuts: NDArray[np.int64], passes: i
 
 
 @kernel
-def priced_power(gain_per_w: float, nat_seconds: float, most_w: float, log_price: float) -> float:
-    """Least delay plus price of the power for it [s]."""
-    if nat_seconds == 0.0:
+def downlink_cost(gain_per_w: float, unit_delay_s: float, power_max_w: float, log_power_price: float) -> float:
+    """Smallest sum of delay and cost of power [s]."""
+    if unit_delay_s == 0.0:
         return 0.0
-    if log_price == -math.inf:
-        return power.transmit_delay(gain_per_w, nat_seconds, most_w)
-    watts, _ = power.power_at_price(gain_per_w, nat_seconds, log_price)
-    watts = min(watts, most_w)
-    return power.transmit_delay(gain_per_w, nat_seconds, watts) + math.exp(log_price) * watts
+    if log_power_price == -math.inf:
+        return power.transmit_delay(gain_per_w, unit_delay_s, power_max_w)
+    watts, _ = power.power_at_price(gain_per_w, unit_delay_s, log_power_price)
+    watts = min(watts, power_max_w)
+    return power.transmit_delay(gain_per_w, unit_delay_s, watts) + math.exp(log_power_price) * watts
 
 
 @kernel
-def priced_computing(
-    front_flop: float, back_flop: float, speed_flop_s: float, twin_cost_s: float, rule: int, most_s: float, s: float
-) -> float:
-    """Least computing delay plus price of the pool's shares for it, at the price 1 / s^2 [s]."""
+def computing_cost(
+    front_flop: float, back_flop: float, speed_flop_s: float, twin_cost_s: float, twins: int,
+    compute_delay_max_s: float, pool_scale: float,
+) -> float:  # fmt: skip
+    """Smallest sum of computing delay and cost of pool shares, at the pool price 1 / pool_scale^2 [s]."""
     own = front_flop / speed_flop_s
-    boosted = math.sqrt(front_flop) * s > speed_flop_s
-    twin = twin_cost_s + ((2.0 * math.sqrt(front_flop) - speed_flop_s / s) / s if boosted else own)
-    if rule == NO_TWIN or (rule == THRESHOLD and own <= most_s):
+    boosted = math.sqrt(front_flop) * pool_scale > speed_flop_s
+    twin = twin_cost_s + ((2.0 * math.sqrt(front_flop) - speed_flop_s / pool_scale) / pool_scale if boosted else own)
+    if twins == TWINS.NONE or (twins == TWINS.THRESHOLD and own <= compute_delay_max_s):
         front = own
-    elif rule == THRESHOLD:
+    elif twins == TWINS.THRESHOLD:
         front = twin
     else:
         front = min(own, twin)
-    return front + 2.0 * math.sqrt(back_flop) / s
+    return front + 2.0 * math.sqrt(back_flop) / pool_scale
 
 
 @kernel
 def answer_prices(p: Parameters, s: State, cuts: NDArray[np.int64]) -> None:
-    """Algorithm 1 at prices: each device's best cut into `cuts` (K,), for what power and pool cost in world 0 now.
+    """Algorithm 1 at prices: write each device's best cut (K,), given the power price and pool price of world 0.
 
-    Needs the allocation of `objective` in the work space. In the printed model the answer is the first cut, as there.
+    Needs the allocation of `objective` in the workspace. In the printed model the answer is the first cut, as in the
+    paper.
     """
-    w = s.work
-    pooled = w.solution[POOL] if w.solution[POOL] > 0.0 else math.inf
+    w = s.workspace
+    pool_scale = w.solution[SOLUTION.pool_scale] if w.solution[SOLUTION.pool_scale] > 0.0 else math.inf
     wait = allocation.waiting_time(p, s, 0)
     for k in range(p.num_devices):
         best = math.inf
         for c in range(len(p.cut_numbers)):
             back = s.back_flop[0, k, c]
-            sync = p.sync_bits[c] * w.up_s[k] + (wait if back == 0.0 else 0.0)
-            nats = p.bits_down[c] * math.log(2.0) / p.bandwidth_hz
-            if p.equal_power:
-                cost = power.transmit_delay(w.gain_per_w[k], nats, w.power_w[k])
+            twin_cost = p.sync_bits[c] * w.up_s[k] + (wait if back == 0.0 else 0.0)
+            unit_delay = p.bits_down[c] * math.log(2.0) / p.device_bandwidth_hz
+            if p.power == POWER.EQUAL:
+                cost = power.transmit_delay(w.gain_per_w[k], unit_delay, w.power_w[k])
             else:
-                cost = priced_power(w.gain_per_w[k], nats, p.power_max_w, w.solution[PRICE])
-            cost += p.bits_up[c] * w.up_s[k] + p.leakage_s[c] + (wait if back > 0.0 else 0.0)
-            cost += priced_computing(
-                s.front_flop[0, k, c], back, s.speed_flop_s[0, k], sync, p.twins, p.compute_delay_max_s, pooled
+                log_power_price = w.solution[SOLUTION.log_power_price]
+                cost = downlink_cost(w.gain_per_w[k], unit_delay, p.power_max_w, log_power_price)
+            cost += p.bits_up[c] * w.up_s[k] + p.cut_leakage_s[c] + (wait if back > 0.0 else 0.0)
+            cost += computing_cost(
+                s.front_flop[0, k, c], back, s.speed_flop_s[0, k], twin_cost, p.twins, p.compute_delay_max_s, pool_scale
             )
             if cost < best:
                 best = cost
@@ -167,19 +165,19 @@ def answer_prices(p: Parameters, s: State, cuts: NDArray[np.int64]) -> None:
 
 @kernel
 def cut_costs(p: Parameters, s: State, costs: NDArray[np.float64]) -> None:
-    """Delay of each device at each cut, (K, L) [s], with the shares of the pool and the powers that world 0 has now.
+    """Write the delay of each device at each cut, (K, L) [s], with the pool shares and powers of world 0.
 
-    A device without a share of the pool or without power has the mean one.
+    A device without a pool share or without power gets the mean one.
     """
-    w = s.work
+    w = s.workspace
     for k in range(p.num_devices):
         watts = w.power_w[k] if w.power_w[k] > 0.0 else p.power_total_w / p.num_devices
         share = w.back_end_flop_s[k] if w.back_end_flop_s[k] > 0.0 else s.capacity_flop_s[0] / p.num_devices
         for c in range(len(p.cut_numbers)):
-            nats = p.bits_down[c] * math.log(2.0) / p.bandwidth_hz
+            unit_delay = p.bits_down[c] * math.log(2.0) / p.device_bandwidth_hz
             costs[k, c] = s.front_flop[0, k, c] / (s.speed_flop_s[0, k] + w.boost_flop_s[k])
-            costs[k, c] += power.transmit_delay(w.gain_per_w[k], nats, watts) + p.bits_up[c] * w.up_s[k]
-            costs[k, c] += p.leakage_s[c]
+            costs[k, c] += power.transmit_delay(w.gain_per_w[k], unit_delay, watts) + p.bits_up[c] * w.up_s[k]
+            costs[k, c] += p.cut_leakage_s[c]
             if s.back_flop[0, k, c] > 0.0:
                 costs[k, c] += s.back_flop[0, k, c] / share + allocation.waiting_time(p, s, 0)
             if w.twin[k]:
@@ -187,22 +185,14 @@ def cut_costs(p: Parameters, s: State, costs: NDArray[np.float64]) -> None:
 
 
 FAST_OBJECTIVE, FAST_VALUE_ALL = FastCall(objective), FastCall(value_all)
-
 FAST_DESCEND, FAST_DESCEND_PAIRS = FastCall(descend), FastCall(descend_pairs)
-
 FAST_ANSWER, FAST_COSTS = FastCall(answer_prices), FastCall(cut_costs)
-
 FAST_MEAN, FAST_DESCEND_CONSTANT = FastCall(mean_value), FastCall(descend_constant)
 
 
-def use(s: State, cuts: NDArray[np.int64]) -> None:
-    """Put cuts (K,) into world 0."""
-    s.choice[0] = cuts
-
-
 def best_common(p: Parameters, s: State) -> tuple[NDArray[np.int64], float]:
-    """The best of the cuts that are the same for all devices of world 0, shape (K,), and its objective [s]."""
-    cuts = np.repeat(np.arange(len(p.cut_numbers)), p.num_devices).reshape(-1, p.num_devices)
+    """The best cuts (K,) of world 0 that are the same for all devices, and their objective [s]."""
+    cuts = common_cuts(p)
     values = np.zeros(len(cuts))
     FAST_VALUE_ALL(p, s, cuts, values)
     best = int(np.argmin(values))
@@ -212,15 +202,15 @@ def best_common(p: Parameters, s: State) -> tuple[NDArray[np.int64], float]:
 def alternate_prices(
     p: Parameters, s: State, start: NDArray[np.int64], iterations: int = 20
 ) -> tuple[NDArray[np.int64], float]:
-    """Allocation and answers to its prices in turn, from cuts `start` (K,) of world 0, while the objective falls."""
-    use(s, start)
+    """Alternate allocation and best responses to its prices, from cuts `start` (K,), while the objective falls."""
+    s.choice[0] = start
     cuts, value = start.copy(), FAST_OBJECTIVE(p, s, 0)
     for _ in range(iterations):
         answer = np.zeros_like(cuts)
         FAST_ANSWER(p, s, answer)
         if np.array_equal(answer, cuts):
             break
-        use(s, answer)
+        s.choice[0] = answer
         after = FAST_OBJECTIVE(p, s, 0)
         if after >= value:
             break
@@ -229,10 +219,10 @@ def alternate_prices(
 
 
 def block_descent(p: Parameters, s: State) -> tuple[NDArray[np.int64], float]:
-    """`descend` from several starts: answers to prices, the best common cut, the first and the last cut everywhere.
+    """`descend` from several starts: responses to prices, the best common cut, the first and the last cut for all.
 
-    The best end is improved by pairs of devices and then by single ones again, until nothing changes. Against all
-    combinations of three devices' cuts this misses the best in less than one frame in a hundred (tests/dtirs).
+    The best result is improved by pairs of devices and again by single devices, until nothing changes. Compared to all
+    combinations of three devices' cuts, it misses the best in less than one frame in a hundred (tests/dtirs).
     """
     common, _ = best_common(p, s)
     starts = [alternate_prices(p, s, common)[0]]
@@ -240,12 +230,12 @@ def block_descent(p: Parameters, s: State) -> tuple[NDArray[np.int64], float]:
         starts += [common, np.zeros_like(common), np.full_like(common, len(p.cut_numbers) - 1)]
     best, least = common, math.inf
     for start in starts:
-        use(s, start)
+        s.choice[0] = start
         value = FAST_DESCEND(p, s)
         if value < least:
             best, least = s.choice[0].copy(), value
     if p.num_devices < MANY_DEVICES:
-        use(s, best)
+        s.choice[0] = best
         while (value := min(FAST_DESCEND_PAIRS(p, s), FAST_DESCEND(p, s))) < least * (1.0 - 1e-12):
             least = value
         best = s.choice[0].copy()
@@ -255,7 +245,7 @@ def block_descent(p: Parameters, s: State) -> tuple[NDArray[np.int64], float]:
 def genetic(p: Parameters, s: State, rng: Generator, trace: list[float] | None = None) -> NDArray[np.int64]:
     """Genetic algorithm over cuts (K,): tournaments, uniform crossover, mutation of two genes on average, two elites.
 
-    `trace` receives the least objective of every generation, the random first one included.
+    `trace` receives the smallest objective of every generation, including the random first one.
     """
     shape = (POPULATION, p.num_devices)
     population = rng.integers(len(p.cut_numbers), size=shape)
@@ -281,12 +271,12 @@ def genetic(p: Parameters, s: State, rng: Generator, trace: list[float] | None =
 
 
 def admm(p: Parameters, s: State, rng: Generator, trace: list[float] | None = None) -> NDArray[np.int64]:
-    """ADMM over relaxed cuts (K,): each device's delay made linear in its cut, rounding as the second block.
+    """ADMM over relaxed cuts (K,): each device's delay is linearised in its cut; the second block rounds.
 
-    x_k minimises slope_k x_k + rho / 2 (x_k - z_k + u_k)^2, z_k is x_k + u_k rounded to a cut, u_k adds up the rest.
-    The slope is that of the delays of all cuts at the shares and powers of the last allocation, by least squares.
-    Rounding makes it stall where the slopes are below rho / 2. `trace` receives the objective of every iteration, the
-    random start included.
+    x_k minimises slope_k x_k + rho / 2 (x_k - z_k + u_k)^2, z_k is x_k + u_k rounded to a cut, u_k sums the
+    differences. The slope is fitted to the delays of all cuts at the last allocation, by least squares. Rounding stalls
+    the iteration where slopes are below rho / 2. `trace` receives the objective of every iteration, including the
+    random start.
     """
     choices = len(p.cut_numbers)
     z = rng.integers(choices, size=p.num_devices)
@@ -294,7 +284,7 @@ def admm(p: Parameters, s: State, rng: Generator, trace: list[float] | None = No
     costs = np.zeros((p.num_devices, choices))
     centred = np.arange(choices) - (choices - 1) / 2.0
     for step in range(ADMM_STEPS + 1):
-        use(s, z)
+        s.choice[0] = z
         value = FAST_OBJECTIVE(p, s, 0)
         if trace is not None:
             trace.append(float(value))

@@ -1,1 +1,1 @@
-"""The compiled step of one world: state, dynamics, allocation, reward and observation."""
+"""The compiled step of one world."""

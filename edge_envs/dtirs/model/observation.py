@@ -1,4 +1,4 @@
-"""The observation of a world."""
+"""The observation of a world: for each device its gains, speed, work and last cut; then what all devices share."""
 
 from __future__ import annotations
 
@@ -8,41 +8,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel, kernel_part
-from edge_envs.dtirs.config import Parameters
+from edge_envs.dtirs.model.parameters import UPLINK, Parameters
 from edge_envs.dtirs.model.state import State
-from edge_envs.dtirs.solvers.irs_links import RECIPROCAL
 
 OBSERVATION_LIMIT = 8.0
-
 GAIN_CENTRE, GAIN_SCALE = 5.0, 2.0
-"""Middle and spread of ln(gain / noise) in the default system, for its observation."""
+"""Mean and spread of ln(gain / noise) in the default system."""
 
 
 @kernel
 def has_own_uplink(p: Parameters) -> bool:
-    """Whether uplink gains differ from those of the downlink; on the direct path they do not."""
-    return p.irs and p.uplink != RECIPROCAL
+    """Return True if uplink gains differ from downlink gains; on the direct path they do not."""
+    return p.irs and p.uplink != UPLINK.RECIPROCAL
 
 
-def facts(p: Parameters) -> int:
-    """Numbers per device in the observation."""
+def device_columns(p: Parameters) -> int:
+    """Columns per device."""
     return 5 if has_own_uplink(p) else 4
 
 
-def shared_facts(p: Parameters) -> int:
-    """Numbers of the observation that all devices share: the pool's level if it changes, the backlog if on."""
+def shared_columns(p: Parameters) -> int:
+    """Columns that all devices share: the pool's level if it can change, the backlog if there is one."""
     return (len(p.pool_levels) > 1) + p.backlog
+
+
+def member_views(p: Parameters) -> NDArray[np.int64]:
+    """Columns that each device sees, shape (K, n): its own, the shared ones, then those of the next devices in turn."""
+    users, facts = p.num_devices, device_columns(p)
+    own = np.arange(users * facts).reshape(users, facts)
+    shared = np.arange(users * facts, users * facts + shared_columns(p))
+    turned = [np.roll(own, -member, axis=0) for member in range(users)]
+    return np.array([np.concatenate([each[0], shared, each[1:].ravel()]) for each in turned], dtype=np.int64)
 
 
 @kernel
 def limited(value: float) -> float:
-    """A value within the observation's limits."""
+    """The value, clipped to the limits of the observation."""
     return min(max(value, -OBSERVATION_LIMIT), OBSERVATION_LIMIT)
 
 
 @kernel_part
 def encode(p: Parameters, s: State, row: int, observation: NDArray[np.float32]) -> None:
-    """Each device's gains, speed, work and last cut; then what all share."""
+    """Write the observation (B, n) of a row."""
     at = 0
     middle, half = 0.5 * (p.layer_flop_max + p.layer_flop_min), 0.5 * (p.layer_flop_max - p.layer_flop_min)
     for k in range(p.num_devices):
@@ -65,6 +72,6 @@ def encode(p: Parameters, s: State, row: int, observation: NDArray[np.float32]) 
 
 @kernel
 def encode_all(p: Parameters, s: State, observation: NDArray[np.float32]) -> None:
-    """`encode` every row."""
+    """Write the observations (B, n) of all rows."""
     for row in range(len(observation)):
         encode(p, s, row, observation)

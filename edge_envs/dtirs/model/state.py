@@ -1,4 +1,8 @@
-"""State of a batch of worlds."""
+"""State and scratch memory of a batch of worlds.
+
+B worlds with K devices, N elements of the IRS, A antennas, M layers and L choices of a cut. Complex arrays hold real
+and imaginary part on an axis of length two.
+"""
 
 from __future__ import annotations
 
@@ -7,59 +11,125 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.dtirs.config import DEVICE_DRAWS, DTIRSConfig, Parameters
-from edge_envs.dtirs.model.workspace import Work, allocate_work
-from edge_envs.dtirs.solvers.irs_links import INDEPENDENT
+from edge_envs.core.metrics import columns
+from edge_envs.dtirs.model.parameters import DEVICE_DRAWS, UPLINK, Parameters
+
+FloatArray = NDArray[np.float64]
+SOLUTION = columns(("log_power_price", "pool_scale", "bound_root_price", "objective_s"))
+"""Entries of `Workspace.solution`: log of the power price, 1 / sqrt(pool price), root of the pool price that gives the
+bound on the choice of twins, objective (18)."""
+
+
+class Workspace(NamedTuple):
+    """Scratch memory of one world: the allocation of its frame, kept until the next solve, and the solvers' arrays."""
+
+    front_flop: FloatArray  # (K,) work before the cut
+    back_flop: FloatArray  # (K,) work behind the cut
+    sync_s: FloatArray  # (K,) upload time of a twin's weights
+    twin_cost_s: FloatArray  # (K,) this, plus the wait for the AP if the device has no back end
+    up_s: FloatArray  # (K,) uplink time per bit
+    unit_delay_s: FloatArray  # (K,) c_k of (46): downlink delay at 1 nat/s/Hz
+    gain_per_w: FloatArray  # (K,) a_k of (45): SNR per watt
+    speed_flop_s: FloatArray  # (K,)
+    twin: NDArray[np.bool_]  # (K,) True: computes on a twin, alpha_k = 0
+    boost_flop_s: FloatArray  # (K,) Delta f_k
+    back_end_flop_s: FloatArray  # (K,) x_k
+    power_w: FloatArray  # (K,) P_k
+    solution: FloatArray  # (4,) see `SOLUTION`
+    threshold: FloatArray  # (K,) pool scale above which a twin pays off
+    order: NDArray[np.int64]  # (K,) devices by threshold
+    weight_down: FloatArray  # (K,) weights of the gains in the quadratic form
+    weight_up: FloatArray  # (K,)
+    form: FloatArray  # (2, N, N) quadratic form Q of the phases, scaled
+    square: FloatArray  # (2, N, N) temporary: covariance of the channels, then a Cholesky factor
+    factor: FloatArray  # (2, N, R) factor of the relaxed matrix
+    factor_row: FloatArray  # (2, R) temporary: a row of Q X
+    multipliers: FloatArray  # (N,) dual variables of the relaxation
+    vector: FloatArray  # (2, N) temporary: a column of the Cholesky factor, a reflected channel
+    phase: FloatArray  # (2, N) phases being solved for
+    candidate: FloatArray  # (2, N) a random direction
+    product: FloatArray  # (2, N) temporary: a matrix times phases
+    report: FloatArray  # (3,) of the relaxation; see `phases.REPORT`
+    kept_gain_down: FloatArray  # (K,) gains, phases and their report before phases are solved again
+    kept_gain_up: FloatArray  # (K,)
+    kept_phase: FloatArray  # (2, N)
+    kept_relaxation: FloatArray  # (3,)
+    kept_phase_value: FloatArray  # (1,)
 
 
 class State(NamedTuple):
-    """B worlds. Channels, speeds and the pool are those of the frame to come, the choice that of the one just over."""
+    """Channels, speeds and the pool are those of the next frame; `choice` is that of the last one."""
 
-    device_draws: NDArray[np.float64]  # (B, K, M + 3) uniforms behind speeds, layers' works and places
-    front_flop: NDArray[np.float64]  # (B, K, L) work before each cut
-    back_flop: NDArray[np.float64]  # (B, K, L) work behind it
-    layer_flop: NDArray[np.float64]  # (B, K) mean work of a layer
-    own_speed_flop_s: NDArray[np.float64]  # (B, K) without other load
-    load: NDArray[np.float64]  # (B, K) part of it that is left, before clipping
-    speed_flop_s: NDArray[np.float64]  # (B, K) f_loc
-    distance_m: NDArray[np.float64]  # (B, K) to the IRS
-    waypoint_m: NDArray[np.float64]  # (B, K) distance that a device is on its way to
-    level: NDArray[np.int64]  # (B,) of the pool
-    capacity_flop_s: NDArray[np.float64]  # (B,) of the pool, or the budget of the boosts
-    backlog_flop: NDArray[np.float64]  # (B,) the AP's unfinished work
-    ap_irs: NDArray[np.float64]  # (B, 2, A, N) small-scale fading between AP and IRS, CN(0, 1)
-    irs_ap: NDArray[np.float64]  # (B, 2, A, N) the same of an independent uplink, conjugate
-    irs_ud: NDArray[np.float64]  # (B, 2, K, N) between IRS and devices
-    direct: NDArray[np.float64]  # (B, 2, K, A) of the direct path
-    channel: NDArray[np.float64]  # (B, 2, K, N) between IRS and devices, with the path loss of both hops
-    gram_down: NDArray[np.float64]  # (B, 2, N, N) G G^H of the fading
-    gram_up: NDArray[np.float64]  # (B, 2, N, N) the same of an independent uplink
-    phase: NDArray[np.float64]  # (B, 2, N) diagonal of Theta
-    gain_down: NDArray[np.float64]  # (B, K) effective power gain
-    gain_up: NDArray[np.float64]  # (B, K)
-    relaxation: NDArray[np.float64]  # (B, 3) of the phases: relaxed value, proven gap, sweeps
-    phase_value: NDArray[np.float64]  # (B,) v^H Q v, from the gains
-    choice: NDArray[np.int64]  # (B, K) cut of the frame just over, as an index
-    work: Work  # scratch: the frame in hand
-    normals: NDArray[np.float64]  # (B, draws) of the frame
-    uniforms: NDArray[np.float64]  # (B, draws) of the frame
+    device_draws: FloatArray  # (B, K, M + DEVICE_DRAWS) uniforms behind speeds, layer works and positions
+    front_flop: FloatArray  # (B, K, L) work before each cut
+    back_flop: FloatArray  # (B, K, L) work behind each cut
+    layer_flop: FloatArray  # (B, K) mean work of a layer
+    own_speed_flop_s: FloatArray  # (B, K) speed without other load
+    load: FloatArray  # (B, K) share of the speed that other load leaves, before clipping
+    speed_flop_s: FloatArray  # (B, K) f_loc
+    distance_m: FloatArray  # (B, K) to the IRS
+    waypoint_m: FloatArray  # (B, K) distance that the device moves to
+    level: NDArray[np.int64]  # (B,) level of the pool
+    capacity_flop_s: FloatArray  # (B,) speed of the pool, or budget of the boosts
+    backlog_flop: FloatArray  # (B,) unfinished work of the AP
+    ap_irs: FloatArray  # (B, 2, A, N) small-scale fading between AP and IRS, CN(0, 1)
+    irs_ap: FloatArray  # (B, 2, A, N) the same for an independent uplink, conjugate
+    irs_ud: FloatArray  # (B, 2, K, N) small-scale fading between IRS and devices
+    direct: FloatArray  # (B, 2, K, A) small-scale fading of the direct path
+    channel: FloatArray  # (B, 2, K, N) between IRS and devices, with the path loss of both hops
+    gram_down: FloatArray  # (B, 2, N, N) G G^H of the fading
+    gram_up: FloatArray  # (B, 2, N, N) the same for an independent uplink
+    phase: FloatArray  # (B, 2, N) diagonal of Theta
+    gain_down: FloatArray  # (B, K) effective power gain
+    gain_up: FloatArray  # (B, K)
+    relaxation: FloatArray  # (B, 3) report on the phases' relaxation; see `phases.REPORT`
+    phase_value: FloatArray  # (B,) v^H Q v, from the gains
+    choice: NDArray[np.int64]  # (B, K) cut of the last frame, as an index
+    workspace: Workspace  # scratch
+    normals: FloatArray  # (B, normals) standard normals of the frame
+    uniforms: FloatArray  # (B, uniforms) uniforms of the frame
 
 
-def allocate(config: DTIRSConfig, p: Parameters, batch: int) -> State:
+def normals_of(p: Parameters) -> int:
+    """Standard normals per frame: fading of all links, load of the devices, starts and samples of the phases."""
+    links = p.num_antennas * p.num_elements * (2 if p.uplink == UPLINK.INDEPENDENT else 1)
+    channels = 2 * (links + p.num_devices * p.num_elements + p.num_devices * p.num_antennas)
+    return channels + p.num_devices + 2 * p.phase_rank * (p.num_elements + p.phase_samples)
+
+
+def uniforms_of(p: Parameters) -> int:
+    """Uniforms per frame: level of the pool, waypoints, and the devices."""
+    return 2 + p.num_devices * (1 + p.num_layers + DEVICE_DRAWS)
+
+
+def allocate(p: Parameters, batch: int) -> State:
     """State arrays of `batch` worlds, all zero."""
     k, n, a, choices = p.num_devices, p.num_elements, p.num_antennas, len(p.cut_numbers)
-    own_uplink = p.uplink == INDEPENDENT
+    own_uplink = p.uplink == UPLINK.INDEPENDENT
     shapes: dict[str, tuple[int, ...]] = {
         "device_draws": (k, p.num_layers + DEVICE_DRAWS), "front_flop": (k, choices), "back_flop": (k, choices),
         "level": (), "capacity_flop_s": (), "backlog_flop": (), "ap_irs": (2, a, n),
         "irs_ap": (2, a, n) if own_uplink else (2, 1, 1), "irs_ud": (2, k, n), "direct": (2, k, a),
         "channel": (2, k, n), "gram_down": (2, n, n), "gram_up": (2, n, n) if own_uplink else (2, 1, 1),
-        "phase": (2, n), "relaxation": (3,), "phase_value": (), "normals": (config.normals_per_frame,),
-        "uniforms": (config.uniforms_per_frame,),
+        "phase": (2, n), "relaxation": (3,), "phase_value": (), "normals": (normals_of(p),),
+        "uniforms": (uniforms_of(p),),
     }  # fmt: skip
     arrays: dict[str, NDArray[Any]] = {
         name: np.zeros((batch, *shapes.get(name, (k,))), dtype=np.int64 if name in ("level", "choice") else np.float64)
         for name in State._fields
-        if name != "work"
+        if name != "workspace"
     }
-    return State(**arrays, work=allocate_work(p))
+    return State(**arrays, workspace=allocate_workspace(p))
+
+
+def allocate_workspace(p: Parameters) -> Workspace:
+    """Scratch arrays, all zero."""
+    k, n, r = p.num_devices, p.num_elements, p.phase_rank
+    shapes: dict[str, tuple[int, ...]] = {
+        "solution": (len(SOLUTION),), "form": (2, n, n), "square": (2, n, n), "factor": (2, n, r),
+        "factor_row": (2, r), "multipliers": (n,), "vector": (2, n), "phase": (2, n), "candidate": (2, n),
+        "product": (2, n), "report": (3,), "kept_phase": (2, n), "kept_relaxation": (3,), "kept_phase_value": (1,),
+    }  # fmt: skip
+    kinds: dict[str, type] = {"twin": np.bool_, "order": np.int64}
+    fields = Workspace._fields
+    return Workspace(*(np.zeros(shapes.get(name, (k,)), dtype=kinds.get(name, np.float64)) for name in fields))

@@ -1,4 +1,4 @@
-"""One frame of a batch, compiled: allocate, account, advance, encode."""
+"""The compiled step: allocate, reward, advance, observe."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel
-from edge_envs.dtirs.config import Parameters
-from edge_envs.dtirs.model import allocation
+from edge_envs.dtirs.model.allocation import solve_step
 from edge_envs.dtirs.model.dynamics import advance
 from edge_envs.dtirs.model.observation import encode
+from edge_envs.dtirs.model.parameters import Parameters
 from edge_envs.dtirs.model.reward import account
 from edge_envs.dtirs.model.state import State
 
@@ -20,12 +20,12 @@ def run(
     observation: NDArray[np.float32], reward: NDArray[np.float64], member: NDArray[np.float64],
     metrics: NDArray[np.float64],
 ) -> None:  # fmt: skip
-    """Advance `rows` by one frame, whose random numbers were drawn, and report it into zeroed arrays."""
+    """Advance `rows` by one frame, with the random numbers drawn for it; writes into arrays of zeros."""
     for i in range(len(rows)):
         row = rows[i]
         for k in range(p.num_devices):
             s.choice[row, k] = actions[row, k]
-        allocation.solve_all(p, s, row)
+        solve_step(p, s, row)
         account(p, s, row, reference_s, reward, member, metrics)
         advance(p, s, row, False)
         encode(p, s, row, observation)

@@ -1,35 +1,3 @@
-"""Solvers of one frame: transmit powers, the server's compute pool, digital twins and IRS phases."""
+"""Solvers for one frame: downlink powers, shares of the AP's pool, digital twins, IRS phases."""
 
-from edge_envs.dtirs.solvers.api import (
-    Phases,
-    PoolShares,
-    PowerAllocation,
-    TwinChoice,
-    allocate_power,
-    bisect_frequency,
-    choose_twins,
-    lambert_w_of_exp,
-    link_gains,
-    optimise_phases,
-    phase_quadratic,
-    search_cuts,
-    share_pool,
-    threshold_twins,
-)
-
-__all__ = [
-    "Phases",
-    "PoolShares",
-    "PowerAllocation",
-    "TwinChoice",
-    "allocate_power",
-    "bisect_frequency",
-    "choose_twins",
-    "lambert_w_of_exp",
-    "link_gains",
-    "optimise_phases",
-    "phase_quadratic",
-    "search_cuts",
-    "share_pool",
-    "threshold_twins",
-]
+from edge_envs.dtirs.solvers.api import *  # noqa: F403  (its `__all__`)

@@ -1,7 +1,7 @@
-"""The paper's optimisers for use from Python; the environment calls the kernels behind them.
+"""The paper's optimisers for use from Python, with checked arguments; the environment calls the kernels directly.
 
 Powers, shares, twins and relaxed phases come with a certificate. Algorithms 1 and 2 (`search_cuts`, `threshold_twins`)
-are rules that optimise nothing but a device's own delay, and certify nothing.
+are rules for each device alone and have none.
 
 Units are SI; K users, N elements of the IRS, A antennas of the AP, M layers.
 """
@@ -27,7 +27,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class PowerAllocation:
-    """Downlink powers (K,) [W], the delay they give [s], the price nu [s/W] and the relative KKT residual."""
+    """Downlink powers (K,) [W], their delay [s], the power price nu [s/W] and the relative KKT residual."""
 
     power_w: FloatArray
     delay_s: float
@@ -37,7 +37,7 @@ class PowerAllocation:
 
 @dataclass(frozen=True, slots=True)
 class PoolShares:
-    """Twin boosts and back-end speeds (K,) [FLOP/s], their delay [s], price [s per FLOP/s], relative KKT residual."""
+    """Twin boosts and back-end speeds (K,) [FLOP/s], delay [s], pool price [s per FLOP/s], relative KKT residual."""
 
     twin_boost_flop_s: FloatArray
     back_end_flop_s: FloatArray
@@ -48,7 +48,7 @@ class PoolShares:
 
 @dataclass(frozen=True, slots=True)
 class TwinChoice:
-    """Who computes on a twin (K,), the pool's shares then, all computing and sync delays [s], and a lower bound [s]."""
+    """Who computes on a twin (K,), pool shares, delay of computing and synchronisation [s], its lower bound [s]."""
 
     twin: NDArray[np.bool_]
     shares: PoolShares
@@ -57,49 +57,45 @@ class TwinChoice:
 
 
 def lambert_w_of_exp(log_z: ArrayLike) -> FloatArray:
-    """Lambert's W of exp(log_z), elementwise; log_z from -2000 to 1e4 and beyond."""
+    """Lambert's W of exp(log_z), elementwise, for any real log_z."""
     array = np.asarray(log_z, dtype=np.float64)
     return np.array([power.lambert_w_of_exp(float(value)) for value in array.ravel()]).reshape(array.shape)
 
 
 def allocate_power(
-    gain_per_w: ArrayLike, nat_seconds: ArrayLike, power_total_w: float, power_max_w: float = math.inf,
-    *, reference: bool = False,
+    gain_per_w: ArrayLike, unit_delay_s: ArrayLike, power_total_w: float, power_max_w: float = math.inf, *,
+    reference: bool = False,
 ) -> PowerAllocation:  # fmt: skip
     """Solve min sum_k c_k / ln(1 + a_k P_k), sum P <= P_total, 0 <= P <= P_max; (47)-(61).
 
     Args:
         gain_per_w: a_k = |h_k|^2 / sigma^2, shape (K,) [1/W].
-        nat_seconds: c_k = D_k ln 2 / B, shape (K,) [s]; a user with 0 receives nothing and gets no power.
-        power_total_w: sum of the powers [W].
-        power_max_w: largest power of a user [W].
+        unit_delay_s: c_k = D_k ln 2 / B, the delay at 1 nat/s/Hz, shape (K,) [s]; users with 0 get no power.
+        power_total_w: budget of the powers [W].
+        power_max_w: limit of one user [W].
         reference: solve with CVXPY instead (slow; needs the extra `reference`).
 
     Raises:
-        ValueError: an impossible argument, named.
+        ValueError: an impossible argument; the message names it.
     """
-    nats = finite_array("nat_seconds", nat_seconds, (None,))
-    gain = finite_array("gain_per_w", gain_per_w, (len(nats),))
-    if (gain[nats > 0.0] == 0.0).any():
-        raise ValueError("gain_per_w=0.0 is not possible for a user with nat_seconds > 0; its delay would be infinite")
-    total, most = (
-        positive_number("power_total_w", power_total_w, infinite=True),
-        positive_number("power_max_w", power_max_w, infinite=True),
-    )
-    if total == math.inf:
-        raise ValueError("power_total_w=inf is not possible; give a finite number")
-    watts = np.zeros(len(nats))
-    log_price = power.allocate_power(gain, nats, total, most, watts)
+    delay = finite_array("unit_delay_s", unit_delay_s, (None,))
+    gain = finite_array("gain_per_w", gain_per_w, (len(delay),))
+    if (gain[delay > 0.0] == 0.0).any():
+        raise ValueError("gain_per_w=0.0 is not possible for a user with unit_delay_s > 0; give a positive gain")
+    total = positive_number("power_total_w", power_total_w)
+    limit = positive_number("power_max_w", power_max_w, infinite=True)
+    watts = np.zeros(len(delay))
+    log_price = power.allocate_power(gain, delay, total, limit, watts)
     if reference:
         from edge_envs.dtirs.solvers.reference_cvxpy import power as solve
 
-        watts = solve(gain, nats, total, most)
-        inner = (nats > 0.0) & (watts < most * (1.0 - 1e-6))
+        watts = solve(gain, delay, total, limit)
+        inner = (delay > 0.0) & (watts < limit * (1.0 - 1e-6))
         if inner.any():
-            log_price = float(np.mean([power.log_marginal(gain[k], nats[k], watts[k]) for k in np.flatnonzero(inner)]))
-    delay = sum(power.transmit_delay(gain[k], nats[k], watts[k]) for k in range(len(nats)))
-    residual = certificates.power_residual(gain, nats, total, most, watts, log_price)
-    return PowerAllocation(watts, float(delay), math.exp(log_price), float(residual))
+            log_price = float(np.mean([power.log_marginal(gain[k], delay[k], watts[k]) for k in np.flatnonzero(inner)]))
+    total_delay = sum(power.transmit_delay(gain[k], delay[k], watts[k]) for k in range(len(delay)))
+    residual = certificates.power_residual(gain, delay, total, limit, watts, log_price)
+    return PowerAllocation(watts, float(total_delay), math.exp(log_price), float(residual))
 
 
 def _pool_arguments(
@@ -107,9 +103,7 @@ def _pool_arguments(
 ) -> tuple[FloatArray, FloatArray, float, FloatArray]:
     front = finite_array("front_flop", front_flop, (None,))
     speed = finite_array("speed_flop_s", speed_flop_s, (len(front),), strict=True)
-    capacity = positive_number("capacity_flop_s", capacity_flop_s, infinite=True)
-    if capacity == math.inf:
-        raise ValueError("capacity_flop_s=inf is not possible; give a finite number")
+    capacity = positive_number("capacity_flop_s", capacity_flop_s)
     back = np.zeros(len(front)) if back_flop is None else finite_array("back_flop", back_flop, (len(front),))
     return front, speed, capacity, back
 
@@ -117,7 +111,7 @@ def _pool_arguments(
 def _twins(twin: ArrayLike, users: int) -> NDArray[np.bool_]:
     array = np.array(twin)
     if array.shape != (users,) or array.dtype != np.bool_:
-        raise ValueError(f"twin has shape {array.shape} and dtype {array.dtype}, expected ({users},) and bool")
+        raise ValueError(f"twin has shape {array.shape} and dtype {array.dtype}; give booleans of shape ({users},)")
     return array
 
 
@@ -128,15 +122,15 @@ def share_pool(
     """Solve min sum_twin Cf / (f + Df) + sum Cb / x, sum x + sum_twin Df <= F; without back ends (32).
 
     Args:
-        front_flop: Cf, work of the front end, shape (K,) [FLOP].
-        speed_flop_s: f, the devices' own speed, shape (K,) [FLOP/s].
+        front_flop: Cf, work before the cut, shape (K,) [FLOP].
+        speed_flop_s: f, speed of the devices, shape (K,) [FLOP/s].
         twin: who computes on a twin, shape (K,) bool.
         capacity_flop_s: F [FLOP/s].
-        back_flop: Cb, work of the back end, shape (K,) [FLOP]; None for none.
+        back_flop: Cb, work behind the cut, shape (K,) [FLOP]; None for none.
         reference: solve with CVXPY instead (slow; needs the extra `reference`).
 
     Raises:
-        ValueError: an impossible argument, named.
+        ValueError: an impossible argument; the message names it.
     """
     front, speed, capacity, back = _pool_arguments(front_flop, speed_flop_s, capacity_flop_s, back_flop)
     return _share(front, speed, _twins(twin, len(front)), capacity, back, reference)
@@ -167,13 +161,12 @@ def choose_twins(
     front_flop: ArrayLike, speed_flop_s: ArrayLike, sync_s: ArrayLike, capacity_flop_s: float,
     back_flop: ArrayLike | None = None,
 ) -> TwinChoice:  # fmt: skip
-    """Choose who computes on a twin, at the cost of `sync_s` (K,) [s] each, and share the pool; see `share_pool`.
+    """Choose who computes on a twin, at a cost of `sync_s` (K,) [s], and share the pool; see `share_pool`.
 
-    The choice is a local optimum over beginnings of an order and single changes, at most `delay_s - bound_s` from the
-    best.
+    The choice is a local optimum; its delay exceeds the optimum by at most `delay_s - bound_s`.
 
     Raises:
-        ValueError: an impossible argument, named.
+        ValueError: an impossible argument; the message names it.
     """
     front, speed, capacity, back = _pool_arguments(front_flop, speed_flop_s, capacity_flop_s, back_flop)
     sync = finite_array("sync_s", sync_s, (len(front),))
@@ -189,10 +182,10 @@ def choose_twins(
 def threshold_twins(
     front_flop: ArrayLike, speed_flop_s: ArrayLike, compute_delay_max_s: ArrayLike
 ) -> NDArray[np.bool_]:
-    """Algorithm 2, rule (29): a twin for every user whose own computing takes longer than T_max, shape (K,).
+    """Algorithm 2, rule (29): a twin for every user who computes longer than T_max, shape (K,).
 
     Raises:
-        ValueError: an impossible argument, named.
+        ValueError: an impossible argument; the message names it.
     """
     front, speed, _, _ = _pool_arguments(front_flop, speed_flop_s, 1.0, None)
     most = finite_array("compute_delay_max_s", compute_delay_max_s, (None,))
@@ -205,12 +198,12 @@ def threshold_twins(
 def bisect_frequency(
     front_flop: ArrayLike, speed_flop_s: ArrayLike, twin: ArrayLike, capacity_flop_s: float, tolerance: float = 1e-9
 ) -> PoolShares:
-    """Algorithm 3: the twins' boosts by bisection of the price, in a bracket and with a relative tolerance.
+    """Algorithm 3: the twins' boosts by bisection on the pool price, in a bracket and to a relative tolerance.
 
-    As printed it has no bracket and never ends where nobody has a twin; `share_pool` is exact and faster.
+    As printed, it has no bracket and does not terminate if nobody has a twin. `share_pool` is exact and faster.
 
     Raises:
-        ValueError: an impossible argument, named.
+        ValueError: an impossible argument; the message names it.
     """
     front, speed, capacity, _ = _pool_arguments(front_flop, speed_flop_s, capacity_flop_s, None)
     positive_number("tolerance", tolerance, infinite=True)
@@ -239,23 +232,23 @@ def bisect_frequency(
 def search_cuts(
     front_flop: ArrayLike, speed_flop_s: ArrayLike, twin: ArrayLike, twin_boost_flop_s: ArrayLike
 ) -> NDArray[np.int64]:
-    """Algorithm 1: each user's cut (K,), from 1, with the least delay at fixed twins and boosts, (28).
+    """Algorithm 1: each user's cut (K,), counted from 1, with the smallest delay at fixed twins and boosts, (28).
 
-    In the printed model the other delays and the loss are the same at every cut, and the work grows with it: the answer
-    is 1 wherever the first layer is not free and the next ones not either.
+    In the printed model the other delays and the loss do not depend on the cut, and the work grows with it. So the
+    answer is 1, unless the first layers need no work.
 
     Args:
-        front_flop: work up to each cut, shape (K, M) [FLOP].
-        speed_flop_s: the devices' own speed, shape (K,) [FLOP/s].
+        front_flop: work before each cut, shape (K, M) [FLOP].
+        speed_flop_s: speed of the devices, shape (K,) [FLOP/s].
         twin: who computes on a twin, shape (K,) bool.
-        twin_boost_flop_s: the twins' boosts, shape (K,) [FLOP/s].
+        twin_boost_flop_s: boosts of the twins, shape (K,) [FLOP/s].
 
     Raises:
-        ValueError: an impossible argument, named.
+        ValueError: an impossible argument; the message names it.
     """
-    work = np.asarray(front_flop, dtype=np.float64)
-    if work.ndim != 2 or work.shape[1] == 0 or not (np.isfinite(work) & (work >= 0.0)).all():
-        raise ValueError(f"front_flop has shape {work.shape}, expected (K, M) finite numbers >= 0 with M >= 1")
+    work = finite_array("front_flop", front_flop, (None, None))
+    if work.shape[1] == 0:
+        raise ValueError(f"front_flop has shape {work.shape}, expected (K, M) with M >= 1")
     speed = finite_array("speed_flop_s", speed_flop_s, (len(work),), strict=True)
     boost = finite_array("twin_boost_flop_s", twin_boost_flop_s, (len(work),))
     boosted = speed + np.where(_twins(twin, len(work)), boost, 0.0)

@@ -1,8 +1,7 @@
-"""Certificates of a frame's solves, worked out from the returned point and its multipliers alone.
+"""Certificates of a frame's solutions, computed from the returned point and its multipliers alone.
 
-They share no code with the solvers and use nothing that these worked out on the way, so that a faulty solver cannot
-vouch for itself. A point outside its limits counts as far off as it exceeds them, relative to the limit; one that is
-not a number, or has no finite delay, as infinitely far off.
+They share no code and no intermediate results with the solvers, so that they detect a wrong solver. A point outside its
+limits has a residual of its relative excess. A point with NaN or without a finite delay has an infinite residual.
 """
 
 from __future__ import annotations
@@ -14,27 +13,29 @@ from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel
 
+FloatArray = NDArray[np.float64]
+
 LARGEST_LOG = 700.0
-"""Logarithm beyond which a ratio is not worked out, as it would overflow."""
+"""Logarithms above are clipped, so that their exponential does not overflow."""
 
 
 @kernel
 def beyond(value: float, limit: float) -> float:
-    """By what part a value is above a limit; negative where it is below, inf where the limit is not positive."""
+    """Relative excess of a value over a limit; negative below the limit, inf if the limit is not positive."""
     return value / limit - 1.0 if limit > 0.0 else math.inf
 
 
 @kernel
 def apart(ratio: float) -> float:
-    """By what part the larger of two positive numbers is above the smaller one, from their ratio; else inf."""
+    """Relative difference of two positive numbers, over the smaller one, from their ratio; inf for other ratios."""
     return max(ratio, 1.0 / ratio) - 1.0 if ratio > 0.0 else math.inf
 
 
 @kernel
 def relative_gap(lower: float, upper: float) -> float:
-    """Part of `upper` by which `lower` misses it; inf where one is not a number, or `upper` is negative.
+    """Gap between two bounds relative to `upper`; inf if one is NaN or `upper` is negative.
 
-    Where `lower` is above `upper` by more than rounding one of them is no bound, which shows, too.
+    The gap is absolute: if `lower` exceeds `upper`, one of them is not a bound, and the gap shows it.
     """
     if upper == 0.0 and lower == 0.0:
         return 0.0
@@ -45,13 +46,13 @@ def relative_gap(lower: float, upper: float) -> float:
 
 @kernel
 def power_residual(
-    gain_per_w: NDArray[np.float64], nat_seconds: NDArray[np.float64], total_w: float, most_w: float,
-    power_w: NDArray[np.float64], log_price: float,
+    gain_per_w: FloatArray, unit_delay_s: FloatArray, power_total_w: float, power_max_w: float, power_w: FloatArray,
+    log_price: float,
 ) -> float:  # fmt: skip
-    """Largest relative violation of the conditions (51) by powers (K,) [W] and the log of their price nu [s/W].
+    """Largest relative violation of the KKT conditions (51) by powers (K,) [W] and the log of their price nu [s/W].
 
-    Marginal delays equal the price, except below it at the limit of a device; the budget is used by those who
-    receive. At no price (-inf) all of them have their limit instead.
+    The delay saved per watt equals the price, or exceeds it for a device at its limit. Devices with data use the whole
+    budget. At a log price of -inf all of them are at their limit instead.
     """
     if not log_price < math.inf:
         return math.inf
@@ -61,36 +62,36 @@ def power_residual(
         if not 0.0 <= watts < math.inf:
             return math.inf
         spent += watts
-        if nat_seconds[k] == 0.0:
+        if unit_delay_s[k] == 0.0:
             continue
         used += watts
-        nats = math.log1p(gain_per_w[k] * watts)
-        if nats == 0.0:
+        efficiency = math.log1p(gain_per_w[k] * watts)
+        if efficiency == 0.0:
             return math.inf
-        worst = max(worst, beyond(watts, most_w))
+        worst = max(worst, beyond(watts, power_max_w))
         if log_price == -math.inf:
-            worst = max(worst, beyond(most_w, watts))
+            worst = max(worst, beyond(power_max_w, watts))
             continue
-        above = math.log(nat_seconds[k]) + math.log(gain_per_w[k]) - nats - 2.0 * math.log(nats) - log_price
-        # powers at their limit may have been scaled by a rounding error, to keep to the budget
-        miss = max(-above, 0.0) if watts >= most_w * (1.0 - 1e-12) else abs(above)
+        above = math.log(unit_delay_s[k]) + math.log(gain_per_w[k])
+        above = above - efficiency - 2.0 * math.log(efficiency) - log_price
+        # The solver may scale powers at their limit by a rounding error, to keep to the budget.
+        miss = max(-above, 0.0) if watts >= power_max_w * (1.0 - 1e-12) else abs(above)
         worst = max(worst, math.expm1(min(miss, LARGEST_LOG)))
-    worst = max(worst, beyond(spent, total_w))
-    return worst if log_price == -math.inf else max(worst, beyond(total_w, used))
+    worst = max(worst, beyond(spent, power_total_w))
+    return worst if log_price == -math.inf else max(worst, beyond(power_total_w, used))
 
 
 @kernel
 def pool_residual(
-    front_flop: NDArray[np.float64], back_flop: NDArray[np.float64], speed_flop_s: NDArray[np.float64],
-    twin: NDArray[np.bool_], capacity_flop_s: float, boost_flop_s: NDArray[np.float64],
-    back_end_flop_s: NDArray[np.float64], s: float,
+    front_flop: FloatArray, back_flop: FloatArray, speed_flop_s: FloatArray, twin: NDArray[np.bool_],
+    capacity_flop_s: float, boost_flop_s: FloatArray, back_end_flop_s: FloatArray, s: float,
 ) -> float:  # fmt: skip
-    """Largest relative violation of the pool's KKT conditions (34) by its shares (K,) and s = 1 / sqrt(price).
+    """Largest relative violation of the KKT conditions (34) by shares (K,) and s = 1 / sqrt(pool price).
 
-    Marginal delays equal the price, except below it for a twin without a boost; the pool is used, by those who have
-    work for it. Where nobody has, nobody gets a share.
+    The delay saved per FLOP/s equals the price, or is below it for a twin without a boost. Users with work for the pool
+    use all of it. Without such users all shares are zero.
     """
-    worst, spent, used, asked = 0.0, 0.0, 0.0, False
+    worst, spent, used, demanded = 0.0, 0.0, 0.0, False
     for k in range(len(front_flop)):
         boost, back_end = boost_flop_s[k], back_end_flop_s[k]
         if not (0.0 <= boost < math.inf and 0.0 <= back_end < math.inf):
@@ -99,29 +100,29 @@ def pool_residual(
         if back_flop[k] > 0.0:
             if not (0.0 < s < math.inf and back_end > 0.0):
                 return math.inf
-            asked = True
+            demanded = True
             used += back_end
             worst = max(worst, apart(back_flop[k] * (s / back_end) ** 2))
         if twin[k] and front_flop[k] > 0.0:
             if not 0.0 < s < math.inf:
                 return math.inf
-            asked = True
+            demanded = True
             used += boost
             marginal = front_flop[k] * (s / (speed_flop_s[k] + boost)) ** 2
             worst = max(worst, apart(marginal) if boost > 0.0 else marginal - 1.0)
-    if not asked:
+    if not demanded:
         return spent / capacity_flop_s
     return max(worst, beyond(spent, capacity_flop_s), beyond(capacity_flop_s, used))
 
 
 @kernel
 def computing_bound(
-    front_flop: NDArray[np.float64], back_flop: NDArray[np.float64], speed_flop_s: NDArray[np.float64],
-    twin_cost_s: NDArray[np.float64], capacity_flop_s: float, root_price: float,
+    front_flop: FloatArray, back_flop: FloatArray, speed_flop_s: FloatArray, twin_cost_s: FloatArray,
+    capacity_flop_s: float, root_price: float,
 ) -> float:  # fmt: skip
-    """Lower bound of the least delay of all computing and synchronisation, over all choices of twins and shares [s].
+    """Lower bound on the delay of computing and synchronisation over all choices of twins and shares [s].
 
-    It is the Lagrangian dual function at a price root_price^2 of a FLOP/s [s per FLOP/s], so it holds at every price.
+    It is the Lagrangian dual function at the pool price root_price^2 [s per FLOP/s], so it holds at every price.
     """
     if not 0.0 <= root_price < math.inf:
         return 0.0
@@ -135,7 +136,7 @@ def computing_bound(
 
 
 @kernel
-def off_circle(phase: NDArray[np.float64], row: int) -> float:
+def off_circle(phase: FloatArray, row: int) -> float:
     """Largest deviation of a squared modulus from one, over a row's phases (B, 2, N)."""
     worst = 0.0
     for n in range(phase.shape[2]):

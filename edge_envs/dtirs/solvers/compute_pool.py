@@ -1,8 +1,9 @@
-"""The AP's processor: who computes on a twin, and how fast every twin and back end runs.
+"""The AP's processor (pool): who computes on a twin, and the speed of every twin and back end.
 
 The pool's capacity F is shared by the back ends (x_k) and by the boosts of the twins (Delta f_k):
-min sum_twin Cf / (f + Df) + sum Cb / x  subject to  sum x + sum_twin Df <= F. At the price lambda = 1 / s^2 of a FLOP/s
-the shares are x = s sqrt(Cb) and Df = max(s sqrt(Cf) - f, 0): one scalar s is left. Without back ends this is (32).
+min sum_twin Cf / (f + Df) + sum Cb / x  subject to  sum x + sum_twin Df <= F. At the pool price lambda = 1 / s^2 of a
+FLOP/s the shares are x = s sqrt(Cb) and Df = max(s sqrt(Cf) - f, 0), so only the scalar s (the pool scale) is unknown.
+Without back ends this is (32).
 """
 
 from __future__ import annotations
@@ -14,17 +15,18 @@ from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel
 
+FloatArray = NDArray[np.float64]
+
 
 @kernel
 def share_pool(
-    front_flop: NDArray[np.float64], back_flop: NDArray[np.float64], speed_flop_s: NDArray[np.float64],
-    twin: NDArray[np.bool_], capacity_flop_s: float, boost_flop_s: NDArray[np.float64],
-    back_end_flop_s: NDArray[np.float64],
+    front_flop: FloatArray, back_flop: FloatArray, speed_flop_s: FloatArray, twin: NDArray[np.bool_],
+    capacity_flop_s: float, boost_flop_s: FloatArray, back_end_flop_s: FloatArray,
 ) -> float:  # fmt: skip
-    """Fill boosts and back-end speeds (K,) with the optimal shares; returns s = 1 / sqrt(price), 0 for no demand.
+    """Fill boosts and back-end speeds (K,) with the optimal shares; returns s = 1 / sqrt(pool price), 0 without demand.
 
-    The demand is convex and piecewise linear in s, so Newton's method from above is exact after finitely many steps:
-    each solves for s with the twins that are boosted at the last one.
+    The demand is convex and piecewise linear in s, so Newton's method from above is exact after finitely many steps.
+    Each step solves for s with the twins that are boosted at the previous s.
     """
     users = len(front_flop)
     s = math.inf
@@ -52,8 +54,8 @@ def share_pool(
 
 @kernel
 def pool_delay(
-    front_flop: NDArray[np.float64], back_flop: NDArray[np.float64], speed_flop_s: NDArray[np.float64],
-    twin: NDArray[np.bool_], boost_flop_s: NDArray[np.float64], back_end_flop_s: NDArray[np.float64],
+    front_flop: FloatArray, back_flop: FloatArray, speed_flop_s: FloatArray, twin: NDArray[np.bool_],
+    boost_flop_s: FloatArray, back_end_flop_s: FloatArray,
 ) -> float:  # fmt: skip
     """Delay of the twins' front ends and of all back ends [s]."""
     delay = 0.0
@@ -67,14 +69,14 @@ def pool_delay(
 
 @kernel
 def twin_threshold(front_flop: float, speed_flop_s: float, sync_s: float) -> float:
-    """The s above which a twin pays for a user: (sqrt(Cf / f) - sqrt(f) / s)^2 > sync; inf where it never does."""
+    """The s above which a twin pays off for a user: (sqrt(Cf / f) - sqrt(f) / s)^2 > sync; inf if it never does."""
     root = math.sqrt(front_flop / speed_flop_s) - math.sqrt(sync_s)
     return math.sqrt(speed_flop_s) / root if root > 0.0 else math.inf
 
 
 @kernel
-def order_by_threshold(threshold: NDArray[np.float64], order: NDArray[np.int64]) -> int:
-    """Fill `order` with the users of finite threshold, ascending; returns their number."""
+def order_by_threshold(threshold: FloatArray, order: NDArray[np.int64]) -> int:
+    """Fill `order` with the users of finite threshold in ascending order; returns their number."""
     count = 0
     for k in range(len(threshold)):
         if threshold[k] < math.inf:
@@ -89,16 +91,15 @@ def order_by_threshold(threshold: NDArray[np.float64], order: NDArray[np.int64])
 
 @kernel
 def choose_twins(
-    front_flop: NDArray[np.float64], back_flop: NDArray[np.float64], speed_flop_s: NDArray[np.float64],
-    sync_s: NDArray[np.float64], capacity_flop_s: float, threshold: NDArray[np.float64], order: NDArray[np.int64],
-    twin: NDArray[np.bool_],
+    front_flop: FloatArray, back_flop: FloatArray, speed_flop_s: FloatArray, sync_s: FloatArray, capacity_flop_s: float,
+    threshold: FloatArray, order: NDArray[np.int64], twin: NDArray[np.bool_],
 ) -> float:  # fmt: skip
-    """Choose who computes on a twin; fills `twin` (K,) and returns the root of the price that bounds the delay best.
+    """Fill `twin` (K,): who computes on a twin; returns the root of the pool price with the best lower bound.
 
-    At a price the users with a threshold below s take a twin, so the sets to try are the beginnings of the order of
-    thresholds. All of them are valued in one pass, as sqrt sums: with every boost positive the pool's delay is
-    A^2 / (F + sum f) for A = sum sqrt(Cb) + sum_twin sqrt(Cf). Single changes to the best one follow. The price is
-    that of the Lagrangian dual's maximum; it lies between two thresholds (no gap), or at one (that user is in doubt).
+    At a given price, users with a threshold below s take a twin, so the candidates are the prefixes of the users in
+    order of threshold. One pass values all prefixes: if every boost is positive, the pool's delay is A^2 / (F + sum f)
+    with A = sum sqrt(Cb) + sum_twin sqrt(Cf). Changes of single users then improve the best prefix. The price maximises
+    the Lagrangian dual. It lies between two thresholds, where there is no gap, or at one.
     """
     users = len(front_flop)
     constant, root, supply = 0.0, 0.0, capacity_flop_s
@@ -135,10 +136,10 @@ def choose_twins(
 
 @kernel
 def change_one_by_one(
-    front_flop: NDArray[np.float64], back_flop: NDArray[np.float64], speed_flop_s: NDArray[np.float64],
-    sync_s: NDArray[np.float64], capacity_flop_s: float, twin: NDArray[np.bool_],
+    front_flop: FloatArray, back_flop: FloatArray, speed_flop_s: FloatArray, sync_s: FloatArray, capacity_flop_s: float,
+    twin: NDArray[np.bool_],
 ) -> None:  # fmt: skip
-    """Let single users change sides, best change first, as long as the delay falls."""
+    """Change the choice of single users, best change first, as long as the delay falls."""
     users = len(front_flop)
     for _ in range(2 * users):
         root, supply = 0.0, capacity_flop_s
@@ -153,7 +154,7 @@ def change_one_by_one(
             side = -1.0 if twin[k] else 1.0
             after, room = root + side * math.sqrt(front_flop[k]), supply + side * speed_flop_s[k]
             change = after * after / room - value + side * (sync_s[k] - front_flop[k] / speed_flop_s[k])
-            # A user who would get no boost is no twin: the formula would credit it with less than nothing.
+            # The formula holds for positive boosts only, so a new twin must get one.
             if change < best and (side < 0.0 or room * math.sqrt(front_flop[k]) > after * speed_flop_s[k]):
                 best, chosen = change, k
         if chosen < 0 or not all_boosted(front_flop, back_flop, speed_flop_s, capacity_flop_s, twin, chosen):
@@ -163,10 +164,10 @@ def change_one_by_one(
 
 @kernel
 def all_boosted(
-    front_flop: NDArray[np.float64], back_flop: NDArray[np.float64], speed_flop_s: NDArray[np.float64],
-    capacity_flop_s: float, twin: NDArray[np.bool_], changed: int,
+    front_flop: FloatArray, back_flop: FloatArray, speed_flop_s: FloatArray, capacity_flop_s: float,
+    twin: NDArray[np.bool_], changed: int,
 ) -> bool:  # fmt: skip
-    """Whether every twin would still be boosted after one user's change."""
+    """Return True if every twin still gets a boost after one user's change."""
     root, supply = 0.0, capacity_flop_s
     for k in range(len(front_flop)):
         root += math.sqrt(back_flop[k])

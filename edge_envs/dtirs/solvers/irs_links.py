@@ -1,9 +1,9 @@
 """Links over the IRS: Gram matrices, effective gains and the quadratic form of the phases, (3), (10)-(13), (38)-(42).
 
-Of the AP's antennas only M = G G^H is left: the downlink gain |h^H diag(v) G|^2 is w^H M w with w = h o conj(v), and an
-uplink gain |g diag(v) h|^2 is w^H M' w with w = h o v and M' = g^H g. With the transpose of the downlink as uplink
-(reciprocity) both gains are the same; with g = G^H, as printed, M' = M. Complex arrays hold real and imaginary part on
-an axis of length two; `row` is the world in arrays with a leading batch axis.
+The AP's antennas enter only through M = G G^H: the downlink gain |h^H diag(v) G|^2 is w^H M w with w = h o conj(v), and
+the uplink gain |g diag(v) h|^2 is w^H M' w with w = h o v and M' = g^H g. If the uplink is the transpose of the
+downlink (reciprocity), both gains are equal; with g = G^H, as printed, M' = M. Complex arrays hold real and imaginary
+part on an axis of length two; `row` is the world in arrays with a leading batch axis.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel
 
-RECIPROCAL, HERMITIAN, INDEPENDENT = range(3)
-UPLINKS = ("reciprocal", "hermitian", "independent")
+FloatArray = NDArray[np.float64]
 
 
 @kernel
-def gram(channel: NDArray[np.float64], out: NDArray[np.float64], row: int) -> None:
+def gram(channel: FloatArray, out: FloatArray, row: int) -> None:
     """M (B, 2, N, N) = sum over antennas a of x_an conj(x_am), from channels x (B, 2, A, N)."""
     elements = channel.shape[3]
     for n in range(elements):
@@ -38,7 +37,7 @@ def gram(channel: NDArray[np.float64], out: NDArray[np.float64], row: int) -> No
 
 
 @kernel
-def covariance(channel: NDArray[np.float64], weight: NDArray[np.float64], out: NDArray[np.float64], row: int) -> None:
+def covariance(channel: FloatArray, weight: FloatArray, out: FloatArray, row: int) -> None:
     """S (2, N, N) = sum over users k of weight_k h_k h_k^H, from channels h (B, 2, K, N)."""
     elements = channel.shape[3]
     for n in range(elements):
@@ -58,42 +57,39 @@ def covariance(channel: NDArray[np.float64], weight: NDArray[np.float64], out: N
 
 
 @kernel
-def add_form(
-    matrix: NDArray[np.float64], spread: NDArray[np.float64], conjugate: bool, q: NDArray[np.float64], row: int
-) -> None:
+def add_form(matrix: FloatArray, covariances: FloatArray, conjugate: bool, q: FloatArray, row: int) -> None:
     """Add conj(M) o S (downlink) or, with `conjugate`, M o conj(S) (uplink) to Q (2, N, N)."""
     sign = -1.0 if conjugate else 1.0
     for n in range(q.shape[1]):
         for m in range(q.shape[1]):
             re, im = matrix[row, 0, n, m], -matrix[row, 1, n, m]
-            q[0, n, m] += re * spread[0, n, m] - im * spread[1, n, m]
-            q[1, n, m] += sign * (re * spread[1, n, m] + im * spread[0, n, m])
+            q[0, n, m] += re * covariances[0, n, m] - im * covariances[1, n, m]
+            q[1, n, m] += sign * (re * covariances[1, n, m] + im * covariances[0, n, m])
 
 
 @kernel
 def quadratic_form(
-    down: NDArray[np.float64], up: NDArray[np.float64], irs_ud: NDArray[np.float64], uplink: int,
-    weight_down: NDArray[np.float64], weight_up: NDArray[np.float64], spread: NDArray[np.float64],
-    q: NDArray[np.float64], row: int,
+    down: FloatArray, up: FloatArray, irs_ud: FloatArray, reciprocal: bool, weight_down: FloatArray,
+    weight_up: FloatArray, covariances: FloatArray, q: FloatArray, row: int,
 ) -> None:  # fmt: skip
     """Fill Q (2, N, N) of (42), v^H Q v = sum_k weight_down_k gain_down_k + weight_up_k gain_up_k.
 
-    `down` and `up` are Gram matrices (B, 2, N, N); only an independent uplink has its own.
+    `down` and `up` are Gram matrices (B, 2, N, N) of both directions; `covariances` (2, N, N) is scratch.
     """
     for n in range(q.shape[1]):
         for m in range(q.shape[1]):
             q[0, n, m] = 0.0
             q[1, n, m] = 0.0
-    covariance(irs_ud, weight_down, spread, row)
-    add_form(down, spread, False, q, row)
-    covariance(irs_ud, weight_up, spread, row)
-    add_form(up if uplink == INDEPENDENT else down, spread, uplink != RECIPROCAL, q, row)
+    covariance(irs_ud, weight_down, covariances, row)
+    add_form(down, covariances, False, q, row)
+    covariance(irs_ud, weight_up, covariances, row)
+    add_form(up, covariances, not reciprocal, q, row)
 
 
 @kernel
 def gain_of(
-    matrix: NDArray[np.float64], irs_ud: NDArray[np.float64], v: NDArray[np.float64], k: int, conjugate: bool,
-    w: NDArray[np.float64], y: NDArray[np.float64], row: int,
+    matrix: FloatArray, irs_ud: FloatArray, v: FloatArray, k: int, conjugate: bool, w: FloatArray, y: FloatArray,
+    row: int,
 ) -> float:  # fmt: skip
     """Gain w^H M w of user k with w = h o v, or with `conjugate` h o conj(v); v is (B, 2, N), w, y (2, N) scratch."""
     elements = irs_ud.shape[3]
@@ -117,14 +113,13 @@ def gain_of(
 
 @kernel
 def link_gains(
-    down: NDArray[np.float64], up: NDArray[np.float64], irs_ud: NDArray[np.float64], uplink: int,
-    v: NDArray[np.float64], w: NDArray[np.float64], y: NDArray[np.float64], gain_down: NDArray[np.float64],
-    gain_up: NDArray[np.float64], row: int,
+    down: FloatArray, up: FloatArray, irs_ud: FloatArray, reciprocal: bool, v: FloatArray, w: FloatArray, y: FloatArray,
+    gain_down: FloatArray, gain_up: FloatArray, row: int,
 ) -> None:  # fmt: skip
-    """Fill the effective power gains (B, K) of both directions at the phases v (B, 2, N)."""
+    """Fill the effective power gains (B, K) of both directions at phases v (B, 2, N); w, y (2, N) are scratch."""
     for k in range(irs_ud.shape[2]):
         gain_down[row, k] = gain_of(down, irs_ud, v, k, True, w, y, row)
-        if uplink == RECIPROCAL:
+        if reciprocal:
             gain_up[row, k] = gain_down[row, k]
         else:
-            gain_up[row, k] = gain_of(up if uplink == INDEPENDENT else down, irs_ud, v, k, False, w, y, row)
+            gain_up[row, k] = gain_of(up, irs_ud, v, k, False, w, y, row)

@@ -1,8 +1,9 @@
 """IRS phases: max v^H Q v over unit-modulus v, by semidefinite relaxation with a dual certificate, (40)-(44).
 
-Complex matrices are float64 arrays whose first axis holds real and imaginary part, which compiles to faster loops.
-The relaxation max tr(Q V), V >= 0, V_ii = 1 is solved on V = X X^H with unit rows X_i of R > sqrt(N) numbers, so that
-no local optimum is worse: X_i <- z_i / |z_i| with z_i = sum_{j != i} Q_ij X_j maximises over one row exactly.
+Complex matrices are float64 arrays whose first axis holds real and imaginary part; this compiles to faster loops.
+The relaxation max tr(Q V), V >= 0, V_ii = 1 is solved on V = X X^H. The rows X_i have unit length and R > sqrt(N)
+columns, enough that local optima are global. X_i <- z_i / |z_i| with z_i = sum_{j != i} Q_ij X_j maximises over one row
+exactly.
 """
 
 from __future__ import annotations
@@ -13,21 +14,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel
+from edge_envs.core.metrics import columns
 
-MOST_SWEEPS = 20_000
-SETTLED = 1e-10
-"""Relative gain of a sweep below which phases count as settled."""
+FloatArray = NDArray[np.float64]
+
+REPORT = columns(("value", "gap", "sweeps"))
+"""Entries of the report of `relax`: value tr(Q V), proven relative gap, sweeps."""
+SWEEPS_MAX = 20_000
+GAIN_TOLERANCE = 1e-10
+"""Relative gain of a sweep at which coordinate ascent stops."""
 ROUNDING = 1e-12
-"""Deviation of a row's squared length from one that passes for rounding."""
+"""Deviation of a row's squared length from one that counts as rounding."""
 
 
 def factor_rank(elements: int) -> int:
-    """Columns R of the factor: ceil(sqrt(N)) + 1, rounded up to whole vector registers of four numbers."""
+    """Columns R of the factor: ceil(sqrt(N)) + 1, rounded up to a multiple of the four numbers of a vector register."""
     return 4 * math.ceil((math.isqrt(elements - 1) + 2) / 4) if elements > 1 else 4
 
 
 @kernel
-def row_product(q: NDArray[np.float64], x: NDArray[np.float64], i: int, z: NDArray[np.float64]) -> None:
+def row_product(q: FloatArray, x: FloatArray, i: int, z: FloatArray) -> None:
     """z (2, R) = sum over j != i of Q_ij X_j."""
     elements, rank = x.shape[1], x.shape[2]
     for c in range(rank):
@@ -42,8 +48,8 @@ def row_product(q: NDArray[np.float64], x: NDArray[np.float64], i: int, z: NDArr
 
 
 @kernel
-def sweep_factor(q: NDArray[np.float64], x: NDArray[np.float64], z: NDArray[np.float64]) -> tuple[float, float]:
-    """Update every row of X (2, N, R) once; returns the gain and 2 sum |z_i|, which tends to twice the value."""
+def sweep_factor(q: FloatArray, x: FloatArray, z: FloatArray) -> tuple[float, float]:
+    """Update every row of X (2, N, R) once; returns the gain and 2 sum |z_i|, which converges to twice the value."""
     gain, total = 0.0, 0.0
     rank = x.shape[2]
     for i in range(x.shape[1]):
@@ -63,10 +69,10 @@ def sweep_factor(q: NDArray[np.float64], x: NDArray[np.float64], z: NDArray[np.f
 
 
 @kernel
-def multipliers(q: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+def multipliers(q: FloatArray, x: FloatArray, y: FloatArray) -> float:
     """Fill the dual variables y_i = Re (Q X X^H)_ii (N,); returns their sum, which is the value tr(Q X X^H).
 
-    They are worked out from the factor alone, without the solver's product, so that a fault there shows.
+    They are computed from the factor alone, without `row_product`, so that an error of the solver is detected.
     """
     value = 0.0
     for i in range(x.shape[1]):
@@ -85,7 +91,7 @@ def multipliers(q: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.fl
 
 
 @kernel
-def largest_below(s: NDArray[np.float64], k: int) -> float:
+def largest_below(s: FloatArray, k: int) -> float:
     """Largest real or imaginary part below the diagonal in column k of a matrix (2, N, N)."""
     largest = 0.0
     for i in range(k + 1, s.shape[1]):
@@ -94,9 +100,7 @@ def largest_below(s: NDArray[np.float64], k: int) -> float:
 
 
 @kernel
-def is_positive(
-    q: NDArray[np.float64], y: NDArray[np.float64], shift: float, s: NDArray[np.float64], column: NDArray[np.float64]
-) -> bool:
+def is_positive(q: FloatArray, y: FloatArray, shift: float, s: FloatArray, column: FloatArray) -> bool:
     """Return True if diag(y + shift) - Q is positive semidefinite, by Cholesky's factorisation in `s` (2, N, N)."""
     elements = len(y)
     for i in range(elements):
@@ -124,16 +128,15 @@ def is_positive(
 
 @kernel
 def certified_gap(
-    q: NDArray[np.float64], y: NDArray[np.float64], value: float, goal: float, most: float, s: NDArray[np.float64],
-    column: NDArray[np.float64],
-) -> float:  # fmt: skip
-    """A relative gap, proven: value (1 + gap) bounds the relaxation. The first of goal, 4 goal, ... that can be proven.
+    q: FloatArray, y: FloatArray, value: float, goal: float, gap_max: float, s: FloatArray, column: FloatArray
+) -> float:
+    """A proven relative gap: value (1 + gap) bounds the relaxation; the first of goal, 4 goal, ... with a proof.
 
-    Any y with diag(y) >= Q bounds it by sum y, so a shift of y, whose sum is `value`, that makes the difference
-    positive semidefinite does. Beyond `most` the search ends with inf.
+    Every y with diag(y) - Q positive semidefinite gives the bound sum y. The multipliers y sum to `value`; the search
+    looks for the smallest shift that makes the difference positive semidefinite. Above `gap_max` it returns inf.
     """
     gap = goal
-    while gap <= most:
+    while gap <= gap_max:
         if is_positive(q, y, gap * value / len(y), s, column):
             return gap
         gap *= 4.0
@@ -142,12 +145,11 @@ def certified_gap(
 
 @kernel
 def certify(
-    q: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64], goal: float, most: float,
-    s: NDArray[np.float64], column: NDArray[np.float64],
-) -> tuple[float, float]:  # fmt: skip
-    """Value tr(Q X X^H) of a factor (2, N, R), and a proven gap as `certified_gap` has it; y receives the multipliers.
+    q: FloatArray, x: FloatArray, y: FloatArray, goal: float, gap_max: float, s: FloatArray, column: FloatArray
+) -> tuple[float, float]:
+    """Value tr(Q X X^H) of a factor (2, N, R), and a proven gap, see `certified_gap`; y receives the multipliers.
 
-    Rows that are not of unit length, for which the value is none of the relaxation's, add their deviation to the gap.
+    If rows are not of unit length, X X^H is not feasible; their deviation is added to the gap.
     """
     value, off = multipliers(q, x, y), 0.0
     for i in range(x.shape[1]):
@@ -157,35 +159,35 @@ def certify(
         if not square < math.inf:
             return value, math.inf
         off = max(off, abs(square - 1.0))
-    gap = certified_gap(q, y, value, goal, most, s, column)
+    gap = certified_gap(q, y, value, goal, gap_max, s, column)
     return value, gap if off <= ROUNDING else gap + off
 
 
 @kernel
 def relax(
-    q: NDArray[np.float64], x: NDArray[np.float64], z: NDArray[np.float64], y: NDArray[np.float64],
-    s: NDArray[np.float64], column: NDArray[np.float64], goal: float, report: NDArray[np.float64],
+    q: FloatArray, x: FloatArray, z: FloatArray, y: FloatArray, s: FloatArray, column: FloatArray, goal: float,
+    report: FloatArray,
 ) -> None:  # fmt: skip
-    """Solve the relaxation from the start in X until a relative gap of `goal` is proven.
+    """Solve the relaxation, starting from X, until a relative gap of `goal` is proven; fills `report`, see `REPORT`.
 
-    `report` becomes (value tr(Q V), proven gap, sweeps). Sweeps go on until the last gained little, then as long as the
-    proof fails; at MOST_SWEEPS the best provable gap is reported.
+    A proof is tried when a sweep gains little, and again after further sweeps if it fails. After SWEEPS_MAX sweeps the
+    smallest provable gap is reported.
     """
-    spent, due, enough = 0, 10, 0.3 * goal
+    sweeps, due, small = 0, 10, 0.3 * goal
     while True:
         gain, total = sweep_factor(q, x, z)
-        spent += 1
-        if (spent >= due and gain <= enough * total) or spent >= MOST_SWEEPS:
-            value, proven = certify(q, x, y, goal, goal if spent < MOST_SWEEPS else 1.0, s, column)
-            if proven < math.inf or spent >= MOST_SWEEPS:
-                report[0], report[1], report[2] = value, proven, float(spent)
+        sweeps += 1
+        if (sweeps >= due and gain <= small * total) or sweeps >= SWEEPS_MAX:
+            value, gap = certify(q, x, y, goal, goal if sweeps < SWEEPS_MAX else 1.0, s, column)
+            if gap < math.inf or sweeps >= SWEEPS_MAX:
+                report[REPORT.value], report[REPORT.gap], report[REPORT.sweeps] = value, gap, float(sweeps)
                 return
-            due = spent + max(5, spent // 4)
+            due = sweeps + max(5, sweeps // 4)
 
 
 @kernel
-def start_factor(x: NDArray[np.float64], normals: NDArray[np.float64], row: int, offset: int) -> None:
-    """Fill X (2, N, R) with random unit rows from 2 N R standard normals, those of `row` from `offset` on."""
+def start_factor(x: FloatArray, normals: FloatArray, row: int, offset: int) -> None:
+    """Fill X (2, N, R) with random unit rows from 2 N R standard normals of `row`, the first one at `offset`."""
     at = offset
     rank = x.shape[2]
     for i in range(x.shape[1]):
@@ -200,7 +202,7 @@ def start_factor(x: NDArray[np.float64], normals: NDArray[np.float64], row: int,
 
 
 @kernel
-def apply(q: NDArray[np.float64], v: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+def apply(q: FloatArray, v: FloatArray, y: FloatArray) -> float:
     """y (2, N) = Q v; returns v^H Q v."""
     elements = v.shape[1]
     for j in range(elements):
@@ -215,8 +217,8 @@ def apply(q: NDArray[np.float64], v: NDArray[np.float64], y: NDArray[np.float64]
 
 
 @kernel
-def add_column(q: NDArray[np.float64], i: int, re: float, im: float, y: NDArray[np.float64]) -> None:
-    """y += Q_:i (re + j im), by the conjugate of the row, which lies together in memory."""
+def add_column(q: FloatArray, i: int, re: float, im: float, y: FloatArray) -> None:
+    """y += Q_:i (re + j im), from the conjugate of row i, which is contiguous in memory."""
     for j in range(y.shape[1]):
         y[0, j] += q[0, i, j] * re + q[1, i, j] * im
         y[1, j] += q[0, i, j] * im - q[1, i, j] * re
@@ -224,16 +226,16 @@ def add_column(q: NDArray[np.float64], i: int, re: float, im: float, y: NDArray[
 
 @kernel
 def unit(re: float, im: float) -> tuple[float, float]:
-    """The number's direction; one for zero."""
+    """The number over its modulus; 1 for zero."""
     size = math.hypot(re, im)
     return (re / size, im / size) if size > 0.0 else (1.0, 0.0)
 
 
 @kernel
-def polish(q: NDArray[np.float64], v: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    """Coordinate ascent: each phase in turn is set to its best, until a sweep gains little; returns v^H Q v."""
+def polish(q: FloatArray, v: FloatArray, y: FloatArray) -> float:
+    """Coordinate ascent: each phase in turn takes its best value, until a sweep gains little; returns v^H Q v."""
     value = apply(q, v, y)
-    for _ in range(MOST_SWEEPS):
+    for _ in range(SWEEPS_MAX):
         gain = 0.0
         for i in range(v.shape[1]):
             re = y[0, i] - q[0, i, i] * v[0, i]
@@ -245,19 +247,19 @@ def polish(q: NDArray[np.float64], v: NDArray[np.float64], y: NDArray[np.float64
                 add_column(q, i, after_re - v[0, i], after_im - v[1, i], y)
                 v[0, i], v[1, i] = after_re, after_im
         value += gain
-        if gain <= SETTLED * abs(value):
+        if gain <= GAIN_TOLERANCE * abs(value):
             break
     return apply(q, v, y)
 
 
 @kernel
 def randomise(
-    q: NDArray[np.float64], x: NDArray[np.float64], normals: NDArray[np.float64], row: int, offset: int, samples: int,
-    v: NDArray[np.float64], trial: NDArray[np.float64], y: NDArray[np.float64],
+    q: FloatArray, x: FloatArray, normals: FloatArray, row: int, offset: int, samples: int, v: FloatArray,
+    trial: FloatArray, y: FloatArray,
 ) -> float:  # fmt: skip
-    """Gaussian randomisation: the best of `samples` directions of X w, w of R complex normals, into v; its value.
+    """Gaussian randomisation: write the best of `samples` directions of X w, w complex normal, to v; returns its value.
 
-    Uses 2 R standard normals per sample, those of `row` from `offset` on.
+    A sample uses 2 R standard normals of `row`, the first one at `offset`.
     """
     rank = x.shape[2]
     best = -math.inf
@@ -279,7 +281,7 @@ def randomise(
 
 
 @kernel
-def random_phases(v: NDArray[np.float64], normals: NDArray[np.float64], row: int, offset: int) -> None:
-    """Evenly random phases from 2 N standard normals, those of `row` from `offset` on."""
+def random_phases(v: FloatArray, normals: FloatArray, row: int, offset: int) -> None:
+    """Uniformly random phases from 2 N standard normals of `row`, the first one at `offset`."""
     for i in range(v.shape[1]):
         v[0, i], v[1, i] = unit(normals[row, offset + 2 * i], normals[row, offset + 2 * i + 1])

@@ -1,4 +1,8 @@
-"""Downlink power: min sum_k c_k / ln(1 + a_k P_k) in a sum and a box, by Lambert's W in the log domain, (47)-(61)."""
+"""Downlink power: min sum_k c_k / ln(1 + a_k P_k) with a budget and a limit per user, (47)-(61).
+
+It is solved by Lambert's W in the log domain and Newton's method on the power price nu. c_k is the unit delay: the
+delay at a spectral efficiency of 1 nat/s/Hz.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +11,22 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_envs.core.kernels.bracket import inside_or_middle
 from edge_envs.core.kernels.jit import kernel
 
+FloatArray = NDArray[np.float64]
+
 LOG_LARGE, LOG_SMALL = 1.5, -18.0
-"""Bounds of ln z between which W(z) is found by Halley's method on w e^w = z; beyond, there are better forms."""
-MOST_STEPS = 100
-"""Newton steps; a step that leaves the bracket is replaced by a bisection, so this is never reached in practice."""
-SETTLED = 1e-8
-"""Relative miss of the budget from which one linear step is exact to rounding."""
+"""Range of ln z in which W(z) is found by Halley's method on w e^w = z; other forms are better outside."""
+STEPS_MAX = 100
+"""Largest number of Newton steps. Steps that leave the bracket are bisections, so a solve needs far fewer."""
+BUDGET_TOLERANCE = 1e-8
+"""Relative deviation from the budget at which one more linear step is exact to rounding."""
 
 
 @kernel
 def lambert_w_of_exp(log_z: float) -> float:
-    """Principal Lambert W of z = exp(log_z), without forming z where that would overflow or lose digits."""
+    """Principal Lambert W of z = exp(log_z), without computing z where it would overflow or lose digits."""
     if log_z == math.inf:
         return log_z
     if log_z > LOG_LARGE:
@@ -46,16 +53,16 @@ def lambert_w_of_exp(log_z: float) -> float:
 
 
 @kernel
-def log_marginal(gain_per_w: float, nat_seconds: float, power_w: float) -> float:
-    """Log of the delay saved per watt, ln(c a) - t - 2 ln t with t = ln(1 + a P); the log of nu in (52)."""
+def log_marginal(gain_per_w: float, unit_delay_s: float, power_w: float) -> float:
+    """Log of the delay saved per watt, ln(c a) - t - 2 ln t with t = ln(1 + a P); equals ln nu at the optimum, (52)."""
     t = math.log1p(gain_per_w * power_w)
-    return math.log(nat_seconds) + math.log(gain_per_w) - t - 2.0 * math.log(t)
+    return math.log(unit_delay_s) + math.log(gain_per_w) - t - 2.0 * math.log(t)
 
 
 @kernel
-def power_at_price(gain_per_w: float, nat_seconds: float, log_price: float) -> tuple[float, float]:
-    """Unconstrained power of (61) at a price of power, and its derivative by the log of the price (negative)."""
-    log_z = 0.5 * (math.log(nat_seconds * gain_per_w) - log_price) - math.log(2.0)
+def power_at_price(gain_per_w: float, unit_delay_s: float, log_price: float) -> tuple[float, float]:
+    """Power of (61) without limit at a power price, and its (negative) derivative with respect to the log price."""
+    log_z = 0.5 * (math.log(unit_delay_s * gain_per_w) - log_price) - math.log(2.0)
     w = lambert_w_of_exp(log_z)
     grown = math.expm1(2.0 * w)
     return grown / gain_per_w, -(grown + 1.0) / gain_per_w * w / (1.0 + w)
@@ -63,9 +70,9 @@ def power_at_price(gain_per_w: float, nat_seconds: float, log_price: float) -> t
 
 @kernel
 def move_lambert_w(w: float, change: float) -> float:
-    """W of a z whose logarithm is `change` more than that of w: Halley's method on w' + ln w' = w + ln w + change.
+    """W(z exp(change)), given w = W(z), by Halley's method on w' + ln w' = w + ln w + change.
 
-    It starts from the second-order expansion, so that after a small change one or two steps do.
+    It starts from the second-order expansion, so a small change needs one or two steps.
     """
     if abs(change) > 1.0:
         return lambert_w_of_exp(w + math.log(w) + change)
@@ -81,87 +88,86 @@ def move_lambert_w(w: float, change: float) -> float:
 
 @kernel
 def start_halves(
-    gain_per_w: NDArray[np.float64], nat_seconds: NDArray[np.float64], share_w: float, half: NDArray[np.float64]
+    gain_per_w: FloatArray, unit_delay_s: FloatArray, share_w: float, half: FloatArray
 ) -> tuple[float, float, float]:
-    """Fill half = ln(1 + a P) / 2 (K,) at the equal share and move it to the users' mean log price.
+    """Fill half = ln(1 + a P) / 2 (K,) at the equal share of power, then move it to the users' mean log price.
 
-    Returns the least, the largest and the mean of the users' log marginal values at the share.
+    Returns the smallest, the largest and the mean of the users' log marginal values at the equal share.
     """
     low, high, mean, active = math.inf, -math.inf, 0.0, 0
     for k in range(len(half)):
         half[k] = 0.0
-        if nat_seconds[k] > 0.0:
-            value = log_marginal(gain_per_w[k], nat_seconds[k], share_w)
+        if unit_delay_s[k] > 0.0:
+            value = log_marginal(gain_per_w[k], unit_delay_s[k], share_w)
             low, high = min(low, value), max(high, value)
             mean += value
             active += 1
     mean /= active
     for k in range(len(half)):
-        if nat_seconds[k] > 0.0:
-            value = log_marginal(gain_per_w[k], nat_seconds[k], share_w)
+        if unit_delay_s[k] > 0.0:
+            value = log_marginal(gain_per_w[k], unit_delay_s[k], share_w)
             half[k] = move_lambert_w(0.5 * math.log1p(gain_per_w[k] * share_w), 0.5 * (value - mean))
     return low, high, mean
 
 
 @kernel
 def allocate_power(
-    gain_per_w: NDArray[np.float64], nat_seconds: NDArray[np.float64], total_w: float, most_w: float,
-    power_w: NDArray[np.float64],
-) -> float:  # fmt: skip
-    """Fill `power_w` (K,) with the optimal powers; returns the log of the price nu [s/W], -inf where none is scarce.
+    gain_per_w: FloatArray, unit_delay_s: FloatArray, power_total_w: float, power_max_w: float, power_w: FloatArray
+) -> float:
+    """Fill `power_w` (K,) with the optimal powers; returns the log of the price nu [s/W], -inf if the budget is slack.
 
-    Users with nothing to receive (c = 0) get no power. The equal share brackets the price: every user wants more than
-    it at the lowest of the users' marginal values there, and less at the highest. Until the end `power_w` holds
-    W(z) = ln(1 + a P) / 2 of (61), without limit: it changes little from price to price.
+    Users with nothing to receive (c = 0) get no power. The users' marginal values at the equal share bracket the price:
+    at the lowest one every user wants more than the share, at the highest one less. During the iteration `power_w`
+    holds W(z) = ln(1 + a P) / 2 of (61), without limit, because it changes little between prices.
     """
     users = len(power_w)
     active = 0
     for k in range(users):
-        active += nat_seconds[k] > 0.0
-    if active == 0 or active * most_w <= total_w:
+        active += unit_delay_s[k] > 0.0
+    if active == 0 or active * power_max_w <= power_total_w:
         for k in range(users):
-            power_w[k] = most_w if nat_seconds[k] > 0.0 else 0.0
+            power_w[k] = power_max_w if unit_delay_s[k] > 0.0 else 0.0
         return -math.inf
-    low, high, log_price = start_halves(gain_per_w, nat_seconds, total_w / active, power_w)
-    for _ in range(MOST_STEPS):
+    low, high, log_price = start_halves(gain_per_w, unit_delay_s, power_total_w / active, power_w)
+    for _ in range(STEPS_MAX):
         spent, slope = 0.0, 0.0
         for k in range(users):
-            if nat_seconds[k] > 0.0:
+            if unit_delay_s[k] > 0.0:
                 w = power_w[k]
                 grown = math.expm1(2.0 * w)
-                spent += min(grown / gain_per_w[k], most_w)
-                if grown < most_w * gain_per_w[k]:
+                spent += min(grown / gain_per_w[k], power_max_w)
+                if grown < power_max_w * gain_per_w[k]:
                     slope -= (grown + 1.0) / gain_per_w[k] * w / (1.0 + w)
-        miss = math.log(spent / total_w)
+        miss = math.log(spent / power_total_w)
         if miss > 0.0:
             low = log_price
         else:
             high = log_price
-        settled = abs(miss) <= SETTLED
+        close = abs(miss) <= BUDGET_TOLERANCE
         following = log_price - miss * spent / slope if slope < 0.0 else low
-        if not (settled or low < following < high):
-            following = 0.5 * (low + high)
+        if not close:
+            following = inside_or_middle(following, low, high)
         change = 0.5 * (log_price - following)
         log_price = following
         for k in range(users):
-            if nat_seconds[k] > 0.0:
+            if unit_delay_s[k] > 0.0:
                 w = power_w[k]
-                # of a last step that small the square counts for nothing
-                power_w[k] = w + w / (1.0 + w) * change if settled else move_lambert_w(w, change)
-        if settled or high - low <= 1e-15 * max(abs(high), 1.0):
+                # The second-order term of a step this small is below rounding.
+                power_w[k] = w + w / (1.0 + w) * change if close else move_lambert_w(w, change)
+        if close or high - low <= 1e-15 * max(abs(high), 1.0):
             break
     spent = 0.0
     for k in range(users):
-        if nat_seconds[k] > 0.0:
-            power_w[k] = min(math.expm1(2.0 * power_w[k]) / gain_per_w[k], most_w)
+        if unit_delay_s[k] > 0.0:
+            power_w[k] = min(math.expm1(2.0 * power_w[k]) / gain_per_w[k], power_max_w)
             spent += power_w[k]
-    if spent > total_w:
+    if spent > power_total_w:
         for k in range(users):
-            power_w[k] *= total_w / spent
+            power_w[k] *= power_total_w / spent
     return log_price
 
 
 @kernel
-def transmit_delay(gain_per_w: float, nat_seconds: float, power_w: float) -> float:
-    """Delay c / ln(1 + a P) of (46) [s]; none where there is nothing to send."""
-    return nat_seconds / math.log1p(gain_per_w * power_w) if nat_seconds > 0.0 else 0.0
+def transmit_delay(gain_per_w: float, unit_delay_s: float, power_w: float) -> float:
+    """Delay c / ln(1 + a P) of (46) [s]; 0 without data."""
+    return unit_delay_s / math.log1p(gain_per_w * power_w) if unit_delay_s > 0.0 else 0.0

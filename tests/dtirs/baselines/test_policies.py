@@ -1,4 +1,4 @@
-"""The baselines and schemes: what they choose, what they leave alone, how they rank."""
+"""Baselines and ablations: their actions, that they change nothing in the environment, and their ranking."""
 
 import itertools
 from copy import deepcopy
@@ -10,8 +10,9 @@ import pytest
 
 import edge_envs  # noqa: F401  (registers the ids)
 from edge_envs.core.policy import ablations_of, baselines_of, make_baseline
+from edge_envs.core.rules import copy_row
 from edge_envs.dtirs.baselines import search
-from edge_envs.dtirs.baselines.policies import copy_world
+from edge_envs.dtirs.baselines.policies import WORLD_FIELDS
 from edge_envs.dtirs.system import DTIRSSystem
 from tests.dtirs.model import reference_frame as slow
 from tests.helpers import arrays_in
@@ -23,7 +24,7 @@ NAMES = [
     "proposed-safe", "bcd",
 ]  # fmt: skip
 WITHOUT_DRAWS = ["first-cut", "last-cut", "best-common", "best-static", "price", "bcd"]
-SCHEMES = ["no-irs", "no-dt", "random-phase", "admm-equal", "full-local"]
+ABLATIONS = ["no-irs", "no-dt", "random-phase", "admm-equal", "full-local"]
 CONFIGS: dict[str, dict[str, Any]] = {
     "small": {},
     "all-cuts": {"cuts": "all", "leakage_s": 0.2},
@@ -41,7 +42,7 @@ def make(**options: Any) -> Any:
 
 
 def objectives(policies: list[str], frames: int, each: int = 1, **options: Any) -> dict[str, np.ndarray]:
-    """Objective of every frame [s] by policy, on the same frames: new ones with each seed, `each` per episode."""
+    """Objective of every frame [s] by policy, on the same frames; `each` frames per episode and seed."""
     found: dict[str, np.ndarray] = {}
     for name in policies:
         env = make(**options)
@@ -55,35 +56,35 @@ def objectives(policies: list[str], frames: int, each: int = 1, **options: Any) 
     return found
 
 
-# What there is
+# Names
 
 
 @every_config
-def test_baselines_and_schemes_of_every_configuration(name):
+def test_baselines_and_ablations_of_every_configuration(name):
     env = make(**CONFIGS[name])
     assert list(baselines_of(env)) == NAMES
     c = env.system.config
     safeguarded = ["safeguarded"] if c.irs and c.phase != "random" else []
     offload = [] if c.model == "printed" else ["full-offload"]
-    assert list(ablations_of(env)) == SCHEMES + safeguarded + offload
-    for scheme in ablations_of(env).values():
-        assert scheme.policy in NAMES
-        assert scheme.meaning
+    assert list(ablations_of(env)) == ABLATIONS + safeguarded + offload
+    for ablation in ablations_of(env).values():
+        assert ablation.policy in NAMES
+        assert ablation.meaning
 
 
 @every_config
-def test_every_scheme_can_be_played(name):
-    """Also where the configuration lacks the component already."""
-    for scheme_name, scheme in ablations_of(make(**CONFIGS[name])).items():
-        env = make(**{**CONFIGS[name], **scheme.options})
+def test_every_ablation_can_be_played(name):
+    """Also if the configuration lacks the component already."""
+    for ablation_name, ablation in ablations_of(make(**CONFIGS[name])).items():
+        env = make(**{**CONFIGS[name], **ablation.options})
         observation, _ = env.reset(seed=1)
-        info = env.step(make_baseline(scheme.policy, env).predict(observation)[0])[4]
-        assert np.isfinite(info["objective_s"]), scheme_name
+        info = env.step(make_baseline(ablation.policy, env).predict(observation)[0])[4]
+        assert np.isfinite(info["objective_s"]), ablation_name
 
 
 @pytest.mark.parametrize("kind", [gym.make, gym.make_vec])
 @every_config
-def test_every_baseline_acts_in_both_shells(kind, name):
+def test_every_baseline_acts_in_both_environment_classes(kind, name):
     env: Any = kind("DTIRS-v0", **{**SMALL, **CONFIGS[name]})
     for policy_name in baselines_of(env):
         policy = make_baseline(policy_name, env, seed=1)
@@ -95,17 +96,17 @@ def test_every_baseline_acts_in_both_shells(kind, name):
             observation, *_ = env.step(action)
 
 
-def test_unknown_names_are_told_from_schemes():
+def test_errors_for_unknown_names_and_for_ablations():
     env = make()
     with pytest.raises(ValueError, match=r"policy='bdc' does not exist.*did you mean 'bcd'"):
         make_baseline("bdc", env)
-    with pytest.raises(ValueError, match=r"policy='no-irs' is a scheme, not a baseline: play 'proposed'.*irs=False"):
+    with pytest.raises(ValueError, match=r"policy='no-irs' is an ablation, not a baseline: use 'proposed'.*irs=False"):
         make_baseline("no-irs", env)
 
 
 @every_config
 def test_looking_ahead_leaves_the_world_as_it_is(name):
-    """State and generator are the same after a baseline has looked, so is the step that follows."""
+    """State, generator and next step are the same whether or not baselines have predicted."""
     env, other = make(**CONFIGS[name]), make(**CONFIGS[name])
     policies = [make_baseline(each, env) for each in NAMES]
     observation, _ = env.reset(seed=5)
@@ -117,7 +118,7 @@ def test_looking_ahead_leaves_the_world_as_it_is(name):
             policy.predict(observation)
         assert env.np_random.bit_generator.state == draws
         for field in kept._fields:
-            if field != "work":
+            if field != "workspace":
                 np.testing.assert_array_equal(getattr(env.state, field), getattr(kept, field), err_msg=field)
         observation, *ours = env.step(action)
         theirs = other.step(action)
@@ -173,7 +174,7 @@ def test_a_world_is_served_alike_whoever_else_there_is(policy_name):
         seen = [env.step(action)[0] for env, action in zip((few, many), actions, strict=True)]
 
 
-# What they choose
+# Actions
 
 
 def test_constants():
@@ -201,7 +202,7 @@ def all_cuts(choices: int, users: int) -> np.ndarray:
     ],
 )
 def test_block_descent_finds_the_best_of_all_cuts(options, misses, worst):
-    """On 60 tiny frames with 12^3 choices each; it may miss as often, and lose as much, as said."""
+    """On 60 small frames with 12^3 choices each; `misses` and `worst` limit how often and how far it misses."""
     env = make(**options)
     everything = all_cuts(12, 3)
     values = np.zeros(len(everything))
@@ -209,14 +210,14 @@ def test_block_descent_finds_the_best_of_all_cuts(options, misses, worst):
     lost = []
     for seed in range(60):
         observation, _ = env.reset(seed=seed)
-        copy_world(env.state, 0, sketch)
+        copy_row(env.state, 0, sketch, WORLD_FIELDS)
         search.FAST_VALUE_ALL(env.system.parameters, sketch, everything, values)
         action = policy.predict(observation)[0]
         chosen = values[np.ravel_multi_index(tuple(action), (12,) * 3)]
         assert chosen <= search.best_common(env.system.parameters, sketch)[1]
         w = slow.world_of(env)
         if seed < 3:
-            # The search's own values, against the slow simulator and against the step.
+            # The values of the search equal those of the slow simulator and of the step.
             for at in (int(values.argmin()), int(values.argmax()), 77):
                 assert slow.simulate(env.system.config, w, everything[at]).objective_s == pytest.approx(values[at])
         assert env.step(action)[4]["objective_s"] == pytest.approx(chosen, rel=1e-10)
@@ -226,7 +227,7 @@ def test_block_descent_finds_the_best_of_all_cuts(options, misses, worst):
 
 
 def test_no_single_move_improves_on_block_descent():
-    """While a backlog waits, too."""
+    """Also with a backlog."""
     env = make(num_devices=4, cuts="all", backlog=True, pool_per_device_flop_s=4e9, frame_s=0.2)
     policy = make_baseline("bcd", env)
     observation, _ = env.reset(seed=3)
@@ -243,7 +244,7 @@ def test_no_single_move_improves_on_block_descent():
 
 
 def test_ranking_of_the_default_system():
-    """Frame by frame where a search cannot do worse, else on average."""
+    """In every frame where a search cannot do worse, otherwise on average."""
     names = [name for name in NAMES if name not in ("first-cut", "proposed-safe")]
     j = objectives(names, 30, num_devices=10, num_elements=32, num_antennas=32, power_total_w=0.3)
     common = objectives(["best-common"], 30, num_devices=10, num_elements=32, num_antennas=32, power_total_w=0.3)
@@ -261,8 +262,8 @@ def test_ranking_of_the_default_system():
 
 
 def test_constant_cuts_are_the_best_of_all_constants():
-    """With devices that never change, over many frames that the search has not seen."""
-    # places change so fast that neither those of the first frame nor their order matter
+    """With fixed devices, over many frames that the search did not use."""
+    # Devices reach a new position in every frame, so the first positions do not matter.
     options = {**SMALL, "num_devices": 2, "devices": "fixed", "speed_m_per_s": 100.0}
     env: Any = gym.make_vec("DTIRS-v0", num_envs=64, **options)
     everything = all_cuts(7, 2)
@@ -280,7 +281,7 @@ def test_constant_cuts_are_the_best_of_all_constants():
 
 
 def test_useful_cuts_are_enough():
-    """Block descent gains nothing by the cuts that `cuts="useful"` leaves out, frame by frame."""
+    """Block descent gains nothing from the cuts that `cuts="useful"` leaves out."""
     options = {"num_devices": 6, "num_elements": 32, "num_antennas": 32}
     few, many = (objectives(["bcd"], 15, **options, cuts=cuts)["bcd"] for cuts in ("useful", "all"))
     np.testing.assert_allclose(few, many, rtol=1e-9)
@@ -304,7 +305,7 @@ def test_best_static_follows_the_devices_of_the_episode():
 
 
 def test_constants_are_fitted_to_frames_of_their_own():
-    """Another environment seed changes nothing in the best common cut, which sees no state."""
+    """The best common cut does not depend on the environment's seed."""
     choices = []
     for seed in (0, 1):
         env = make()
@@ -327,15 +328,15 @@ def test_genetic_search_never_loses_its_best():
     assert values[0] == trace[-1]
 
 
-# Schemes
+# Ablations
 
 
 def played(name: str, seed: int, **options: Any) -> tuple[Any, slow.World, np.ndarray, dict[str, Any]]:
-    scheme = ablations_of(make(**options))[name]
-    env = make(**{**options, **scheme.options})
+    ablation = ablations_of(make(**options))[name]
+    env = make(**{**options, **ablation.options})
     observation, _ = env.reset(seed=seed)
     w = slow.world_of(env)
-    action = make_baseline(scheme.policy, env).predict(observation)[0]
+    action = make_baseline(ablation.policy, env).predict(observation)[0]
     return env, w, action, env.step(action)[4]
 
 
@@ -360,7 +361,7 @@ def test_full_offload_leaves_all_work_to_the_access_point():
 
 
 def test_components_are_left_out():
-    """Each scheme lacks what it says, and costs more than the whole on average."""
+    """Each ablation lacks its component, and costs more than the whole on average."""
     options = {**PRINTED, "num_elements": 32, "num_antennas": 32}
     delays: dict[str, list[float]] = {}
     for name in ("safeguarded", "no-irs", "no-dt", "random-phase"):

@@ -1,4 +1,4 @@
-"""What a frame decides, by slow searches: powers, shares of the pool, and twins by trying all 2^K sets."""
+"""Decisions of a frame by slow searches: powers, shares of the pool, and twins by trying all 2^K sets."""
 
 import itertools
 import math
@@ -13,15 +13,15 @@ MOST_TRIED = 6
 """Devices up to which all 2^K sets of twins are tried"""
 
 
-def best_powers(gain_per_w: Floats, nat_seconds: Floats, total_w: float, most_w: float) -> Floats:
-    """Powers of (47)-(49) by a root search for the price around one for every power."""
+def best_powers(gain_per_w: Floats, unit_delay_s: Floats, total_w: float, most_w: float) -> Floats:
+    """Powers of (47)-(49) by nested root searches: for the power price, and for every power at a price."""
 
     def slope(k: int, power: float) -> float:
         x = gain_per_w[k] * power
-        return math.log(nat_seconds[k] * gain_per_w[k]) - math.log1p(x) - 2.0 * math.log(math.log1p(x))
+        return math.log(unit_delay_s[k] * gain_per_w[k]) - math.log1p(x) - 2.0 * math.log(math.log1p(x))
 
     def power_at(k: int, log_price: float) -> float:
-        if nat_seconds[k] == 0.0:
+        if unit_delay_s[k] == 0.0:
             return 0.0
         if slope(k, most_w) >= log_price:
             return most_w
@@ -31,9 +31,9 @@ def best_powers(gain_per_w: Floats, nat_seconds: Floats, total_w: float, most_w:
         return math.exp(brentq(lambda t: slope(k, math.exp(t)) - log_price, low, math.log(most_w), xtol=1e-14))
 
     users = range(len(gain_per_w))
-    senders = [k for k in users if nat_seconds[k] > 0.0]
+    senders = [k for k in users if unit_delay_s[k] > 0.0]
     if len(senders) * most_w <= total_w:
-        return np.where(nat_seconds > 0.0, most_w, 0.0)
+        return np.where(unit_delay_s > 0.0, most_w, 0.0)
 
     def spent(log_price: float) -> float:
         return math.fsum(power_at(k, log_price) for k in users) - total_w
@@ -49,7 +49,7 @@ def best_powers(gain_per_w: Floats, nat_seconds: Floats, total_w: float, most_w:
 def best_shares(
     front: Floats, speed: Floats, twin: NDArray[np.bool_], back: Floats, capacity: float
 ) -> tuple[Floats, Floats]:
-    """Boosts of the twins and speeds of the back ends of least total delay, by a root search for their common price."""
+    """Boosts of twins and speeds of back ends with the smallest delay, by a root search for the pool price."""
     root_front = np.where(twin, np.sqrt(front), 0.0)
     root_back = np.sqrt(back)
 
@@ -64,14 +64,14 @@ def best_shares(
 
 
 def ratio(amount: float, rate: float) -> float:
-    """Their ratio, zero for nothing."""
+    """amount / rate; 0 if the amount is 0."""
     return amount / rate if amount > 0.0 else 0.0
 
 
 def computing_s(
     front: Floats, speed: Floats, twin: NDArray[np.bool_], back: Floats, sync_s: Floats, capacity: float, wait_s: float
 ) -> float:
-    """Least delay that depends on who has a twin: before the cut, behind it, upload of weights and waits."""
+    """Smallest delay that depends on the twins: before the cut, behind it, upload of weights, and waits."""
     boost, share = best_shares(front, speed, twin, back, capacity)
     total = 0.0
     for k in range(len(front)):
@@ -84,7 +84,7 @@ def computing_s(
 def best_twins(
     front: Floats, speed: Floats, back: Floats, sync_s: Floats, capacity: float, wait_s: float
 ) -> NDArray[np.bool_]:
-    """The set of twins of least delay, of all 2^K; the first one with the fewest twins where several are equal."""
+    """The set of twins with the smallest delay among all 2^K; among equal ones, the one with the fewest twins."""
     users = len(front)
     sets = sorted(itertools.product((False, True), repeat=users), key=sum)
     found, least = np.zeros(users, dtype=bool), math.inf

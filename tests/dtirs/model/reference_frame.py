@@ -1,9 +1,8 @@
 """One frame of the split-learning system in plain Python: slow, device by device, from the paper's equations.
 
-`world_of` copies what the frame starts from out of an environment; everything else is worked out here: channels as
-complex matrices, gains as squared norms; `reference_decisions` finds powers, shares and twins.
-Configurations are read as users write them, so that derived tables are checked too. No formula is shared with the
-package.
+`world_of` copies the initial state of a frame from an environment. Everything else is computed here: channels as
+complex matrices, gains as squared norms; `reference_decisions` finds powers, shares and twins. Only the fields of the
+configuration are used, so derived tables are checked, too. No formula is shared with the package.
 """
 
 import math
@@ -22,7 +21,7 @@ Ints = NDArray[np.int64]
 
 
 class World(NamedTuple):
-    """What a frame starts from; K devices, N elements, A antennas, L choices of a cut."""
+    """State before a frame; K devices, N elements, A antennas, L choices of a cut."""
 
     speed_flop_s: Floats  # (K,) what other load leaves
     front_flop: Floats  # (K, L)
@@ -38,7 +37,7 @@ class World(NamedTuple):
 
 
 class Bits(NamedTuple):
-    """What an exchange sends, by choice of a cut; shapes (L,)."""
+    """Bits of an exchange, by choice of a cut; shapes (L,)."""
 
     cuts: Ints
     down: Floats
@@ -47,7 +46,7 @@ class Bits(NamedTuple):
 
 
 class Allocation(NamedTuple):
-    """What is decided within a frame, by device; shapes (K,)."""
+    """Decisions of a frame, by device; shapes (K,)."""
 
     power_w: Floats
     twin: NDArray[np.bool_]
@@ -56,7 +55,7 @@ class Allocation(NamedTuple):
 
 
 class Result(NamedTuple):
-    """A frame's outcome; shapes (K,) but for the last ones."""
+    """Outcome of a frame; shapes (K,) except for the last fields."""
 
     allocation: Allocation
     downlink_s: Floats
@@ -77,17 +76,17 @@ class Result(NamedTuple):
 
     @property
     def delay_s(self) -> Floats:
-        """Delay of each device, (9) and what the extended model adds."""
+        """Delay of each device, (9), with the terms of the extended model."""
         return self.downlink_s + self.uplink_s + self.compute_s + self.back_end_s + self.sync_s
 
 
 def world_of(env: Any) -> World:
-    """Copy of what the (single) environment's next frame starts from."""
+    """Copy of a single environment's state before its next frame."""
     return world_in(env.unwrapped.state, 0)
 
 
 def world_in(s: Any, row: int) -> World:
-    """Copy of what the next frame of a state's row starts from."""
+    """Copy of a row's state before its next frame."""
 
     def whole(name: str) -> Complexes:
         parts = getattr(s, name)[row]
@@ -104,7 +103,7 @@ def world_in(s: Any, row: int) -> World:
 
 
 def useful_cuts(work: Floats, bits: Floats) -> list[int]:
-    """Cuts 1..M which no other one beats in bits with no more work on the device."""
+    """Cuts 1..M for which no other cut has fewer or equal bits and no more work on the device."""
     everywhere = range(1, len(bits))
     return [
         m for m in everywhere
@@ -113,7 +112,7 @@ def useful_cuts(work: Floats, bits: Floats) -> list[int]:
 
 
 def bits_of(c: DTIRSConfig) -> Bits:
-    """Choices of a cut and what each sends."""
+    """Choices of a cut and their bits."""
     network = parse_network(c.network)
     values = np.array([network.input_elements, *(layer.output_elements for layer in network.layers)], dtype=float)
     values[-1] = 0.0
@@ -166,7 +165,7 @@ def gains(c: DTIRSConfig, w: World, phases: Complexes) -> tuple[Floats, Floats]:
 
 
 def quadratic(c: DTIRSConfig, w: World, weights_down: Floats, weights_up: Floats) -> Complexes:
-    """Q with v^H Q v the weighted sum of all gains, (42), by sampling the form it stands for."""
+    """Q of (42): v^H Q v is the weighted sum of all gains."""
     down, up, near, _ = channels(c, w)
     total = np.zeros((len(w.phases), len(w.phases)), dtype=complex)
     for h, one, other in zip(near, weights_down, weights_up, strict=True):
@@ -177,7 +176,7 @@ def quadratic(c: DTIRSConfig, w: World, weights_down: Floats, weights_up: Floats
 
 
 def relaxed_bounds(q: Complexes, sweeps: int = 100_000) -> tuple[float, float]:
-    """A value of the relaxation (43) that is reached, and a dual bound on it."""
+    """A feasible value of the relaxation (43), and a dual bound."""
     size = len(q)
     scale = np.trace(q).real / size
     q = q / scale
@@ -207,7 +206,7 @@ def simulate(
     gain: tuple[Floats, Floats] | None = None,
     twin: NDArray[np.bool_] | None = None,
 ) -> Result:
-    """Play one frame; `gain` or `twin` replace what would be worked out here."""
+    """Simulate one frame; `gain` and `twin` replace the computed ones."""
     users, bits = c.num_devices, bits_of(c)
     chosen = np.asarray(actions)
     extended = c.model == "extended"
@@ -219,11 +218,11 @@ def simulate(
     wait = w.backlog_flop / capacity if c.backlog else 0.0
     uplink_bit_s = bandwidth * np.log2(1.0 + c.power_uplink_w * gain_up / c.noise_w)
 
-    nat_seconds = bits.down[chosen] * math.log(2.0) / bandwidth
+    unit_delay_s = bits.down[chosen] * math.log(2.0) / bandwidth
     if c.power == "equal":
         power = np.full(users, min(c.power_total_w / users, c.power_max_w))
     else:
-        power = best_powers(gain_down / c.noise_w, nat_seconds, c.power_total_w, c.power_max_w)
+        power = best_powers(gain_down / c.noise_w, unit_delay_s, c.power_total_w, c.power_max_w)
 
     sync = bits.sync[chosen] / uplink_bit_s
     if twin is None:
@@ -252,25 +251,25 @@ def simulate(
         energy[k] = c.power_uplink_w * sent_s
         if not twin[k]:
             hertz, cycles = w.speed_flop_s[k] / c.flop_per_cycle, front[k] / c.flop_per_cycle
-            energy[k] += c.energy_coefficient * hertz**2 * cycles
+            energy[k] += c.device_energy_coefficient * hertz**2 * cycles
     result = Result(
         Allocation(power, twin, boost, share), downlink, bits.up[chosen] / uplink_bit_s, compute, behind,
         np.where(twin, sync, 0.0), leakage, energy, uplink_bit_s, gain_down, gain_up, bandwidth, capacity, wait,
         max(left - capacity * c.frame_s, 0.0) if c.backlog else 0.0, 0.0,
     )  # fmt: skip
-    objective = result.delay_s.sum() + leakage.sum() + c.loss_weight_s * c.loss_nats
+    objective = result.delay_s.sum() + leakage.sum() + c.weight_loss_s * c.loss_nats
     return result._replace(objective_s=float(objective))
 
 
 def prices(c: DTIRSConfig, w: World, actions: Ints, r: Result) -> tuple[float, float]:
-    """What a watt more of P_total [s/W], and one FLOP/s more of the pool [s per FLOP/s], would save."""
+    """Power price [s/W] and pool price [s per FLOP/s]: the delay saved per unit of budget."""
     a, own = r.allocation, (np.arange(c.num_devices), np.asarray(actions))
-    nat_seconds = bits_of(c).down[own[1]] * math.log(2.0) / r.bandwidth_hz
+    unit_delay_s = bits_of(c).down[own[1]] * math.log(2.0) / r.bandwidth_hz
     per_watt, per_speed = [0.0], [0.0]
     for k in range(c.num_devices):
         x = r.gain_down[k] / c.noise_w * a.power_w[k]
         if c.power == "optimal" and 0.0 < a.power_w[k] < c.power_max_w * (1.0 - 1e-9):
-            per_watt.append(nat_seconds[k] * r.gain_down[k] / c.noise_w / ((1.0 + x) * math.log1p(x) ** 2))
+            per_watt.append(unit_delay_s[k] * r.gain_down[k] / c.noise_w / ((1.0 + x) * math.log1p(x) ** 2))
         if a.back_end_flop_s[k] > 0.0:
             per_speed.append(w.back_flop[own][k] / a.back_end_flop_s[k] ** 2)
         if a.boost_flop_s[k] > 0.0:
@@ -279,17 +278,17 @@ def prices(c: DTIRSConfig, w: World, actions: Ints, r: Result) -> tuple[float, f
 
 
 def member_costs(c: DTIRSConfig, w: World, actions: Ints, r: Result) -> Floats:
-    """What each device pays [s], shape (K,), in all the objective.
+    """Payments of the devices [s], shape (K,); they sum to the objective.
 
-    Its own delay and leakage, and what it takes from the others at its price, of which all get back equal parts.
+    A device pays its delay and leakage, and the prices of its power and pool share; the latter are refunded equally.
     """
     watt, speed = prices(c, w, actions, r)
     taken = watt * r.allocation.power_w + speed * (r.allocation.boost_flop_s + r.allocation.back_end_flop_s)
-    return r.delay_s + r.leakage_s + c.loss_weight_s * c.loss_nats / c.num_devices + taken - taken.mean()
+    return r.delay_s + r.leakage_s + c.weight_loss_s * c.loss_nats / c.num_devices + taken - taken.mean()
 
 
 def expected_info(c: DTIRSConfig, w: World, actions: Ints, r: Result) -> dict[str, float]:
-    """The metrics that do not speak of gaps, by name."""
+    """The metrics other than gaps and certificates, by name."""
     cuts = bits_of(c).cuts[np.asarray(actions)]
     last = len(parse_network(c.network).layers)
     delay, a = r.delay_s, r.allocation

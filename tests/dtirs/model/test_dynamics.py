@@ -1,4 +1,4 @@
-"""The laws by which the system moves on from frame to frame, and the random numbers that its schemes share."""
+"""Dynamics between frames, and the random numbers that ablations share."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def make(**options: Any) -> Any:
 
 
 def batch(rows: int, seed: int = 0, **options: Any) -> tuple[DTIRSSystem, Any, Any]:
-    """A system with few and cheap elements, its state after a reset, and a function that steps it."""
+    """A small system, its state after a reset, and a function that steps it."""
     cheap = {"num_devices": 3, "num_elements": 2, "num_antennas": 2, "phase": "random", "cuts": "all"}
     system = DTIRSSystem.from_options("default", {**cheap, **options})
     state, every = system.allocate(rows), np.arange(rows)
@@ -50,7 +50,7 @@ def test_devices_are_drawn_evenly():
     assert_uniform(state.waypoint_m, 3.0, 13.0)
     layers = np.diff(state.front_flop, axis=2, prepend=0.0)
     assert_uniform(layers, 0.5e9, 1.5e9)
-    # All independent of one another: between draws of a device, and between devices.
+    # Draws are independent within a device and between devices.
     table = np.stack([state.own_speed_flop_s, state.distance_m, state.waypoint_m, *np.moveaxis(layers, 2, 0)], axis=2)
     matrix = np.corrcoef(table.reshape(600, -1), rowvar=False)
     assert np.abs(matrix - np.eye(len(matrix))).max() < 5 / np.sqrt(600)
@@ -265,7 +265,7 @@ def test_devices_of_every_frame_are_drawn_evenly():
 
 
 def test_backlog_is_what_the_frame_could_not_serve():
-    """A pool too slow for everything keeps piling up, one that is fast enough empties it."""
+    """The backlog grows if the pool is too slow for the work, and empties if it is fast enough."""
     system, state, step = batch(4, backlog=True, pool_levels=(1.0,), pool_per_device_flop_s=5e9, twins="none")
     last = np.full((4, 3), 11)
     for _ in range(3):
@@ -285,7 +285,7 @@ def test_backlog_is_what_the_frame_could_not_serve():
 # Random numbers
 
 
-SCHEMES: dict[str, dict[str, Any]] = {
+ABLATIONS: dict[str, dict[str, Any]] = {
     "no-irs": {"irs": False},
     "random-phase": {"phase": "random"},
     "ascent": {"phase": "ca"},
@@ -300,10 +300,10 @@ SCHEMES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", SCHEMES)
-def test_schemes_share_their_random_numbers(name):
-    """The same seed gives the same devices, channels and pool, whatever is done with them, over two episodes."""
-    plain, other = make(), make(**SCHEMES[name])
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_ablations_share_their_random_numbers(name):
+    """The same seed gives the same devices, channels and pool in every ablation, over two episodes."""
+    plain, other = make(), make(**ABLATIONS[name])
     one, two = plain.state, other.state
     shared = (
         "own_speed_flop_s", "load", "speed_flop_s", "layer_flop", "distance_m", "waypoint_m", "level",

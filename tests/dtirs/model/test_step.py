@@ -1,4 +1,4 @@
-"""The frame against the slow simulator of `reference_frame`: delays, decisions, rewards, gaps and claims."""
+"""The step against the slow simulator of `reference_frame`: delays, decisions, rewards and gaps."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "paper": {"preset": "paper"},
     "paper-six": {"preset": "paper", "num_devices": 6, "twins": "optimal", "power_total_w": 0.05},
     "printed-none": {**PRINTED, "twins": "none", "power": "equal"},
-    "printed-tight": {**PRINTED, "twin_budget_flop_s": 2e9, "bits_uplink": 0.0, "loss_weight_s": 50.0},
+    "printed-tight": {**PRINTED, "twin_budget_flop_s": 2e9, "bits_uplink": 0.0, "weight_loss_s": 50.0},
     "printed-offline": {**PRINTED, "twins": "none", "offline": True},
     "all-cuts": {"cuts": "all"},
     "raw-input": {"first_cut": 0, "leakage_s": 0.2, "cuts": "all"},
@@ -67,7 +67,7 @@ def gains_of(info: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def computing(c: DTIRSConfig, w: slow.World, action: np.ndarray, r: slow.Result, twin: np.ndarray) -> float:
-    """What the choice of twins is to make small, for other twins than those of a result."""
+    """The delay that the choice of twins minimises, for given twins."""
     own = np.arange(c.num_devices), action
     back = w.back_flop[own] if c.model == "extended" else np.zeros(c.num_devices)
     sync = slow.bits_of(c).sync[action] / r.uplink_bit_s
@@ -79,7 +79,7 @@ def computing(c: DTIRSConfig, w: slow.World, action: np.ndarray, r: slow.Result,
 
 @every_config
 def test_frames_equal_the_slow_simulator(name):
-    """Every number of `info`, the rewards, and the backlog that is left; gains are checked where phases stay."""
+    """Every number of `info`, the rewards and the backlog; gains unless `phase_passes` changes the phases."""
     env = make(name)
     c, system = env.system.config, env.system
     env.reset(seed=3)
@@ -105,7 +105,7 @@ def test_frames_equal_the_slow_simulator(name):
 
 @pytest.mark.parametrize("name", ["small", "backlog", "independent", "all-cuts", "printed-tight", "cheap-twins"])
 def test_twins_are_the_best_of_all_sets(name):
-    """The objective with the best of 2^K sets is never below the environment's, and no gap claims too much."""
+    """The environment's objective equals that of the best of 2^K sets up to its reported gap."""
     env = make(name)
     c = env.system.config
     env.reset(seed=11)
@@ -156,7 +156,7 @@ def test_phase_gap_is_the_distance_to_the_relaxation(uplink):
         value = (w.phases.conj() @ q @ w.phases).real
         assert value == pytest.approx(sum(np.sum(gain) for gain in gains_of(info)), rel=1e-12)
         assert value <= bound * (1.0 + 1e-12)
-        # A true bound on what is lost, and no further off than the relaxation's own gap.
+        # The gap bounds the loss, and exceeds it by at most the relaxation's own gap.
         assert info["phase_gap"] >= 1.0 - value / reached - 1e-12
         assert info["phase_gap"] <= 1.0 - value / bound + c.phase_gap
         assert info["certificate"] <= c.phase_gap
@@ -165,7 +165,7 @@ def test_phase_gap_is_the_distance_to_the_relaxation(uplink):
 
 
 def test_samples_and_polish_raise_the_gain():
-    """On average; every one of them starts from the same relaxation and the same first samples."""
+    """All variants start from the same relaxation and the same first samples; gains are compared on average."""
     gains = {}
     variants: dict[str, dict[str, Any]] = {
         "few": {"phase_polish": False, "phase_samples": 1},
@@ -189,7 +189,7 @@ def test_samples_and_polish_raise_the_gain():
 
 @pytest.mark.parametrize("uplink", ["reciprocal", "independent"])
 def test_phase_passes_never_raise_the_objective(uplink):
-    """Each is kept only if it pays: on the same frame the objective is that without passes, or lower."""
+    """On the same frame, the objective with passes is at most that without."""
     plain = make("small", uplink=uplink, num_elements=16)
     passed = make("small", uplink=uplink, num_elements=16, phase_passes=3)
     saved = []
@@ -204,7 +204,7 @@ def test_phase_passes_never_raise_the_objective(uplink):
 
 
 def test_a_refused_pass_leaves_no_trace():
-    """Where other phases do not pay, everything reported is that of the phases which stay."""
+    """If new phases are rejected, everything reported belongs to the old phases."""
     plain, passed = make("small", num_elements=16), make("small", num_elements=16, phase_passes=1)
     refused = 0
     for seed in range(40):
@@ -220,7 +220,7 @@ def test_a_refused_pass_leaves_no_trace():
 
 
 def test_reported_gap_belongs_to_what_it_says():
-    """Random phases, ascent, and no IRS know no relaxation; rules other than "optimal" know no bound: NaN."""
+    """Gaps are NaN without a relaxation (random phases, ascent, no IRS) or without a bound (other twin rules)."""
     for name in ("random-phases", "ascent", "no-irs", "no-twins", "threshold"):
         env = make(name)
         env.reset(seed=0)
@@ -233,7 +233,7 @@ def test_reported_gap_belongs_to_what_it_says():
 
 
 def test_nothing_solved_is_nothing_certified():
-    """No pool, equal powers and phases by ascent: no gap and no residual of anything."""
+    """Without pool, optimal powers and relaxation, all certificates are NaN."""
     nothing = {**PRINTED, "twins": "none", "power": "equal", "phase": "ca"}
     for changed, known in (
         ({}, set()),
@@ -251,7 +251,7 @@ def test_nothing_solved_is_nothing_certified():
 
 
 def test_gap_of_phases_is_that_of_the_gains_reported():
-    """With passes, too, where they serve weighted gains: the gap is between 0 and what random phases would lose."""
+    """Also with passes for weighted gains, the gap is between 0 and the loss of random phases."""
     env = make("small", num_elements=16, phase_passes=3)
     for seed in range(10):
         env.reset(seed=seed)
@@ -264,7 +264,7 @@ def test_gap_of_phases_is_that_of_the_gains_reported():
 
 @pytest.mark.parametrize("twins", ["optimal", "none"])
 def test_first_cut_is_best_for_everybody_in_the_printed_model(twins):
-    """A later cut only adds work: no device that moves on its own, nor all together, find a lower objective."""
+    """A later cut only adds work, so neither a single device nor all together find a lower objective."""
     env = make("small", **PRINTED, twins=twins, num_devices=4)
     c = env.system.config
     for seed in range(20):
@@ -282,7 +282,7 @@ def test_first_cut_is_best_for_everybody_in_the_printed_model(twins):
 
 
 def test_rule_29_can_make_a_later_cut_pay():
-    """A device that the rule leaves alone at the first cut may add a layer, so that it gets a twin and is faster."""
+    """A device without a twin at the first cut may be faster with one more layer, as the rule then gives it one."""
     paid = 0
     for seed in range(5):
         env = make("paper", num_devices=40)

@@ -11,9 +11,9 @@ Bools = NDArray[np.bool_]
 Complexes = NDArray[np.complex128]
 
 INSTANCES = 240
-"""How many instances the tests of each solver go through"""
+"""Number of instances in the tests of each solver."""
 SIZES = (1, 2, 3, 5, 10, 30, 100)
-"""Numbers of users that the instances go through in turn"""
+"""Numbers of users of consecutive instances."""
 UPLINKS = ("reciprocal", "hermitian", "independent")
 
 
@@ -21,7 +21,7 @@ class PowerProblem(NamedTuple):
     """Powers of K users; the arguments of `allocate_power` in their order."""
 
     gain_per_w: Floats
-    nat_seconds: Floats
+    unit_delay_s: Floats
     power_total_w: float
     power_max_w: float
 
@@ -57,7 +57,7 @@ class Links(NamedTuple):
 
 
 def spread(rng: Generator, size: int, low: float, high: float, decades: float) -> Floats:
-    """Positive numbers over some decades around a common level that is itself drawn from 10^low to 10^high."""
+    """Positive numbers over some decades around a common level, which is drawn from 10^low to 10^high."""
     return np.asarray(10.0 ** (rng.uniform(low, high) + decades * rng.uniform(-0.5, 0.5, size)))
 
 
@@ -103,7 +103,7 @@ def random_pool(seed: int, size: int | None = None) -> PoolProblem:
 
 
 def random_twins(seed: int, size: int) -> TwinProblem:
-    """Instance number `seed`: the prices of a twin's upload are of the order of what a twin can save."""
+    """Instance number `seed`: a twin's upload takes about as long as a twin can save."""
     rng = np.random.default_rng([3, seed])
     wide = rng.choice([0.3, 1.0, 3.0])
     front = spread(rng, size, 9.0, 10.5, wide)
@@ -134,7 +134,7 @@ def random_links(seed: int, elements: int, users: int, antennas: int) -> Links:
 
 
 def random_quadratic(seed: int, elements: int, **shape: Any) -> Complexes:
-    """A positive semidefinite form of some rank as channels make it: the sum of the gains of a few users.
+    """A positive semidefinite form of channels: the sum of the gains of a few users.
 
     The shape may be given by `users`, `antennas` and `decades` of the users' gains.
     """

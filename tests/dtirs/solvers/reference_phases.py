@@ -1,4 +1,4 @@
-"""Effective channels and phases the slow way: loops over users, antennas and elements, and grids of phases."""
+"""Slow references: effective channels by loops over users, antennas and elements; phases by grids."""
 
 import cmath
 import itertools
@@ -19,7 +19,7 @@ def downlink(links: Links, phase: Complexes, user: int) -> list[complex]:
 
 
 def uplink(links: Links, phase: Complexes, user: int, kind: str) -> list[complex]:
-    """The user's way back, (39), one number per antenna: the transpose of the downlink, G^H or g from the surface."""
+    """Uplink of one user, (39), one number per antenna: over the transpose of the downlink, G^H or g."""
     elements, antennas = links.ap_irs.shape
     found = []
     for a in range(antennas):
@@ -60,7 +60,7 @@ def value(quadratic: Complexes, phase: Complexes) -> float:
 
 
 def best_by_grid(quadratic: Complexes, points: int = 24) -> float:
-    """The largest v^H Q v over unit-modulus v of a few elements: the best of a grid, made finer around it.
+    """The largest v^H Q v over unit-modulus v of a few elements, by a grid that is refined around its best point.
 
     The first phase may be 1, as a common phase changes nothing.
     """
@@ -79,7 +79,7 @@ def best_by_grid(quadratic: Complexes, points: int = 24) -> float:
 
 
 def dual_bound(quadratic: Complexes, factor: Complexes) -> float:
-    """An upper bound on tr(QV) over all V with unit diagonal, from a guess V = X X^H at the best.
+    """An upper bound on tr(QV) over all V with unit diagonal, from an approximate solution V = X X^H.
 
     diag(y) - Q is positive semidefinite once its least eigenvalue is added to every y, and then tr(QV) <= sum y.
     """
@@ -89,7 +89,7 @@ def dual_bound(quadratic: Complexes, factor: Complexes) -> float:
 
 
 def feasible_value(quadratic: Complexes, relaxed: Complexes) -> float:
-    """tr(QV) of a solver's V after its eigenvalues are cut off at zero and its diagonal is made one: attained."""
+    """tr(QV) of a solver's V, made feasible: eigenvalues clipped at zero, diagonal scaled to one."""
     values, vectors = np.linalg.eigh((relaxed + relaxed.conj().T) / 2.0)
     factor = vectors * np.sqrt(np.maximum(values, 0.0))
     factor /= np.linalg.norm(factor, axis=1)[:, None]
@@ -97,7 +97,7 @@ def feasible_value(quadratic: Complexes, relaxed: Complexes) -> float:
 
 
 def misaligned(quadratic: Complexes, phase: Complexes) -> float:
-    """Largest gain of v^H Q v, relative to it, from turning one element alone to where it is best."""
+    """Largest relative gain of v^H Q v from optimising one element alone."""
     gain = 0.0
     for i in range(len(phase)):
         rest = sum(quadratic[i, j] * phase[j] for j in range(len(phase)) if j != i)
@@ -106,5 +106,5 @@ def misaligned(quadratic: Complexes, phase: Complexes) -> float:
 
 
 def aligned(vector: Complexes) -> Complexes:
-    """The phases that add up |a^H v|, the optimum of the form a a^H."""
+    """The phases that maximise |a^H v|, the optimum of the form a a^H."""
     return np.array([cmath.exp(1j * cmath.phase(each)) for each in vector])

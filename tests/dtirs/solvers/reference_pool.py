@@ -13,7 +13,7 @@ from tests.dtirs.solvers.problems import Bools, Floats, PoolProblem, TwinProblem
 
 
 def delay(problem: PoolProblem, boost: Floats, back_end: Floats) -> float:
-    """The objective of (32) plus the back ends' delays, user by user; local users' own delays are not in it."""
+    """The objective of (32) plus the delays of the back ends, without the delays of local users."""
     parts = []
     for k in range(len(problem.front_flop)):
         if problem.twin[k]:
@@ -23,20 +23,20 @@ def delay(problem: PoolProblem, boost: Floats, back_end: Floats) -> float:
     return math.fsum(parts)
 
 
-def nobody_asks(problem: PoolProblem) -> bool:
-    """Whether no part of the pool would be of use to anybody."""
+def no_demand(problem: PoolProblem) -> bool:
+    """Return True if no user has work for the pool."""
     return not ((problem.twin & (problem.front_flop > 0.0)).any() or (problem.back_flop > 0.0).any())
 
 
 def shares_at(problem: PoolProblem, s: float) -> tuple[Floats, Floats]:
-    """Boosts and back ends' speeds at a level s = 1 / sqrt(price)."""
+    """Boosts and back-end speeds at s = 1 / sqrt(pool price)."""
     boost = np.maximum(s * np.sqrt(problem.front_flop) - problem.speed_flop_s, 0.0)
     return np.where(problem.twin, boost, 0.0), s * np.sqrt(problem.back_flop)
 
 
 def solve(problem: PoolProblem) -> tuple[Floats, Floats, float]:
-    """The optimal boosts and back ends' speeds, and the price of one FLOP/s [s per FLOP/s]."""
-    if nobody_asks(problem):
+    """The optimal boosts and back-end speeds, and the pool price [s per FLOP/s]."""
+    if no_demand(problem):
         return np.zeros(len(problem.twin)), np.zeros(len(problem.twin)), 0.0
 
     def surplus(log_s: float) -> float:
@@ -52,7 +52,7 @@ def solve(problem: PoolProblem) -> tuple[Floats, Floats, float]:
 
 
 def solve_by_slsqp(problem: PoolProblem) -> float:
-    """The least delay by a general solver, in parts of the pool from equal ones; for a few users close together."""
+    """The smallest delay by a general solver, from equal shares; for a few similar users."""
     size = len(problem.twin)
     twins = problem.twin & (problem.front_flop > 0.0)
     asks = np.concatenate((twins, problem.back_flop > 0.0))
@@ -74,7 +74,7 @@ def solve_by_slsqp(problem: PoolProblem) -> float:
 
 
 def dual_bound(problem: PoolProblem, price: float) -> float:
-    """Dual function at a price [s per FLOP/s]: no shares that keep to the pool take less time."""
+    """Dual function at a price [s per FLOP/s]: a lower bound on the delay of all feasible shares."""
     parts = [-price * problem.capacity_flop_s]
     for k in range(len(problem.twin)):
         work, speed = problem.front_flop[k], problem.speed_flop_s[k]
@@ -86,7 +86,7 @@ def dual_bound(problem: PoolProblem, price: float) -> float:
 
 
 def kkt_residual(problem: PoolProblem, boost: Floats, back_end: Floats, price: float) -> float:
-    """Largest violation of (34) and (37) and of their like for the back ends, each relative to what it is about."""
+    """Largest relative violation of (34), (37) and of the corresponding conditions for back ends."""
     found = [abs(math.fsum((*boost, *back_end)) / problem.capacity_flop_s - 1.0)]
     for k in range(len(problem.twin)):
         value = problem.front_flop[k] / (problem.speed_flop_s[k] + boost[k]) ** 2 / price
@@ -140,7 +140,7 @@ def best_choice(problem: TwinProblem) -> tuple[Bools, float]:
 
 
 def choice_bound(problem: TwinProblem, log_price: float) -> float:
-    """Dual function of the choice at a price [ln of s per FLOP/s]: no choice of twins takes less time."""
+    """Dual function of the choice at a price [ln of s per FLOP/s]: a lower bound over all choices of twins."""
     price = math.exp(log_price)
     parts = [-price * problem.capacity_flop_s]
     for work, speed, sync, back in zip(*problem[:3], problem.back_flop, strict=True):
@@ -152,10 +152,10 @@ def choice_bound(problem: TwinProblem, log_price: float) -> float:
 
 
 def best_choice_bound(problem: TwinProblem) -> float:
-    """The best of these bounds; the dual function is concave in the price."""
+    """The best bound over all prices; the dual function is concave in the price."""
     low, high = -150.0, 50.0
     inverse = (math.sqrt(5.0) - 1.0) / 2.0
-    # Concave in the price is one-peaked in its logarithm.
+    # A concave function of the price has a single maximum in its logarithm, too.
     for _ in range(120):
         left, right = high - inverse * (high - low), low + inverse * (high - low)
         if choice_bound(problem, left) < choice_bound(problem, right):

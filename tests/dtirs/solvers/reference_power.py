@@ -1,6 +1,6 @@
 """Slow, independent solution of the power allocation (47)-(49), and Lambert's W to fifty digits.
 
-It knows the problem and its optimality conditions only, in the form of (52): at the price nu a user takes the power at
+It uses only the problem and its optimality conditions, in the form of (52): at the price nu a user takes the power at
 which another watt saves nu seconds. One search for each power is nested in one for the price.
 """
 
@@ -14,31 +14,31 @@ from tests.dtirs.solvers.problems import Floats, PowerProblem
 
 
 def delay(problem: PowerProblem, power_w: Floats) -> float:
-    """The objective (47), user by user; nothing to send takes no time, and without power the rest takes for ever."""
+    """The objective (47); users without data have no delay, other users without power an infinite one."""
     total = []
-    for gain, work, power in zip(problem.gain_per_w, problem.nat_seconds, power_w, strict=True):
+    for gain, work, power in zip(problem.gain_per_w, problem.unit_delay_s, power_w, strict=True):
         if work > 0.0:
             total.append(work / math.log1p(gain * power) if power > 0.0 else math.inf)
     return math.fsum(total)
 
 
 def marginal(problem: PowerProblem, power_w: Floats) -> Floats:
-    """Seconds that one more watt saves each user, the derivative of its delay; 0 for users with nothing to send."""
+    """Delay saved per watt of each user [s/W]; 0 for users without data."""
     snr = problem.gain_per_w * power_w
     with np.errstate(divide="ignore", invalid="ignore"):
-        slope = problem.nat_seconds * problem.gain_per_w / ((1.0 + snr) * np.log1p(snr) ** 2)
-    return np.where(problem.nat_seconds > 0.0, slope, 0.0)
+        slope = problem.unit_delay_s * problem.gain_per_w / ((1.0 + snr) * np.log1p(snr) ** 2)
+    return np.where(problem.unit_delay_s > 0.0, slope, 0.0)
 
 
 def powers_at(problem: PowerProblem, log_price: float) -> Floats:
-    """What users take at a price [ln(s/W)]: the power where their marginal delay is the price, or their limit.
+    """Powers at a log price [ln(s/W)]: where the delay saved per watt equals the price, or the limit.
 
     In y = ln ln(1 + SNR) the condition is exp(y) + 2 y = ln(c a / nu): increasing and convex, so that Newton's steps
     from the right all stay there.
     """
-    busy = problem.nat_seconds > 0.0
+    busy = problem.unit_delay_s > 0.0
     gain = problem.gain_per_w[busy]
-    level = np.log(problem.nat_seconds[busy]) + np.log(gain) - log_price
+    level = np.log(problem.unit_delay_s[busy]) + np.log(gain) - log_price
     y = np.where(level > 1.0, np.log(np.maximum(level, 1.0)), 0.5 * level)
     for _ in range(60):
         step = (np.exp(y) + 2.0 * y - level) / (np.exp(y) + 2.0)
@@ -53,7 +53,7 @@ def powers_at(problem: PowerProblem, log_price: float) -> Floats:
 
 def solve(problem: PowerProblem) -> tuple[Floats, float]:
     """The optimal powers and the price of a watt [s/W], which is 0 where the budget does not bind."""
-    busy = problem.nat_seconds > 0.0
+    busy = problem.unit_delay_s > 0.0
     if not busy.any():
         return np.zeros(len(busy)), 0.0
     if problem.power_max_w * busy.sum() <= problem.power_total_w:
@@ -72,7 +72,7 @@ def solve(problem: PowerProblem) -> tuple[Floats, float]:
 
 
 def solve_by_brentq(problem: PowerProblem) -> Floats:
-    """The same by scalar searches alone, in powers instead of SNRs; for a few users."""
+    """The same by scalar searches in powers instead of SNRs; for a few users."""
 
     def power_of(user: int, log_price: float) -> float:
         def excess(log_power: float) -> float:
@@ -91,7 +91,7 @@ def solve_by_brentq(problem: PowerProblem) -> Floats:
 
 
 def solve_by_slsqp(problem: PowerProblem) -> Floats:
-    """The same by a general solver in logarithms of power, from equal powers; for a few users close together."""
+    """The same by a general solver in logarithms of power, from equal powers; for a few similar users."""
     size = len(problem.gain_per_w)
     even = min(problem.power_total_w / size, problem.power_max_w)
     unit = delay(problem, np.full(size, even))
@@ -107,8 +107,8 @@ def solve_by_slsqp(problem: PowerProblem) -> Floats:
 
 
 def dual_bound(problem: PowerProblem, price: float) -> float:
-    """Dual function at a price of a watt [s/W]: no allocation within the budget takes less time."""
-    busy = problem.nat_seconds > 0.0
+    """Dual function at a price of a watt [s/W]: a lower bound on the delay of all feasible powers."""
+    busy = problem.unit_delay_s > 0.0
     if not busy.any():
         return 0.0
     if price == 0.0:
@@ -119,8 +119,8 @@ def dual_bound(problem: PowerProblem, price: float) -> float:
 
 
 def kkt_residual(problem: PowerProblem, power_w: Floats, price: float) -> float:
-    """Largest violation of the conditions (51) and of both limits, each relative to what it is about."""
-    busy = problem.nat_seconds > 0.0
+    """Largest relative violation of the conditions (51) and of both limits."""
+    busy = problem.unit_delay_s > 0.0
     if not busy.any():
         return float(np.abs(power_w).max(initial=0.0))
     found = [abs(float(np.abs(power_w[~busy]).max(initial=0.0)))]

@@ -22,13 +22,13 @@ ROUNDING = 1e-12
 CERTIFIED = 1e-6
 SIZES = (8, 16, 32, 64, 128, 256)
 SHAPES = ((1, 1, 1), (1, 3, 2), (2, 1, 4), (5, 3, 1), (4, 6, 3), (9, 2, 5))
-"""Elements, users and antennas of the channels that go through plain loops"""
+"""Elements, users and antennas of the channels that plain loops compute."""
 
 in_uplinks = pytest.mark.parametrize("uplink", UPLINKS)
 
 
 def random_phases(rng: np.random.Generator, size: int) -> Complexes:
-    """Phases drawn evenly."""
+    """Uniformly random phases."""
     return np.asarray(np.exp(2j * np.pi * rng.random(size)))
 
 
@@ -65,7 +65,7 @@ class TestLinks:
     @in_uplinks
     @pytest.mark.parametrize("shape", SHAPES)
     def test_form_is_the_weighted_sum_of_gains(self, shape, uplink):
-        """At random phases, which together with being Hermitian determines all of it but the diagonal's parts."""
+        """At random phases; for a Hermitian form this determines everything but the split of the diagonal."""
         for seed in range(6):
             links = random_links(seed, *shape)
             weighted = self.quadratic(links, uplink, weight_dl=links.weight_dl, weight_ul=links.weight_ul)
@@ -77,7 +77,7 @@ class TestLinks:
                 phase = random_phases(np.random.default_rng([seed, trial]), shape[0])
                 down, up = oracle.gains(links, phase, uplink)
                 expected = math.fsum(links.weight_dl * down) + math.fsum(links.weight_ul * up)
-                # Where the channels cancel, what is left has the rounding of what there was.
+                # Where channels cancel, rounding is relative to the amplitudes before.
                 slack = ROUNDING * float(np.trace(weighted).real)
                 assert oracle.value(weighted, phase) == pytest.approx(expected, rel=1e-11, abs=slack)
                 slack = ROUNDING * float(np.trace(plain).real)
@@ -85,7 +85,7 @@ class TestLinks:
 
     @in_uplinks
     def test_one_weight_alone(self, uplink):
-        """Weights of zero leave one user's one direction; default weights of the other direction are ones."""
+        """With other weights of zero one gain of one user remains; default weights are ones."""
         links = random_links(2, 5, 3, 2)
         phase = random_phases(np.random.default_rng(1), 5)
         down, up = oracle.gains(links, phase, uplink)
@@ -109,7 +109,7 @@ class TestLinks:
         )
 
     def test_modes_differ(self):
-        """The three uplinks are three different channels, and as printed the form is real."""
+        """The three uplinks differ."""
         links = random_links(5, 6, 3, 2)
         phase = random_phases(np.random.default_rng(3), 6)
         ups = [self.gains(links, phase, uplink)[1] for uplink in UPLINKS]
@@ -134,7 +134,7 @@ class TestRelaxation:
 
     @staticmethod
     def assert_certified(quadratic: Complexes, found: api.Phases, gap: float, label: object = "") -> None:
-        """All that is claimed, worked out anew; the bound is proven by a dual solution of its own."""
+        """All results are recomputed; the bound is proven by an independent dual solution."""
         size = len(quadratic)
         assert found.phase.shape == (size,), label
         np.testing.assert_allclose(abs(found.phase), 1.0, rtol=1e-14)
@@ -173,7 +173,7 @@ class TestRelaxation:
 
     @pytest.mark.parametrize("seed", range(60))
     def test_few_elements(self, seed):
-        """Up to three elements the relaxation is tight, so that its bound is the best value of the phases."""
+        """Up to three elements the relaxation is tight, so its bound is the optimum of the phases."""
         size = 1 + seed % 3
         quadratic = random_quadratic(seed, size)
         found = api.optimise_phases(quadratic)
@@ -202,7 +202,7 @@ class TestRelaxation:
         found = api.optimise_phases(quadratic)
         self.assert_certified(quadratic, found, CERTIFIED)
         assert found.value == pytest.approx(abs(vector).sum() ** 2, rel=1e-12)
-        # All columns of the factor are then the optimum, and so is any direction drawn from it.
+        # All columns of the factor are then optimal, and so is every direction drawn from it.
         drawn = api.optimise_phases(quadratic, polish=False, samples=1)
         assert drawn.value == pytest.approx(found.value, rel=1e-6)
         turned = found.phase * (oracle.aligned(vector)[0] / found.phase[0])
@@ -213,10 +213,10 @@ class TestRelaxation:
         ("SCS", 64, [4]),
     ])  # fmt: skip
     def test_against_cvxpy(self, solver, size, seeds):
-        """SCS and Clarabel end below the bound and not above what is reached, to their own tolerances."""
+        """SCS and Clarabel stay below the bound and do not exceed the value, to their own tolerances."""
         pytest.importorskip("cvxpy")
         for seed in seeds:
-            # Weak users and few antennas would keep SCS busy for long at this size.
+            # With weak users and few antennas SCS takes long at this size.
             shape = {"users": 100, "antennas": 32, "decades": 1.0} if size == 64 else {}
             quadratic = random_quadratic(seed, size, **shape)
             found = api.optimise_phases(quadratic)
@@ -240,7 +240,7 @@ class TestRelaxation:
 
 
 class TestPhases:
-    """From the relaxation to phases, and the ways around it."""
+    """Phases from the relaxation, by ascent, and random ones."""
 
     @pytest.mark.parametrize("size", SIZES)
     def test_polish_never_lowers_and_ends_where_no_element_can_gain(self, size):
@@ -257,7 +257,7 @@ class TestPhases:
 
     @pytest.mark.parametrize("size", SIZES)
     def test_randomisation_keeps_its_promise(self, size):
-        """Draws are worth pi/4 of the relaxation or more on average, as Q is positive semidefinite; and beat chance."""
+        """Samples reach pi/4 of the relaxation on average, as Q is positive semidefinite, and beat random phases."""
         for seed in range({128: 3, 256: 1}.get(size, 15)):
             quadratic = random_quadratic(seed, size)
             found = api.optimise_phases(quadratic, polish=False, seed=seed)
@@ -267,7 +267,7 @@ class TestPhases:
                 assert ours.value >= chance, seed
 
     def test_near_the_bound_as_measured(self):
-        """At the paper's 32 elements and 100 users: 0.99 of the bound with polish, and chance at 0.79 of it."""
+        """At the paper's 32 elements and 100 users: 0.99 of the bound with polish, random phases 0.79 of it."""
         ratios, chance = [], []
         for seed in range(12):
             quadratic = random_quadratic(seed, 32, users=100, antennas=32, decades=1.0)
@@ -291,7 +291,7 @@ class TestPhases:
 
     @pytest.mark.parametrize("method", ["ca", "random"])
     def test_without_relaxation(self, method):
-        """Nothing is claimed about the bound: NaN and an empty factor."""
+        """Without a relaxation: NaN and an empty factor."""
         for seed in range(10):
             quadratic = random_quadratic(seed, 16)
             found = api.optimise_phases(quadratic, method=method, seed=seed)
@@ -304,7 +304,7 @@ class TestPhases:
 
     @pytest.mark.parametrize("size", [8, 32, 128])
     def test_coordinate_ascent(self, size):
-        """Ends where no element can gain, not far from the bound, and above the phases that it starts from."""
+        """At the end no single element can gain; the value is near the bound and above that of the start."""
         for seed in range(8):
             quadratic = random_quadratic(seed, size)
             found = api.optimise_phases(quadratic, method="ca", seed=seed)
@@ -313,7 +313,7 @@ class TestPhases:
             assert 0.85 * best.bound <= found.value <= best.bound * (1.0 + ROUNDING), seed
 
     def test_random_phases_are_even_and_not_chosen(self):
-        """One draw: its mean value is the trace, its phases are all over the circle."""
+        """The mean value of a draw is the trace; its phases cover the circle."""
         quadratic = random_quadratic(7, 6, users=5, antennas=3, decades=1.0)
         draws = [api.optimise_phases(quadratic, method="random", seed=seed) for seed in range(600)]
         values = np.array([found.value for found in draws])

@@ -1,4 +1,4 @@
-"""The solvers at the edges: one user, equal and idle ones, extreme scales, invariances, refusals; the references."""
+"""Edge cases of the solvers: one user, equal and idle users, extreme scales, invariances, errors; the references."""
 
 import math
 import sys
@@ -40,7 +40,7 @@ class TestOneUser:
         assert found.residual <= CLOSE
 
     def test_pool(self):
-        """All for the twin, all for the back end, or shared by the roots of the works above the device's own speed."""
+        """All for the twin, all for the back end, or shared by the square roots of the works."""
         twin = api.share_pool([8e9], [2e9], [True], 6e9)
         assert twin.twin_boost_flop_s.tolist() == pytest.approx([6e9])
         assert twin.delay_s == pytest.approx(1.0)
@@ -55,11 +55,11 @@ class TestOneUser:
 
     @pytest.mark.parametrize(("sync_s", "twin"), [(0.0, True), (0.74, True), (0.76, False), (5.0, False)])
     def test_twin(self, sync_s, twin):
-        """Worth it as long as the upload takes less than the 0.75 s that the whole pool saves."""
+        """A twin pays off if the upload takes less than the 0.75 s that the whole pool saves."""
         found = api.choose_twins([2e9], [2e9], [sync_s], 6e9)
         assert found.twin.tolist() == [twin]
         assert found.delay_s == pytest.approx(0.25 + sync_s if twin else 1.0)
-        # With one user a price of the pool proves little: half a twin would be better than none or one.
+        # With one user the bound is loose: half a twin would be better than none or one.
         assert found.bound_s <= found.delay_s * (1.0 + 1e-14)
 
     def test_phase(self):
@@ -75,7 +75,7 @@ class TestOneUser:
 
 
 class TestEqualUsers:
-    """Like users get the like, to the last digits, ties or not."""
+    """Equal users get equal shares."""
 
     @pytest.mark.parametrize("size", [2, 7, 100])
     @pytest.mark.parametrize("limit", [INF, 0.9, 0.3])
@@ -91,13 +91,13 @@ class TestEqualUsers:
         found = api.share_pool(front, speed, every, 7e9 * size, back)
         np.testing.assert_allclose(found.twin_boost_flop_s, 4e9, rtol=1e-13)
         np.testing.assert_allclose(found.back_end_flop_s, 3e9, rtol=1e-13)
-        # A pool too small for the twins: like back ends share it evenly.
+        # A pool too small for the twins: equal back ends share it equally.
         found = api.share_pool(front, speed, every, 0.5e9 * size, back)
         assert (found.twin_boost_flop_s == 0.0).all()
         np.testing.assert_allclose(found.back_end_flop_s, 0.5e9, rtol=1e-13)
 
     def test_twins_share_a_pool_for_some(self):
-        """Ten like users and a pool that helps a few: any few are as good, and the delay is that of the best number."""
+        """Ten equal users and a pool for a few of them: the number of twins is the best one."""
         front, speed, sync = np.full(10, 2e9), np.full(10, 2e9), np.full(10, 0.5)
         found = api.choose_twins(front, speed, sync, 1.2e10)
         problem = TwinProblem(front, speed, sync, 1.2e10, np.zeros(10))
@@ -115,7 +115,7 @@ class TestNothingToDo:
             assert found.delay_s == found.price_s_per_w == found.residual == 0.0
 
     def test_idle_users_leave_the_budget_to_the_others(self):
-        """Their gain may then be anything, nothing at all too."""
+        """Their gain can be anything, including zero."""
         alone = api.allocate_power([5.0, 70.0], [1.0, 2.0], 3.0)
         found = api.allocate_power([5.0, 0.0, 70.0, 1e9], [1.0, 0.0, 2.0, 0.0], 3.0)
         np.testing.assert_allclose(found.power_w[[0, 2]], alone.power_w, rtol=1e-13)
@@ -144,21 +144,21 @@ class TestNothingToDo:
         assert nothing.delay_s == nothing.bound_s == 0.0
 
     def test_bisection_ends_without_twins(self):
-        """The printed loop would not: no price spends the budget."""
+        """The printed loop would not, because no price uses the budget."""
         for front, twin in (([1e9, 2e9], [False, False]), ([0.0, 0.0], [True, True])):
             found = api.bisect_frequency(front, [1e9, 1e9], twin, 1e10)
             assert found.twin_boost_flop_s.tolist() == found.back_end_flop_s.tolist() == [0.0, 0.0]
             assert found.delay_s == found.price == found.residual == 0.0
 
     def test_no_channel(self):
-        """A form of zeros: any phases do, and the certificate does not divide by zero."""
+        """With a form of zeros all phases are optimal, and the certificate does not divide by zero."""
         found = api.optimise_phases(np.zeros((4, 4)))
         np.testing.assert_allclose(abs(found.phase), 1.0)
         assert found.value == found.relaxed == found.bound == 0.0
         assert found.gap <= 1e-6
 
     def test_diagonal_form(self):
-        """All phases are equal; that is proven."""
+        """All phases have the same value, which is proven optimal."""
         found = api.optimise_phases(np.diag([1.0, 0.0, 3.0, 5.0]))
         assert found.value == pytest.approx(9.0, rel=1e-14)
         assert found.bound == pytest.approx(9.0, rel=1e-6)
@@ -167,13 +167,13 @@ class TestNothingToDo:
 class TestExtremes:
     @pytest.mark.parametrize("gain", [1e-100, 1e-25, 1e-12, 1e12, 1e25, 1e100])
     def test_snr_out_of_this_world(self, gain):
-        """Where 1 + SNR rounds to one, powers go as roots; far above, nearly as the data."""
+        """Where 1 + SNR rounds to one, powers are proportional to square roots; far above, nearly to the data."""
         problem = PowerProblem(np.array([1.0, 3.0]) * gain, np.array([1.0, 2.0]), 1.0, INF)
         found = api.allocate_power(*problem)
         assert reference_power.kkt_residual(problem, found.power_w, found.price_s_per_w) <= 1e-10
         assert found.residual <= 1e-10
         if gain < 1e-10:
-            roots = np.sqrt(problem.nat_seconds / problem.gain_per_w)
+            roots = np.sqrt(problem.unit_delay_s / problem.gain_per_w)
             np.testing.assert_allclose(found.power_w, roots / roots.sum(), rtol=1e-9)
 
     @pytest.mark.parametrize("factor", [1e-14, 1e-10, 1e10, 1e14])
@@ -210,7 +210,7 @@ class TestExtremes:
         assert reference_pool.dual_bound(pool, shares.price) == pytest.approx(shares.delay_s, rel=1e-11)
 
     def test_forms_that_are_not_positive(self):
-        """Gains never make such forms; what is claimed about them holds all the same, or nothing is."""
+        """Gains never give such forms; certificates hold for them nevertheless."""
         assert api.optimise_phases(np.array([[0.0, 1.0], [1.0, 0.0]])).value == pytest.approx(2.0, rel=1e-12)
         for seed in range(30):
             rng = np.random.default_rng(seed)
@@ -226,18 +226,18 @@ class TestExtremes:
 
     @pytest.mark.parametrize("scale", SCALES)
     def test_units_of_power(self, scale):
-        """Other units of power, of time and of speed: the same solution in them."""
+        """In other units of power, time and speed the solution is the same."""
         for seed in range(1, 40, 3):
             problem = random_power(seed)
             base = api.allocate_power(*problem)
             watts = api.allocate_power(
-                problem.gain_per_w / scale, problem.nat_seconds, problem.power_total_w * scale,
+                problem.gain_per_w / scale, problem.unit_delay_s, problem.power_total_w * scale,
                 problem.power_max_w * scale,
             )  # fmt: skip
             np.testing.assert_allclose(watts.power_w, base.power_w * scale, rtol=CLOSE)
             assert watts.delay_s == pytest.approx(base.delay_s, rel=CLOSE)
             assert watts.price_s_per_w * scale == pytest.approx(base.price_s_per_w, rel=CLOSE)
-            seconds = api.allocate_power(problem.gain_per_w, problem.nat_seconds * scale, *problem[2:])
+            seconds = api.allocate_power(problem.gain_per_w, problem.unit_delay_s * scale, *problem[2:])
             np.testing.assert_allclose(seconds.power_w, base.power_w, rtol=CLOSE)
             assert seconds.delay_s == pytest.approx(base.delay_s * scale, rel=CLOSE)
 
@@ -275,7 +275,7 @@ class TestOrder:
         for seed in range(3, 40, 6):
             order = np.random.default_rng(seed).permutation(10)
             power = random_power(seed, 10)
-            turned = api.allocate_power(power.gain_per_w[order], power.nat_seconds[order], *power[2:])
+            turned = api.allocate_power(power.gain_per_w[order], power.unit_delay_s[order], *power[2:])
             np.testing.assert_allclose(turned.power_w, api.allocate_power(*power).power_w[order], rtol=CLOSE)
             pool = random_pool(seed, 10)
             mixed = api.share_pool(
@@ -297,7 +297,7 @@ class TestOrder:
             assert turned.relaxed == pytest.approx(api.optimise_phases(quadratic).relaxed, rel=3e-7)
 
     def test_arguments_stay_as_they_are(self):
-        """Also read-only and strided ones, and plain lists, are taken."""
+        """Read-only arrays, strided arrays and lists are accepted, too."""
         power, pool, twins = random_power(9), random_pool(11), random_twins(3, 5)
         quadratic, links = random_quadratic(2, 9), random_links(1, 4, 3, 2)
         before = [np.array(each) for each in (*power[:2], *pool[:3], pool.back_flop, *twins[:3], quadratic)]
@@ -315,12 +315,12 @@ class TestOrder:
         strided[::2] = quadratic
         assert api.optimise_phases(strided[::2]).value == ours.value
         assert api.optimise_phases(quadratic.tolist()).value == ours.value
-        listed = api.allocate_power(power.gain_per_w.tolist(), power.nat_seconds.tolist(), *power[2:])
+        listed = api.allocate_power(power.gain_per_w.tolist(), power.unit_delay_s.tolist(), *power[2:])
         assert listed.delay_s == api.allocate_power(*power).delay_s
 
 
 class TestCertificates:
-    """A certificate is worth what it says about wrong answers: these are put in CVXPY's place."""
+    """Certificates detect wrong solutions, which replace those of CVXPY here."""
 
     @pytest.mark.parametrize("shift", [
         [1e-4, 0.0, 0.0, 0.0], [-1e-4, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, -3e-3], [1e-3, 1e-3, 1e-3, 1e-3],
@@ -338,7 +338,7 @@ class TestCertificates:
         assert found.delay_s == pytest.approx(reference_power.delay(problem, wrong), rel=1e-14)
 
     def test_power_left_over_or_below_the_limit(self, monkeypatch):
-        """A budget that nobody uses up is fine only if all are at their limits, and above these nobody may be."""
+        """A slack budget is optimal only if all users are at their limits; powers above the limits are not feasible."""
         arguments = ([3.0, 70.0], [1.0, 2.0], 5.0, 2.0)
         assert api.allocate_power(*arguments).residual == 0.0
         for wrong in ([2.0, 1.0], [1.0, 1.0], [2.5, 2.0], [2.5, 2.5]):
@@ -350,13 +350,13 @@ class TestCertificates:
         ([1e-200, 2.0, 0.0], 1e100), ([0.5, 0.6, 1.0], 0.4),
     ])  # fmt: skip
     def test_power_for_nobody_or_for_those_without_data(self, watts, least):
-        """Nothing for a user who waits, no number at all, and a part of the budget for a user who receives nothing."""
-        gain, nats = np.array([3.0, 70.0, 5.0]), np.array([1.0, 2.0, 0.0])
-        log_price = math.log(api.allocate_power(gain, nats, 2.0).price_s_per_w)
+        """No power for a user with data, NaN, and power for a user without data."""
+        gain, delay = np.array([3.0, 70.0, 5.0]), np.array([1.0, 2.0, 0.0])
+        log_price = math.log(api.allocate_power(gain, delay, 2.0).price_s_per_w)
         for price in (log_price, -INF):
-            assert certificates.power_residual(gain, nats, 2.0, INF, np.array(watts), price) >= least
+            assert certificates.power_residual(gain, delay, 2.0, INF, np.array(watts), price) >= least
         for price in (NAN, INF):
-            assert certificates.power_residual(gain, nats, 2.0, INF, np.array(watts), price) == INF
+            assert certificates.power_residual(gain, delay, 2.0, INF, np.array(watts), price) == INF
 
     @pytest.mark.parametrize(("boost", "back_end", "s", "least"), [
         ([0.0, 0.0], [0.0, 0.0], 0.0, math.inf), ([0.0, 0.0], [0.0, 0.0], 1e5, math.inf),
@@ -382,7 +382,7 @@ class TestCertificates:
             assert residual == expected
 
     def test_bound_of_computing_holds_at_every_price(self):
-        """And is the best one at the price that the solver returns."""
+        """The bound is the best one at the price that the solver returns."""
         for seed in range(40):
             problem = random_twins(seed, 6)
             best = reference_pool.best_choice(problem)[1]
@@ -422,7 +422,7 @@ class TestCertificates:
 
     @pytest.mark.parametrize("part", [1e-6, 1e-3, 0.1])
     def test_relaxation(self, part, monkeypatch):
-        """A relaxed solution mixed with the identity: the bound remains one and the gap shows how far off it is."""
+        """A relaxed solution mixed with the identity: the bound stays valid, and the gap shows the error."""
         for seed in range(5):
             quadratic = random_quadratic(seed, 12, users=10, antennas=4, decades=1.0)
             exact = api.optimise_phases(quadratic, gap=1e-9)
@@ -436,7 +436,7 @@ class TestCertificates:
             assert found.gap >= 0.1 * part * (1.0 - np.trace(quadratic).real / exact.relaxed)
 
 
-POWER: dict[str, Any] = {"gain_per_w": [1.0, 2.0], "nat_seconds": [1.0, 1.0], "power_total_w": 1.0}
+POWER: dict[str, Any] = {"gain_per_w": [1.0, 2.0], "unit_delay_s": [1.0, 1.0], "power_total_w": 1.0}
 POOL: dict[str, Any] = {
     "front_flop": [1e9, 2e9], "speed_flop_s": [1e9, 1e9], "twin": [True, False], "capacity_flop_s": 1e10,
     "back_flop": [1e9, 1e9],
@@ -445,14 +445,15 @@ CHOICE = {name: value for name, value in POOL.items() if name != "twin"} | {"syn
 LINKS: dict[str, Any] = {"ap_irs": np.ones((3, 2)), "irs_ud": np.ones((4, 3))}
 
 
-class TestRefusals:
-    """Bad arguments are refused by name."""
+class TestErrors:
+    """Errors for bad arguments name them."""
 
     @pytest.mark.parametrize(("name", "value"), [
         ("gain_per_w", [0.0, 1.0]), ("gain_per_w", [-1.0, 1.0]), ("gain_per_w", [NAN, 1.0]), ("gain_per_w", [INF, 1.0]),
-        ("gain_per_w", [1.0]), ("gain_per_w", [[1.0, 2.0]]), ("nat_seconds", [-1.0, 1.0]), ("nat_seconds", [NAN, 1.0]),
-        ("nat_seconds", [INF, 1.0]), ("power_total_w", 0.0), ("power_total_w", -1.0), ("power_total_w", NAN),
-        ("power_max_w", 0.0), ("power_max_w", -1.0), ("power_max_w", NAN),
+        ("gain_per_w", [1.0]), ("gain_per_w", [[1.0, 2.0]]), ("unit_delay_s", [-1.0, 1.0]),
+        ("unit_delay_s", [NAN, 1.0]), ("unit_delay_s", [INF, 1.0]), ("power_total_w", 0.0), ("power_total_w", -1.0),
+        ("power_total_w", NAN), ("power_total_w", INF), ("power_max_w", 0.0), ("power_max_w", -1.0),
+        ("power_max_w", NAN),
     ])  # fmt: skip
     def test_power(self, name, value):
         with pytest.raises(ValueError, match=name):
@@ -548,7 +549,7 @@ class TestRefusals:
 
 
 class TestReference:
-    """The module that hands the problems to CVXPY."""
+    """The reference solutions with CVXPY."""
 
     def test_missing_cvxpy_is_named(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "cvxpy", None)
@@ -585,7 +586,7 @@ class TestReference:
     @pytest.mark.parametrize("solver", ["SCS", "CLARABEL"])
     @pytest.mark.parametrize("scale", [1e-20, 1.0, 1e20])
     def test_both_forms_of_the_relaxation(self, solver, scale):
-        """Primal and dual come to the same, at any scale."""
+        """Primal and dual have the same solution, at any scale."""
         pytest.importorskip("cvxpy")
         quadratic = scale * random_quadratic(3, 6, users=10, antennas=4, decades=1.0)
         values = [

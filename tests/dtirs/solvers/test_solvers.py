@@ -22,9 +22,9 @@ from tests.dtirs.solvers.problems import (
 BLOCKS = 8
 INF = math.inf
 EXACT, CLOSE = 1e-12, 1e-11
-"""Largest relative error of a delay, and of powers, speeds, prices and certificates"""
+"""Largest relative error of a delay, and of powers, speeds, prices and certificates."""
 CHOICES = 400
-"""Instances of the choice of twins with few enough users for brute force"""
+"""Instances of the choice of twins with few enough users for brute force."""
 
 in_blocks = pytest.mark.parametrize("seeds", [range(b, INSTANCES, BLOCKS) for b in range(BLOCKS)], ids=str)
 
@@ -51,22 +51,22 @@ class TestPower:
 
     @staticmethod
     def assert_feasible(problem: PowerProblem, found: api.PowerAllocation, seed: int) -> None:
-        """Limits hold, idle users get nothing, the delay is that of the powers, the certificate is good and true."""
+        """Limits hold, idle users get nothing, the delay is that of the powers, the certificate is correct."""
         assert found.power_w.shape == problem.gain_per_w.shape
         assert found.power_w.dtype == np.float64
         assert (found.power_w >= 0.0).all(), seed
         assert (found.power_w <= problem.power_max_w).all(), seed
         assert math.fsum(found.power_w) <= problem.power_total_w * (1.0 + 1e-14), seed
-        assert (found.power_w[problem.nat_seconds == 0.0] == 0.0).all(), seed
+        assert (found.power_w[problem.unit_delay_s == 0.0] == 0.0).all(), seed
         assert_near(found.delay_s, power_oracle.delay(problem, found.power_w), 1e-14, seed)
         assert 0.0 <= found.residual <= CLOSE, seed
         assert power_oracle.kkt_residual(problem, found.power_w, found.price_s_per_w) <= CLOSE, seed
 
     @pytest.mark.parametrize("seed", range(40))
     def test_searches_agree(self, seed):
-        """The search that the others are measured by, against plain nested searches in powers."""
+        """The reference search against nested searches in powers."""
         problem = random_power(seed, 3)
-        problem = problem._replace(nat_seconds=np.where(problem.nat_seconds > 0.0, problem.nat_seconds, 1.0))
+        problem = problem._replace(unit_delay_s=np.where(problem.unit_delay_s > 0.0, problem.unit_delay_s, 1.0))
         power_w, _ = power_oracle.solve(problem)
         np.testing.assert_allclose(power_w, power_oracle.solve_by_brentq(problem), rtol=1e-9)
 
@@ -83,7 +83,7 @@ class TestPower:
 
     @pytest.mark.parametrize("seed", range(24))
     def test_against_cvxpy(self, seed):
-        """Clarabel must not be better; worse it may be, and is by 1e-5 at times if users are many decades apart."""
+        """Clarabel is not better; it can be worse by 1e-5 if users are many decades apart."""
         pytest.importorskip("cvxpy")
         problem = random_power(seed)
         power_w = np.minimum(reference_cvxpy.power(*problem), problem.power_max_w)
@@ -92,7 +92,7 @@ class TestPower:
         assert found * (1.0 - EXACT) <= general <= found * (1.0 + 5e-6)
 
     def test_by_cvxpy_on_request(self):
-        """The same problem by the other way, and the certificate tells how much less exact that is."""
+        """CVXPY solves the same problem, and the certificate shows its larger error."""
         pytest.importorskip("cvxpy")
         problem = PowerProblem(np.array([3.0, 70.0, 900.0, 15.0]), np.array([1.0, 2.0, 0.5, 0.0]), 2.0, INF)
         exact, found = api.allocate_power(*problem), api.allocate_power(*problem, reference=True)
@@ -106,9 +106,9 @@ class TestPower:
 
     @pytest.mark.parametrize("seed", range(2, 44, 6))
     def test_price_is_the_derivative(self, seed):
-        """What another watt would save, from the delays at slightly different budgets."""
+        """The delay saved per watt, from the delays at slightly different budgets."""
         problem = random_power(seed)._replace(power_max_w=INF)
-        assert (problem.nat_seconds > 0.0).any()
+        assert (problem.unit_delay_s > 0.0).any()
         step = 1e-4
         more, less = (
             api.allocate_power(*problem._replace(power_total_w=problem.power_total_w * math.exp(sign * step)))
@@ -129,7 +129,7 @@ class TestPool:
             boost, back_end, price = pool_oracle.solve(problem)
             self.assert_feasible(problem, found, seed)
             assert_near(found.delay_s, pool_oracle.delay(problem, boost, back_end), EXACT, seed)
-            # Next to devices thousands of times as fast, the speeds' own rounding shows in a small pool.
+            # In a small pool, the rounding of much faster devices is visible.
             slack = CLOSE * problem.capacity_flop_s
             np.testing.assert_allclose(found.twin_boost_flop_s, boost, rtol=CLOSE, atol=slack, err_msg=str(seed))
             np.testing.assert_allclose(found.back_end_flop_s, back_end, rtol=CLOSE, atol=slack, err_msg=str(seed))
@@ -138,7 +138,7 @@ class TestPool:
 
     @staticmethod
     def assert_feasible(problem: PoolProblem, found: api.PoolShares, seed: int) -> None:
-        """The pool is used up and no more, only twins and back ends get some, and the certificate is good and true."""
+        """The pool is used exactly, only twins and back ends get shares, the certificate is small and correct."""
         boost, back_end = found.twin_boost_flop_s, found.back_end_flop_s
         assert boost.shape == back_end.shape == problem.front_flop.shape
         assert (boost >= 0.0).all(), seed
@@ -147,7 +147,7 @@ class TestPool:
         assert (back_end[problem.back_flop == 0.0] == 0.0).all(), seed
         assert_near(found.delay_s, pool_oracle.delay(problem, boost, back_end), 1e-14, seed)
         assert 0.0 <= found.residual <= CLOSE, seed
-        if pool_oracle.nobody_asks(problem):
+        if pool_oracle.no_demand(problem):
             assert found.price == found.delay_s == found.residual == 0.0, seed
             return
         assert_near(math.fsum((*boost, *back_end)), problem.capacity_flop_s, CLOSE, seed)
@@ -178,7 +178,7 @@ class TestPool:
         boost, back_end = reference_cvxpy.pool(*problem)
         part = min(1.0, problem.capacity_flop_s / max(math.fsum((*boost, *back_end)), 1e-300))
         found = api.share_pool(*problem).delay_s
-        if pool_oracle.nobody_asks(problem):
+        if pool_oracle.no_demand(problem):
             assert not boost.any()
             assert not back_end.any()
             return
@@ -208,14 +208,14 @@ class TestPool:
             for sign in (1.0, -1.0)
         )
         slope = (less.delay_s - more.delay_s) / (2.0 * step * problem.capacity_flop_s)
-        # A pool next to nothing saves next to nothing of a long delay: the difference has few digits.
+        # A tiny pool saves little of a long delay, so the difference has few digits.
         digits = 1e-13 * more.delay_s / (step * problem.capacity_flop_s)
         assert abs(api.share_pool(*problem).price - slope) <= 1e-6 * abs(slope) + digits
 
 
 @functools.cache
 def brute_force(seed: int) -> tuple[api.TwinChoice, float]:
-    """What is found for instance `seed` of the choice of twins, and the best of all its choices."""
+    """The solver's choice of twins for instance `seed`, and the best delay of all choices."""
     problem = random_twins(seed, 2 + seed % 7)
     return api.choose_twins(*problem), pool_oracle.best_choice(problem)[1]
 
@@ -224,7 +224,7 @@ class TestTwins:
     """Who computes on a twin, up to eight users against all choices."""
 
     def test_against_all_choices(self):
-        """Not exact, but nearly always right: it misses 3 of 3400 instances measured, at worst by 0.1 %."""
+        """The choice is not exact: it misses 3 of 3400 instances, at worst by 0.1 %."""
         losses = np.array([found.delay_s / best - 1.0 for found, best in map(brute_force, range(CHOICES))])
         assert losses.min() >= -EXACT
         assert (losses > 1e-9).mean() <= 0.01
@@ -249,7 +249,7 @@ class TestTwins:
             assert found.bound_s <= best * (1.0 + EXACT), seed
             assert_near(found.bound_s, pool_oracle.best_choice_bound(problem), 1e-10, seed)
             gaps.append(1.0 - found.bound_s / best)
-        # It proves the choice in most instances, and cannot in those where halves of twins would be better.
+        # It proves most choices optimal; it cannot where half a twin would be better.
         assert np.median(gaps) <= 1e-9
         assert max(gaps) >= 1e-3
 
@@ -260,8 +260,8 @@ class TestTwins:
         assert found.bound_s * (1.0 - EXACT) <= found.delay_s <= found.bound_s * 1.001
         assert_near(found.bound_s, pool_oracle.best_choice_bound(problem), 1e-10, seed)
 
-    def test_nobody_without_gain_has_a_twin(self):
-        """No work, or an upload that takes longer than the own computing; and a twin that gets nothing of the pool."""
+    def test_users_without_gain_have_no_twin(self):
+        """Users without work or with an upload longer than their computing have no twin; every twin has a boost."""
         for seed in range(CHOICES):
             problem, found = random_twins(seed, 2 + seed % 7), brute_force(seed)[0]
             hopeless = problem.sync_s >= problem.front_flop / problem.speed_flop_s
@@ -311,7 +311,7 @@ class TestPrinted:
     """Algorithms 1 to 3 as the paper prints them."""
 
     def test_twins_by_threshold(self):
-        """(29): a twin where the device is slower than its limit; who just makes it stays local."""
+        """(29): a twin if the device exceeds its limit; a device exactly at its limit stays local."""
         rng = np.random.default_rng(3)
         for size in SIZES:
             front, speed = rng.uniform(0.0, 2e9, size), rng.uniform(5e9, 12e9, size)
@@ -345,7 +345,7 @@ class TestPrinted:
         assert found.price == pytest.approx(exact.price, rel=1e-6)
 
     def test_cuts_by_search(self):
-        """Algorithm 1 user by user; work that does not grow with the cut shows that it is searched."""
+        """Algorithm 1 user by user, with works that do not grow with the cut."""
         rng = np.random.default_rng(4)
         for size in SIZES:
             front = rng.uniform(1e8, 2e9, (size, 12))
@@ -368,13 +368,13 @@ class TestPrinted:
 
 
 class TestInstances:
-    """What the random instances are worth."""
+    """The random instances cover all cases."""
 
     def test_powers(self):
         seen = dict.fromkeys(("idle", "all idle", "all at limit", "some at limit", "none at limit", "wide", "equal"), 0)
         for seed in range(INSTANCES):
             problem = random_power(seed)
-            busy = problem.nat_seconds > 0.0
+            busy = problem.unit_delay_s > 0.0
             seen["idle"] += not busy.all()
             seen["all idle"] += not busy.any()
             if not busy.any():
@@ -396,7 +396,7 @@ class TestInstances:
             problem = random_pool(seed)
             boost, _, _ = pool_oracle.solve(problem)
             twins = problem.twin & (problem.front_flop > 0.0)
-            seen["nothing asked"] += pool_oracle.nobody_asks(problem)
+            seen["nothing asked"] += pool_oracle.no_demand(problem)
             seen["no twins"] += not problem.twin.any()
             seen["no back ends"] += not problem.back_flop.any()
             seen["twins without boost"] += bool((boost[twins] == 0.0).any())

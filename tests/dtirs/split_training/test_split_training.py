@@ -15,7 +15,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from edge_envs.core.policy import ConstantPolicy
-from edge_envs.dtirs.config import DTIRSConfig
+from edge_envs.dtirs.config import DTIRSConfig, Offered
+from edge_envs.dtirs.model.parameters import parameters_of
 from edge_envs.dtirs.split_training import __main__
 from edge_envs.dtirs.split_training import data as data_module
 from edge_envs.dtirs.split_training.data import Data, Labelled, load_data
@@ -226,10 +227,10 @@ def test_what_crosses_the_cut_is_counted():
 
 
 def test_exchanged_bits_at_full_width_are_those_that_the_environment_counts():
-    config = DTIRSConfig(cuts="all")
+    config = DTIRSConfig(cuts=Offered.ALL)
     values = np.array([*output_values(10)[:-1], 0])
     assert config.cut_numbers.tolist() == list(CUTS)
-    parameters = config.kernel()
+    parameters = parameters_of(config)
     for bits in (parameters.bits_up, parameters.bits_down):
         np.testing.assert_array_equal(bits, values * config.batch_size * config.value_bits)
     weights = np.cumsum([TrainedLayer(layer, OPTIMISERS["sgd"]).weights for layer in build_network(10)])

@@ -1,0 +1,123 @@
+"""The parameters that the compiled kernels read, derived from a configuration."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_envs.core.config import kernel_parameters
+from edge_envs.core.metrics import codes
+from edge_envs.dtirs.config import Devices, DTIRSConfig, Model, Phase, Power, Twins, Uplink
+from edge_envs.dtirs.solvers.phases import factor_rank
+
+MODEL, DEVICES, UPLINK, POWER = codes(Model), codes(Devices), codes(Uplink), codes(Power)
+TWINS, PHASE = codes(Twins), codes(Phase)
+
+FloatArray = NDArray[np.float64]
+DEVICE_DRAWS = 3
+"""Uniforms of a device besides one per layer: speed, position, first waypoint."""
+
+
+class Parameters(NamedTuple):
+    """SI numbers, flat arrays, and codes of options (see `core.metrics.codes`). L choices of a cut, K devices."""
+
+    num_devices: int
+    num_antennas: int
+    num_elements: int
+    num_layers: int
+    model: int
+    cut_numbers: NDArray[np.int64]  # (L,) layers on the device
+    bits_down: FloatArray  # (L,) gradients to the device
+    bits_up: FloatArray  # (L,) features to the AP
+    sync_bits: FloatArray  # (L,) weights to a twin
+    cut_leakage_s: FloatArray  # (L,) leakage penalty
+    layer_flop_min: float
+    layer_flop_max: float
+    speed_min_flop_s: float
+    speed_max_flop_s: float
+    device_share_min: float
+    device_share_mean: float
+    device_share_deviation: float
+    device_share_correlation: float
+    devices: int
+    fixed_devices: FloatArray  # (K, M + DEVICE_DRAWS) uniforms of devices that never change
+    distance_min_m: float
+    distance_max_m: float
+    step_m: float  # way of a device per frame
+    ap_irs_gain: float
+    reference_gain: float
+    irs_ud_exponent: float
+    direct_gain: float
+    fading_correlation: float
+    uplink: int
+    irs: bool
+    device_bandwidth_hz: float
+    noise_w: float
+    power_total_w: float
+    power_max_w: float
+    power_uplink_w: float
+    power: int
+    pool_flop_s: float
+    pool_levels: FloatArray  # (levels,)
+    pool_stay_probability: float
+    backlog: bool
+    frame_s: float
+    twins: int
+    compute_delay_max_s: float  # of one device
+    rate_min_bit_s: float
+    phase: int
+    phase_rank: int  # columns of the relaxation's factor
+    phase_samples: int
+    phase_polish: bool
+    phase_gap: float
+    phase_passes: int
+    loss_s: float  # weighted training loss
+    device_energy_coefficient: float
+    flop_per_cycle: float
+
+
+def parameters_of(config: DTIRSConfig) -> Parameters:
+    """The kernels' parameters of a configuration."""
+    reference_gain = 10.0 ** (config.reference_gain_db / 10.0)
+    blockage = 10.0 ** (-config.direct_blockage_db / 10.0)
+    draws_shape = config.num_devices, config.num_layers + DEVICE_DRAWS
+    down, up, sync = exchanged_bits(config)
+    extended = config.model == Model.EXTENDED
+    return kernel_parameters(
+        Parameters, config,
+        bits_down=down,
+        bits_up=up,
+        sync_bits=sync,
+        cut_leakage_s=leakage_by_cut(config),
+        fixed_devices=np.random.default_rng(config.devices_seed).random(draws_shape),
+        step_m=config.speed_m_per_s * config.frame_s,
+        ap_irs_gain=reference_gain * config.ap_irs_distance_m**-config.ap_irs_exponent,
+        reference_gain=reference_gain,
+        direct_gain=reference_gain * config.direct_distance_m**-config.direct_exponent * blockage,
+        pool_flop_s=config.pool_per_device_flop_s * config.num_devices if extended else config.twin_budget_flop_s,
+        pool_levels=np.array(config.pool_levels if extended else (1.0,)),
+        compute_delay_max_s=config.compute_delay_total_s / config.num_devices,
+        phase_rank=factor_rank(config.num_elements),
+        loss_s=config.weight_loss_s * config.loss_nats,
+    )  # fmt: skip
+
+
+def exchanged_bits(config: DTIRSConfig) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Downlink bits, uplink bits and bits of a twin's weights, by choice of a cut, shapes (L,)."""
+    numbers = config.cut_numbers
+    if config.model == Model.PRINTED:
+        ones = np.full(len(numbers), 0.0 if config.offline else 1.0)
+        return ones * config.bits_downlink, ones * config.bits_uplink, np.zeros(len(numbers))
+    features = config.network_cuts.bits[numbers] * config.batch_size
+    # The raw input needs no gradient.
+    down = np.where(numbers == 0, 0.0, features)
+    return down, features, config.network_cuts.device_parameters[numbers] * float(config.weight_bits)
+
+
+def leakage_by_cut(config: DTIRSConfig) -> FloatArray:
+    """Leakage penalty by choice of a cut, shape (L,) [s]."""
+    leakage = config.leakage_s * np.exp(-np.maximum(config.cut_numbers - 1.0, 0.0) / config.leakage_layers)
+    leakage[config.cut_numbers == config.num_layers] = 0.0
+    return leakage
