@@ -94,7 +94,7 @@ def test_what_each_knows(rule):
             before, _ = make_baseline(rule + ending, env).predict(observation)
             rng = np.random.default_rng(seed)
             for names, must_not in ((hidden, True), (open_fields, False)):
-                kept = deepcopy(env.state._replace(work=None))
+                kept = deepcopy(env.state._replace(workspace=None))
                 for field in names:
                     array = getattr(env.state, field)
                     if array.dtype == np.int64:
@@ -117,9 +117,9 @@ def test_baselines_leave_the_environment_alone():
     observation, _ = env.reset(seed=0)
     for name in baselines_of(env):
         policy = make_baseline(name, env)
-        kept = [array.copy() for array in arrays_in(env.state._replace(work=None))]
+        kept = [array.copy() for array in arrays_in(env.state._replace(workspace=None))]
         policy.predict(observation)
-        for array, copy in zip(arrays_in(env.state._replace(work=None)), kept, strict=True):
+        for array, copy in zip(arrays_in(env.state._replace(workspace=None)), kept, strict=True):
             np.testing.assert_array_equal(array, copy)
 
 

@@ -25,8 +25,8 @@ def radio_of(c: ECCNOMAConfig, w: World, r: Result, action: Any, uplink: bool) -
     side = "up" if uplink else "down"
     band_hz = getattr(c, f"bandwidth_{side}_hz") / bands
     return Radio(
-        gain, r.ap, np.where(r.sends, bits, 0.0), c.delay_weight * w.queue * (w.queue + 1.0) / 2.0,
-        c.energy_weight * w.queue, band_hz, slow.watt(c.noise_dbm_hz) * band_hz,
+        gain, r.ap, np.where(r.sends, bits, 0.0), c.weight_delay * w.queue * (w.queue + 1.0) / 2.0,
+        c.weight_energy * w.queue, band_hz, slow.watt(c.noise_dbm_per_hz) * band_hz,
         slow.watt(getattr(c, f"power_{side}_min_dbm")), slow.watt(getattr(c, f"power_{side}_max_dbm")), c.capacity,
         "uplink" if uplink else "downlink" if c.downlink == "physical" else "downlink-printed",
     )  # fmt: skip

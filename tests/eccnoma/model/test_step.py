@@ -101,8 +101,8 @@ def pool_of(c: ECCNOMAConfig, w: World, r: Result, n: int) -> tuple[Pool, np.nda
     """One access point's pool, and who shares it: delays count Q (Q + 1) / 2 times, energies Q times."""
     here = np.flatnonzero((r.ap == n) & (r.work_flop > 0.0))
     queue = w.queue[here]
-    waits = c.delay_weight * queue * (queue + 1.0) / 2.0
-    energies = c.energy_weight * queue * c.server_coefficient
+    waits = c.weight_delay * queue * (queue + 1.0) / 2.0
+    energies = c.weight_energy * queue * c.server_coefficient
     units = reference_report.free_units(c, w)[n]
     return Pool(r.work_flop[here], waits, energies, units, c.units_max, c.unit_speed_flop_s, c.core_overhead), here
 
@@ -138,7 +138,7 @@ def test_units_without_a_pool_are_each_users_best(name):
         assert 0.0 <= info["server_gap"] <= 1e-12
         for u in np.flatnonzero(r.work_flop > 0.0).tolist():
             queue = w.queue[u]
-            wait, energy = c.delay_weight * queue * (queue + 1.0) / 2.0, c.energy_weight * queue * c.server_coefficient
+            wait, energy = c.weight_delay * queue * (queue + 1.0) / 2.0, c.weight_energy * queue * c.server_coefficient
             best = grid[np.argmin(wait / speed + energy * speed**2)]
             assert d.units[u] == pytest.approx(best, abs=1.5 * (grid[1] - grid[0]))
 

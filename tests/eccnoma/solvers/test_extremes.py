@@ -37,8 +37,8 @@ def test_hopeless_links_leave_everybody_a_seat(gain):
         {"path_loss_exponent": 10.0, "side_m": 1e30, "reference_gain_db": -300.0, "num_users": 40},
         {"unit_speed_flop_s": 1.0, "speed_min_flop_s": 1.0, "speed_max_flop_s": 1.0},
         {"bandwidth_up_hz": 1.0, "bandwidth_down_hz": 1.0, "power_up_min_dbm": -300.0, "power_up_max_dbm": -300.0},
-        {"bandwidth_up_hz": 1e15, "noise_dbm_hz": 300.0},
-        {"reference_gain_db": 300.0, "noise_dbm_hz": -300.0},
+        {"bandwidth_up_hz": 1e15, "noise_dbm_per_hz": 300.0},
+        {"reference_gain_db": 300.0, "noise_dbm_per_hz": -300.0},
     ],
 )  # fmt: skip
 def test_extreme_systems_have_finite_rewards(options: dict[str, Any]):
