@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -134,13 +135,6 @@ def round_relaxed(problem: RadioProblem, beta: ArrayLike, power_w: ArrayLike, *,
     return assignment_of(problem, w)
 
 
-def _with_bits(problem: RadioProblem, bits: Array) -> RadioProblem:
-    return RadioProblem(
-        problem.gain, problem.ap, bits, problem.delay_weight, problem.energy_weight, problem.bandwidth_hz,
-        problem.noise_w, problem.power_min_w, problem.power_max_w, problem.capacity, problem.direction,
-    )  # fmt: skip
-
-
 def _cuts(
     uplink: RadioProblem, downlink: RadioProblem, bits: ArrayLike, result_bits: ArrayLike, fixed_cost: ArrayLike
 ) -> tuple[list[tuple[RadioProblem, RadioProblem]], Array]:
@@ -156,7 +150,7 @@ def _cuts(
     pairs = []
     for j in range(len(fixed)):
         active = sent[:, j] > 0.0
-        pairs.append((_with_bits(uplink, sent[:, j]), _with_bits(downlink, np.where(active, back, 0.0))))
+        pairs.append((replace(uplink, bits=sent[:, j]), replace(downlink, bits=np.where(active, back, 0.0))))
     return pairs, fixed
 
 

@@ -68,8 +68,8 @@ class Radio(NamedTuple):
     cap: NDArray[np.int64]  # (N,) largest load allowed
     stamp: NDArray[np.int64]  # (S,) time of the band's last change
     tried: NDArray[np.int64]  # (U,) time when all bands were last tried for a user
-    order: NDArray[np.int64]  # (U,) users that send, in the order of their placement
-    key: NDArray[np.float64]  # (U,) sort key of that order
+    order: NDArray[np.int64]  # (U,) users that send, sorted
+    key: NDArray[np.float64]  # (U,) sort key of `order`
     candidate: NDArray[np.int64]  # (U, C) bands tried for a user, best gain first
     coupling: NDArray[np.float64]  # (K + 1, K + 1) of one band: power that a row receives per watt of a column
     slope: NDArray[np.float64]  # (2, K + 1) slopes of one band's cost in its levels, before and after a step

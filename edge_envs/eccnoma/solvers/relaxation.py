@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel, kernel_part
+from edge_envs.eccnoma.solvers.assignment_search import sort_falling
 from edge_envs.eccnoma.solvers.band_powers import ARMIJO
 from edge_envs.eccnoma.solvers.radio import DIRECTION, Link, Radio, power_at
 
@@ -39,7 +40,6 @@ class Relaxation(NamedTuple):
     rate_bit_s: NDArray[np.float64]  # (U,)
     interference_price: NDArray[np.float64]  # (M, U) derivative of the cost in the disturbance
     heard: NDArray[np.float64]  # (2, N) sums over one subchannel
-    key: NDArray[np.float64]  # (U,) sort key of the order: own gains
     rate_slope: NDArray[np.float64]  # (U,) derivative of the cost in the rate
     history: NDArray[np.float64]  # (iterations + 1,) costs
     report: NDArray[np.float64]  # (RELAXED_REPORT_SIZE,)
@@ -50,7 +50,7 @@ def allocate_relaxation(users: int, subchannels: int, aps: int, iterations: int)
     table, line = (subchannels, users), (users,)
     shapes: dict[str, tuple[int, ...]] = {
         "level": line, "power_w": line, "power_slope": line, "level_trial": line, "first": (aps + 1,),
-        "rate_bit_s": line, "heard": (2, aps), "key": line, "rate_slope": line, "history": (iterations + 1,),
+        "rate_bit_s": line, "heard": (2, aps), "rate_slope": line, "history": (iterations + 1,),
         "report": (RELAXED_REPORT_SIZE,),
     }  # fmt: skip
     arrays = {
@@ -63,38 +63,20 @@ def allocate_relaxation(users: int, subchannels: int, aps: int, iterations: int)
 @kernel
 def order_users(w: Radio, x: Relaxation, gain: NDArray[np.float64], row: int) -> None:
     """Sort the active users of each AP on every subchannel, strongest first; equally strong users by index."""
-    at = 0
-    for n in range(gain.shape[3]):
-        x.first[n] = at
-        for u in range(len(w.ap)):
-            if w.ap[u] == n and w.active[u]:
-                for m in range(gain.shape[1]):
-                    x.order[m, at] = u
-                at += 1
-    x.first[gain.shape[3]] = at
     for m in range(gain.shape[1]):
+        at = 0
         for u in range(len(w.ap)):
-            x.key[u] = gain[row, m, u, w.ap[u]]
+            w.key[u] = gain[row, m, u, w.ap[u]]
         for n in range(gain.shape[3]):
-            sort_falling_row(x.order, m, x.first[n], x.first[n + 1] - x.first[n], x.key)
-
-
-@kernel
-def sort_falling_row(order: NDArray[np.int64], m: int, first: int, count: int, key: NDArray[np.float64]) -> None:
-    """Shell sort of `order[m, first : first + count]` by falling key; equal keys by rising user."""
-    gap = count // 2
-    while gap > 0:
-        for i in range(gap, count):
-            user = order[m, first + i]
-            j = i
-            while j >= gap:
-                other = order[m, first + j - gap]
-                if key[other] > key[user] or (key[other] == key[user] and other < user):
-                    break
-                order[m, first + j] = other
-                j -= gap
-            order[m, first + j] = user
-        gap = 1 if gap == 2 else (gap * 5) // 11
+            x.first[n] = at
+            for u in range(len(w.ap)):
+                if w.ap[u] == n and w.active[u]:
+                    w.order[at] = u
+                    at += 1
+            sort_falling(w.order, x.first[n], at - x.first[n], w.key)
+        x.first[gain.shape[3]] = at
+        for i in range(at):
+            x.order[m, i] = w.order[i]
 
 
 @kernel
