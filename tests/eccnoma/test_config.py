@@ -14,7 +14,7 @@ from edge_envs.eccnoma.config import ECCNOMAConfig
 from edge_envs.eccnoma.model.parameters import ARRIVALS, parameters_of
 from edge_envs.eccnoma.model.state import allocate, bands_max
 from edge_envs.eccnoma.system import ECCNOMASystem
-from tests.eccnoma.model import reference_frame as slow
+from tests.eccnoma.model import reference_step as slow
 
 PRESETS = list(ECCNOMAConfig.presets)
 every_preset = pytest.mark.parametrize("preset", PRESETS)

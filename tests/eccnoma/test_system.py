@@ -8,9 +8,9 @@ import pytest
 from gymnasium import spaces
 
 import edge_envs  # noqa: F401  (registers the ids)
-from tests.eccnoma.model import reference_frame as slow
 from tests.eccnoma.model import reference_report
-from tests.eccnoma.model.problems_frame import CONFIGS, PAPER, every_config, make, random_action
+from tests.eccnoma.model import reference_step as slow
+from tests.eccnoma.model.problems import CONFIGS, PAPER, every_config, make, random_action
 
 GOLDEN: dict[str, list[float]] = {
     "default": [-0.7738595170, -0.7780964900, -0.9045385623, -0.4631533814, -1.0411358247, -1.2692905644],

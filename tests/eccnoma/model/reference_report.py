@@ -1,4 +1,4 @@
-"""What an environment must report of a frame of `reference_frame`: metrics, numbers of members, observation, mask."""
+"""What an environment must report of a frame of `reference_step`: metrics, numbers of members, observation, mask."""
 
 import math
 from typing import Any
@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.eccnoma.config import ECCNOMAConfig
-from tests.eccnoma.model import reference_frame as slow
-from tests.eccnoma.model.reference_frame import Decisions, Floats, Ints, Result, World
+from tests.eccnoma.model import reference_step as slow
+from tests.eccnoma.model.reference_step import Decisions, Floats, Ints, Result, World
 
 
 def mean_of(values: Floats, which: NDArray[np.bool_]) -> float:

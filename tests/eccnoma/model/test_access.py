@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from edge_envs.eccnoma.config import ECCNOMAConfig
-from tests.eccnoma.model import reference_frame as slow
-from tests.eccnoma.model.problems_frame import CONFIGS, FDMA, TDMA, make, play, random_action
-from tests.eccnoma.model.reference_frame import Result, World
+from tests.eccnoma.model import reference_step as slow
+from tests.eccnoma.model.problems import CONFIGS, FDMA, TDMA, make, play, random_action
+from tests.eccnoma.model.reference_step import Result, World
 from tests.eccnoma.solvers import reference_radio
 from tests.eccnoma.solvers.problems import Radio
 
@@ -58,7 +58,7 @@ def test_certificates_of_a_frame(name):
                 assert info[f"assignment_gap_{side}"] == pytest.approx(above, rel=1e-7, abs=1e-9)
             else:
                 assert info[f"assignment_gap_{side}"] == 0.0
-        # Random bands can hold users of very different gains, whose powers settle slowly.
+        # Random bands can hold users of very different gains, whose powers converge slowly.
         assert info["certificate"] <= (1e-4 if name == "random-tuned" else 1e-6)
         assert info["certificate"] == pytest.approx(max(gaps), rel=1e-3, abs=1e-9)
 

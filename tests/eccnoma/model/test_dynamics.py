@@ -9,8 +9,8 @@ from scipy import stats
 from edge_envs.eccnoma.model import dynamics
 from edge_envs.eccnoma.model.state import State
 from edge_envs.eccnoma.system import ECCNOMASystem
-from tests.eccnoma.model import reference_frame as slow
-from tests.eccnoma.model.problems_frame import LITERAL, PAPER, every_config, make, random_action
+from tests.eccnoma.model import reference_step as slow
+from tests.eccnoma.model.problems import LITERAL, PAPER, every_config, make, random_action
 
 
 class Walk:

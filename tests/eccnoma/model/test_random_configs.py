@@ -8,9 +8,9 @@ import pytest
 from numpy.random import Generator
 
 import edge_envs  # noqa: F401  (registers the ids)
-from tests.eccnoma.model import reference_frame as slow
 from tests.eccnoma.model import reference_report
-from tests.eccnoma.model.problems_frame import random_action
+from tests.eccnoma.model import reference_step as slow
+from tests.eccnoma.model.problems import random_action
 
 NETWORKS = ("nin@32", "tiny-yolov2-cifar@32", "vgg16-cifar@32", "vgg12@32", "ds-cnn", "nin@64", "resnet18@32")
 FRAMES = 5

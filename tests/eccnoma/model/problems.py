@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import edge_envs  # noqa: F401  (registers the ids)
-from tests.eccnoma.model import reference_frame as slow
+from tests.eccnoma.model import reference_step as slow
 
 PAPER: dict[str, Any] = {"preset": "paper", "num_users": 12, "num_aps": 3, "num_subchannels": 4}
 LITERAL: dict[str, Any] = {"preset": "paper-literal", "num_users": 9, "num_aps": 5, "num_subchannels": 6}
