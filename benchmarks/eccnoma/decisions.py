@@ -22,8 +22,9 @@ from benchmarks.timing import Number, Result, Row, Side
 from benchmarks.worlds import NEVER
 from edge_envs.core.env import EdgeEnv
 from edge_envs.core.policy import Policy, make_baseline
+from edge_envs.core.rules import copy_row
 from edge_envs.eccnoma.baselines import search
-from edge_envs.eccnoma.baselines.policies import copy_world
+from edge_envs.eccnoma.baselines.policies import SEEN_FIELDS
 from edge_envs.eccnoma.model.state import State
 from edge_envs.eccnoma.system import ECCNOMASystem
 
@@ -115,7 +116,7 @@ class Frames:
             BATCHED: lambda: self._network.predict(some)[0],
             SOLVE: partial(search.FAST_VALUE, self.system.parameters, self._sketch),
         }
-        copy_world(self._env.state, 0, self._sketch, False)
+        copy_row(self._env.state, 0, self._sketch, SEEN_FIELDS)
         found = {}
         turn = len(self.seconds[SOLVE]) % 2
         for label in reversed(work) if turn else work:
@@ -143,7 +144,7 @@ class Frames:
         }
         costs = []
         for label, (decide, known) in searches.items():
-            copy_world(self._env.state, 0, s, False)
+            copy_row(self._env.state, 0, s, SEEN_FIELDS)
             with patch.object(search, "FAST_VALUE", side_effect=search.FAST_VALUE) as value:
                 cuts = decide(value)
             self.allocations[label].append(value.call_count)

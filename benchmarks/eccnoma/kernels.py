@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.kernels import uncached
-from edge_envs.eccnoma.config import Parameters
 from edge_envs.eccnoma.model import allocation, dynamics
 from edge_envs.eccnoma.model import observation as observation_module
+from edge_envs.eccnoma.model.parameters import Parameters
 from edge_envs.eccnoma.model.state import State
 from edge_envs.eccnoma.solvers import relaxation
 from edge_envs.eccnoma.solvers.radio import Link, Radio
@@ -45,15 +45,15 @@ def allocate(p: Parameters, s: State, actions: NDArray[np.int64], up: int, down:
             s.choice[row, u] = actions[row, u]
         bands = allocation.bands_of(p, s, row)
         for i in range(max(servers, 1)):
-            allocation.pose(p, s, row)
+            allocation.set_problem(p, s, row)
             if i < servers:
                 allocation.solve_server(p, s, row)
         link = allocation.uplink(p, bands)
         for _ in range(up):
-            allocation.solve_radio(p, s, row, link, s.work.up, s.work.up_relaxed, s.gain_up, bands)
+            allocation.solve_radio(p, s, row, link, s.workspace.up, s.workspace.up_relaxed, s.gain_up, bands)
         link = allocation.downlink(p, bands)
         for _ in range(down):
-            allocation.solve_radio(p, s, row, link, s.work.down, s.work.down_relaxed, s.gain_down, bands)
+            allocation.solve_radio(p, s, row, link, s.workspace.down, s.workspace.down_relaxed, s.gain_down, bands)
 
 
 @uncached

@@ -18,6 +18,7 @@ from torch.nn.functional import one_hot, pad
 
 from edge_envs.eccnoma.config import ECCNOMAConfig
 from edge_envs.eccnoma.model import dynamics, state
+from edge_envs.eccnoma.model.parameters import parameters_of
 from edge_envs.eccnoma.solvers import api
 from edge_envs.eccnoma.solvers.problem import RadioProblem, relaxed_memory
 from edge_envs.eccnoma.solvers.radio import Radio
@@ -57,16 +58,16 @@ def options_of(size: Size, balanced: bool = False) -> dict[str, Any]:
 def radio_problems(size: Size, seed: int, balanced: bool = False) -> tuple[RadioProblem, RadioProblem]:
     """Uplink and downlink of one frame in which the server does all the work."""
     config = ECCNOMAConfig.from_options("paper-literal", options_of(size, balanced))
-    p = config.kernel()
-    s = state.allocate(config, p, 1)
-    dynamics.begin_episode(config, p, s, 0, np.random.default_rng(seed))
+    p = parameters_of(config)
+    s = state.allocate(p, 1)
+    dynamics.begin_episode(p, s, 0, np.random.default_rng(seed))
     band_hz = LITERAL.bandwidth_up_hz / LITERAL.num_subchannels
     everybody = np.ones(size.users)
 
     def problem(gain: Array, bits: float, low_w: float, high_w: float, direction: Any) -> RadioProblem:
         return RadioProblem(
-            gain=gain, ap=s.ap[0], bits=bits * everybody, delay_weight=p.delay_weight * everybody,
-            energy_weight=p.energy_weight * everybody, bandwidth_hz=band_hz, noise_w=p.noise_density_w_hz * band_hz,
+            gain=gain, ap=s.ap[0], bits=bits * everybody, delay_weight=p.weight_delay * everybody,
+            energy_weight=p.weight_energy * everybody, bandwidth_hz=band_hz, noise_w=p.noise_w_per_hz * band_hz,
             power_min_w=low_w, power_max_w=high_w, capacity=p.capacity, direction=direction,
         )  # fmt: skip
 

@@ -28,6 +28,7 @@ from benchmarks.eccnoma.problems import (
 from benchmarks.timing import Number, Result, Row, Sampler, interleave
 from edge_envs.core.kernels.jit import FastCall
 from edge_envs.eccnoma.config import ECCNOMAConfig
+from edge_envs.eccnoma.model.parameters import parameters_of
 from edge_envs.eccnoma.solvers import api
 from edge_envs.eccnoma.solvers.api import Assignment
 from edge_envs.eccnoma.solvers.problem import RadioProblem
@@ -223,12 +224,12 @@ class CommonCuts(NamedTuple):
 def common_cuts(size: Size, network: str, seed: int) -> CommonCuts:
     """A frame of the environment at all cuts of a network, with each user's best number of server units."""
     up, down = radio_problems(size, seed)
-    p = ECCNOMAConfig.from_options("paper-literal", {"networks": (network,), "actions": "all"}).kernel()
-    energy = p.energy_weight * p.server_coefficient
+    p = parameters_of(ECCNOMAConfig.from_options("paper-literal", {"networks": (network,), "actions": "all"}))
+    energy = p.weight_energy * p.server_coefficient
     slowest, fastest = (float(api.cores_speed(r, p.unit_speed_flop_s)) for r in (p.units_min, p.units_max))
-    speed = api.server_speed(p.delay_weight, energy, speed_min=slowest, speed_max=fastest)
-    device = p.device_flop[0] * (p.delay_weight / LITERAL.speed_min_flop_s + p.energy_weight * p.device_j_per_flop)
-    server = p.server_flop[0] * (p.delay_weight / speed + energy * speed * speed)
+    speed = api.server_speed(p.weight_delay, energy, speed_min=slowest, speed_max=fastest)
+    device = p.device_flop[0] * (p.weight_delay / LITERAL.speed_min_flop_s + p.weight_energy * p.device_j_per_flop)
+    server = p.server_flop[0] * (p.weight_delay / speed + energy * speed * speed)
     bits = np.tile(p.bits_up[0], (size.users, 1))
     return CommonCuts(up, down, bits, np.full(size.users, p.result_bits), size.users * (device + server))
 

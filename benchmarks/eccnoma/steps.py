@@ -16,8 +16,8 @@ from benchmarks.steps import Part, PartWorlds, split_rows, step_sides, worlds_te
 from benchmarks.timing import Number, Result, Sampler, exponents, interleave, timed
 from benchmarks.worlds import Actions, EnvWorlds, SingleWorld, SystemWorlds, vector_env
 from edge_envs.core.kernels.jit import FastCall
-from edge_envs.eccnoma.config import Parameters
 from edge_envs.eccnoma.model import dynamics
+from edge_envs.eccnoma.model.parameters import Parameters
 from edge_envs.eccnoma.model.state import State
 from edge_envs.eccnoma.solvers import api
 from edge_envs.eccnoma.system import ECCNOMASystem

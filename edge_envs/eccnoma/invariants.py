@@ -1,4 +1,4 @@
-"""What must hold in every world of `ECCNOMA-v0` after a reset or a step, in plain numpy."""
+"""Invariants of every world of `ECCNOMA-v0` after a reset or a step, in plain numpy."""
 
 from __future__ import annotations
 
@@ -10,38 +10,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.invariants import Invariant, Step, over, within
-from edge_envs.eccnoma.config import FDMA, MOST, OPTIMAL, RANDOM, TDMA, Parameters
+from edge_envs.eccnoma.model.parameters import ACCESS, ARRIVALS, ASSIGNMENT, POWER, UNITS, Parameters
 from edge_envs.eccnoma.model.state import State
-from edge_envs.eccnoma.solvers.radio import DOWNLINK_PRINTED, Radio
+from edge_envs.eccnoma.solvers.radio import DIRECTION, Radio
 
 CERTIFICATE_LIMIT = 1e-2
-"""Largest part of the cost that other powers may save: the descent has a limit of steps, and up to 3 in 100 frames of
-random configurations end above 1e-6."""
+"""Largest part of the cost that other powers may save; the number of descent steps is limited, and up to 3 % of
+the steps of random configurations end above 1e-6."""
 REMEMBERED = ("queue", "arrived", "level", "gain_up", "gain_down")
+"""Fields of the state that are needed from before a step."""
 
 
 class Senders(NamedTuple):
-    """One direction of R rows: who sends where and how; bands are -1 for the silent."""
+    """Senders of one direction in R rows; bands are -1 for silent users."""
 
     active: NDArray[np.bool_]  # (R, U)
     ap: NDArray[np.int64]  # (R, U)
     band: NDArray[np.int64]  # (R, U)
     power_w: NDArray[np.float64]  # (R, U)
-    bands: NDArray[np.int64]  # (R, 1) into how many the spectrum is cut
+    bands: NDArray[np.int64]  # (R, 1) number of bands of the spectrum
 
 
 def invariants(p: Parameters, s: State, step: Step | None) -> Iterator[Invariant]:
-    """One band per sender, limits on bands, powers and units; rates, delays, energies and backlogs worked out again.
+    """Limits on bands, powers and units; rates, delays, energies and backlogs recomputed.
 
-    The downlink's bands are not reported: they and its rates are checked for the last row alone, whose scratch is left.
+    Downlink bands are not reported: they and the downlink rates are checked in the last row only, from the workspace.
     """
     distance = np.linalg.norm(s.place_m[:, :, None] - p.ap_position_m, axis=-1)
     own = np.take_along_axis(distance, s.ap[:, :, None], axis=2)[:, :, 0]
     yield Invariant("nearest_ap", own, "<=", distance.min(axis=2))
-    yield from within("queue_room", s.queue, 0.0, p.queue_max if p.bursty else 1.0)
-    yield from within("background_level", s.level, 0, len(p.background) - 1)
+    yield from within("queue_room", s.queue, 0.0, p.queue_max if p.arrivals == ARRIVALS.BURSTY else 1.0)
+    yield from within("background_level", s.level, 0, len(p.background_levels) - 1)
     last = p.device_flop[s.network, p.last_choice[s.network]]
-    alone = p.delay_weight * last / s.speed_flop_s + p.energy_weight * p.device_j_per_flop * last
+    alone = p.weight_delay * last / s.speed_flop_s + p.weight_energy * p.device_j_per_flop * last
     yield Invariant("reference", s.reference, "==", p.mean_arrivals * alone.sum(axis=1))
     if step is not None:
         yield Invariant("choice", s.choice, "==", step.actions)
@@ -53,26 +54,27 @@ def invariants(p: Parameters, s: State, step: Step | None) -> Iterator[Invariant
 
 
 def certificates(p: Parameters, step: Step) -> Iterator[Invariant]:
-    """Numbers where something is optimised and NaN elsewhere; powers and units close to the best."""
-    tuned, assigned = p.access != TDMA and not p.full_power, p.access != TDMA and p.assignment != RANDOM
+    """Certificates are numbers where something is optimised, and NaN elsewhere; powers and units are near-optimal."""
+    tuned = p.access != ACCESS.TDMA and p.power != POWER.FULL
+    assigned = p.access != ACCESS.TDMA and p.assignment != ASSIGNMENT.RANDOM
     for name, optimised in (
-        ("certificate", tuned), ("server_gap", p.units == OPTIMAL),
+        ("certificate", tuned), ("server_gap", p.units == UNITS.OPTIMAL),
         ("assignment_gap_uplink", assigned), ("assignment_gap_downlink", assigned),
     ):  # fmt: skip
         yield Invariant(f"{name}_given", ~np.isnan(step.metrics[name]), "==", optimised)
     if tuned:
         yield Invariant("certificate", step.metrics["certificate"], "<=", CERTIFICATE_LIMIT)
-    if p.units == OPTIMAL:
+    if p.units == UNITS.OPTIMAL:
         yield Invariant("server_gap", step.metrics["server_gap"], "<=", 1.0)
 
 
 def sending(p: Parameters, s: State, step: Step) -> NDArray[np.bool_]:
-    """Users with tasks and something to send, (R, U)."""
+    """Users with tasks and data to send, (R, U)."""
     return (step.before["queue"] > 0.0) & (p.bits_up[s.network, s.choice] > 0.0)  # type: ignore[no-any-return]
 
 
 def users_per_ap(p: Parameters, ap: NDArray[np.int64], weight: NDArray[Any]) -> NDArray[Any]:
-    """Sums (R, N) of a number per user (R, U) over each AP's users."""
+    """Sums (R, N) of a number per user (R, U) over the users of each AP."""
     return ((ap[:, :, None] == np.arange(p.num_aps)) * weight[:, :, None]).sum(axis=1)  # type: ignore[no-any-return]
 
 
@@ -86,83 +88,83 @@ def radio(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:
         yield from within(f"power_{direction}", of[f"power_{direction}_w"], active * low, active * high)
         yield Invariant(f"rate_{direction}", of[f"rate_{direction}_bit_s"] > 0.0, "==", active)
     most = users_per_ap(p, s.ap, np.ones(s.ap.shape, dtype=np.int64)).max(axis=1, keepdims=True)
-    bands = most if p.access == FDMA else np.full_like(most, p.num_subchannels)
+    bands = most if p.access == ACCESS.FDMA else np.full_like(most, p.num_subchannels)
     up = Senders(active, s.ap, of["subchannel"].astype(np.int64), of["power_uplink_w"], bands)
     yield Invariant("subchannel", of["subchannel"], "==", up.band)
     crowding = yield from places(p, up, "uplink")
     yield Invariant("overflow", step.metrics["overflow"], ">=", crowding)
     rate = rates(p, up, before["gain_up"], p.bandwidth_up_hz, downlink=False)
     yield Invariant("rate_uplink", of["rate_uplink_bit_s"], "==", rate)
-    memory = s.work.down
+    memory = s.workspace.down
     down = Senders(active[-1:], s.ap[-1:], memory.band[None], of["power_downlink_w"][-1:], bands[-1:])
     crowding = np.maximum(crowding[-1:], (yield from places(p, down, "downlink")))
     yield Invariant("overflow", step.metrics["overflow"][-1:], "==", crowding)
     rate = rates(p, down, before["gain_down"][-1:], p.bandwidth_down_hz, downlink=True)
     yield Invariant("rate_downlink", of["rate_downlink_bit_s"][-1:], "==", rate)
-    if p.access != TDMA:
-        for direction, at in (("uplink", s.work.up), ("downlink", memory)):
+    if p.access != ACCESS.TDMA:
+        for direction, at in (("uplink", s.workspace.up), ("downlink", memory)):
             yield Invariant(f"one_seat_{direction}", seats(at, int(bands[-1, 0])), "==", active[-1:])
 
 
 def seats(w: Radio, bands: int) -> NDArray[Any]:
-    """On how many bands every user of the scratch memory sits, (1, U)."""
+    """Number of seats of every user in the workspace, (1, U)."""
     taken = np.arange(w.user.shape[1]) < w.crowd[:bands, None]
     return np.bincount(w.user[:bands][taken], minlength=len(w.band))[None]
 
 
 def places(p: Parameters, w: Senders, direction: str) -> Any:
-    """Invariants of the bands; returns by how many users (R,) they are above the capacity."""
+    """Invariants of the bands; returns the number of users (R,) above the capacity."""
     low = np.where(w.active, 0, -1)
     yield from within(f"band_{direction}", w.band, low, np.where(w.active, w.bands - 1, -1))
     width = int(w.bands.max())
     at = np.where(w.active, (np.arange(len(w.ap))[:, None] * p.num_aps + w.ap) * width + w.band, -1)
     load = np.bincount(at[at >= 0], minlength=len(w.ap) * p.num_aps * width).reshape(-1, p.num_aps, width)
-    capacity = {FDMA: 1, TDMA: 0}.get(p.access, p.capacity)
-    # an AP with more senders than seats may put as many more on each as it must
+    capacity = {ACCESS.FDMA: 1, ACCESS.TDMA: 0}.get(p.access, p.capacity)
+    # The limit is raised for an AP with more senders than places.
     needed = -(-users_per_ap(p, w.ap, w.active) // w.bands)
     yield Invariant(f"band_capacity_{direction}", load, "<=", np.maximum(needed, capacity)[:, :, None])
-    if p.access == TDMA:
+    if p.access == ACCESS.TDMA:
         return np.zeros(len(load))
     return np.maximum(load - capacity, 0).sum(axis=(1, 2))
 
 
 def rates(p: Parameters, w: Senders, gain: NDArray[Any], bandwidth_hz: float, *, downlink: bool) -> NDArray[Any]:
-    """Rates (R, U) [bit/s] with gains (R, M, U, N): who of a band is cancelled, and how loud the others are.
+    """Rates (R, U) [bit/s] at gains (R, M, U, N), from the interference after cancellation, (5), (6), (8), (9).
 
-    In a cell an AP hears only its weaker users beside one, and a user only the stronger; with TDMA nobody of its cell,
-    and other cells in the mean over their turns.
+    Within a cell, weaker users interfere in the uplink and stronger ones in the downlink. With TDMA there is no
+    interference within a cell, and the mean over the turns of the other cells.
     """
     row, user = np.arange(len(w.ap))[:, None, None], np.arange(p.num_users)
     band = np.maximum(w.band, 0)
-    channel = (band if p.access != FDMA else ((2 * band + 1) * p.num_subchannels) // (2 * w.bands))[:, :, None]
+    channel = (band if p.access != ACCESS.FDMA else ((2 * band + 1) * p.num_subchannels) // (2 * w.bands))[:, :, None]
     ap = w.ap[:, :, None]
     together = (w.band[:, :, None] == w.band[:, None]) & w.active[:, :, None] & w.active[:, None]
     theirs = gain[row, channel, user[None, None], ap]
     own = gain[row, channel, user[:, None], ap]
     same_ap = ap == w.ap[:, None]
     turn = np.ones(w.ap.shape)
-    if p.access == TDMA:
+    if p.access == ACCESS.TDMA:
         turn = 1.0 / np.maximum((together & same_ap).sum(axis=2), 1)
     stronger = (theirs > own) | ((theirs == own) & (user < user[:, None]))
     if downlink:
-        heard = theirs if p.downlink == DOWNLINK_PRINTED else own
+        heard = theirs if p.downlink_direction == DIRECTION.DOWNLINK_PRINTED else own
         coupling = np.where(same_ap, heard * stronger, gain[row, channel, user[:, None], w.ap[:, None]])
     else:
         coupling = np.where(same_ap, theirs * ~stronger, theirs)
-    apart = together & ~(same_ap if p.access == TDMA else np.eye(p.num_users, dtype=np.bool_))
+    apart = together & ~(same_ap if p.access == ACCESS.TDMA else np.eye(p.num_users, dtype=np.bool_))
     band_hz = bandwidth_hz / w.bands
-    other_w = p.noise_density_w_hz * band_hz + (coupling * apart * (w.power_w * turn)[:, None]).sum(axis=2)
+    other_w = p.noise_w_per_hz * band_hz + (coupling * apart * (w.power_w * turn)[:, None]).sum(axis=2)
     return turn * band_hz * np.log1p(w.power_w * own[:, :, 0] / other_w) / math.log(2.0)  # type: ignore[no-any-return]
 
 
 def units(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:
-    """Units for those with work at the server, within a user's and the pool's limits."""
+    """Units for users with work at the server, within the limits of a user and of the pool."""
     given = step.member["server_units"]
     asks = working(p, s, step) > 0.0
-    low = p.units_max if p.units == MOST else p.units_min
+    low = p.units_max if p.units == UNITS.MOST else p.units_min
     yield from within("units", given, 0.0 if p.pool else asks * low, asks * p.units_max)
     if p.pool:
-        free = p.pool_units * (1.0 - p.background[step.before["level"]])
+        free = p.pool_units * (1.0 - p.background_levels[step.before["level"]])
         yield Invariant("pool_sum", users_per_ap(p, s.ap, given), "<=", free)
     yield Invariant("units_reported", step.metrics["server_units"], "==", given.sum(axis=1))
 
@@ -173,11 +175,11 @@ def working(p: Parameters, s: State, step: Step) -> NDArray[Any]:
 
 
 def times(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:
-    """(1), (3), (7), (10) and (13)-(17): delays and energies of a task from rates, powers and units; they add up."""
+    """(1), (3), (7), (10) and (13)-(17): delays and energies of a task from rates, powers and units, and their sums."""
     of, busy, active = step.member, step.before["queue"] > 0.0, sending(p, s, step)
     device_flop, work = p.device_flop[s.network, s.choice] * busy, working(p, s, step)
     n = of["server_units"]
-    speed = np.where(n >= 1.0, n / (1.0 + p.overhead * (n - 1.0)), n) * p.unit_speed_flop_s
+    speed = np.where(n >= 1.0, n / (1.0 + p.core_overhead * (n - 1.0)), n) * p.unit_speed_flop_s
     parts = {
         "device": device_flop / s.speed_flop_s,
         "uplink": over(p.bits_up[s.network, s.choice], of["rate_uplink_bit_s"], active),
@@ -187,19 +189,19 @@ def times(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:
     for name, part in parts.items():
         yield Invariant(f"delay_{name}", of[f"delay_{name}_s"], "==", part)
     yield Invariant("delay_adds_up", of["delay_s"], "==", sum(parts.values()))
-    if p.access != TDMA:  # where what a user sends of the downlink's time is not reported
+    if p.access != ACCESS.TDMA:  # The downlink's airtime is not reported.
         energy = device_flop * p.device_j_per_flop + work * p.server_coefficient * speed**2
         energy += of["power_uplink_w"] * parts["uplink"] + of["power_downlink_w"] * parts["downlink"]
         yield Invariant("energy_adds_up", of["energy_j"], "==", energy)
 
 
 def tasks(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:
-    """No task is lost; what is served fits into the frame; the reward is the cost over the reference, (22)."""
+    """No task is lost; service fits into the step; the reward is the cost over the reference, (22)."""
     of, queue, total = step.member, step.before["queue"], step.metrics
     done, dropped, delay = of["tasks_finished"], of["tasks_dropped"], of["delay_s"]
     yield from within("tasks_finished", done, 0.0, queue)
-    if p.bursty:
-        yield Invariant("time_of_frame", done * delay, "<=", p.frame_s)
+    if p.arrivals == ARRIVALS.BURSTY:
+        yield Invariant("time_of_step", done * delay, "<=", p.frame_s)
         left = queue - done + s.arrived
         yield Invariant("tasks_conserved", s.queue + dropped, "==", left, p.queue_max)
         yield Invariant("drops", dropped, "==", np.maximum(left - p.queue_max, 0.0), p.queue_max)
@@ -209,10 +211,10 @@ def tasks(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:
         yield Invariant("one_task", s.queue, "==", 1.0)
         yield Invariant("all_served", done, "==", queue)
     waited = 0.5 * delay * done * (done + 1.0) + (queue - done) * p.frame_s
-    cost = p.delay_weight * (waited + p.drop_s * dropped) + p.energy_weight * done * of["energy_j"]
-    size = p.delay_weight * queue * p.frame_s
+    cost = p.weight_delay * (waited + p.drop_s * dropped) + p.weight_energy * done * of["energy_j"]
+    size = p.weight_delay * queue * p.frame_s
     yield Invariant("cost", of["cost"], "==", cost, size)
     yield Invariant("member_reward", step.member_reward * s.reference[:, None], "==", -cost, size)
-    yield Invariant("frame_cost", total["cost"], "==", cost.sum(axis=1), size.sum(axis=1))
+    yield Invariant("total_cost", total["cost"], "==", cost.sum(axis=1), size.sum(axis=1))
     for name, amount in (("finished", done), ("dropped", dropped)):
         yield Invariant(f"tasks_{name}_sum", total[f"tasks_{name}"], "==", amount.sum(axis=1), 1.0)

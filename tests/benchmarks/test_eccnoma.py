@@ -23,10 +23,12 @@ from benchmarks.eccnoma.problems import DenseGradient, Point, Size, SortedGradie
 from benchmarks.steps import PartWorlds
 from benchmarks.timing import Number, Row
 from benchmarks.worlds import SingleWorld, SystemWorlds
+from edge_envs.core.rules import copy_row
 from edge_envs.eccnoma.baselines import search
-from edge_envs.eccnoma.baselines.policies import copy_world
+from edge_envs.eccnoma.baselines.policies import SEEN_FIELDS
 from edge_envs.eccnoma.model import allocation, dynamics
-from edge_envs.eccnoma.model.workspace import DEVICE_COST, SERVER_COST
+from edge_envs.eccnoma.model.parameters import parameters_of
+from edge_envs.eccnoma.model.state import DEVICE_COST, SERVER_COST
 from edge_envs.eccnoma.solvers import api
 from edge_envs.eccnoma.solvers.problem import RadioProblem
 from edge_envs.eccnoma.solvers.radio import COST
@@ -69,10 +71,10 @@ def test_ties_and_empty_cells_are_among_them() -> None:
 
 def test_problems_are_those_of_the_preset() -> None:
     up, down = radio_problems(TINY, 1)
-    p = eccnoma_problems.LITERAL.kernel()
+    p = parameters_of(eccnoma_problems.LITERAL)
     system = ECCNOMASystem.from_options("paper-literal", eccnoma_problems.options_of(TINY))
     s = system.allocate(1)
-    dynamics.begin_episode(system.config, system.parameters, s, 0, np.random.default_rng(1))
+    dynamics.begin_episode(system.parameters, s, 0, np.random.default_rng(1))
     for problem, gain, bits, link in (
         (up, s.gain_up, 3 * 32 * 32 * 8.0, allocation.uplink),
         (down, s.gain_down, 320.0, allocation.downlink),
@@ -176,14 +178,14 @@ def test_common_cuts_cost_what_the_environment_says() -> None:
     options = {**eccnoma_problems.options_of(TINY), "networks": ("nin@32",), "actions": "all"}
     system = ECCNOMASystem.from_options("paper-literal", options)
     s = system.allocate(1)
-    dynamics.begin_episode(system.config, system.parameters, s, 0, np.random.default_rng(0))
+    dynamics.begin_episode(system.parameters, s, 0, np.random.default_rng(0))
     assert given.bits.shape == (6, 10)
     for cut in range(10):
         s.choice[0] = cut
         allocation.solve(system.parameters, s, 0)
-        assert given.fixed_cost[cut] == pytest.approx(s.work.report[DEVICE_COST] + s.work.report[SERVER_COST])
+        assert given.fixed_cost[cut] == pytest.approx(s.workspace.report[DEVICE_COST] + s.workspace.report[SERVER_COST])
         uplink = replace(given.uplink, bits=given.bits[:, cut])
-        np.testing.assert_array_equal(uplink.radio().delay_cost, s.work.up.delay_cost)
+        np.testing.assert_array_equal(uplink.radio().delay_cost, s.workspace.up.delay_cost)
     assert (given.result_bits == 320.0).all()
 
 
@@ -257,14 +259,14 @@ def test_parts_do_their_work() -> None:
     s.queue[:] = 2.0
     for part in ("uplink search", "downlink search", "loads and servers"):
         parts[part](p, s, actions, 2)
-    found = s.work.up.report[COST], s.work.down.report[COST], s.work.report[SERVER_COST]
+    found = s.workspace.up.report[COST], s.workspace.down.report[COST], s.workspace.report[SERVER_COST]
     assert min(found) > 0.0
     np.testing.assert_array_equal(s.choice, actions)
     allocation.solve(p, s, 0)
-    assert (s.work.up.report[COST], s.work.down.report[COST], s.work.report[SERVER_COST]) == found
+    assert (s.workspace.up.report[COST], s.workspace.down.report[COST], s.workspace.report[SERVER_COST]) == found
     s.choice[:] = 1
     parts["uplink search"](p, s, actions, 1)
-    assert s.work.up.report[COST] == found[0]
+    assert s.workspace.up.report[COST] == found[0]
 
 
 def test_draws_and_channels_are_those_of_a_step() -> None:
@@ -343,9 +345,9 @@ def test_counted_descent_is_the_real_one() -> None:
             calls += 1
             return float(search.FAST_VALUE(p, s))
 
-        copy_world(world.state, 0, sketch, False)
+        copy_row(world.state, 0, sketch, SEEN_FIELDS)
         cuts = eccnoma_decisions.descend_counted(system, sketch, value)
-        copy_world(world.state, 0, sketch, False)
+        copy_row(world.state, 0, sketch, SEEN_FIELDS)
         np.testing.assert_array_equal(cuts, search.coordinate_descent(system.parameters, sketch))
         busy = world.state.queue[0] > 0.0
         per_pass = int((system.parameters.choices[world.state.network[0, busy]] - 1).sum())
@@ -364,7 +366,7 @@ def test_decisions_are_compared_in_every_preset(monkeypatch: pytest.MonkeyPatch)
     assert [row.name for row in speeds] == [name] * 3
     assert all(isinstance(row, Row) and len(row.ours.seconds) == 2 for row in speeds)
     iterated, descended = (row.value for row in counts if isinstance(row, Number))
-    assert 2.0 <= iterated <= search.ROUNDS + 1
+    assert 2.0 <= iterated <= search.ITERATIONS + 1
     assert descended > iterated
     assert isinstance(cost, Number)
     assert (cost.values <= 1.0).all()

@@ -121,7 +121,7 @@ def cost_of_units(seed: int, units: Floats) -> float:
     c, p, s = env.system.config, env.system.parameters, env.state
     queue, work = s.queue[0], p.server_flop[s.network[0], 0]
     pool = Pool(
-        work, c.delay_weight * queue * (queue + 1.0) / 2.0, c.energy_weight * queue * c.server_coefficient, 1.0, 1.0,
+        work, c.weight_delay * queue * (queue + 1.0) / 2.0, c.weight_energy * queue * c.server_coefficient, 1.0, 1.0,
         c.unit_speed_flop_s, c.core_overhead,
     )  # fmt: skip
     return reference_server.cost(pool, units)
@@ -197,7 +197,7 @@ SEARCH = Solver(
             "other_w += coupling_of(",
             "other_w += 0.0 * coupling_of(",
         ),
-        Mutation("moves that lose", assignment_search.sweep_moves, "saved > LEAST_GAIN", "saved > -0.3"),
+        Mutation("moves that lose", assignment_search.sweep_moves, "saved > SAVING_MIN", "saved > -0.3"),
         Mutation(
             "interference never heard", radio_kernels.coupling_of, "return 0.0 if stronger else theirs", "return 0.0"
         ),
@@ -242,11 +242,11 @@ ALONE = Solver(
         Mutation("square root for the cube root", server_units.best_speed, "1.0 / 3.0", "1.0 / 2.0"),
         Mutation(
             "limit halved",
-            allocation.units_alone,
-            "p.unit_speed_flop_s, p.overhead), p.units_max)",
-            "p.unit_speed_flop_s, p.overhead), 0.5 * p.units_max)",
+            allocation.separate_units,
+            "p.unit_speed_flop_s, p.core_overhead), p.units_max)",
+            "p.unit_speed_flop_s, p.core_overhead), 0.5 * p.units_max)",
         ),
-        Mutation("first user's weight for all", allocation.units_alone, "w.server_weight[u]", "w.server_weight[0]"),
+        Mutation("first user's weight for all", allocation.separate_units, "w.server_weight[u]", "w.server_weight[0]"),
         Mutation("loss of cores forgotten", server_units.units_for, "* (1.0 - overhead) / left", "* 1.0"),
         Mutation(
             "weight over energy upside down",
@@ -254,7 +254,7 @@ ALONE = Solver(
             "delay_weight / (2.0 * energy_coefficient)",
             "2.0 * energy_coefficient / delay_weight",
         ),
-        Mutation("wrong factor", allocation.units_alone, "return min(units_for(", "return min(0.7 * units_for("),
+        Mutation("wrong factor", allocation.separate_units, "return min(units_for(", "return min(0.7 * units_for("),
     ],
 )
 RELAXED = Solver(
@@ -264,16 +264,21 @@ RELAXED = Solver(
     cost_of_shares,
     bound,
     [
-        Mutation("early stop", relaxation.relax, "quiet < 2", "done < 1"),
+        Mutation("early stop", relaxation.relax, "small_steps < 2", "done < 1"),
         Mutation("uphill in the shares", relaxation.mirror_step, "math.exp(-step", "math.exp(step"),
         Mutation(
             "powers' limit halved", relaxation.mirror_step, "- step * slope, 0.0), 1.0)", "- step * slope, 0.0), 0.5)"
         ),
-        Mutation("interference missing in the slope", relaxation.charge_cell, "x.power_w[u] * harm", "0.0"),
+        Mutation("interference missing in the slope", relaxation.add_interference_slope, "x.power_w[u] * harm", "0.0"),
         Mutation(
             "first user's slope for all", relaxation.mirror_step, "slope = x.power_slope[u]", "slope = x.power_slope[0]"
         ),
-        Mutation("own term with the wrong sign", relaxation.relaxed_slope, "= x.key[u] * link", "= -x.key[u] * link"),
+        Mutation(
+            "own term with the wrong sign",
+            relaxation.relaxed_slope,
+            "= x.rate_slope[u] * link",
+            "= -x.rate_slope[u] * link",
+        ),
     ],
 )
 ROUNDED = Solver(

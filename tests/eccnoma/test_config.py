@@ -11,8 +11,10 @@ import pytest
 
 import edge_envs  # noqa: F401  (registers the ids)
 from edge_envs.eccnoma.config import ECCNOMAConfig
+from edge_envs.eccnoma.model.parameters import ARRIVALS, parameters_of
+from edge_envs.eccnoma.model.state import allocate, bands_max
 from edge_envs.eccnoma.system import ECCNOMASystem
-from tests.eccnoma.model import reference_frame as slow
+from tests.eccnoma.model import reference_step as slow
 
 PRESETS = list(ECCNOMAConfig.presets)
 every_preset = pytest.mark.parametrize("preset", PRESETS)
@@ -42,7 +44,7 @@ def test_presets_build_a_system(preset):
 def test_presets_take_overrides(preset, options):
     built = ECCNOMAConfig.from_options(preset, options)
     assert {key: getattr(built, key) for key in options} == options
-    for name, value in built.kernel()._asdict().items():
+    for name, value in parameters_of(built)._asdict().items():
         assert np.isfinite(value).all(), name
         if isinstance(value, np.ndarray):
             assert value.flags.c_contiguous, name
@@ -73,9 +75,9 @@ def test_defaults():
     default = ECCNOMAConfig()
     expected = {
         "num_users": 12, "num_aps": 2, "num_subchannels": 6, "path_loss_exponent": 5.0, "reference_gain_db": 0.0,
-        "noise_dbm_hz": -174.0, "power_up_max_dbm": 25.0, "capacity": 3, "result_bits": 320.0, "feature_bits": 32,
+        "noise_dbm_per_hz": -174.0, "power_up_max_dbm": 25.0, "capacity": 3, "result_bits": 320.0, "feature_bits": 32,
         "input_bits": 8, "fading_correlation": 0.9, "csi_delay": 1, "units_min": 1.0, "units_max": 6.0,
-        "unit_speed_flop_s": 2.3e9, "server_coefficient": 1.5e-29, "delay_weight": 0.95, "energy_weight": 0.05,
+        "unit_speed_flop_s": 2.3e9, "server_coefficient": 1.5e-29, "weight_delay": 0.95, "weight_energy": 0.05,
         "device_j_per_flop": 1e-9, "core_overhead": 0.05, "pool_units": 3.0, "background_levels": (0.0, 0.35, 0.7),
         "quiet_rate": 0.5, "burst_rate": 4.0, "queue_max": 20.0, "drop_s": 10.0, "frame_s": 1.0,
     }  # fmt: skip
@@ -85,10 +87,10 @@ def test_defaults():
 def test_kernel_parameters_are_of_one_type_for_all():
     """One compilation serves every configuration."""
     kinds = {
-        tuple((type(value), getattr(value, "ndim", 0), str(getattr(value, "dtype", ""))) for value in built.kernel())
+        tuple((type(each), getattr(each, "ndim", 0), str(getattr(each, "dtype", ""))) for each in parameters_of(built))
         for built in (
             *(ECCNOMAConfig.from_options(preset, {}) for preset in PRESETS),
-            config(num_users=1, side_m=100, bandwidth_up_hz=1000000, queue_max=3, drop_s=1, noise_dbm_hz=-150),
+            config(num_users=1, side_m=100, bandwidth_up_hz=1000000, queue_max=3, drop_s=1, noise_dbm_per_hz=-150),
             config(actions="all", access="fdma", assignment="random", power="full", units="most", csi_delay=0),
             config(background_levels=(0,), quiet_rate=1, fading_correlation=0, pool_units=2),
             config(assignment="li-gd", downlink="printed", arrivals="one", pool_units=None, networks=("nin",)),
@@ -102,11 +104,11 @@ def test_configurations_survive_json_and_change_by_replacement(preset):
     before = ECCNOMAConfig.from_options(preset, {"num_users": 10})
     assert ECCNOMAConfig.model_validate_json(before.model_dump_json()) == before
     assert ECCNOMAConfig.from_options(preset, json.loads(json.dumps(before.model_dump()))) == before
-    assert before.kernel().num_choices == 5
+    assert parameters_of(before).num_choices == 5
     after = before.replace(num_users=15, actions="all", networks=["vgg16-cifar@32"])
-    assert (after.num_users, after.networks, len(after.cut_numbers)) == (15, ("vgg16-cifar@32",), 1)
-    assert after.kernel().num_choices == 25
-    assert (before.num_users, before.kernel().num_users) == (10, 10)
+    assert (after.num_users, after.networks, len(parameters_of(after).choices)) == (15, ("vgg16-cifar@32",), 1)
+    assert parameters_of(after).num_choices == 25
+    assert (before.num_users, parameters_of(before).num_users) == (10, 10)
     with pytest.raises(ValueError, match="frozen"):
         before.num_users = 3  # type: ignore[misc]
     with pytest.raises(ValueError, match="swap"):
@@ -127,11 +129,24 @@ def test_every_field_is_documented_with_unit_and_source():
 
 @pytest.mark.parametrize(
     ("ending", "unit"),
-    [("_hz", "Hz"), ("_s", "s"), ("_m", "m"), ("_db", "dB"), ("_dbm", "dBm"), ("_dbm_hz", "dBm/Hz"), ("_bits", "bit"),
-     ("_flop_s", "FLOP/s"), ("_probability", "-"), ("_j_per_flop", "J/FLOP"), ("_rate", "tasks/s"), ("units", "units")],
+    [("_hz", "Hz"), ("_s", "s"), ("_m", "m"), ("_db", "dB"), ("_dbm", "dBm"), ("_dbm_per_hz", "dBm/Hz"),
+     ("_bits", "bit"), ("_flop_s", "FLOP/s"), ("_probability", "-"), ("_j_per_flop", "J/FLOP"), ("_rate", "tasks/s"),
+     ("units", "units")],
 )  # fmt: skip
 def test_names_and_units_agree(ending, unit):
-    endings = ("_dbm_hz", "_j_per_flop", "_flop_s", "_probability", "_bits", "_rate", "_dbm", "_db", "_hz", "_s", "_m")
+    endings = (
+        "_dbm_per_hz",
+        "_j_per_flop",
+        "_flop_s",
+        "_probability",
+        "_bits",
+        "_rate",
+        "_dbm",
+        "_db",
+        "_hz",
+        "_s",
+        "_m",
+    )
     found = 0
     for name, field in ECCNOMAConfig.model_fields.items():
         own = next((each for each in endings if name.endswith(each)), "units" if name.endswith("_units") else None)
@@ -166,7 +181,7 @@ WRONG: dict[str, list[Any]] = {
     "csi_delay": [-1, 2, 0.5, None],
     "bandwidth_up_hz": [0.9, 2e15, *POSITIVE],
     "bandwidth_down_hz": [0.9, 2e15, *POSITIVE],
-    "noise_dbm_hz": DECIBEL,
+    "noise_dbm_per_hz": DECIBEL,
     "power_up_max_dbm": DECIBEL,
     "power_up_min_dbm": DECIBEL,
     "power_down_max_dbm": DECIBEL,
@@ -192,8 +207,8 @@ WRONG: dict[str, list[Any]] = {
     "background_levels": [(), (0.0,) * 17, (0.2, 1.0), (0.0, -0.1), (0.0, math.nan), 0.5, None],
     "background_stay_probability": SHARE,
     "server_coefficient": NOT_NEGATIVE,
-    "delay_weight": POSITIVE,
-    "energy_weight": NOT_NEGATIVE,
+    "weight_delay": POSITIVE,
+    "weight_energy": NOT_NEGATIVE,
     "arrivals": CHOICE,
     "frame_s": POSITIVE,
     "quiet_rate": NOT_NEGATIVE,
@@ -234,15 +249,15 @@ def test_wrong_values_are_named(name, value):
         ({"access": "tdma"}, "access='tdma' sends at full power on the best subchannels, so power='optimal'"),
         ({"access": "tdma", "assignment": "random", "power": "full"}, "access='tdma' sends at full power"),
         ({"units": "equal", "pool_units": None}, "units='equal' needs a pool to divide; give pool_units"),
-        ({"quiet_rate": 51.0}, "quiet_rate=51 tasks/s at frame_s=1 is above 50 tasks per frame"),
-        ({"frame_s": 20.0}, "burst_rate=4 tasks/s at frame_s=20 is above 50 tasks per frame"),
+        ({"quiet_rate": 51.0}, "quiet_rate=51 tasks/s at frame_s=1 is above 50 tasks per step"),
+        ({"frame_s": 20.0}, "burst_rate=4 tasks/s at frame_s=20 is above 50 tasks per step"),
         ({"quiet_rate": 0.0, "burst_rate": 0.0}, "quiet_rate=0.0 and burst_rate=0.0 leave no tasks"),
     ],
 )  # fmt: skip
 def test_contradictions_are_named(options, words):
     with pytest.raises(ValueError, match="^" + re.escape(words)) as caught:
         config(**options)
-    assert ";" in str(caught.value), "the message says how to mend it"
+    assert ";" in str(caught.value), "the message says how to fix it"
 
 
 @pytest.mark.parametrize(
@@ -265,7 +280,7 @@ def test_unknown_names_come_with_the_nearest(preset, options, words):
 def test_limits_are_allowed():
     limits: list[dict[str, Any]] = [
         {"num_users": 4096}, {"num_aps": 64}, {"num_subchannels": 1024}, {"networks": ("nin@32",) * 16},
-        {"feature_bits": 64, "input_bits": 1}, {"reference_gain_db": -300.0}, {"noise_dbm_hz": 300.0},
+        {"feature_bits": 64, "input_bits": 1}, {"reference_gain_db": -300.0}, {"noise_dbm_per_hz": 300.0},
         {"fading_correlation": 1.0}, {"fading_correlation": 0.0}, {"capacity": 64}, {"sweeps": 0}, {"sweeps": 100},
         {"power_iterations": 0}, {"power_iterations": 1000}, {"relaxation_iterations": 10_000},
         {"relaxation_tolerance": 0.1}, {"speed_min_flop_s": 3e9}, {"device_j_per_flop": 0.0},
@@ -273,14 +288,14 @@ def test_limits_are_allowed():
         {"speed_min_flop_s": 1.0, "speed_max_flop_s": 1e18}, {"power_up_min_dbm": 25.0}, {"power_down_min_dbm": 30.0},
         {"units_min": 6.0}, {"core_overhead": 0.0},
         {"background_levels": (0.0,) * 16}, {"background_stay_probability": 1.0}, {"background_stay_probability": 0.0},
-        {"server_coefficient": 0.0}, {"energy_weight": 0.0}, {"quiet_rate": 0.0}, {"quiet_rate": 50.0},
+        {"server_coefficient": 0.0}, {"weight_energy": 0.0}, {"quiet_rate": 0.0}, {"quiet_rate": 50.0},
         {"burst_rate": 0.0}, {"burst_begins_probability": 1.0, "burst_ends_probability": 1.0}, {"drop_s": 0.0},
         {"quiet_rate": 0.0, "burst_rate": 0.0, "arrivals": "one"}, {"units": "most", "pool_units": None},
     ]  # fmt: skip
     for options in limits:
         built = config(**options)
         assert {key: getattr(built, key) for key in options} == options
-        built.kernel()
+        parameters_of(built)
 
 
 # Derived values
@@ -295,14 +310,13 @@ def test_limits_are_allowed():
 def test_tables_equal_the_slow_ones(options):
     """Cuts, operations before and after them, bits sent there; what a network lacks in choices is the device."""
     built = config(**options)
-    p = built.kernel()
+    p = parameters_of(built)
     for row, table in enumerate(slow.tables_of(built)):
         np.testing.assert_array_equal(p.cut_number[row], table.cut)
         np.testing.assert_array_equal(p.device_flop[row], table.device_flop)
         np.testing.assert_array_equal(p.server_flop[row], table.server_flop)
         np.testing.assert_array_equal(p.bits_up[row], table.bits)
         assert p.choices[row] == table.choices
-        assert built.cut_numbers[row].tolist() == table.cut[: table.choices].tolist()
         padding = p.cut_number[row, table.choices :]
         assert (padding == table.last).all()
         assert (p.bits_up[row, table.choices :] == 0.0).all()
@@ -310,7 +324,7 @@ def test_tables_equal_the_slow_ones(options):
 
 def test_cuts_of_the_default_by_hand():
     """Edge, device, then between: NiN has nothing there, YOLOv2 three cuts, VGG16 two; the rest is the device."""
-    p = config().kernel()
+    p = parameters_of(config())
     assert p.cut_number.tolist() == [[0, 9, 9, 9, 9], [0, 17, 8, 10, 15], [0, 24, 18, 23, 24]]
     assert p.choices.tolist() == [2, 5, 4]
     assert p.bits_up.tolist() == [[24576, 0, 0, 0, 0], [24576, 0, 16384, 8192, 320], [24576, 0, 16384, 320, 0]]
@@ -319,39 +333,50 @@ def test_cuts_of_the_default_by_hand():
     assert (p.device_flop[:, 0] == 0.0).all()
     assert p.device_flop[1, 2] / p.device_flop[1, 1] == pytest.approx(0.195, abs=0.002)
     assert p.server_flop[2, 3] == 0.0, "behind the last connected layer of VGG16 only softmax is left"
-    assert config(feature_bits=8).kernel().cut_number[2].tolist()[:5] == [0, 24, 14, 18, 23]
-    whole = config(actions="all").kernel()
+    assert parameters_of(config(feature_bits=8)).cut_number[2].tolist()[:5] == [0, 24, 14, 18, 23]
+    whole = parameters_of(config(actions="all"))
     assert whole.cut_number[0].tolist() == [*range(10), *[9] * 15]
     assert whole.cut_number[2].tolist() == list(range(25))
     assert whole.choices.tolist() == [10, 18, 25]
 
 
 def test_powers_rates_and_levels_by_hand():
-    p = config().kernel()
+    p = parameters_of(config())
     assert p.power_up_max_w == pytest.approx(0.316227766, rel=1e-9)
     assert (p.power_up_min_w, p.power_down_min_w, p.power_down_max_w) == pytest.approx((1e-3, 1e-3, 1.0), rel=1e-12)
-    assert p.noise_density_w_hz == pytest.approx(3.98107e-21, rel=1e-5)
-    assert (p.reference_gain, p.stale, p.pool, p.bursty) == (1.0, True, True, True)
-    assert config(reference_gain_db=-30.0).kernel().reference_gain == pytest.approx(1e-3, rel=1e-12)
+    assert p.noise_w_per_hz == pytest.approx(3.98107e-21, rel=1e-5)
+    assert (p.reference_gain, p.csi_delay, p.pool, p.arrivals) == (1.0, 1, True, ARRIVALS.BURSTY)
+    assert parameters_of(config(reference_gain_db=-30.0)).reference_gain == pytest.approx(1e-3, rel=1e-12)
     assert p.mean_arrivals == pytest.approx(0.5 * 0.1 / 0.133 + 4.0 * 0.033 / 0.133, rel=1e-12)
     assert p.mean_arrivals == pytest.approx(1.368, abs=1e-3)
     longer = config(frame_s=2.0)
     assert longer.mean_arrivals == pytest.approx(2.0 * p.mean_arrivals, rel=1e-12)
-    assert longer.kernel().arrival_rate.tolist() == [1.0, 8.0]
+    assert parameters_of(longer).arrival_rate.tolist() == [1.0, 8.0]
     assert config(arrivals="one", frame_s=2.0).mean_arrivals == 1.0
-    assert (config(pool_units=None).kernel().pool, config(csi_delay=0).kernel().stale) == (False, False)
-    assert config(power="full").kernel().power_iterations == 0
-    assert config(power_iterations=3).kernel().power_iterations == 3
+    assert (parameters_of(config(pool_units=None)).pool, parameters_of(config(csi_delay=0)).csi_delay) == (False, 0)
+    assert parameters_of(config(power="full")).power_iterations == 0
+    assert parameters_of(config(power_iterations=3)).power_iterations == 3
 
 
 def test_bands_and_candidates():
     """Slices can be as many as users; few bands are all tried, of many an eighth but no fewer than 16."""
-    assert (config().most_bands, config(access="fdma").most_bands) == (6, 12)
-    assert config(access="fdma", num_subchannels=30).most_bands == 30
-    counts = {count: config(num_subchannels=count).candidates for count in (1, 6, 20, 21, 128, 136, 250)}
-    assert {count: min(count, tried) for count, tried in counts.items()} == {
-        1: 1, 6: 6, 20: 20, 21: 16, 128: 16, 136: 17, 250: 32,
-    }  # fmt: skip
+    assert bands_max(parameters_of(config())) == 6
+    assert bands_max(parameters_of(config(access="fdma"))) == 12
+    assert bands_max(parameters_of(config(access="fdma", num_subchannels=30))) == 30
+    for count, tried in {1: 1, 6: 6, 20: 20, 21: 16, 128: 16, 136: 17, 250: 32}.items():
+        state = allocate(parameters_of(config(num_users=1, num_subchannels=count)), 1)
+        assert state.workspace.up.candidate.shape == state.workspace.down.candidate.shape == (1, tried)
+
+
+@pytest.mark.parametrize("name", ECCNOMAConfig.renamed)
+def test_earlier_names_still_work(name):
+    """As keywords of `gym.make`, with a warning, but not together with the current name."""
+    new = ECCNOMAConfig.renamed[name]
+    with pytest.warns(DeprecationWarning, match=f"{name} is now called {new}"):
+        built = config(**{name: -0.5 if "dbm" in name else 0.5})
+    assert getattr(built, new) == (-0.5 if "dbm" in name else 0.5)
+    with pytest.raises(ValueError, match=f"{name} is the earlier name of {new}"):
+        config(**{name: 0.5, new: 0.5})
 
 
 @pytest.mark.parametrize("options", [{}, {"preset": "paper"}, {"preset": "paper-literal"}])

@@ -8,9 +8,9 @@ import pytest
 from gymnasium import spaces
 
 import edge_envs  # noqa: F401  (registers the ids)
-from tests.eccnoma.model import reference_frame as slow
 from tests.eccnoma.model import reference_report
-from tests.eccnoma.model.problems_frame import CONFIGS, PAPER, every_config, make, random_action
+from tests.eccnoma.model import reference_step as slow
+from tests.eccnoma.model.problems import CONFIGS, PAPER, every_config, make, random_action
 
 GOLDEN: dict[str, list[float]] = {
     "default": [-0.7738595170, -0.7780964900, -0.9045385623, -0.4631533814, -1.0411358247, -1.2692905644],
@@ -134,7 +134,7 @@ def test_views_cut_the_observation_into_users(name):
     assert system.observation_space.shape == (view.size,)
     assert (system.observation_space.high == 8.0).all()
     assert system.action_space.nvec.tolist() == [choices] * c.num_users
-    assert choices == max(len(numbers) for numbers in c.cut_numbers)
+    assert choices == max(system.parameters.choices)
     assert choices == (max(table.last for table in slow.tables_of(c)) + 1 if c.actions == "all" else choices)
 
 
@@ -196,10 +196,10 @@ def test_reference_follows_weights_and_arrivals():
         return float(env.state.reference[0])
 
     base = reference()
-    assert reference(delay_weight=1.9, energy_weight=0.1) == pytest.approx(2.0 * base, rel=1e-12)
+    assert reference(weight_delay=1.9, weight_energy=0.1) == pytest.approx(2.0 * base, rel=1e-12)
     assert reference(frame_s=2.0) == pytest.approx(2.0 * base, rel=1e-12)
     assert reference(quiet_rate=1.0, burst_rate=8.0) == pytest.approx(2.0 * base, rel=1e-12)
-    parts = reference(energy_weight=0.0), reference(delay_weight=1e-12)
+    parts = reference(weight_energy=0.0), reference(weight_delay=1e-12)
     assert sum(parts) == pytest.approx(base, rel=1e-9)
     assert reference(pool_units=None, bandwidth_up_hz=1.0, drop_s=0.0) == base
 

@@ -1,83 +1,95 @@
-"""Comparison schemes: constants, earlier work's, the paper's, searches of each frame, and other uses of the radio."""
+"""Baselines: constant cuts, earlier work's rules, the paper's algorithm and searches per step; and ablations."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
-from edge_envs.core.env import EdgeEnv, EdgeVectorEnv
-from edge_envs.core.rules import Ablation, BaselineFactory, Policy, random_actions
+from edge_envs.core.rules import (
+    Ablation,
+    BaselineFactory,
+    BestConstantPolicy,
+    Env,
+    Policy,
+    RulePolicy,
+    copy_row,
+    random_actions,
+)
 from edge_envs.eccnoma.baselines import search
-from edge_envs.eccnoma.config import Parameters
-from edge_envs.eccnoma.model import dynamics, reward
-from edge_envs.eccnoma.model.state import State
-from edge_envs.eccnoma.system import ECCNOMASystem
+from edge_envs.eccnoma.config import Access, Assignment, ECCNOMAConfig
+from edge_envs.eccnoma.model import dynamics
+from edge_envs.eccnoma.model.parameters import Parameters, parameters_of
+from edge_envs.eccnoma.model.reward import M
+from edge_envs.eccnoma.model.state import State, allocate
 
-Env = EdgeEnv | EdgeVectorEnv
-Rule = Callable[[Parameters, State], NDArray[np.int64]]
-"""Chooses the cuts (U,) of the frame to come in a sketch of one world."""
+CutRule = Callable[[Parameters, State], NDArray[np.int64]]
+"""Chooses the cuts (U,) of the next step in a sketch with one world."""
 
 USER_FIELDS = ("network", "speed_flop_s", "place_m", "ap", "path_gain", "reference")
-KNOWN = {"queue": "queue"}
-"""What every rule knows of a frame, as fields of a sketch and of the world."""
-TRUE = {**KNOWN, "gain_up": "gain_up", "gain_down": "gain_down", "level": "level", "keys": "keys"}
-SEEN = {**KNOWN, "gain_up": "seen_up", "gain_down": "seen_down", "level": "seen_level"}
-STATIC_EPISODES, STATIC_FRAMES, STATIC_PASSES = 2, 60, 2
-"""Simulated episodes, their frames, and passes of the search for cuts that never change; chosen."""
-SEARCHED_USERS = 64
-"""Up to so many users there are the baselines whose searches grow with their square and more; chosen."""
+"""Fields of the state that are constant during an episode."""
+TRUE_FIELDS = {name: name for name in (*USER_FIELDS, "queue", "gain_up", "gain_down", "level", "keys")}
+"""Field of a sketch -> field of the state, for rules that know the true channels and background loads."""
+SEEN_FIELDS = {
+    **{name: name for name in (*USER_FIELDS, "queue")},
+    "gain_up": "seen_up", "gain_down": "seen_down", "level": "seen_level",
+}  # fmt: skip
+"""Field of a sketch -> field of the state, for rules that know the observed channels and background loads."""
+STATIC_EPISODES, STATIC_STEPS, STATIC_PASSES = 2, 60, 2
+"""Simulated episodes, their steps, and passes of the search for constant cuts; chosen."""
+SEARCHED_USERS_MAX = 64
+"""Largest number of users for baselines whose search time is at least quadratic in it; chosen."""
 SURGEON_UNITS = 240.0
-"""Units of an AP that DNN surgeon divides where no pool is configured; fitted to Figs. 4 and 5."""
+"""Units of an AP that DNN surgeon divides if no pool is configured; fitted to Figs. 4 and 5."""
 STATIC_STREAM = 0xECC0
-"""Sets the random streams of that search apart from those of any environment seed."""
+"""Separates the random streams of the search for constant cuts from those of all environment seeds."""
 
 
-def available(system: ECCNOMASystem) -> Mapping[str, BaselineFactory]:
-    """Baselines for the system's configuration, by name.
+def available(config: ECCNOMAConfig) -> Mapping[str, BaselineFactory]:
+    """Baselines for a configuration, by name.
 
-    Those that look at a frame know its tasks, and all channels and background loads, one frame old (the agent sees
-    summaries of these). With csi_delay=1 each has a twin with the ending `-true` that knows those of the frame to come.
+    Rules that are applied at every step know its tasks, and all observed channels and background loads (the agent sees
+    summaries of these). If csi_delay=1, each has a variant with the suffix `-true` that knows the true ones.
     """
-    rules: dict[str, Callable[[Env, int, bool], Policy]] = {
-        "neurosurgeon": partial(Surgeon, units="most"),
-        "li-gd": partial(FramePolicy, search.li_gd),
-        "best-response": partial(FramePolicy, search.best_response),
-        "iterated-best-response": partial(FramePolicy, search.iterated_best_response),
-        "sequential-best-response": partial(FramePolicy, search.sequential_best_response),
-        "coordinate-descent": partial(FramePolicy, search.coordinate_descent),
+    rules: dict[str, Callable[[bool, Env, int], Policy]] = {
+        "neurosurgeon": partial(surgeon, "most"),
+        "li-gd": partial(knowing, search.li_gd),
+        "best-response": partial(knowing, search.best_response),
+        "iterated-best-response": partial(knowing, search.iterated_best_response),
+        "sequential-best-response": partial(knowing, search.sequential_best_response),
+        "coordinate-descent": partial(knowing, search.coordinate_descent),
     }
-    few = system.config.num_users <= SEARCHED_USERS
+    few = config.num_users <= SEARCHED_USERS_MAX
     if not few:
         del rules["coordinate-descent"]
-    if system.config.pool_units is not None:
-        rules["dnn-surgeon"] = partial(Surgeon, units="equal")
-    if system.config.access != "noma":
+    if config.pool_units is not None:
+        rules["dnn-surgeon"] = partial(surgeon, "equal")
+    if config.access != Access.NOMA:
         del rules["li-gd"]
     found: dict[str, BaselineFactory] = {
         "random": random_actions,
-        "device-only": partial(same_cut, True),
-        "edge-only": partial(same_cut, False),
+        "device-only": partial(RulePolicy, device_only, ("network",)),
+        "edge-only": partial(RulePolicy, edge_only, ("network",)),
         **({"best-static": BestStatic} if few else {}),
     }
     for name, rule in rules.items():
-        found[name] = partial(_knowing, rule, False)
-        if system.config.csi_delay:
-            found[f"{name}-true"] = partial(_knowing, rule, True)
+        found[name] = partial(rule, False)
+        if config.csi_delay:
+            found[f"{name}-true"] = partial(rule, True)
     return found
 
 
-def ablations(system: ECCNOMASystem) -> Mapping[str, Ablation]:
-    """Schemes with a use of the radio and the server of their own: a baseline in an environment with other options."""
-    config = system.config
-    if config.access != "noma" or config.assignment != "search":
+def ablations(config: ECCNOMAConfig) -> Mapping[str, Ablation]:
+    """Comparison policies that need other options of the environment, by name."""
+    if config.access != Access.NOMA or config.assignment != Assignment.SEARCH:
         return {}
     plain = {"access": "fdma", "assignment": "random", "power": "full"}
     best = "iterated-best-response"
-    found = {
+    pool = {} if config.pool_units is not None else {"pool_units": SURGEON_UNITS}
+    return {
         "edge-only-oma": Ablation("edge-only", {**plain, "units": "most"}, "all at the server over random slices"),
         "neurosurgeon-oma": Ablation("neurosurgeon", {**plain, "units": "most"}, "fastest cuts over random slices"),
         "ecc-oma": Ablation(best, {"access": "fdma"}, "cuts, slices, powers and units optimised, one user per slice"),
@@ -85,104 +97,67 @@ def ablations(system: ECCNOMASystem) -> Mapping[str, Ablation]:
             best, {"access": "tdma", "power": "full"}, "cuts and units optimised, turns on subchannels"
         ),
         "ecc-noma": Ablation("li-gd", {"assignment": "li-gd"}, "Algorithm 1: one cut for all, Li-GD for the radio"),
+        "dnn-surgeon-oma": Ablation(
+            "dnn-surgeon", {**plain, "units": "equal", **pool}, "fastest cuts over random slices, equal parts of a pool"
+        ),
     }
-    pool = {} if config.pool_units is not None else {"pool_units": SURGEON_UNITS}
-    found["dnn-surgeon-oma"] = Ablation(
-        "dnn-surgeon", {**plain, "units": "equal", **pool}, "fastest cuts over random slices, equal parts of a pool"
-    )
-    return found
 
 
-def _system(env: Env) -> ECCNOMASystem:
-    system = env.system
-    assert isinstance(system, ECCNOMASystem)
-    return system
+def device_only(p: Parameters, s: State, rng: Generator) -> NDArray[np.int64]:
+    """All layers on the devices, always. Sees only the users' networks."""
+    return p.last_choice[s.network[0]]
 
 
-def _knowing(rule: Callable[..., Policy], true: bool, env: Env, seed: int) -> Policy:
-    return rule(env, seed, true)
+def edge_only(p: Parameters, s: State, rng: Generator) -> NDArray[np.int64]:
+    """All layers at the servers, always. Sees only the users' networks."""
+    return search.all_edge(p, s)
 
 
-def copy_users(source: State, row: int, sketch: State) -> None:
-    """Copy a row's users into a sketch of one world."""
-    for name in USER_FIELDS:
-        getattr(sketch, name)[0] = getattr(source, name)[row]
+def knowing(rule: CutRule, true: bool, env: Env, seed: int, own_keys: bool | None = None) -> RulePolicy:
+    """A policy that applies a rule at every step.
 
-
-def copy_world(source: State, row: int, sketch: State, true: bool) -> None:
-    """Copy a row into a sketch of one world, which rules are free to change: as it is (`true`) or as it is seen."""
-    copy_users(source, row, sketch)
-    for name, known in (TRUE if true else SEEN).items():
-        getattr(sketch, name)[0] = getattr(source, known)[row]
-
-
-class EachWorld:
-    """Decides for one world after the other."""
-
-    def __init__(self, env: Env) -> None:
-        self._env = env
-
-    def predict(
-        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
-    ) -> tuple[NDArray[Any], Any]:
-        """Cuts for every world of the environment."""
-        del episode_start, deterministic
-        batch = np.array([self.cuts(row) for row in range(len(self._env.state.reference))])
-        return (batch if np.ndim(observation) == 2 else batch[0]), state
-
-    def cuts(self, row: int) -> NDArray[np.int64]:
-        """Cuts (U,) for one world."""
-        raise NotImplementedError
-
-
-def same_cut(device: bool, env: Env, seed: int) -> Policy:
-    """Everything on the devices, or everything at the servers, always. Sees nothing but which network a user has."""
-    del seed
-    return SameCut(env, device)
-
-
-class SameCut(EachWorld):
-    """All layers of every user on one side."""
-
-    def __init__(self, env: Env, device: bool) -> None:
-        super().__init__(env)
-        p = _system(env).parameters
-        self._choice = p.last_choice if device else p.first_choice
-
-    def cuts(self, row: int) -> NDArray[np.int64]:
-        """The first or last cut of each user's network."""
-        choice: NDArray[np.int64] = self._choice[self._env.state.network[row]]
-        return choice
-
-
-class FramePolicy(EachWorld):
-    """Applies a rule to every frame, with true or old channels and background load.
-
-    Where subchannels are assigned at random, only the true state says which; else the policy draws its own.
+    Args:
+        rule: chooses the cuts.
+        true: the rule knows the true channels and background loads; else the observed ones.
+        env: the environment.
+        seed: of the policy's own draws.
+        own_keys: draw the random subchannels that the rule assumes, where they are random, instead of those of the
+            environment (None: only if the rule does not know the true state).
     """
+    true = true or not env.system.parameters.csi_delay
+    draws = not true if own_keys is None else own_keys
 
-    def __init__(self, rule: Rule, env: Env, seed: int, true: bool) -> None:
-        super().__init__(env)
-        system = _system(env)
-        self._rule, self._true = rule, true or system.config.csi_delay == 0
-        self._parameters = system.parameters
-        self._sketch = system.allocate(1)
-        # one per world, so that its answers do not depend on how many others there are
-        self._rngs = [np.random.default_rng([seed, row]) for row in range(len(env.state.reference))]
+    def decide(p: Parameters, s: State, rng: Generator) -> NDArray[np.int64]:
+        if draws:
+            s.keys[0] = rng.random(s.keys.shape[1])
+        return rule(p, s)
 
-    def cuts(self, row: int) -> NDArray[np.int64]:
-        """The rule's cuts."""
-        copy_world(self._env.state, row, self._sketch, self._true)
-        if not self._true:
-            self._sketch.keys[0] = self._rngs[row].random(self._sketch.keys.shape[1])
-        return self._rule(self._parameters, self._sketch).copy()
+    return RulePolicy(decide, TRUE_FIELDS if true else SEEN_FIELDS, env, seed)
+
+
+def surgeon(units: str, true: bool, env: Env, seed: int) -> RulePolicy:
+    """Neurosurgeon and DNN surgeon: each user's fastest cut, at the rates of random slices when all users send.
+
+    Neurosurgeon assumes the largest number of units per user, DNN surgeon an equal part of the pool. The slices are
+    those of the environment if it assigns them at random and the policy knows the true state; else the policy draws
+    its own.
+    """
+    config: ECCNOMAConfig = env.system.config
+    known = (true or config.csi_delay == 0) and config.assignment == Assignment.RANDOM
+    policy = knowing(fastest_cuts, true, env, seed, own_keys=not known)
+    pool = config.pool_units if units == "equal" else None
+    policy.parameters = parameters_of(
+        config.replace(access="fdma", assignment="random", power="full", units=units, pool_units=pool)
+    )
+    policy.sketch = allocate(policy.parameters, 1)
+    return policy
 
 
 def fastest_cuts(p: Parameters, s: State) -> NDArray[np.int64]:
-    """Each user's cut of least delay (U,), at the rates and speeds of world 0 when all users with tasks send."""
+    """Each user's fastest cut (U,), at the rates and speeds of world 0 when all users with tasks send."""
     s.choice[0] = search.all_edge(p, s)
     search.FAST_VALUE(p, s)
-    w, network = s.work, s.network[0]
+    w, network = s.workspace, s.network[0]
     with np.errstate(divide="ignore", invalid="ignore"):
         delay_s = p.device_flop[network] / s.speed_flop_s[0][:, None]
         delay_s += np.where(p.bits_up[network] > 0.0, p.bits_up[network] / w.up.rate_bit_s[:, None], 0.0)
@@ -193,57 +168,28 @@ def fastest_cuts(p: Parameters, s: State) -> NDArray[np.int64]:
     return np.where(s.queue[0] > 0.0, fastest, p.last_choice[network])
 
 
-class Surgeon(FramePolicy):
-    """Neurosurgeon and DNN surgeon: each user's cut of least delay, at the rates of random slices when all users send.
+class BestStatic(BestConstantPolicy):
+    """The best constant cuts for the users of an episode.
 
-    Neurosurgeon counts on as many units of the server as a user can have, DNN surgeon on an equal part of the pool.
-    Slices are those of the environment where it assigns them at random and the policy may know, else its own.
-    """
-
-    def __init__(self, env: Env, seed: int, true: bool, *, units: str) -> None:
-        super().__init__(fastest_cuts, env, seed, true)
-        config = _system(env).config
-        pool = config.pool_units if units == "equal" else None
-        own = ECCNOMASystem(
-            config.replace(access="fdma", assignment="random", power="full", units=units, pool_units=pool)
-        )
-        self._parameters, self._sketch = own.parameters, own.allocate(1)
-        self._own_slices = not self._true or config.assignment != "random"
-
-    def cuts(self, row: int) -> NDArray[np.int64]:
-        """The fastest cuts."""
-        copy_world(self._env.state, row, self._sketch, self._true)
-        if self._own_slices:
-            self._sketch.keys[0] = self._rngs[row].random(self._sketch.keys.shape[1])
-        return self._rule(self._parameters, self._sketch)
-
-
-class BestStatic(EachWorld):
-    """The best cuts that never change, for the users that an episode has.
-
-    Found by coordinate descent on simulated episodes with these users, with fading, tasks and tenants of their own,
-    from everything on the device and from the cuts that iterated best responses choose most often there. Sees the
-    users' networks, speeds and places.
+    They are found by coordinate descent on simulated episodes with the same users, from everything on the device and
+    from the cuts that iterated best responses choose most often. Sees the users' networks, speeds and positions.
     """
 
     def __init__(self, env: Env, seed: int) -> None:
         super().__init__(env)
-        self._system, self._seed = _system(env), seed
-        self._sketch = self._system.allocate(1)
-        self._known: dict[bytes, NDArray[np.int64]] = {}
+        self._seed = seed
+        self._sketch: State = env.system.allocate(1)
 
-    def cuts(self, row: int) -> NDArray[np.int64]:
-        """The constants of the world's users."""
-        state = self._env.state
-        key = state.speed_flop_s[row].tobytes() + state.place_m[row].tobytes() + state.network[row].tobytes()
-        if key not in self._known:
-            copy_users(state, row, self._sketch)
-            self._known[key] = self._search()
-        return self._known[key]
+    def key(self, row: int) -> bytes:
+        """Speeds, positions and networks of the users."""
+        state = self.env.state
+        return b"".join(each[row].tobytes() for each in (state.speed_flop_s, state.place_m, state.network))
 
-    def _search(self) -> NDArray[np.int64]:
-        p = self._system.parameters
-        starts = [p.last_choice[self._sketch.network[0]], self._usual()]
+    def search(self, row: int) -> NDArray[np.int64]:
+        """The best constant cuts (U,) for the users of a world."""
+        copy_row(self.env.state, row, self._sketch, USER_FIELDS)
+        p: Parameters = self.env.system.parameters
+        starts = [p.last_choice[self._sketch.network[0]], self._usual_cuts()]
         values = [self._value(cuts) for cuts in starts]
         best, least = starts[int(np.argmin(values))].copy(), min(values)
         for _ in range(STATIC_PASSES):
@@ -258,34 +204,35 @@ class BestStatic(EachWorld):
                 break
         return best
 
-    def _episodes(self) -> list[np.random.Generator]:
+    def _episodes(self) -> list[Generator]:
         return [np.random.default_rng([STATIC_STREAM, self._seed, episode]) for episode in range(STATIC_EPISODES)]
 
     def _value(self, cuts: NDArray[np.int64]) -> float:
         """Cost of constant cuts over the simulated episodes."""
         return sum(self._play(rng, lambda: cuts) for rng in self._episodes())
 
-    def _usual(self) -> NDArray[np.int64]:
-        """What iterated best responses choose most often for users with tasks."""
-        p, sketch = self._system.parameters, self._sketch
+    def _usual_cuts(self) -> NDArray[np.int64]:
+        """The cuts that iterated best responses choose most often for users with tasks."""
+        p: Parameters = self.env.system.parameters
         counts = np.zeros((p.num_users, p.num_choices))
-        other = self._system.allocate(1)
+        other: State = self.env.system.allocate(1)
 
         def respond() -> NDArray[np.int64]:
-            copy_world(sketch, 0, other, True)
+            copy_row(self._sketch, 0, other, TRUE_FIELDS)
             cuts = search.iterated_best_response(p, other)
-            counts[np.arange(p.num_users), cuts] += sketch.queue[0] > 0.0
+            counts[np.arange(p.num_users), cuts] += self._sketch.queue[0] > 0.0
             return cuts
 
         self._play(self._episodes()[0], respond)
         usual: NDArray[np.int64] = counts.argmax(axis=1)
         return usual
 
-    def _play(self, rng: np.random.Generator, choose: Callable[[], NDArray[np.int64]]) -> float:
-        system, state = self._system, self._sketch
-        dynamics.start_processes(system.parameters, state, 0, rng)
+    def _play(self, rng: Generator, choose: Callable[[], NDArray[np.int64]]) -> float:
+        """Cost of a simulated episode."""
+        system = self.env.system
+        dynamics.start_processes(system.parameters, self._sketch, 0, rng)
         cost, rows = 0.0, np.zeros(1, dtype=np.int64)
-        for _ in range(STATIC_FRAMES):
-            outcome = system.step(state, rows, choose()[None], (rng,))
-            cost += float(outcome.metrics[0, reward.FRAME_COST])
+        for _ in range(STATIC_STEPS):
+            outcome = system.step(self._sketch, rows, choose()[None], (rng,))
+            cost += float(outcome.metrics[0, M.cost])
         return cost

@@ -1,7 +1,7 @@
-"""Searching the cuts of one frame: best responses, coordinate descent, common cuts by Li-GD, brute force.
+"""Searches for the cuts of one step: best responses, coordinate descent, common cuts by Li-GD, brute force.
 
-All of them value cuts by what serving all waiting tasks would cost with the allocation that the frame would get
-(`allocation.solve`), in world 0 of a sketch.
+They minimise the cost of serving all waiting tasks with the allocation of the environment (`allocation.solve`), in
+world 0 of a sketch.
 """
 
 from __future__ import annotations
@@ -13,48 +13,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import FastCall, kernel, kernel_part
-from edge_envs.eccnoma.config import EQUAL, MOST, TDMA, Parameters
 from edge_envs.eccnoma.model import allocation
-from edge_envs.eccnoma.model.state import State
-from edge_envs.eccnoma.model.workspace import DEVICE_COST, SERVER_COST
+from edge_envs.eccnoma.model.parameters import ACCESS, UNITS, Parameters
+from edge_envs.eccnoma.model.state import DEVICE_COST, SERVER_COST, State
 from edge_envs.eccnoma.solvers import relaxation
 from edge_envs.eccnoma.solvers.assignment_search import subchannel_of
-from edge_envs.eccnoma.solvers.radio import UPLINK, Link, Radio, coupling_of, take_seat
+from edge_envs.eccnoma.solvers.radio import DIRECTION, Link, Radio, coupling_of, take_seat
 from edge_envs.eccnoma.solvers.relaxation import Relaxation, allocate_relaxation
 from edge_envs.eccnoma.solvers.server_units import best_speed, compensation, units_for
 
-ROUNDS = 4
-"""Best responses in turn; chosen."""
+ITERATIONS = 4
+"""Largest number of iterated best responses; chosen."""
 TURNS = 2
 """Turns of every user in the sequential best response; chosen."""
 PASSES = 3
-"""Passes of the coordinate descent over the users; it ends earlier where a pass changes nothing; chosen."""
-MOST_COMBINATIONS = 100_000
+"""Largest number of passes of the coordinate descent over the users; chosen."""
+COMBINATIONS_MAX = 100_000
+"""Largest number of combinations that `brute_force` tries."""
 
 
 @kernel
 def value(p: Parameters, s: State) -> float:
-    """Cost of serving all tasks that wait in world 0 at its cuts."""
+    """Cost of serving all waiting tasks of world 0 at its cuts."""
     return allocation.solve(p, s, 0)
 
 
 @kernel_part
-def nats_joining(
+def joining_efficiency(
     p: Parameters, link: Link, w: Radio, gain: NDArray[np.float64], bands: int, user: int, power_w: float
 ) -> tuple[float, float]:
-    """Best rate in nats per second and hertz of a silent user that joins world 0's bands where there is room.
-
-    Beside it the part of the time that it would send there.
-    """
+    """Best spectral efficiency [nat/s/Hz] of a silent user that joins a band of world 0 with room, and its airtime."""
     best, airtime, n = 0.0, 1.0, w.ap[user]
     for band in range(bands):
         m = subchannel_of(band, bands, gain.shape[1])
         other_w, share = link.noise_w, 1.0
-        if p.access == TDMA:
+        if p.access == ACCESS.TDMA:
             share = 1.0 / (w.load[n, band] + 1.0)
             for t in range(p.num_users):
                 if w.active[t] and w.band[t] == band and w.ap[t] != n:
-                    heard = gain[0, m, t, n] if link.direction == UPLINK else gain[0, m, user, w.ap[t]]
+                    heard = gain[0, m, t, n] if link.direction == DIRECTION.UPLINK else gain[0, m, user, w.ap[t]]
                     other_w += power_w * heard / w.load[w.ap[t], band]
         elif w.load[n, band] >= w.cap[n]:
             continue
@@ -62,36 +59,36 @@ def nats_joining(
             k = take_seat(w, gain, 0, band, m, user)
             for v in range(k):
                 other_w += coupling_of(link, w, band, k, v) * w.seat_power_w[band, v]
-        nats = share * math.log1p(power_w * gain[0, m, user, n] / other_w)
-        if nats > best:
-            best, airtime = nats, share
+        efficiency = share * math.log1p(power_w * gain[0, m, user, n] / other_w)
+        if efficiency > best:
+            best, airtime = efficiency, share
     return best, airtime
 
 
 @kernel_part
-def server_speed_alone(p: Parameters, s: State, u: int, flop: float) -> float:
-    """Speed that a user would get for its work at the server while the others keep theirs."""
-    w = s.work
-    if not p.pool or p.units == MOST or p.units == EQUAL:
-        return compensation(allocation.units_alone(p, s, 0, u), p.overhead) * p.unit_speed_flop_s
+def expected_server_speed(p: Parameters, s: State, u: int, flop: float) -> float:
+    """Speed that a user would get for its work at the server if the others keep their work."""
+    w = s.workspace
+    if not p.pool or p.units != UNITS.OPTIMAL:
+        return compensation(allocation.separate_units(p, s, 0, u), p.core_overhead) * p.unit_speed_flop_s
     mine = math.sqrt(flop * w.server_weight[u])
     total = mine
     for v in range(p.num_users):
         if v != u and s.ap[0, v] == s.ap[0, u] and w.work_flop[v] > 0.0:
             total += math.sqrt(w.work_flop[v] * w.server_weight[v])
     best = best_speed(w.server_weight[u], w.server_coefficient[u], 0.0, math.inf)
-    most = min(units_for(best / p.unit_speed_flop_s, p.overhead), p.units_max)
+    most = min(units_for(best / p.unit_speed_flop_s, p.core_overhead), p.units_max)
     units = allocation.free_units(p, s, 0, s.ap[0, u]) * mine / total
-    return compensation(min(units, most), p.overhead) * p.unit_speed_flop_s
+    return compensation(min(units, most), p.core_overhead) * p.unit_speed_flop_s
 
 
 @kernel
-def answer(p: Parameters, s: State, u: int) -> int:
-    """A user's own best cut, while the others keep bands, powers and work as solved in world 0.
+def best_cut(p: Parameters, s: State, u: int) -> int:
+    """A user's best cut if the others keep their bands, powers and work of world 0's allocation.
 
-    A user that sends already keeps its rates; one that does not would join where it is fastest, at full power.
+    A user that sends keeps its rates; a silent user would join the band with its best rate, at full power.
     """
-    w = s.work
+    w = s.workspace
     network, queue = s.network[0, u], s.queue[0, u]
     best, least = p.last_choice[network], math.inf
     if queue <= 0.0:
@@ -102,9 +99,10 @@ def answer(p: Parameters, s: State, u: int) -> int:
     else:
         bands = allocation.bands_of(p, s, 0)
         up, down = allocation.uplink(p, bands), allocation.downlink(p, bands)
-        nats_up, airtime_up = nats_joining(p, up, w.up, s.gain_up, bands, u, up.power_max_w)
-        nats_down, airtime_down = nats_joining(p, down, w.down, s.gain_down, bands, u, down.power_max_w)
-        rate_up, rate_down = up.bandwidth_hz * nats_up / math.log(2.0), down.bandwidth_hz * nats_down / math.log(2.0)
+        efficiency_up, airtime_up = joining_efficiency(p, up, w.up, s.gain_up, bands, u, up.power_max_w)
+        efficiency_down, airtime_down = joining_efficiency(p, down, w.down, s.gain_down, bands, u, down.power_max_w)
+        rate_up = up.bandwidth_hz * efficiency_up / math.log(2.0)
+        rate_down = down.bandwidth_hz * efficiency_down / math.log(2.0)
         power_up, power_down = up.power_max_w * airtime_up, down.power_max_w * airtime_down
     for c in range(p.choices[network]):
         delay = p.device_flop[network, c] / s.speed_flop_s[0, u]
@@ -115,27 +113,27 @@ def answer(p: Parameters, s: State, u: int) -> int:
             energy += power_up * up_s + power_down * down_s
         flop = p.server_flop[network, c]
         if flop > 0.0:
-            speed = server_speed_alone(p, s, u, flop)
+            speed = expected_server_speed(p, s, u, flop)
             delay += flop / speed
             energy += flop * p.server_coefficient * speed * speed
-        cost = w.server_weight[u] * delay + p.energy_weight * queue * energy
+        cost = w.server_weight[u] * delay + p.weight_energy * queue * energy
         if cost < least:
             best, least = c, cost
     return best
 
 
 @kernel
-def answer_all(p: Parameters, s: State, cuts: NDArray[np.int64]) -> None:
-    """Every user's `answer` to the same allocation, into `cuts` (U,)."""
+def best_cuts(p: Parameters, s: State, cuts: NDArray[np.int64]) -> None:
+    """Write every user's `best_cut` for the same allocation into `cuts` (U,)."""
     for u in range(p.num_users):
-        cuts[u] = answer(p, s, u)
+        cuts[u] = best_cut(p, s, u)
 
 
 @kernel
-def answer_in_turn(p: Parameters, s: State, cuts: NDArray[np.int64], passes: int) -> None:
-    """One user's `answer` after the other, everything allocated anew after each that changes; the best into `cuts`.
+def respond_in_turn(p: Parameters, s: State, cuts: NDArray[np.int64], passes: int) -> None:
+    """Users change to their `best_cut` one after the other, with a new allocation after each change.
 
-    Begins with world 0's cuts.
+    Starts from world 0's cuts and writes the best cuts found into `cuts` (U,).
     """
     least = allocation.solve(p, s, 0)
     for u in range(p.num_users):
@@ -143,7 +141,7 @@ def answer_in_turn(p: Parameters, s: State, cuts: NDArray[np.int64], passes: int
     for _ in range(passes):
         changed = False
         for u in range(p.num_users):
-            choice = answer(p, s, u)
+            choice = best_cut(p, s, u)
             if choice != s.choice[0, u]:
                 changed = True
                 s.choice[0, u] = choice
@@ -158,7 +156,7 @@ def answer_in_turn(p: Parameters, s: State, cuts: NDArray[np.int64], passes: int
 
 @kernel
 def descend(p: Parameters, s: State, passes: int) -> float:
-    """Coordinate descent: each user with tasks in turn takes its best cut, others fixed, until none does; world 0."""
+    """Coordinate descent over the users with tasks of world 0, each trying all its cuts; returns the cost."""
     least = allocation.solve(p, s, 0)
     for _ in range(passes):
         before = least
@@ -179,9 +177,9 @@ def descend(p: Parameters, s: State, passes: int) -> float:
 
 @kernel
 def relaxed_value(p: Parameters, s: State, up: Relaxation, down: Relaxation, cold: bool) -> float:
-    """Cost of world 0's cuts with relaxed shares of the subchannels: what a turn of Algorithm 1 finds."""
-    w = s.work
-    allocation.pose(p, s, 0)
+    """Cost of world 0's cuts with relaxed shares of the subchannels, one iteration of Algorithm 1."""
+    w = s.workspace
+    allocation.set_problem(p, s, 0)
     allocation.solve_server(p, s, 0)
     total = w.report[DEVICE_COST] + w.report[SERVER_COST]
     bands = p.num_subchannels
@@ -204,7 +202,7 @@ def relaxed_value(p: Parameters, s: State, up: Relaxation, down: Relaxation, col
 
 @kernel_part
 def start_new_users(w: Radio, x: Relaxation) -> None:
-    """Equal shares at full power for users that had none, as they were silent at the cut before."""
+    """Set equal shares at full power for users that were silent at the cut before."""
     for u in range(len(w.ap)):
         total = 0.0
         for m in range(x.beta.shape[0]):
@@ -215,33 +213,33 @@ def start_new_users(w: Radio, x: Relaxation) -> None:
                 x.beta[m, u] = 1.0 / x.beta.shape[0]
 
 
-FAST_VALUE, FAST_ANSWER, FAST_DESCEND = FastCall(value), FastCall(answer_all), FastCall(descend)
-FAST_TURNS, FAST_RELAXED = FastCall(answer_in_turn), FastCall(relaxed_value)
+FAST_VALUE, FAST_BEST_CUTS, FAST_DESCEND = FastCall(value), FastCall(best_cuts), FastCall(descend)
+FAST_TURNS, FAST_RELAXED = FastCall(respond_in_turn), FastCall(relaxed_value)
 
 
 def all_edge(p: Parameters, s: State) -> NDArray[np.int64]:
-    """The first cut, the raw input, for all users (U,)."""
+    """Cut 0, the raw input, for all users (U,)."""
     edge: NDArray[np.int64] = p.first_choice[s.network[0]]
     return edge
 
 
 def best_response(p: Parameters, s: State) -> NDArray[np.int64]:
-    """Every user's best cut (U,) against the allocation in which all users leave everything to the server."""
+    """Every user's best cut (U,) for the allocation with all layers of all users at the server."""
     s.choice[0] = all_edge(p, s)
     FAST_VALUE(p, s)
     cuts = np.zeros(p.num_users, dtype=np.int64)
-    FAST_ANSWER(p, s, cuts)
+    FAST_BEST_CUTS(p, s, cuts)
     return cuts
 
 
 def iterated_best_response(p: Parameters, s: State) -> NDArray[np.int64]:
-    """Allocation and everybody's answer to it in turn, from all users at the edge; the best cuts (U,) of all rounds."""
+    """Repeat allocation and best responses of all users, from cut 0; the best cuts (U,) found."""
     best = all_edge(p, s)
     s.choice[0] = best
     least = FAST_VALUE(p, s)
     cuts = np.zeros(p.num_users, dtype=np.int64)
-    for _ in range(ROUNDS):
-        FAST_ANSWER(p, s, cuts)
+    for _ in range(ITERATIONS):
+        FAST_BEST_CUTS(p, s, cuts)
         if np.array_equal(cuts, s.choice[0]):
             break
         s.choice[0] = cuts
@@ -252,7 +250,7 @@ def iterated_best_response(p: Parameters, s: State) -> NDArray[np.int64]:
 
 
 def sequential_best_response(p: Parameters, s: State) -> NDArray[np.int64]:
-    """Users answer one after the other from the iterated best response, each to what those before it made; (U,)."""
+    """Best responses of one user after the other (`respond_in_turn`) from the iterated best response; the cuts (U,)."""
     s.choice[0] = iterated_best_response(p, s)
     cuts = np.zeros(p.num_users, dtype=np.int64)
     FAST_TURNS(p, s, cuts, TURNS)
@@ -267,9 +265,9 @@ def coordinate_descent(p: Parameters, s: State) -> NDArray[np.int64]:
 
 
 def common_cuts(p: Parameters, layers: int) -> NDArray[np.int64]:
-    """Choices (J, networks) of common cuts j = 0, 1, ..., F, each different from the one before.
+    """Choices (J, networks) of the common cuts 0, 1, ..., `layers`, without repetitions.
 
-    A network without a cut at j takes the last of its own before j, which needs no more bits and less device work.
+    A network without a cut at j takes its last cut before j, which needs no more bits and less device work.
     """
     rows: list[NDArray[np.int64]] = []
     for j in range(layers + 1):
@@ -283,7 +281,7 @@ def common_cuts(p: Parameters, layers: int) -> NDArray[np.int64]:
 
 
 def li_gd(p: Parameters, s: State) -> NDArray[np.int64]:
-    """Algorithm 1: of all common cuts the best (U,), with relaxed shares, each cut starting where the last ended."""
+    """Algorithm 1: the best common cut (U,) with relaxed shares; each descent starts from the result of the last."""
     memory = [allocate_relaxation(p.num_users, p.num_subchannels, p.num_aps, p.relaxation_iterations) for _ in range(2)]
     best, least = all_edge(p, s), math.inf
     for turn, choices in enumerate(common_cuts(p, int(p.cut_number.max()))):
@@ -295,15 +293,15 @@ def li_gd(p: Parameters, s: State) -> NDArray[np.int64]:
 
 
 def brute_force(p: Parameters, s: State) -> NDArray[np.int64]:
-    """The best cuts (U,) of all, each with the allocation that the frame would get.
+    """The best of all combinations of cuts (U,), each with the allocation of the environment.
 
     Raises:
         ValueError: too many combinations.
     """
     choices = [range(int(p.choices[n])) if q > 0.0 else range(1) for n, q in zip(s.network[0], s.queue[0], strict=True)]
     count = math.prod(len(each) for each in choices)
-    if count > MOST_COMBINATIONS:
-        raise ValueError(f"{count} combinations of cuts are more than {MOST_COMBINATIONS}; take fewer users")
+    if count > COMBINATIONS_MAX:
+        raise ValueError(f"{count} combinations of cuts are more than {COMBINATIONS_MAX}; use fewer users")
     best, least = all_edge(p, s), math.inf
     for cuts in product(*choices):
         s.choice[0] = cuts

@@ -1,4 +1,4 @@
-"""The observation of a world."""
+"""The observation of a world: facts of each user, its network, its open choices and its AP."""
 
 from __future__ import annotations
 
@@ -8,36 +8,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel, kernel_part
-from edge_envs.eccnoma.config import Parameters
-from edge_envs.eccnoma.model.reward import computes_alone
+from edge_envs.eccnoma.model.parameters import Parameters
+from edge_envs.eccnoma.model.reward import is_local
 from edge_envs.eccnoma.model.state import State
 
 OBSERVATION_LIMIT = 8.0
-
+"""Largest absolute value of an observation."""
 LOCAL_FACTS = 17
-"""Numbers per user in the observation, before its network, its open choices and its AP."""
-
-USUAL_POOL_UNITS = 3.0
-"""Size of the pool at which the observation shows the cell's sums as they are; the default's."""
-
-LONGEST_DELAY_S = 3.0
-"""Where the last delay is cut off in the observation."""
+"""Numbers per user before its network, its open choices and its AP."""
+REFERENCE_POOL_UNITS = 3.0
+"""Pool size to which the sums of a cell are scaled, the default [units]."""
+DELAY_MAX_S = 3.0
+"""Largest last delay that is shown [s]."""
 
 
 def facts(p: Parameters) -> int:
-    """Numbers per user that describe it: without open choices and AP."""
+    """Numbers that describe a user, without open choices and AP."""
     return LOCAL_FACTS + len(p.choices)
 
 
 @kernel_part
 def limited(value: float) -> float:
-    """A value within the observation's limits."""
+    """The value, clipped to the limits of the observation."""
     return min(max(value, -OBSERVATION_LIMIT), OBSERVATION_LIMIT)
 
 
 @kernel_part
 def waiting_work(p: Parameters, s: State, row: int, u: int) -> float:
-    """sqrt(Q (Q + 1) / 2 f) in sqrt(GFLOP): what a user's share of the pool goes by when the edge does all."""
+    """sqrt(Q (Q + 1) / 2 f) in sqrt(GFLOP), to which a user's share of the pool is proportional at cut 0."""
     queue, network = s.queue[row, u], s.network[row, u]
     flop = p.device_flop[network, p.last_choice[network]]
     return math.sqrt(0.5 * queue * (queue + 1.0) * flop * 1e-9)
@@ -45,9 +43,9 @@ def waiting_work(p: Parameters, s: State, row: int, u: int) -> float:
 
 @kernel_part
 def encode_channel(p: Parameters, s: State, row: int, u: int, at: int, observation: NDArray[np.float32]) -> None:
-    """Best and mean SNR, and what separates the own AP from the others, as seen."""
+    """Best and mean observed SNR, and the best gain to the own AP over the mean gain to the others."""
     n = s.ap[row, u]
-    snr_per_gain = p.power_up_max_w / (p.noise_density_w_hz * p.bandwidth_up_hz / p.num_subchannels)
+    snr_per_gain = p.power_up_max_w / (p.noise_w_per_hz * p.bandwidth_up_hz / p.num_subchannels)
     best, mean, cross = 0.0, 0.0, 0.0
     for m in range(p.num_subchannels):
         own = s.seen_up[row, m, u, n]
@@ -63,7 +61,7 @@ def encode_channel(p: Parameters, s: State, row: int, u: int, at: int, observati
 
 @kernel_part
 def encode_tasks(p: Parameters, s: State, row: int, u: int, at: int, observation: NDArray[np.float32]) -> None:
-    """Backlog and arrivals, and the delay and speed of computing alone."""
+    """Backlog and arrivals, and the delay and speed of computing on the device."""
     queue = s.queue[row, u]
     network = s.network[row, u]
     flop = p.device_flop[network, p.last_choice[network]]
@@ -77,43 +75,43 @@ def encode_tasks(p: Parameters, s: State, row: int, u: int, at: int, observation
 
 @kernel_part
 def encode_past(p: Parameters, s: State, row: int, u: int, at: int, observation: NDArray[np.float32]) -> None:
-    """The background load as seen, and what became of the user's last cut."""
+    """Observed background load, and delay, rate and cut of the user's last step."""
     number = p.cut_number[s.network[row, u], s.choice[row, u]]
     band_hz = p.bandwidth_up_hz / p.num_subchannels
-    observation[row, at] = p.background[s.seen_level[row, s.ap[row, u]]]
-    observation[row, at + 1] = min(s.last_delay_s[row, u], LONGEST_DELAY_S)
+    observation[row, at] = p.background_levels[s.seen_level[row, s.ap[row, u]]]
+    observation[row, at + 1] = min(s.last_delay_s[row, u], DELAY_MAX_S)
     observation[row, at + 2] = limited(s.last_rate_bit_s[row, u] / band_hz / 10.0)
     observation[row, at + 3] = 1.0 if number == 0 else 0.0
-    observation[row, at + 4] = 1.0 if computes_alone(p, s, row, u) else 0.0
+    observation[row, at + 4] = 1.0 if is_local(p, s, row, u) else 0.0
 
 
 @kernel_part
 def sum_cells(p: Parameters, s: State, row: int) -> None:
-    """Waiting work of each AP's users and how many of them have tasks, over the size of the pool."""
-    # so that networks trained with one size of the pool fit another
-    crowding = USUAL_POOL_UNITS / p.pool_units if p.pool else 1.0
+    """Waiting work of each AP's users and the number of users with tasks, relative to the size of the pool."""
+    # Relative sums let a trained policy work with other pool sizes.
+    crowding = REFERENCE_POOL_UNITS / p.pool_units if p.pool else 1.0
     for n in range(p.num_aps):
-        s.work.cell_work[n] = s.work.cell_users[n] = 0.0
+        s.workspace.cell_work[n] = s.workspace.cell_users[n] = 0.0
     for u in range(p.num_users):
-        s.work.cell_work[s.ap[row, u]] += waiting_work(p, s, row, u)
-        s.work.cell_users[s.ap[row, u]] += s.queue[row, u] > 0.0
+        s.workspace.cell_work[s.ap[row, u]] += waiting_work(p, s, row, u)
+        s.workspace.cell_users[s.ap[row, u]] += s.queue[row, u] > 0.0
     for n in range(p.num_aps):
-        s.work.cell_work[n] *= crowding
-        s.work.cell_users[n] *= crowding
+        s.workspace.cell_work[n] *= crowding
+        s.workspace.cell_users[n] *= crowding
 
 
 @kernel_part
 def encode_cell(p: Parameters, s: State, row: int, u: int, at: int, observation: NDArray[np.float32]) -> None:
-    """The user's waiting work, and its cell's sums."""
+    """Waiting work of the user, and the sums of its cell."""
     n = s.ap[row, u]
     observation[row, at] = limited(waiting_work(p, s, row, u) / 5.0)
-    observation[row, at + 1] = limited(s.work.cell_work[n] / 20.0)
-    observation[row, at + 2] = limited(s.work.cell_users[n] / 6.0)
+    observation[row, at + 1] = limited(s.workspace.cell_work[n] / 20.0)
+    observation[row, at + 2] = limited(s.workspace.cell_users[n] / 6.0)
 
 
 @kernel
 def encode(p: Parameters, s: State, row: int, observation: NDArray[np.float32]) -> None:
-    """User after user: its facts, its network, the choices open to it and its AP.
+    """Write the observation of a row, user after user: facts, network, open choices, AP.
 
     A user without tasks has one open choice, the device, as its cut has no effect.
     """
@@ -141,6 +139,6 @@ def encode(p: Parameters, s: State, row: int, observation: NDArray[np.float32]) 
 
 @kernel
 def encode_all(p: Parameters, s: State, observation: NDArray[np.float32]) -> None:
-    """`encode` every row."""
+    """Write the observations of all rows."""
     for row in range(len(observation)):
         encode(p, s, row, observation)

@@ -1,7 +1,4 @@
-"""The optimisers of the ECCNOMA model for use from Python, each with its certificate.
-
-Those of Li-GD are in `descent`, and offered here, too.
-"""
+"""Solvers for use from Python, with checked arguments and certificates; those of Li-GD are in `paper_li_gd`."""
 
 from __future__ import annotations
 
@@ -12,6 +9,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import ArrayLike
 
+from edge_envs.core.validation import finite_array, positive_number, whole_number
 from edge_envs.eccnoma.solvers import assignment_others, assignment_search, certificates, server_units
 from edge_envs.eccnoma.solvers.paper_li_gd import (
     gradient,
@@ -31,9 +29,6 @@ from edge_envs.eccnoma.solvers.problem import (
     RadioProblem,
     Relaxed,
     assignment_of,
-    finite,
-    positive,
-    whole,
 )
 from edge_envs.eccnoma.solvers.radio import default_candidates
 
@@ -43,13 +38,13 @@ __all__ = [
     "relax", "round_relaxed", "server_speed", "share_units", "tune_powers",
 ]  # fmt: skip
 
-MOST_COMBINATIONS = 200_000
-"""Assignments that `brute_force` looks at, at most."""
+ASSIGNMENTS_MAX = 200_000
+"""Largest number of assignments that `brute_force` tries."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shares:
-    """A pool's units."""
+    """Units of a pool, shared among K users."""
 
     units: Array
     """(K,)"""
@@ -57,30 +52,31 @@ class Shares:
     """(K,)"""
     cost: float
     gap: float
-    """at most this part of the cost could be saved, by duality; inf if the units are not allowed"""
+    """upper bound on the part of the cost that other units can save, by duality; inf if units are beyond a limit"""
 
 
 def assign(
     problem: RadioProblem, *, sweeps: int = 6, candidates: int | None = None, power_iterations: int = 8,
     spread: bool = False,
 ) -> Assignment:  # fmt: skip
-    """Local search over subchannels and powers: greedy, then power descent, single moves and swaps in turn.
+    """Local search over subchannels and powers: greedy placement, then power descent, moves and swaps in turn.
 
     Args:
-        problem: what to send over which links.
-        sweeps: the most sweeps of moves.
-        candidates: subchannels of best own gain that a user tries (None: `default_candidates`); a swap may take others.
+        problem: data and links.
+        sweeps: largest number of sweeps.
+        candidates: number of subchannels, by best own gain, that moves try (None: `default_candidates`); swaps can use
+            others.
         power_iterations: power descent steps per subchannel and sweep.
-        spread: raise the capacity of an AP with too many users instead of refusing it.
+        spread: if True, raise the capacity of an AP with more users than places instead of an error.
 
     Raises:
-        ValueError: more users of an AP than its subchannels hold, or a number below its least.
+        ValueError: more users of an AP than its subchannels hold, or a number that is too small.
     """
-    whole("sweeps", sweeps, 0)
-    whole("power_iterations", power_iterations, 0)
+    whole_number("sweeps", sweeps, 0)
+    whole_number("power_iterations", power_iterations, 0)
     if not spread:
         problem.check_capacity()
-    tried = default_candidates(problem.subchannels) if candidates is None else whole("candidates", candidates, 1)
+    tried = default_candidates(problem.subchannels) if candidates is None else whole_number("candidates", candidates, 1)
     w = problem.radio(min(tried, problem.subchannels))
     assignment_search.search(
         problem.link, w, problem.gain[None], 0, problem.subchannels, sweeps, power_iterations,
@@ -92,10 +88,10 @@ def assign(
 def tune_powers(
     problem: RadioProblem, subchannel: ArrayLike, power_w: ArrayLike, *, iterations: int = 200
 ) -> Assignment:
-    """Powers alone, for users on given subchannels (U,), from powers (U,) [W].
+    """Optimise the powers of users on given subchannels (U,), starting from powers (U,) [W].
 
     Raises:
-        ValueError: a subchannel that does not exist, more users on one than its capacity, or powers out of range.
+        ValueError: a subchannel that does not exist, more users on one than its capacity, or powers outside the limits.
     """
     w = problem.radio()
     chosen = np.asarray(subchannel)
@@ -104,7 +100,7 @@ def tune_powers(
     active = w.active
     if ((chosen[active] < 0) | (chosen[active] >= problem.subchannels)).any():
         raise ValueError(f"subchannel={subchannel!r} must be from 0 to {problem.subchannels - 1} for users that send")
-    powers = finite("power_w", power_w, (problem.users,))
+    powers = finite_array("power_w", power_w, (problem.users,))
     if ((powers[active] < problem.power_min_w) | (powers[active] > problem.power_max_w)).any():
         raise ValueError(f"power_w={power_w!r} must be between {problem.power_min_w} and {problem.power_max_w}")
     crowd = np.zeros((problem.gain.shape[2], problem.subchannels), dtype=np.int64)
@@ -113,21 +109,21 @@ def tune_powers(
         raise ValueError(f"subchannel={subchannel!r} puts more than capacity={problem.capacity} users of an AP on one")
     w.band[:] = np.where(active, chosen, -1)
     w.power_w[:] = np.where(active, powers, 0.0)
-    assignment_others.tune(problem.link, w, problem.gain[None], 0, whole("iterations", iterations, 0))
+    assignment_others.tune(problem.link, w, problem.gain[None], 0, whole_number("iterations", iterations, 0))
     return assignment_of(problem, w)
 
 
 def brute_force(problem: RadioProblem) -> Assignment:
-    """The best of all assignments within the capacity, powers by descent from several starts.
+    """The best of all assignments within the capacity, with powers by descent from several starts.
 
     Raises:
-        ValueError: too many assignments.
+        ValueError: an AP with more users than places, or more assignments than `ASSIGNMENTS_MAX`.
     """
     problem.check_capacity("give a larger capacity")
     senders = np.flatnonzero(problem.bits > 0.0)
-    if problem.subchannels ** len(senders) > MOST_COMBINATIONS:
+    if problem.subchannels ** len(senders) > ASSIGNMENTS_MAX:
         raise ValueError(
-            f"{problem.subchannels} ** {len(senders)} assignments are more than {MOST_COMBINATIONS}; take fewer users"
+            f"{problem.subchannels} ** {len(senders)} assignments are more than {ASSIGNMENTS_MAX}; use fewer users"
         )
     ratio = problem.power_max_w / problem.power_min_w
     best: Assignment | None = None
@@ -148,77 +144,76 @@ def brute_force(problem: RadioProblem) -> Assignment:
 
 
 def server_speed(delay_weight: float, energy_coefficient: float, *, speed_min: float, speed_max: float) -> float:
-    """The speed x [FLOP/s] of least delay_weight / x + energy_coefficient x^2 per FLOP, within its limits.
+    """The speed x [FLOP/s] with the smallest delay_weight / x + energy_coefficient x^2 per FLOP, within its limits.
 
     Raises:
-        ValueError: numbers that are negative or not finite, or limits the wrong way round.
+        ValueError: numbers that are negative or not finite, or speed_min above speed_max.
     """
-    finite("delay_weight", delay_weight, ())
-    finite("energy_coefficient", energy_coefficient, ())
-    if positive("speed_min", speed_min) > positive("speed_max", speed_max):
-        raise ValueError(f"speed_min={speed_min!r} is above speed_max={speed_max!r}")
+    finite_array("delay_weight", delay_weight, ())
+    finite_array("energy_coefficient", energy_coefficient, ())
+    if positive_number("speed_min", speed_min) > positive_number("speed_max", speed_max):
+        raise ValueError(f"speed_min={speed_min!r} is above speed_max={speed_max!r}; swap")
     return float(server_units.best_speed(delay_weight, energy_coefficient, speed_min, speed_max))
 
 
 def cores_speed(units: ArrayLike, unit_speed_flop_s: float, overhead: float = 0.05) -> Array:
-    """lambda(r) c_min [FLOP/s] of a number of units: Amdahl's law from one unit on, proportional below.
+    """Speed lambda(r) c_min [FLOP/s] of a number of units: proportional up to one unit, then Amdahl's law.
 
     Raises:
         ValueError: numbers that are negative or not finite, or an overhead not in [0, 1).
     """
-    given = finite("units", units, np.shape(units))
+    given = finite_array("units", units, np.shape(units))
     _check_overhead(overhead)
-    bent = np.where(given >= 1.0, given / (1.0 + overhead * (given - 1.0)), given)
-    return bent * positive("unit_speed_flop_s", unit_speed_flop_s)
+    compensated = np.where(given >= 1.0, given / (1.0 + overhead * (given - 1.0)), given)
+    return compensated * positive_number("unit_speed_flop_s", unit_speed_flop_s)
 
 
 def cores_for(speed: float, unit_speed_flop_s: float, overhead: float = 0.05) -> float:
-    """Units that have a speed [FLOP/s], the inverse of `cores_speed`; inf where no number is enough.
+    """Number of units with a speed [FLOP/s], the inverse of `cores_speed`; inf if no number is enough.
 
     Raises:
         ValueError: as in `cores_speed`.
     """
-    finite("speed", speed, ())
+    finite_array("speed", speed, ())
     _check_overhead(overhead)
-    return float(server_units.units_for(speed / positive("unit_speed_flop_s", unit_speed_flop_s), overhead))
+    return float(server_units.units_for(speed / positive_number("unit_speed_flop_s", unit_speed_flop_s), overhead))
 
 
 def _check_overhead(overhead: float) -> None:
     if not 0.0 <= overhead < 1.0:
-        raise ValueError(f"overhead={overhead!r} must be at least 0 and below 1")
+        raise ValueError(f"overhead={overhead!r} is not possible; give a number >= 0 and < 1")
 
 
 def share_units(
     work_flop: ArrayLike, delay_weight: ArrayLike, energy_coefficient: ArrayLike, units: float, *, units_max: float,
     unit_speed_flop_s: float, overhead: float = 0.05,
 ) -> Shares:  # fmt: skip
-    """One AP's units among its users, r_i in proportion to sqrt(w_i f_i), nobody above its own best.
+    """Share the units of an AP among its users: r_i in proportion to sqrt(w_i f_i), at most the user's best number.
 
-    That is the minimiser of sum w_i f_i / (r_i c_min): exact but for the compensation and the energy, whose effect is
-    what `gap` bounds.
+    This minimises sum w_i f_i / (r_i c_min). It neglects the compensation and the energy; `gap` bounds their effect.
 
     Args:
-        work_flop: of each user (K,).
+        work_flop: work of each user (K,).
         delay_weight: cost per second (K,).
         energy_coefficient: cost of a FLOP at speed x over x^2 (K,).
-        units: of the pool.
-        units_max: of a user.
-        unit_speed_flop_s: of a unit.
-        overhead: of the compensation.
+        units: units of the pool.
+        units_max: largest number of units of a user.
+        unit_speed_flop_s: speed of a unit.
+        overhead: loss per further unit.
 
     Raises:
         ValueError: wrong shapes or impossible numbers.
     """
     users = np.size(work_flop)
-    work = finite("work_flop", work_flop, (users,))
-    weight = finite("delay_weight", delay_weight, (users,))
-    energy = finite("energy_coefficient", energy_coefficient, (users,))
+    work = finite_array("work_flop", work_flop, (users,))
+    weight = finite_array("delay_weight", delay_weight, (users,))
+    energy = finite_array("energy_coefficient", energy_coefficient, (users,))
     _check_overhead(overhead)
     scratch = np.zeros((5, users))
     report = np.zeros(2)
     pool = np.zeros(users, dtype=np.int64)
-    limits = positive("units", units), positive("units_max", units_max)
-    speed = positive("unit_speed_flop_s", unit_speed_flop_s)
+    limits = positive_number("units", units), positive_number("units_max", units_max)
+    speed = positive_number("unit_speed_flop_s", unit_speed_flop_s)
     server_units.share_pool(
         pool, 0, work, weight, energy, *limits, speed, overhead, scratch[0], scratch[1], scratch[2], scratch[3], report
     )  # fmt: skip

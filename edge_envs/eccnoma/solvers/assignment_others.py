@@ -1,4 +1,4 @@
-"""Other ways onto the bands than the search: at random, by rounding, in turns, or as given."""
+"""Assignments other than by search: at random, by rounding shares (Li-GD), by turns (TDMA), or as given."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel, kernel_part
 from edge_envs.eccnoma.solvers.assignment_search import clear, finish, sort_falling, subchannel_of, total_cost
-from edge_envs.eccnoma.solvers.radio import COST, START_COST, UPLINK, Link, Radio, join, level_at
+from edge_envs.eccnoma.solvers.radio import COST, DIRECTION, START_COST, Link, Radio, join, level_at
 
 
 @kernel
 def place_at_random(
     link: Link, w: Radio, gain: NDArray[np.float64], row: int, bands: int, key: NDArray[np.float64], last: int
 ) -> None:
-    """Users on random bands: each AP's in the order of their keys, from a random first band on.
+    """Assign users to random bands: each AP's users in the order of their keys, from a random first band on.
 
-    `key` (B, U + N) holds uniforms of [0, 1), one per user and then one per AP. Powers are at their most, or descend
-    from there for up to `last` steps.
+    `key` (B, U + N) holds uniform numbers in [0, 1), one per user and then one per AP. Powers are the largest allowed,
+    or descend from there for up to `last` steps.
     """
     senders = clear(w, bands, link)
     for u in range(len(w.ap)):
@@ -38,15 +38,10 @@ def place_at_random(
 
 @kernel
 def place_by_relaxation(
-    link: Link,
-    w: Radio,
-    gain: NDArray[np.float64],
-    row: int,
-    beta: NDArray[np.float64],
-    level: NDArray[np.float64],
+    link: Link, w: Radio, gain: NDArray[np.float64], row: int, beta: NDArray[np.float64], level: NDArray[np.float64],
     last: int,
-) -> None:
-    """Rounding: users in falling order of their largest share beta (M, U), each where it is largest with room."""
+) -> None:  # fmt: skip
+    """Round shares beta (M, U): users in falling order of their largest share, each to its largest with room."""
     bands = gain.shape[1]
     senders = clear(w, bands, link)
     for i in range(senders):
@@ -69,10 +64,10 @@ def place_by_relaxation(
 
 @kernel
 def share_time(link: Link, w: Radio, gain: NDArray[np.float64], row: int) -> None:
-    """TDMA: an AP's users take turns on its subchannels, at full power, with loads as equal as can be.
+    """TDMA: the users of an AP take turns on its subchannels at full power, with loads that differ by at most one.
 
-    Users in falling order of their best gain take the best subchannel with room. While a user sends, the other APs'
-    subchannel carries one of theirs: it is disturbed by their mean.
+    Users in falling order of their best gain take their best subchannel with room. While a user sends, one user of
+    every other AP sends on the same subchannel, so the interference is the mean over these users.
     """
     bands = gain.shape[1]
     senders = clear(w, bands, link)
@@ -102,29 +97,25 @@ def share_time(link: Link, w: Radio, gain: NDArray[np.float64], row: int) -> Non
 
 @kernel_part
 def rate_in_turn(link: Link, w: Radio, gain: NDArray[np.float64], row: int, user: int, senders: int) -> None:
-    """A TDMA user's power, rate over all of the time, and cost, added to the report."""
+    """Set the power and the mean rate of a TDMA user, and add its cost to the report."""
     s, n = w.band[user], w.ap[user]
     other_w = link.noise_w
     for j in range(senders):
         t = w.order[j]
         if w.band[t] == s and w.ap[t] != n:
-            heard = gain[row, s, t, n] if link.direction == UPLINK else gain[row, s, user, w.ap[t]]
+            heard = gain[row, s, t, n] if link.direction == DIRECTION.UPLINK else gain[row, s, user, w.ap[t]]
             other_w += link.power_max_w * heard / w.load[w.ap[t], s]
     w.airtime[user] = 1.0 / w.load[n, s]
     w.power_w[user] = link.power_max_w
-    nats = math.log1p(link.power_max_w * gain[row, s, user, n] / other_w)
-    w.rate_bit_s[user] = link.bandwidth_hz * nats / math.log(2.0) * w.airtime[user]
-    w.report[COST] += (w.delay_cost[user] + w.energy_cost[user] * w.airtime[user] * w.power_w[user]) / w.rate_bit_s[
-        user
-    ]
+    spectral_efficiency = math.log1p(link.power_max_w * gain[row, s, user, n] / other_w)
+    w.rate_bit_s[user] = link.bandwidth_hz * spectral_efficiency / math.log(2.0) * w.airtime[user]
+    per_bit = w.delay_cost[user] + w.energy_cost[user] * w.airtime[user] * w.power_w[user]
+    w.report[COST] += per_bit / w.rate_bit_s[user]
 
 
 @kernel
 def tune(link: Link, w: Radio, gain: NDArray[np.float64], row: int, iterations: int) -> None:
-    """Powers alone: active users on the bands of `band`, from the powers in `power_w`."""
-    for u in range(len(w.ap)):
-        w.key[u] = w.power_w[u]
-        w.order[u] = w.band[u]
+    """Optimise powers only: active users stay on the bands in `band`, and start at the powers in `power_w`."""
     for n in range(len(w.cap)):
         for s in range(gain.shape[1]):
             w.load[n, s] = 0
@@ -134,6 +125,6 @@ def tune(link: Link, w: Radio, gain: NDArray[np.float64], row: int, iterations: 
     for u in range(len(w.ap)):
         w.rate_bit_s[u] = w.airtime[u] = 0.0
         if w.active[u]:
-            join(link, w, gain, row, w.order[u], w.order[u], u, level_at(link, w.key[u]))
+            join(link, w, gain, row, w.band[u], w.band[u], u, level_at(link, w.power_w[u]))
     w.report[START_COST] = total_cost(w, gain.shape[1])
     finish(link, w, gain.shape[1], iterations)

@@ -1,7 +1,7 @@
-"""Who sends on which band: greedy, then moves, swaps and power descent in turn.
+"""Local search for the assignment of users to bands: greedy placement, then power descent, moves and swaps in turn.
 
-With one band per user the bands decouple, so a move costs two bands' work, and a joining user adds one term to each
-disturbance there.
+Each user is on one band, so bands are independent: a move needs the costs of two bands only, and a user that joins a
+band adds one term to each disturbance there.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ from edge_envs.eccnoma.solvers.radio import (
 )
 
 COARSE_TOLERANCE, COARSE_FALL = 1e-3, 1e-3
-"""Where power descent ends between moves; chosen."""
+"""Tolerance and least decrease of the power descent between moves; chosen."""
 TIGHT_TOLERANCE, TIGHT_ITERATIONS = 1e-7, 1000
-"""Where the last power descent ends; chosen."""
-LEAST_GAIN = 1e-10
-"""Part of the cost that a move must save, beyond rounding."""
-SWAPPING_USERS = 64
-"""Up to so many senders pairs of them are tried, too; their number grows with the square; chosen."""
+"""Tolerance and steps of the last power descent; chosen."""
+SAVING_MIN = 1e-10
+"""Part of the cost that a move must save, above rounding errors."""
+SWAPPING_USERS_MAX = 64
+"""Largest number of senders for which swaps are tried, as the number of pairs is quadratic; chosen."""
 
 
 @kernel_part
 def subchannel_of(band: int, bands: int, subchannels: int) -> int:
-    """The subchannel that holds the middle of a band, when the spectrum is cut into `bands` equal ones."""
+    """The subchannel at the middle of a band, if the spectrum is divided into `bands` equal bands."""
     return band if bands == subchannels else ((2 * band + 1) * subchannels) // (2 * bands)
 
 
 @kernel
 def sort_falling(order: NDArray[np.int64], first: int, count: int, key: NDArray[np.float64]) -> None:
-    """Heap sort of `order[first : first + count]` by falling key; equal keys by rising index."""
+    """Heap sort of `order[first : first + count]` by falling key; equal keys by rising user."""
     for end in range(count, 1, -1):
         start = (count - 2) // 2 if end == count else 0
         for root in range(start, -1, -1):
@@ -65,14 +65,14 @@ def sort_falling(order: NDArray[np.int64], first: int, count: int, key: NDArray[
 
 @kernel_part
 def comes_later(order: NDArray[np.int64], key: NDArray[np.float64], a: int, b: int) -> bool:
-    """Whether the entry at place a belongs behind that at place b."""
+    """Return True if the entry at position a comes after that at position b."""
     i, j = order[a], order[b]
     return key[i] < key[j] or (key[i] == key[j] and i > j)
 
 
 @kernel
 def clear(w: Radio, bands: int, link: Link) -> int:
-    """Empty the bands, silence everybody, raise the cap of APs with too many users; returns how many users send."""
+    """Empty all bands and raise the limit of APs with more users than places; returns the number of senders."""
     for n in range(len(w.cap)):
         w.cap[n] = 0
         for s in range(bands):
@@ -97,7 +97,7 @@ def clear(w: Radio, bands: int, link: Link) -> int:
 
 @kernel
 def find_candidates(w: Radio, gain: NDArray[np.float64], row: int, bands: int) -> None:
-    """Every active user's bands of best own gain, best first, as many as there is room for."""
+    """Find the bands with the best own gains of every active user, best first, into `candidate`."""
     room = w.candidate.shape[1]
     for u in range(len(w.ap)):
         if not w.active[u]:
@@ -124,9 +124,9 @@ def find_candidates(w: Radio, gain: NDArray[np.float64], row: int, bands: int) -
 def best_join(
     link: Link, w: Radio, gain: NDArray[np.float64], row: int, bands: int, user: int, power_w: float, since: int
 ) -> tuple[int, float]:
-    """The band with room that a user joins at the least cost, and that cost; (-1, inf) if there is none.
+    """The band with room that a user joins at the smallest cost, and that cost; (-1, inf) if there is none.
 
-    Tries the candidates, of them those changed at `since` or later, and all bands only if none of these has room.
+    Tries the candidates that changed at `since` or later. If no candidate has room, tries all bands.
     """
     best, least = -1, math.inf
     own = w.band[user]
@@ -150,7 +150,7 @@ def best_join(
 
 @kernel
 def total_cost(w: Radio, bands: int) -> float:
-    """Cost of all bands."""
+    """Sum of the costs of all bands."""
     total = 0.0
     for s in range(bands):
         total += w.cost[s]
@@ -159,7 +159,7 @@ def total_cost(w: Radio, bands: int) -> float:
 
 @kernel
 def place_greedily(link: Link, w: Radio, gain: NDArray[np.float64], row: int, bands: int, senders: int) -> None:
-    """Users in falling order of their cost per second, each at full power where the total grows least."""
+    """Place users in falling order of their cost per second, at full power, where the total cost increases least."""
     sort_falling(w.order, 0, senders, w.delay_cost)
     for i in range(senders):
         user = w.order[i]
@@ -172,9 +172,9 @@ def place_greedily(link: Link, w: Radio, gain: NDArray[np.float64], row: int, ba
 def sweep_moves(
     link: Link, w: Radio, gain: NDArray[np.float64], row: int, bands: int, senders: int, clock: int
 ) -> tuple[int, int]:
-    """Move every sender once to the band where the total is least; returns the moves and the advanced clock.
+    """Move every sender to the band with the smallest total cost; returns the number of moves and the new clock.
 
-    A user whose band and candidates have not changed since it last looked cannot gain and is passed over.
+    A user is skipped if neither its band nor its candidates changed since it was last tried.
     """
     moves = 0
     for i in range(senders):
@@ -186,7 +186,7 @@ def sweep_moves(
         w.tried[user] = clock
         if to >= 0:
             saved = leaving_gain(link, w, s, w.seat[user]) - cost
-            if saved > LEAST_GAIN * (w.cost[s] + w.cost[to]):
+            if saved > SAVING_MIN * (w.cost[s] + w.cost[to]):
                 level = w.level[s, w.seat[user]]
                 leave(link, w, user)
                 join(link, w, gain, row, to, subchannel_of(to, bands, gain.shape[1]), user, level)
@@ -200,9 +200,9 @@ def sweep_moves(
 def sweep_swaps(
     link: Link, w: Radio, gain: NDArray[np.float64], row: int, bands: int, senders: int, clock: int
 ) -> tuple[int, int]:
-    """Exchange the bands of any two senders where that lets the total fall; returns the swaps and the advanced clock.
+    """Swap the bands of two senders where that saves cost; returns the number of swaps and the new clock.
 
-    Full cells can change in no other way.
+    If all bands of an AP are full, its users can change bands only by swaps.
     """
     swaps = 0
     for i in range(senders):
@@ -217,7 +217,7 @@ def sweep_swaps(
             change = replacing_cost(link, w, gain, row, s, m_s, w.seat[a], b, power_b)
             if change < w.cost[t]:
                 change += replacing_cost(link, w, gain, row, t, m_t, w.seat[b], a, power_a)
-                if change < -LEAST_GAIN * (w.cost[s] + w.cost[t]):
+                if change < -SAVING_MIN * (w.cost[s] + w.cost[t]):
                     level_a, level_b = w.level[s, w.seat[a]], w.level[t, w.seat[b]]
                     leave(link, w, a)
                     leave(link, w, b)
@@ -231,7 +231,7 @@ def sweep_swaps(
 
 @kernel
 def finish(link: Link, w: Radio, bands: int, iterations: int) -> None:
-    """Powers to a tight tolerance, then every sender's power and rate, the cost and the residual."""
+    """Descend to a tight tolerance, then report powers, rates, the cost, the residual and the overflow."""
     total, worst = 0.0, 0.0
     for s in range(bands):
         residual = descend_powers(link, w, s, iterations, TIGHT_TOLERANCE, 0.0)
@@ -240,8 +240,8 @@ def finish(link: Link, w: Radio, bands: int, iterations: int) -> None:
         for i in range(w.crowd[s]):
             user = w.user[s, i]
             w.power_w[user] = w.seat_power_w[s, i]
-            nats = math.log1p(w.seat_power_w[s, i] * w.gain[s, i, w.ap[user]] / w.disturbance_w[s, i])
-            w.rate_bit_s[user] = link.bandwidth_hz * nats / math.log(2.0)
+            spectral_efficiency = math.log1p(w.seat_power_w[s, i] * w.gain[s, i, w.ap[user]] / w.disturbance_w[s, i])
+            w.rate_bit_s[user] = link.bandwidth_hz * spectral_efficiency / math.log(2.0)
             w.airtime[user] = 1.0
     w.report[COST], w.report[RESIDUAL], w.report[OVERFLOW] = total, worst, 0.0
     for n in range(len(w.cap)):
@@ -253,17 +253,18 @@ def finish(link: Link, w: Radio, bands: int, iterations: int) -> None:
 def search(
     link: Link, w: Radio, gain: NDArray[np.float64], row: int, bands: int, sweeps: int, iterations: int, last: int
 ) -> None:
-    """The local search: bands and powers of all active users, and the report, into the radio's memory.
+    """Local search for the bands and powers of all active users.
 
     Args:
-        link: what all bands have in common.
-        w: costs, activity and APs in; bands, powers, rates and report out.
-        gain: power gains (B, M, U, N), of which `row` is used.
-        row: the world.
-        bands: into how many bands the spectrum is cut.
-        sweeps: the most sweeps of moves, or of swaps where nobody moves; it ends earlier where nobody does either.
+        link: constants of the direction.
+        w: reads costs, activity and APs; writes bands, powers, rates and the report.
+        gain: power gains (B, M, U, N).
+        row: the world, an index into `gain`.
+        bands: number of bands.
+        sweeps: largest number of sweeps; a sweep tries moves, and swaps if there was no move. The search stops when
+            neither saves cost.
         iterations: power descent steps per band and sweep.
-        last: power descent steps at the end; with none of both, powers stay at their most.
+        last: power descent steps at the end. If `iterations` and `last` are 0, powers stay at the largest allowed.
     """
     senders = clear(w, bands, link)
     find_candidates(w, gain, row, bands)
@@ -279,7 +280,7 @@ def search(
                 if w.cost[s] < before * (1.0 - COARSE_FALL):
                     w.stamp[s] = clock
         moves, clock = sweep_moves(link, w, gain, row, bands, senders, clock)
-        if moves == 0 and senders <= SWAPPING_USERS:
+        if moves == 0 and senders <= SWAPPING_USERS_MAX:
             moves, clock = sweep_swaps(link, w, gain, row, bands, senders, clock)
         w.report[MOVES] += moves
         if moves == 0:
@@ -287,7 +288,7 @@ def search(
             finish(link, w, bands, last)
             if w.report[COST] >= before * (1.0 - COARSE_FALL):
                 break
-            # other powers may open other moves
+            # Other powers can make other moves worthwhile.
             for s in range(bands):
                 w.stamp[s] = clock + 1
     finish(link, w, bands, last)

@@ -1,7 +1,7 @@
-"""How far a solution can be from the best one, proven from the solution alone.
+"""Certificates: upper bounds on the distance of a solution from the optimum, computed from the solution alone.
 
-Nothing here is taken from the solvers' memory but what they return: bands, powers and units. Costs, interference and
-slopes are worked out again, so that a broken solver cannot vouch for itself.
+Only what the solvers return is read: bands, powers and units. Costs, interference and slopes are computed again,
+independently of the solvers, so that a wrong solver cannot confirm itself.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel, kernel_part
 from edge_envs.eccnoma.solvers.assignment_search import subchannel_of
-from edge_envs.eccnoma.solvers.radio import ASSIGNMENT_GAP, BOUND, DOWNLINK_PRINTED, POWER_GAP, UPLINK, Link, Radio
+from edge_envs.eccnoma.solvers.radio import ASSIGNMENT_GAP, BOUND, DIRECTION, POWER_GAP, Link, Radio
 from edge_envs.eccnoma.solvers.server_units import compensation
 
 WITHIN = 1e-9
-"""Part of a limit by which rounding may exceed it."""
+"""Relative excess over a limit that counts as rounding."""
 SEARCH_STEPS = 26
-"""Halvings of the interval in which the dual function is searched, at most the units; it is loose by their square."""
+"""Halvings of the interval in the search of `dual_part`; the looseness of the bound is quadratic in its length."""
 
 
 @kernel_part
 def least_cost_alone(link: Link, delay_cost: float, energy_cost: float, gain: float) -> float:
-    """Least cost of sending without interference, over the powers: bisection where full power is not best.
+    """Smallest cost of sending without interference over all powers; bisection unless full power is best.
 
-    The cost is quasiconvex in the SNR y, as it is affine over concave. It is stationary where
-    c ((1 + y) ln(1 + y) - y) = a, with a the cost of the delay and c that of the energy per unit of y.
+    The cost is quasiconvex in the SNR y, as it is an affine function over a concave one. It is stationary where
+    c ((1 + y) ln(1 + y) - y) = a, where a is the cost of the delay and c that of the energy per unit of y.
     """
     low, high = link.power_min_w * gain / link.noise_w, link.power_max_w * gain / link.noise_w
     per_snr = energy_cost * link.noise_w / gain
-    nats = math.log1p(high)
-    if per_snr * ((1.0 + high) * nats - high) > delay_cost:
+    spectral_efficiency = math.log1p(high)
+    if per_snr * ((1.0 + high) * spectral_efficiency - high) > delay_cost:
         for _ in range(200):
             middle = math.sqrt(low * high)
             if middle <= low or middle >= high:
@@ -41,18 +41,18 @@ def least_cost_alone(link: Link, delay_cost: float, energy_cost: float, gain: fl
                 high = middle
             else:
                 low = middle
-        nats = math.log1p(high)
-    return (delay_cost + per_snr * high) * math.log(2.0) / (link.bandwidth_hz * nats)
+        spectral_efficiency = math.log1p(high)
+    return (delay_cost + per_snr * high) * math.log(2.0) / (link.bandwidth_hz * spectral_efficiency)
 
 
 @kernel_part
 def bound_cost(link: Link, w: Radio, gain: NDArray[np.float64], row: int, bands: int) -> None:
-    """Lower bound of the cost of any assignment and powers into the report: everybody alone on its best band.
+    """Report a lower bound on the cost of all assignments and powers: every user alone on its best band.
 
-    A user's cost (w_T + w_E p) bits / R falls with its rate R. On a band, R = B log2(1 + p g / D) with the disturbance
-    D at least the noise, and g at most the user's best gain; so at every power the cost is at least that of sending
-    alone with the best gain, and at least the smallest of these over the powers. Turns on a band and shares of several
-    bands that add up to 1 give no higher rate, so the bound holds for them, too.
+    A user's cost (w_T + w_E p) bits / R decreases with its rate R. On a band, R = B log2(1 + p g / D), where the
+    disturbance D is at least the noise and g is at most the user's best gain. So at every power the cost is at least
+    that of sending alone with the best gain, and at least the smallest of these over the powers. Turns on a band, and
+    shares of several bands that sum to 1, give no higher rate, so the bound holds for them, too.
     """
     w.report[BOUND] = 0.0
     for u in range(len(w.ap)):
@@ -67,17 +67,17 @@ def bound_cost(link: Link, w: Radio, gain: NDArray[np.float64], row: int, bands:
 def heard_per_watt(
     link: Link, w: Radio, gain: NDArray[np.float64], row: int, m: int, user: int, other: int
 ) -> float:  # fmt: skip
-    """Power at the receiver of a user's signal per watt of another's on subchannel m, after cancellation, (5), (8)."""
+    """Power at a user's receiver per watt of another user on subchannel m, after cancellation, (5), (8)."""
     n, k = w.ap[user], w.ap[other]
     own, theirs = gain[row, m, user, n], gain[row, m, other, n]
     if n != k:
-        return theirs if link.direction == UPLINK else gain[row, m, user, k]
+        return theirs if link.direction == DIRECTION.UPLINK else gain[row, m, user, k]
     stronger = theirs > own or (theirs == own and other < user)
-    if link.direction == UPLINK:
+    if link.direction == DIRECTION.UPLINK:
         return 0.0 if stronger else theirs
     if not stronger:
         return 0.0
-    return theirs if link.direction == DOWNLINK_PRINTED else own
+    return theirs if link.direction == DIRECTION.DOWNLINK_PRINTED else own
 
 
 @kernel_part
@@ -92,21 +92,21 @@ def is_allowed(link: Link, w: Radio, bands: int, user: int) -> bool:
 def charge(
     link: Link, w: Radio, gain: NDArray[np.float64], row: int, m: int, user: int, slope: NDArray[np.float64]
 ) -> float:
-    """A user's cost at the bands and powers returned; its slopes in all log powers are added to `slope`.
+    """Cost of a user at the given bands and powers; adds its slopes in all log powers to `slope`.
 
-    With y the SINR: by the own log power w_E p bits / R - t, by another's t h p / D, where
-    t = cost y / ((1 + y) ln(1 + y)) and h is what the receiver hears of it per watt.
+    With SINR y and t = cost y / ((1 + y) ln(1 + y)), the slope in the own log power is w_E p bits / R - t, and that in
+    another user's log power is t h p / D, where h is the power received per watt of that user.
     """
     other_w = link.noise_w
     for v in range(len(w.ap)):
         if v != user and w.band[v] == w.band[user] and w.active[v]:
             other_w += heard_per_watt(link, w, gain, row, m, user, v) * w.power_w[v]
     sinr = w.power_w[user] * gain[row, m, user, w.ap[user]] / other_w
-    nats = math.log1p(sinr)
-    per_cost = math.log(2.0) / (link.bandwidth_hz * nats)
+    spectral_efficiency = math.log1p(sinr)
+    per_cost = math.log(2.0) / (link.bandwidth_hz * spectral_efficiency)
     energy = w.energy_cost[user] * w.power_w[user] * per_cost
     cost = w.delay_cost[user] * per_cost + energy
-    pull = cost * (sinr / (1.0 + sinr) / nats)
+    pull = cost * (sinr / (1.0 + sinr) / spectral_efficiency)
     slope[user] += energy - pull
     for v in range(len(w.ap)):
         if v != user and w.band[v] == w.band[user] and w.active[v]:
@@ -116,34 +116,34 @@ def charge(
 
 @kernel
 def certify_radio(link: Link, w: Radio, gain: NDArray[np.float64], row: int, bands: int) -> None:
-    """Gaps of the powers and of the assignment of a solution with full airtime, and the bound, into the report.
+    """Report the gaps of the powers and of the assignment of a solution with full airtime, and the bound.
 
     `POWER_GAP`: at most this part of the cost can be saved by other powers on the same bands, as the cost is convex in
     the log powers x. The logarithm of a user's SINR, z = x_i + ln g - ln(noise + sum h_v exp(x_v)), is concave in x.
-    ln ln(1 + exp(z)) rises and is concave in z, as y >= ln(1 + y); so the logarithm of the rate R is concave in x. So
-    ln(w_T bits / R) and ln(w_E exp(x_i) bits / R) are convex, and so are their exponentials and the sum over the users.
-    A convex cost lies above its tangent plane, which within the limits of the powers falls by at most the sum of every
-    slope times how far its power can go down along it.
+    ln ln(1 + exp(z)) increases and is concave in z, as y >= ln(1 + y), so the logarithm of the rate R is concave in x.
+    So ln(w_T bits / R) and ln(w_E exp(x_i) bits / R) are convex, and so are their exponentials and their sum over the
+    users. A convex cost lies above its tangent plane. Within the limits of the powers, the tangent plane decreases by
+    at most the sum over the users of the slope times the largest change of the log power along it.
 
     `ASSIGNMENT_GAP`: the cost over its lower bound (see `bound_cost`), minus 1.
 
-    Both are inf where a band does not exist, a power is out of its limits or a cost is not finite. Uses `key`.
+    Both are inf if a band does not exist, a power is outside its limits or a cost is not finite.
     """
     bound_cost(link, w, gain, row, bands)
     total, saved, allowed = 0.0, 0.0, True
     for u in range(len(w.ap)):
-        w.key[u] = 0.0
+        w.power_slope[u] = 0.0
         if w.active[u] and not is_allowed(link, w, bands, u):
             allowed = False
     if allowed:
         for u in range(len(w.ap)):
             if w.active[u]:
                 m = subchannel_of(w.band[u], bands, gain.shape[1])
-                total += charge(link, w, gain, row, m, u, w.key)
+                total += charge(link, w, gain, row, m, u, w.power_slope)
         for u in range(len(w.ap)):
             if w.active[u]:
-                limit_w = link.power_min_w if w.key[u] > 0.0 else link.power_max_w
-                saved += max(w.key[u] * math.log(w.power_w[u] / limit_w), 0.0)
+                limit_w = link.power_min_w if w.power_slope[u] > 0.0 else link.power_max_w
+                saved += max(w.power_slope[u] * math.log(w.power_w[u] / limit_w), 0.0)
     w.report[POWER_GAP] = w.report[ASSIGNMENT_GAP] = 0.0
     if not (allowed and math.isfinite(total) and math.isfinite(saved)):
         w.report[POWER_GAP] = w.report[ASSIGNMENT_GAP] = math.inf
@@ -154,7 +154,7 @@ def certify_radio(link: Link, w: Radio, gain: NDArray[np.float64], row: int, ban
 
 @kernel_part
 def work_cost(work_flop: float, delay_weight: float, energy_coefficient: float, speed_flop_s: float) -> float:
-    """Cost of a user's work at the server at a speed, its part of (22)."""
+    """Cost of a user's work at the server at a speed, its part of (22); independent of `server_units.server_cost`."""
     return work_flop * (delay_weight / speed_flop_s + energy_coefficient * speed_flop_s * speed_flop_s)
 
 
@@ -163,43 +163,43 @@ def marginal_saving(
     units: float, work_flop: float, delay_weight: float, energy_coefficient: float, unit_speed_flop_s: float,
     overhead: float,
 ) -> float:  # fmt: skip
-    """What the cost of a user's work falls by per unit more: decreasing in the units while it is above 0."""
-    bend = 1.0 + overhead * (units - 1.0)
-    slope = (1.0 - overhead) / (bend * bend) if units >= 1.0 else 1.0
+    """Decrease of the cost of a user's work per further unit; it decreases in the units while it is positive."""
+    slowdown = 1.0 + overhead * (units - 1.0)
+    slope = (1.0 - overhead) / (slowdown * slowdown) if units >= 1.0 else 1.0
     speed = compensation(units, overhead) * unit_speed_flop_s
     return work_flop * (delay_weight / (speed * speed) - 2.0 * energy_coefficient * speed) * unit_speed_flop_s * slope
 
 
 @kernel_part
 def dual_part(
-    price: float, start: float, units_max: float, work_flop: float, delay_weight: float, energy_coefficient: float,
+    pool_price: float, start: float, units_max: float, work_flop: float, delay_weight: float, energy_coefficient: float,
     unit_speed_flop_s: float, overhead: float,
 ) -> float:  # fmt: skip
-    """Least cost of a user's work plus price of its units, up to `units_max`: its part of the dual function.
+    """Lower bound on the cost of a user's work plus the price of its units, its part of the dual function.
 
-    The units where another would save just the price are searched from `start` on. The sum is convex below them, so
-    the tangent from below them bounds it, however close the search came.
+    Searches from `start` for the units at which one more would save the pool price. The sum is convex below them, so
+    its tangent there is a lower bound, whatever the precision of the search.
     """
     low = high = start
     saving = marginal_saving(low, work_flop, delay_weight, energy_coefficient, unit_speed_flop_s, overhead)
-    while saving <= price and low > 0.0:
+    while saving <= pool_price and low > 0.0:
         high, low = low, 0.5 * low
         saving = marginal_saving(low, work_flop, delay_weight, energy_coefficient, unit_speed_flop_s, overhead)
     while high == low and high < units_max:
         high = min(2.0 * low, units_max)
         more = marginal_saving(high, work_flop, delay_weight, energy_coefficient, unit_speed_flop_s, overhead)
-        if more > price:
+        if more > pool_price:
             low, saving = high, more
     for _ in range(SEARCH_STEPS if high > low else 0):
         middle = 0.5 * (low + high)
         more = marginal_saving(middle, work_flop, delay_weight, energy_coefficient, unit_speed_flop_s, overhead)
-        if more > price:
+        if more > pool_price:
             low, saving = middle, more
         else:
             high = middle
     speed = compensation(low, overhead) * unit_speed_flop_s
     cost = work_cost(work_flop, delay_weight, energy_coefficient, speed)
-    return cost + price * low - (saving - price) * (high - low)
+    return cost + pool_price * low - (saving - pool_price) * (high - low)
 
 
 @kernel
@@ -208,11 +208,12 @@ def certify_pool(
     energy_coefficient: NDArray[np.float64], units: float, units_max: float, unit_speed_flop_s: float, overhead: float,
     given: NDArray[np.float64],
 ) -> tuple[float, float]:  # fmt: skip
-    """Cost of AP n's work with the units `given` (U,), and by how much it may be above the least: weak duality.
+    """Cost of the work of AP n with the units `given` (U,), and its largest distance from the optimum: weak duality.
 
-    At any price of a unit, the least cost and price of each user's units, minus the price of the whole pool, is below
-    the cost of all units that fit into the pool. The price is the mean of what the users would save with more, 0 where
-    the pool is not used up. (inf, inf) where the units are beyond a limit or someone has none for its work.
+    At any pool price, sum over the users the smallest cost of the work plus the price of its units, and subtract the
+    price of the whole pool: the result is a lower bound on the cost of any units that fit into the pool. The pool
+    price is the mean saving per further unit, or 0 if units are left. Returns (inf, inf) if the units are beyond a
+    limit or if a user has work but no units.
     """
     cost, used, paid, held = 0.0, 0.0, 0.0, 0.0
     for i in range(len(ap)):
@@ -226,26 +227,20 @@ def certify_pool(
             )
             cost += own
             used += given[i]
-            # whoever has all it can use would not pay for more
+            # A user at its limit has no use for further units.
             if given[i] < units_max and saved > WITHIN * own:
                 held += given[i]
                 paid += saved
     if not (used <= units * (1.0 + WITHIN) and math.isfinite(cost)):
         return math.inf, math.inf
-    price = paid / held if held > 0.0 and used > units * (1.0 - 1e-12) else 0.0
-    dual = -price * units
+    pool_price = paid / held if held > 0.0 and used > units * (1.0 - 1e-12) else 0.0
+    dual = -pool_price * units
     for i in range(len(ap)):
         if ap[i] == n and work_flop[i] * delay_weight[i] > 0.0:
             dual += dual_part(
-                price,
-                min(given[i], units_max),
-                units_max,
-                work_flop[i],
-                delay_weight[i],
-                energy_coefficient[i],
-                unit_speed_flop_s,
-                overhead,
-            )
+                pool_price, min(given[i], units_max), units_max, work_flop[i], delay_weight[i], energy_coefficient[i],
+                unit_speed_flop_s, overhead,
+            )  # fmt: skip
     return cost, math.inf if math.isnan(dual) else max(cost - dual, 0.0)
 
 
@@ -253,10 +248,10 @@ def certify_pool(
 def certify_speed(
     work_flop: float, delay_weight: float, energy_coefficient: float, least: float, most: float, speed_flop_s: float
 ) -> tuple[float, float]:
-    """Cost of a user's work at a speed, and by how much it may be above the least within [least, most].
+    """Cost of a user's work at a speed, and its largest distance from the optimum in [least, most].
 
-    The cost is convex in the speed: it lies above its tangent, which is lowest at one of the limits. (inf, inf) where
-    the speed is beyond them.
+    The cost is convex in the speed: it lies above its tangent, which is lowest at one of the limits. Returns (inf, inf)
+    if the speed is outside the limits.
     """
     if not (speed_flop_s >= least * (1.0 - WITHIN) and speed_flop_s <= most * (1.0 + WITHIN)):
         return math.inf, math.inf

@@ -1,12 +1,14 @@
-"""Li-GD from Python: the relaxed descent, its rounding, Algorithm 1 over the cuts, and Algorithm 1 to the letter."""
+"""Li-GD: the relaxed descent, its rounding, Algorithm 1 over the cuts, and Algorithm 1 as printed."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from edge_envs.core.validation import finite_array, positive_number, whole_number
 from edge_envs.eccnoma.solvers import assignment_others, assignment_search, certificates, relaxation
 from edge_envs.eccnoma.solvers import radio as radio_kernels
 from edge_envs.eccnoma.solvers.problem import (
@@ -18,10 +20,7 @@ from edge_envs.eccnoma.solvers.problem import (
     RadioProblem,
     Relaxed,
     assignment_of,
-    finite,
-    positive,
     relaxed_memory,
-    whole,
 )
 from edge_envs.eccnoma.solvers.radio import Radio
 from edge_envs.eccnoma.solvers.relaxation import Relaxation
@@ -39,7 +38,7 @@ def rates(problem: RadioProblem, beta: ArrayLike, power_w: ArrayLike) -> Array:
 
 
 def radio_cost(problem: RadioProblem, beta: ArrayLike, power_w: ArrayLike) -> float:
-    """This direction's part of (22): sum of (w_T + w_E p) bits / R.
+    """The part of (22) of one direction: sum of (w_T + w_E p) bits / R.
 
     Raises:
         ValueError: as in `rates`.
@@ -49,7 +48,7 @@ def radio_cost(problem: RadioProblem, beta: ArrayLike, power_w: ArrayLike) -> fl
 
 
 def gradient(problem: RadioProblem, beta: ArrayLike, power_w: ArrayLike) -> Gradient:
-    """The cost and its derivatives in shares and powers, which (23)-(30) should be; 0 for silent users.
+    """The cost and its derivatives in shares and powers, corrected from (23)-(30); 0 for silent users.
 
     Raises:
         ValueError: as in `rates`.
@@ -81,19 +80,19 @@ def relax(
     problem: RadioProblem, *, start: tuple[ArrayLike, ArrayLike] | None = None, tolerance: float = 1e-5,
     iterations: int = 500,
 ) -> Relaxed:  # fmt: skip
-    """Mirror descent over relaxed shares and log powers: the inner solve of Li-GD.
+    """Mirror descent over relaxed shares and log powers: the inner loop of Li-GD.
 
     Args:
-        problem: what to send over which links.
-        start: shares (U, M) and powers (U,) to begin with (None: equal shares, full power).
-        tolerance: relative fall of the cost at which it ends.
-        iterations: the most steps.
+        problem: data and links.
+        start: shares (U, M) and powers (U,) to start from (None: equal shares, full power).
+        tolerance: relative decrease of the cost at which the descent stops.
+        iterations: largest number of steps.
 
     Raises:
         ValueError: a start outside the simplex or the limits of the powers, or an impossible tolerance or number.
     """
-    positive("tolerance", tolerance)
-    whole("iterations", iterations, 0)
+    positive_number("tolerance", tolerance)
+    whole_number("iterations", iterations, 0)
     if start is None:
         equal = np.full((problem.users, problem.subchannels), 1.0 / problem.subchannels)
         start = equal, np.full(problem.users, problem.power_max_w)
@@ -102,7 +101,7 @@ def relax(
     active = w.active
     if (np.abs(x.beta[:, active].sum(axis=0) - 1.0) > 1e-6).any():
         worst = np.abs(x.beta[:, active].sum(axis=0) - 1.0).max()
-        raise ValueError(f"start: the shares of a user that sends miss 1 by {worst:.3g}; make them add up to 1")
+        raise ValueError(f"start: the shares of a user that sends differ from 1 by {worst:.3g}; make them sum to 1")
     low, high = problem.power_min_w * (1.0 - 1e-12), problem.power_max_w * (1.0 + 1e-12)
     if ((x.power_w[active] < low) | (x.power_w[active] > high)).any():
         raise ValueError(
@@ -112,13 +111,13 @@ def relax(
     span = math.log(problem.power_max_w / problem.power_min_w)
     if span > 0.0:
         x.level[active] = np.clip(np.log(x.power_w[active] / problem.power_min_w) / span, 0.0, 1.0)
-    x.beta[:, active] = np.maximum(x.beta[:, active], relaxation.LEAST_SHARE)
+    x.beta[:, active] = np.maximum(x.beta[:, active], relaxation.SHARE_MIN)
     x.beta[:, active] /= x.beta[:, active].sum(axis=0)
     return _relaxed(problem, w, x, tolerance, iterations)
 
 
 def round_relaxed(problem: RadioProblem, beta: ArrayLike, power_w: ArrayLike, *, spread: bool = False) -> Assignment:
-    """One subchannel per user from relaxed shares (U, M) within the capacity, then powers tuned.
+    """Round relaxed shares (U, M) to one subchannel per user within the capacity, then optimise the powers.
 
     Raises:
         ValueError: wrong shapes, or more users of an AP than its subchannels hold.
@@ -136,13 +135,6 @@ def round_relaxed(problem: RadioProblem, beta: ArrayLike, power_w: ArrayLike, *,
     return assignment_of(problem, w)
 
 
-def _with_bits(problem: RadioProblem, bits: Array) -> RadioProblem:
-    return RadioProblem(
-        problem.gain, problem.ap, bits, problem.delay_weight, problem.energy_weight, problem.bandwidth_hz,
-        problem.noise_w, problem.power_min_w, problem.power_max_w, problem.capacity, problem.direction,
-    )  # fmt: skip
-
-
 def _cuts(
     uplink: RadioProblem, downlink: RadioProblem, bits: ArrayLike, result_bits: ArrayLike, fixed_cost: ArrayLike
 ) -> tuple[list[tuple[RadioProblem, RadioProblem]], Array]:
@@ -152,13 +144,13 @@ def _cuts(
     if downlink.users != uplink.users:
         raise ValueError(f"downlink has {downlink.users} users and uplink {uplink.users}; give both the same")
     if not np.isfinite(fixed).all():
-        raise ValueError(f"fixed_cost holds {fixed[~np.isfinite(fixed)][0]}; it must be finite")
-    sent = finite("bits", bits, (uplink.users, len(fixed)))
-    back = finite("result_bits", result_bits, (uplink.users,))
+        raise ValueError(f"fixed_cost contains {fixed[~np.isfinite(fixed)][0]}; give finite numbers")
+    sent = finite_array("bits", bits, (uplink.users, len(fixed)))
+    back = finite_array("result_bits", result_bits, (uplink.users,))
     pairs = []
     for j in range(len(fixed)):
         active = sent[:, j] > 0.0
-        pairs.append((_with_bits(uplink, sent[:, j]), _with_bits(downlink, np.where(active, back, 0.0))))
+        pairs.append((replace(uplink, bits=sent[:, j]), replace(downlink, bits=np.where(active, back, 0.0))))
     return pairs, fixed
 
 
@@ -166,17 +158,17 @@ def li_gd(
     uplink: RadioProblem, downlink: RadioProblem, bits: ArrayLike, result_bits: ArrayLike, fixed_cost: ArrayLike, *,
     warm: bool = True, tolerance: float = 1e-5, iterations: int = 500,
 ) -> LiGD:  # fmt: skip
-    """Algorithm 1, Li-GD, over common cuts 0, 1, ..., each cut's descent beginning where the one before ended.
+    """Algorithm 1, Li-GD, over common cuts 0, 1, ...: the descent of each cut starts from the result of the one before.
 
     Args:
         uplink: links and weights; its bits are not used.
-        downlink: the same for the results.
-        bits: data to send by cut (U, L), 0 where a user sends nothing.
+        downlink: links and weights of the results; its bits are not used.
+        bits: data to send by cut (U, L), 0 if a user sends nothing.
         result_bits: data sent back (U,).
         fixed_cost: cost of computing on devices and server, by cut (L,).
-        warm: False lets every cut begin cold: plain gradient descent, for comparison.
-        tolerance: relative fall of the cost at which a descent ends.
-        iterations: the most steps of a descent.
+        warm: if False, the descent of every cut starts anew: plain gradient descent, for comparison.
+        tolerance: relative decrease of the cost at which a descent stops.
+        iterations: largest number of steps of a descent.
 
     Raises:
         ValueError: wrong shapes or impossible numbers.
@@ -200,7 +192,7 @@ def li_gd(
 
 
 def _completed(problem: RadioProblem, start: tuple[Array, Array] | None) -> tuple[Array, Array] | None:
-    """A start in which users that were silent before have equal shares and full power."""
+    """The start with equal shares and full power for users that were silent before."""
     if start is None:
         return None
     beta, power_w = start
@@ -212,15 +204,15 @@ def li_gd_printed(
     uplink: RadioProblem, downlink: RadioProblem, bits: ArrayLike, result_bits: ArrayLike, fixed_cost: ArrayLike, *,
     step: float = 0.1, iterations: int = 2000,
 ) -> Printed:  # fmt: skip
-    """Algorithm 1 to the letter, for the record: cuts from 1 on, one step size in raw variables, threshold 0.5.
+    """Algorithm 1 as printed: cuts from 1 on, a constant step in the original variables, and rounding at 0.5.
 
-    Shares move in the box [0, 1] without adding up to 1. Arguments as in `li_gd`.
+    Shares are limited to [0, 1], but need not sum to 1. For the arguments, see `li_gd`.
 
     Raises:
         ValueError: wrong shapes or impossible numbers.
     """
-    positive("step", step)
-    whole("iterations", iterations, 1)
+    positive_number("step", step)
+    whole_number("iterations", iterations, 1)
     pairs, fixed = _cuts(uplink, downlink, bits, result_bits, fixed_cost)
     costs, increases = fixed.copy(), np.zeros(len(fixed), dtype=np.int64)
     costs[0] = np.inf

@@ -1,63 +1,25 @@
-"""Radio problems from Python, and the results of their solvers."""
+"""Radio problems with checked arguments, and the results of their solvers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from edge_envs.core.validation import finite_array, positive_number, whole_number
 from edge_envs.eccnoma.solvers import certificates, relaxation
 from edge_envs.eccnoma.solvers import radio as radio_kernels
-from edge_envs.eccnoma.solvers.radio import DIRECTIONS, Link, Radio, allocate_radio, seats_needed
+from edge_envs.eccnoma.solvers.radio import Direction, Link, Radio, allocate_radio, seats_max
 from edge_envs.eccnoma.solvers.relaxation import Relaxation, allocate_relaxation
 
 Array = NDArray[np.float64]
 
-Direction = Literal["uplink", "downlink", "downlink-printed"]
-
-
-def finite(name: str, values: ArrayLike, shape: tuple[int, ...]) -> Array:
-    """Values as a contiguous array of a shape, finite and not negative.
-
-    Raises:
-        ValueError: they are not; the message names `name`.
-    """
-    array = np.array(values, dtype=np.float64, order="C")
-    if array.shape != shape:
-        raise ValueError(f"{name} has shape {array.shape}, expected {shape}")
-    if not np.isfinite(array).all() or (array < 0.0).any():
-        bad = array[~(np.isfinite(array) & (array >= 0.0))].ravel()[0]
-        raise ValueError(f"{name} holds {bad}; it must be finite and not negative")
-    return array
-
-
-def positive(name: str, value: float) -> float:
-    """A finite number above zero.
-
-    Raises:
-        ValueError: it is not.
-    """
-    if not (np.isfinite(value) and value > 0.0):
-        raise ValueError(f"{name}={value!r} must be finite and above 0")
-    return float(value)
-
-
-def whole(name: str, value: Any, least: int) -> int:
-    """A whole number of at least `least`.
-
-    Raises:
-        ValueError: it is not.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{name}={value!r} must be a whole number of at least {least}")
-    return int(value)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RadioProblem:
-    """Who sends how much in one direction, over which links: U users, N APs, M subchannels.
+    """Data to send in one direction and the links that carry it: U users, N APs, M subchannels.
 
     Raises:
         ValueError: wrong shapes or impossible numbers.
@@ -78,36 +40,33 @@ class RadioProblem:
     noise_w: float
     """on a subchannel [W]"""
     power_min_w: float
-    """least power of a signal [W]"""
+    """smallest power of a signal [W]"""
     power_max_w: float
     """largest power of a signal [W]"""
     capacity: int
-    """most users of an AP on a subchannel"""
-    direction: Direction = "uplink"
-    """whose interference: (5), (8) with the receiver's own channel, or (8) as printed"""
+    """largest number of users of an AP on a subchannel"""
+    direction: str = Direction.UPLINK
+    """interference: (5) `uplink`; (8) `downlink`, through the receiver's channel; (8) as printed, `downlink-printed`"""
 
     def __post_init__(self) -> None:
         """Check and convert all fields."""
-        gain = np.ascontiguousarray(self.gain, dtype=np.float64)
-        if gain.ndim != 3 or 0 in gain.shape:
-            raise ValueError(f"gain has shape {gain.shape}, expected (subchannels, users, APs)")
+        gain = finite_array("gain", self.gain, (None, None, None), strict=True)
+        if gain.size == 0:
+            raise ValueError(f"gain has shape {gain.shape}; give at least one subchannel, user and AP")
         users, aps = gain.shape[1:]
-        gain = finite("gain", gain, gain.shape)
-        if (gain == 0.0).any():
-            raise ValueError("gain holds 0; every link must have some gain")
         ap = np.ascontiguousarray(self.ap)
         if ap.shape != (users,) or ap.dtype.kind not in "iu" or ((ap < 0) | (ap >= aps)).any():
             raise ValueError(f"ap={self.ap!r} must hold {users} indices of APs from 0 to {aps - 1}")
         values: dict[str, Any] = {"gain": gain, "ap": ap.astype(np.int64)}
         for name in ("bits", "delay_weight", "energy_weight"):
-            values[name] = finite(name, getattr(self, name), (users,))
+            values[name] = finite_array(name, getattr(self, name), (users,))
         for name in ("bandwidth_hz", "noise_w", "power_min_w", "power_max_w"):
-            values[name] = positive(name, getattr(self, name))
-        values["capacity"] = whole("capacity", self.capacity, 1)
+            values[name] = positive_number(name, getattr(self, name))
+        values["capacity"] = whole_number("capacity", self.capacity, 1)
         if values["power_min_w"] > values["power_max_w"]:
-            raise ValueError(f"power_min_w={self.power_min_w!r} is above power_max_w={self.power_max_w!r}")
-        if self.direction not in DIRECTIONS:
-            raise ValueError(f"direction={self.direction!r} does not exist; known: {', '.join(DIRECTIONS)}")
+            raise ValueError(f"power_min_w={self.power_min_w!r} is above power_max_w={self.power_max_w!r}; swap")
+        if self.direction not in list(Direction):
+            raise ValueError(f"direction={self.direction!r} does not exist; known: {', '.join(Direction)}")
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
@@ -123,16 +82,14 @@ class RadioProblem:
 
     @property
     def link(self) -> Link:
-        """What the kernels read of it."""
-        direction = DIRECTIONS.index(self.direction)
-        return Link(
-            direction, self.bandwidth_hz, self.noise_w, self.power_min_w, self.power_max_w, self.capacity
-        )  # fmt: skip
+        """Constants of the direction, for the kernels."""
+        direction = list(Direction).index(Direction(self.direction))
+        return Link(direction, self.bandwidth_hz, self.noise_w, self.power_min_w, self.power_max_w, self.capacity)
 
     def radio(self, candidates: int = 0) -> Radio:
-        """Memory with this problem's costs in it."""
+        """Memory of the kernels, with the costs of this problem."""
         aps = self.gain.shape[2]
-        seats = seats_needed(self.users, aps, self.subchannels, self.capacity)
+        seats = seats_max(self.users, aps, self.subchannels, self.capacity)
         memory = allocate_radio(self.users, aps, self.subchannels, seats, candidates)
         memory.ap[:] = self.ap
         memory.delay_cost[:] = self.delay_weight * self.bits
@@ -140,18 +97,18 @@ class RadioProblem:
         memory.active[:] = self.bits > 0.0
         return memory
 
-    def check_capacity(self, mend: str = "use spread=True to put more users on a subchannel") -> None:
-        """Whether every AP has seats for its users; `mend` ends the message if not.
+    def check_capacity(self, fix: str = "use spread=True to put more users on a subchannel") -> None:
+        """Raise ValueError if an AP has more users than places; `fix` ends the message.
 
         Raises:
-            ValueError: one has not.
+            ValueError: an AP has more users that send than its subchannels hold.
         """
         senders = np.bincount(self.ap[self.bits > 0.0], minlength=self.gain.shape[2])
         for ap, count in enumerate(senders.tolist()):
             if count > self.capacity * self.subchannels:
                 raise ValueError(
-                    f"AP {ap} has {count} users that send, but seats for {self.capacity * self.subchannels} "
-                    f"(capacity={self.capacity} on each of {self.subchannels} subchannels); {mend}"
+                    f"AP {ap} has {count} users that send, but room for {self.capacity * self.subchannels} "
+                    f"(capacity={self.capacity} on each of {self.subchannels} subchannels); {fix}"
                 )
 
 
@@ -178,19 +135,19 @@ class Assignment:
     """(U,), 0 for silent users"""
     cost: float
     start_cost: float
-    """after the first placement, before anything was improved"""
+    """cost after the first placement"""
     bound: float
-    """no assignment and powers cost less: everybody alone on the best subchannel"""
+    """lower bound on the cost of all assignments and powers: every user alone on its best subchannel"""
     assignment_gap: float
-    """cost over bound, minus 1; inf if a power or a subchannel is not allowed"""
+    """cost over bound, minus 1; inf if a power or a subchannel is outside its limits"""
     power_gap: float
-    """at most this part of the cost could be saved by other powers on the same subchannels; inf likewise"""
+    """upper bound on the part of the cost that other powers on the same subchannels can save; inf as above"""
     residual: float
-    """largest slope of a subchannel's cost in a log power that could still move, over that cost"""
+    """largest slope of a subchannel's cost in a log power that can still move, relative to that cost"""
     sweeps: int
     moves: int
     overflow: int
-    """users above the capacity"""
+    """number of users above the capacity"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -204,11 +161,11 @@ class Relaxed:
     cost: float
     start_cost: float
     bound: float
-    """no shares and powers cost less: everybody alone on the best subchannel"""
+    """lower bound on the cost of all shares and powers: every user alone on its best subchannel"""
     gap: float
-    """Frank-Wolfe gap of the shares over the cost: 0 at a stationary point; says nothing about better ones"""
+    """Frank-Wolfe gap of the shares relative to the cost: 0 at a stationary point, which need not be the optimum"""
     residual: float
-    """largest slope in a log power that could still move, over the cost"""
+    """largest slope in a log power that can still move, relative to the cost"""
     iterations: int
     history: Array
     """cost before the first step and after each"""
@@ -216,52 +173,52 @@ class Relaxed:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LiGD:
-    """What Algorithm 1 found."""
+    """Result of Algorithm 1 (Li-GD)."""
 
     best: int
-    """cut of the least cost"""
+    """cut with the smallest cost"""
     costs: Array
     """(L,)"""
     iterations: NDArray[np.int64]
-    """(L,) of both directions together"""
+    """(L,) descent steps of both directions together"""
     uplink: list[Relaxed | None]
-    """solution per cut, None where nobody sends"""
+    """solution per cut, None if no user sends"""
     downlink: list[Relaxed | None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Printed:
-    """What Algorithm 1 finds when followed to the letter."""
+    """Result of Algorithm 1 as printed."""
 
     best: int
-    """cut of the least cost, never 0"""
+    """cut with the smallest cost, never 0"""
     costs: Array
-    """(L,) of the relaxed shares; inf at cut 0, which is not looked at"""
+    """(L,) costs of the relaxed shares; inf at cut 0, which the algorithm leaves out"""
     increases: NDArray[np.int64]
-    """(L,) steps that let the cost rise"""
+    """(L,) number of steps that increased the cost"""
     chosen_per_user: NDArray[np.int64]
-    """(U,) subchannels with a share above 0.5 at the best cut; the threshold works only if all are 1"""
+    """(U,) number of subchannels with a share above 0.5 at the best cut; rounding needs exactly 1"""
 
 
 def relaxed_memory(
     problem: RadioProblem, beta: ArrayLike, power_w: ArrayLike, iterations: int = 0
 ) -> tuple[Radio, Relaxation]:
-    """The kernels' memory with the problem, shares (U, M) and powers (U,) in it, and its users in their order.
+    """Memory of the kernels with a problem, shares (U, M) and powers (U,), and with sorted users.
 
     Raises:
         ValueError: wrong shapes, or numbers that are negative or not finite.
     """
     w = problem.radio()
     x = allocate_relaxation(problem.users, problem.subchannels, problem.gain.shape[2], iterations)
-    shares = finite("beta", beta, (problem.users, problem.subchannels))
+    shares = finite_array("beta", beta, (problem.users, problem.subchannels))
     x.beta[:] = np.where(w.active[:, None], shares, 0.0).T
-    x.power_w[:] = np.where(w.active, finite("power_w", power_w, (problem.users,)), 0.0)
+    x.power_w[:] = np.where(w.active, finite_array("power_w", power_w, (problem.users,)), 0.0)
     relaxation.order_users(w, x, problem.gain[None], 0)
     return w, x
 
 
 def assignment_of(problem: RadioProblem, w: Radio) -> Assignment:
-    """What the kernels left in the radio's memory, and its certificates."""
+    """The assignment in the memory of the kernels, and its certificates."""
     certificates.certify_radio(problem.link, w, problem.gain[None], 0, problem.subchannels)
     report = w.report
     return Assignment(

@@ -1,79 +1,94 @@
-"""Users on bands: who disturbs whom, what a band costs, and what joining, leaving or replacing changes.
+"""Users on bands: interference (5), (8), the cost of a band, and how it changes when a user joins, leaves or moves.
 
-A band is a subchannel, or one of the slices into which orthogonal access cuts the spectrum. Each user is on one band,
-so bands do not touch each other: a band's cost depends on its own few users, and all work here grows with their
-number squared.
+A band is a subchannel, or a slice of the spectrum with orthogonal access. Each user is on one band, so bands are
+independent: the cost of a band depends on its own users only, and the work per band is quadratic in their number.
 """
 
 from __future__ import annotations
 
 import math
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel, kernel_part
+from edge_envs.core.metrics import codes
 
-UPLINK, DOWNLINK, DOWNLINK_PRINTED = range(3)
-DIRECTIONS = ("uplink", "downlink", "downlink-printed")
+
+class Direction(StrEnum):
+    """Which interference applies: (5); (8) through the receiver's own channel; (8) as printed."""
+
+    UPLINK = "uplink"
+    DOWNLINK = "downlink"
+    DOWNLINK_PRINTED = "downlink-printed"
+
+
+DIRECTION = codes(Direction)
 COST, START_COST, RESIDUAL, SWEEPS, MOVES, OVERFLOW, BOUND, POWER_GAP, ASSIGNMENT_GAP = range(9)
-REPORT = 9
-"""Entries of `Radio.report`."""
+REPORT_SIZE = 9
+"""Number of entries of `Radio.report`."""
 
 
 class Link(NamedTuple):
-    """What all bands of a direction have in common."""
+    """Constants of a direction, the same for all its bands."""
 
-    direction: int
+    direction: int  # DIRECTION
     bandwidth_hz: float  # of a band
     noise_w: float  # on a band
     power_min_w: float
     power_max_w: float
-    capacity: int  # users of an AP on a band
+    capacity: int  # largest number of users of an AP on a band
 
 
 class Radio(NamedTuple):
-    """One direction's problem and solution: U users, N APs, up to S bands with up to K users each, and a free seat."""
+    """Problem, solution and scratch memory of one direction: U users, N APs, up to S bands with up to K users each.
 
-    delay_cost: NDArray[np.float64]  # (U,) cost per second of sending, times the bits; 0 for a silent user
+    A band has K + 1 seats; the free seat behind its users holds a user that is tried there.
+    """
+
+    delay_cost: NDArray[np.float64]  # (U,) cost per second of sending, times the bits; 0 for silent users
     energy_cost: NDArray[np.float64]  # (U,) cost per joule, times the bits
-    active: NDArray[np.bool_]  # (U,) who sends
+    active: NDArray[np.bool_]  # (U,) users that send
     ap: NDArray[np.int64]  # (U,)
     band: NDArray[np.int64]  # (U,) -1 for silent users
-    seat: NDArray[np.int64]  # (U,) place on the band
+    seat: NDArray[np.int64]  # (U,) seat on the band
     power_w: NDArray[np.float64]  # (U,)
     rate_bit_s: NDArray[np.float64]  # (U,) 0 for silent users
-    airtime: NDArray[np.float64]  # (U,) part of the time that the user sends; below 1 with TDMA only
-    crowd: NDArray[np.int64]  # (S,) users on a band
-    user: NDArray[np.int64]  # (S, K + 1)
+    airtime: NDArray[np.float64]  # (U,) part of the time in which the user sends; below 1 with TDMA only
+    crowd: NDArray[np.int64]  # (S,) number of users on a band
+    user: NDArray[np.int64]  # (S, K + 1) users by seat
     gain: NDArray[np.float64]  # (S, K + 1, N) gains of the users on the band
-    level: NDArray[np.float64]  # (S, K + 1) log power between its limits, 0 to 1
-    seat_power_w: NDArray[np.float64]  # (S, K + 1)
+    level: NDArray[np.float64]  # (S, K + 1) log power, scaled to [0, 1] between its limits
+    seat_power_w: NDArray[np.float64]  # (S, K + 1) power by seat
     disturbance_w: NDArray[np.float64]  # (S, K + 1) noise and interference
     cost: NDArray[np.float64]  # (S,)
-    load: NDArray[np.int64]  # (N, S) users of an AP on a band
-    cap: NDArray[np.int64]  # (N,) the most of them
-    stamp: NDArray[np.int64]  # (S,) when a band last changed
-    tried: NDArray[np.int64]  # (U,) when a user last looked at all bands
-    order: NDArray[np.int64]  # (U,)
-    key: NDArray[np.float64]  # (U,)
-    candidate: NDArray[np.int64]  # (U, C) bands that a user tries, best gain first
-    coupling: NDArray[np.float64]  # (K + 1, K + 1) scratch of one band: disturbance of a row by a column's watt
-    slope: NDArray[np.float64]  # (2, K + 1)
-    trial: NDArray[np.float64]  # (K + 1,)
-    weight: NDArray[np.float64]  # (K + 1,)
-    report: NDArray[np.float64]  # (REPORT,)
+    load: NDArray[np.int64]  # (N, S) number of users of an AP on a band
+    cap: NDArray[np.int64]  # (N,) largest load allowed
+    stamp: NDArray[np.int64]  # (S,) time of the band's last change
+    tried: NDArray[np.int64]  # (U,) time when all bands were last tried for a user
+    order: NDArray[np.int64]  # (U,) users that send, sorted
+    key: NDArray[np.float64]  # (U,) sort key of `order`
+    candidate: NDArray[np.int64]  # (U, C) bands tried for a user, best gain first
+    coupling: NDArray[np.float64]  # (K + 1, K + 1) of one band: power that a row receives per watt of a column
+    slope: NDArray[np.float64]  # (2, K + 1) slopes of one band's cost in its levels, before and after a step
+    trial_level: NDArray[np.float64]  # (K + 1,) levels after a trial step of one band
+    trial_power_w: NDArray[np.float64]  # (K + 1,) their powers
+    level_change: NDArray[np.float64]  # (K + 1,) change of the levels in the last step
+    power_slope: NDArray[np.float64]  # (U,) slopes of the total cost in the log powers, for the certificate
+    report: NDArray[np.float64]  # (REPORT_SIZE,)
 
 
 def allocate_radio(users: int, aps: int, bands: int, seats: int, candidates: int) -> Radio:
-    """Memory for one direction, all zero."""
+    """Memory of one direction, all zero."""
     places = seats + 1
     shapes: dict[str, tuple[int, ...]] = {
         "crowd": (bands,), "user": (bands, places), "gain": (bands, places, aps), "level": (bands, places),
         "seat_power_w": (bands, places), "disturbance_w": (bands, places), "cost": (bands,), "load": (aps, bands),
         "cap": (aps,), "stamp": (bands,), "candidate": (users, candidates), "coupling": (places, places),
-        "slope": (2, places), "trial": (places,), "weight": (places,), "report": (REPORT,),
+        "slope": (2, places), "trial_level": (places,), "trial_power_w": (places,), "level_change": (places,),
+        "report": (REPORT_SIZE,),
     }  # fmt: skip
     whole = {"ap", "band", "seat", "crowd", "user", "load", "cap", "stamp", "tried", "order", "candidate"}
     arrays: dict[str, NDArray[Any]] = {}
@@ -84,12 +99,12 @@ def allocate_radio(users: int, aps: int, bands: int, seats: int, candidates: int
 
 
 def default_candidates(subchannels: int) -> int:
-    """Subchannels that a user tries: all of few, the best eighth of many, but 16 at least."""
+    """Number of subchannels that the search tries for a user: all up to 20, else an eighth, at least 16."""
     return subchannels if subchannels <= 20 else max(16, math.ceil(subchannels / 8))
 
 
-def seats_needed(users: int, aps: int, bands: int, capacity: int) -> int:
-    """Seats that a band needs at most, also where an AP has more users than its seats and every cap is raised."""
+def seats_max(users: int, aps: int, bands: int, capacity: int) -> int:
+    """Largest number of users on a band, also where an AP has more users than places and its limit is raised."""
     return min(users, aps * (capacity + 1) + users // bands + 1)
 
 
@@ -101,7 +116,7 @@ def power_at(link: Link, level: float) -> float:
 
 @kernel_part
 def level_at(link: Link, power_w: float) -> float:
-    """Level of a power; 1 where there is no choice."""
+    """Level of a power; 1 if both limits are equal."""
     if link.power_max_w <= link.power_min_w:
         return 1.0
     return min(max(math.log(power_w / link.power_min_w) / math.log(link.power_max_w / link.power_min_w), 0.0), 1.0)
@@ -111,35 +126,35 @@ def level_at(link: Link, power_w: float) -> float:
 def sending_cost(
     link: Link, delay_cost: float, energy_cost: float, power_w: float, gain: float, other_w: float
 ) -> float:
-    """Cost of sending one user's bits at a power, own gain and disturbance: (w_T + w_E p) bits / R."""
-    # log1p: deep in interference log(1 + SINR) would be zero
-    nats = math.log1p(power_w * gain / other_w)
-    return (delay_cost + energy_cost * power_w) * math.log(2.0) / (link.bandwidth_hz * nats)
+    """Cost of sending a user's bits, (w_T + w_E p) bits / R, with disturbance `other_w`."""
+    # log1p: with strong interference, log(1 + SINR) would round to zero.
+    spectral_efficiency = math.log1p(power_w * gain / other_w)
+    return (delay_cost + energy_cost * power_w) * math.log(2.0) / (link.bandwidth_hz * spectral_efficiency)
 
 
 @kernel_part
 def coupling_of(link: Link, w: Radio, s: int, i: int, v: int) -> float:
-    """Power at seat i's receiver per watt of seat v on band s, after what successive cancellation removes.
+    """Power at the receiver of seat i per watt of seat v on band s, after successive cancellation.
 
-    (5): an AP decodes its stronger users first, so these are disturbed by the weaker. (8): a user first removes the
-    signals of weaker ones, so it hears those of the stronger, through its own channel; as printed, through theirs.
+    Uplink (5): an AP decodes its stronger users first, so weaker users interfere with stronger ones. Downlink (8): a
+    user first removes the signals of weaker users, so stronger users interfere with weaker ones.
     """
     mine, other = w.user[s, i], w.user[s, v]
     ap, ap_other = w.ap[mine], w.ap[other]
     if ap == ap_other:
         own, theirs = w.gain[s, i, ap], w.gain[s, v, ap]
         stronger = theirs > own or (theirs == own and other < mine)
-        if link.direction == UPLINK:
+        if link.direction == DIRECTION.UPLINK:
             return 0.0 if stronger else theirs
         if not stronger:
             return 0.0
-        return own if link.direction == DOWNLINK else theirs
-    return w.gain[s, v, ap] if link.direction == UPLINK else w.gain[s, i, ap_other]
+        return own if link.direction == DIRECTION.DOWNLINK else theirs
+    return w.gain[s, v, ap] if link.direction == DIRECTION.UPLINK else w.gain[s, i, ap_other]
 
 
 @kernel
 def refresh(link: Link, w: Radio, s: int) -> None:
-    """Disturbances and cost of a band from its users and powers."""
+    """Compute the disturbances and the cost of a band from its users and powers."""
     total = 0.0
     for i in range(w.crowd[s]):
         other_w = link.noise_w
@@ -156,7 +171,7 @@ def refresh(link: Link, w: Radio, s: int) -> None:
 
 @kernel_part
 def take_seat(w: Radio, gain: NDArray[np.float64], row: int, s: int, m: int, user: int) -> int:
-    """Put a user on the free seat behind the others, without counting it; m is the subchannel in band s."""
+    """Put a user on the free seat of band s, without counting it; m is the subchannel of the band. Returns the seat."""
     k = w.crowd[s]
     w.user[s, k] = user
     for n in range(gain.shape[3]):
@@ -168,7 +183,7 @@ def take_seat(w: Radio, gain: NDArray[np.float64], row: int, s: int, m: int, use
 def joining_cost(
     link: Link, w: Radio, gain: NDArray[np.float64], row: int, s: int, m: int, user: int, power_w: float
 ) -> float:
-    """What the cost of band s grows by if the user joins it with a power."""
+    """Increase of the cost of band s if a user joins it."""
     k = take_seat(w, gain, row, s, m, user)
     total, other_w = 0.0, link.noise_w
     for v in range(k):
@@ -184,9 +199,9 @@ def joining_cost(
 
 @kernel_part
 def leaving_gain(link: Link, w: Radio, s: int, seat: int) -> float:
-    """What the cost of band s falls by if a seat's user leaves it.
+    """Decrease of the cost of band s if the user on a seat leaves it.
 
-    Disturbances are summed afresh: taking a strong signal off a sum would leave only rounding errors.
+    Disturbances are summed anew, as subtracting a strong signal would leave only rounding errors.
     """
     total = 0.0
     for i in range(w.crowd[s]):
@@ -206,7 +221,7 @@ def leaving_gain(link: Link, w: Radio, s: int, seat: int) -> float:
 def replacing_cost(
     link: Link, w: Radio, gain: NDArray[np.float64], row: int, s: int, m: int, seat: int, user: int, power_w: float
 ) -> float:
-    """What the cost of band s grows by if the user takes a seat from whom it belongs to."""
+    """Increase of the cost of band s if a user takes the place of the user on a seat."""
     k = take_seat(w, gain, row, s, m, user)
     total = 0.0
     for i in range(k + 1):
@@ -225,7 +240,7 @@ def replacing_cost(
 
 @kernel
 def join(link: Link, w: Radio, gain: NDArray[np.float64], row: int, s: int, m: int, user: int, level: float) -> None:
-    """Put a user on band s for good."""
+    """Add a user to band s, at a level."""
     k = take_seat(w, gain, row, s, m, user)
     w.level[s, k] = level
     w.seat_power_w[s, k] = power_at(link, level)
@@ -237,7 +252,7 @@ def join(link: Link, w: Radio, gain: NDArray[np.float64], row: int, s: int, m: i
 
 @kernel
 def leave(link: Link, w: Radio, user: int) -> None:
-    """Take a user off its band; the last one there moves to its seat."""
+    """Remove a user from its band; the user on the last seat moves to the free one."""
     s, seat = w.band[user], w.seat[user]
     last = w.crowd[s] - 1
     if seat != last:

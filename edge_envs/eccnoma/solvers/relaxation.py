@@ -1,8 +1,7 @@
-"""Shares of subchannels relaxed to the simplex: cost, analytic gradient, and mirror descent (Li-GD's inner solve).
+"""Shares of subchannels relaxed to the simplex: cost, analytic gradient, and mirror descent (the inner loop of Li-GD).
 
-Everything of a subchannel lies side by side: gains (M, U, N), shares and their gradient (M, U). Users of an AP stand in
-the order of its successive cancellation, found once per channel draw, so all sums over weaker or stronger users are
-running sums.
+Arrays have the subchannel as their first axis: gains (M, U, N), shares and their gradient (M, U). The users of an AP
+are sorted in the order of successive cancellation, so sums over weaker or stronger users are running sums.
 """
 
 from __future__ import annotations
@@ -14,43 +13,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel, kernel_part
+from edge_envs.eccnoma.solvers.assignment_search import sort_falling
 from edge_envs.eccnoma.solvers.band_powers import ARMIJO
-from edge_envs.eccnoma.solvers.radio import DOWNLINK, DOWNLINK_PRINTED, UPLINK, Link, Radio, power_at
+from edge_envs.eccnoma.solvers.radio import DIRECTION, Link, Radio, power_at
 
-LEAST_SHARE = 1e-30
-"""Shares are kept above this, so that a mirror step can bring any subchannel back."""
+SHARE_MIN = 1e-30
+"""Smallest share; a mirror step multiplies shares, so it could never increase a share of 0."""
 RELAXED_COST, RELAXED_START, GAP, LEVEL_RESIDUAL, ITERATIONS = range(5)
-RELAXED_REPORT = 5
+RELAXED_REPORT_SIZE = 5
 
 
 class Relaxation(NamedTuple):
-    """Memory of the relaxed problem of one direction: U users, M subchannels, N APs."""
+    """Solution and scratch memory of the relaxed problem of one direction: U users, M subchannels, N APs."""
 
-    beta: NDArray[np.float64]  # (M, U)
-    level: NDArray[np.float64]  # (U,) log power between its limits
+    beta: NDArray[np.float64]  # (M, U) shares
+    level: NDArray[np.float64]  # (U,) log power, scaled to [0, 1] between its limits
     power_w: NDArray[np.float64]  # (U,)
     beta_slope: NDArray[np.float64]  # (M, U)
     power_slope: NDArray[np.float64]  # (U,)
     beta_trial: NDArray[np.float64]  # (M, U)
     level_trial: NDArray[np.float64]  # (U,)
-    order: NDArray[np.int64]  # (M, U) users by AP, strongest first
-    first: NDArray[np.int64]  # (N + 1,) where an AP's users begin in that order
+    order: NDArray[np.int64]  # (M, U) active users by AP, strongest first
+    first: NDArray[np.int64]  # (N + 1,) position of an AP's first user in that order
     bits_per_hz: NDArray[np.float64]  # (M, U) log2(1 + SINR)
     disturbance_w: NDArray[np.float64]  # (M, U)
     rate_bit_s: NDArray[np.float64]  # (U,)
-    price: NDArray[np.float64]  # (M, U) dJ / dD
-    heard: NDArray[np.float64]  # (2, N) scratch of one subchannel
-    key: NDArray[np.float64]  # (U,)
+    interference_price: NDArray[np.float64]  # (M, U) derivative of the cost in the disturbance
+    heard: NDArray[np.float64]  # (2, N) sums over one subchannel
+    rate_slope: NDArray[np.float64]  # (U,) derivative of the cost in the rate
     history: NDArray[np.float64]  # (iterations + 1,) costs
-    report: NDArray[np.float64]  # (RELAXED_REPORT,)
+    report: NDArray[np.float64]  # (RELAXED_REPORT_SIZE,)
 
 
 def allocate_relaxation(users: int, subchannels: int, aps: int, iterations: int) -> Relaxation:
-    """Memory for one direction, all zero; with no users none to speak of."""
+    """Memory of one direction, all zero."""
     table, line = (subchannels, users), (users,)
     shapes: dict[str, tuple[int, ...]] = {
         "level": line, "power_w": line, "power_slope": line, "level_trial": line, "first": (aps + 1,),
-        "rate_bit_s": line, "heard": (2, aps), "key": line, "history": (iterations + 1,), "report": (RELAXED_REPORT,),
+        "rate_bit_s": line, "heard": (2, aps), "rate_slope": line, "history": (iterations + 1,),
+        "report": (RELAXED_REPORT_SIZE,),
     }  # fmt: skip
     arrays = {
         name: np.zeros(shapes.get(name, table), dtype=np.int64 if name in ("order", "first") else np.float64)
@@ -61,46 +62,28 @@ def allocate_relaxation(users: int, subchannels: int, aps: int, iterations: int)
 
 @kernel
 def order_users(w: Radio, x: Relaxation, gain: NDArray[np.float64], row: int) -> None:
-    """On every subchannel the active users of each AP, strongest first; ties as everywhere, lower index first."""
-    at = 0
-    for n in range(gain.shape[3]):
-        x.first[n] = at
-        for u in range(len(w.ap)):
-            if w.ap[u] == n and w.active[u]:
-                for m in range(gain.shape[1]):
-                    x.order[m, at] = u
-                at += 1
-    x.first[gain.shape[3]] = at
+    """Sort the active users of each AP on every subchannel, strongest first; equally strong users by index."""
     for m in range(gain.shape[1]):
+        at = 0
         for u in range(len(w.ap)):
-            x.key[u] = gain[row, m, u, w.ap[u]]
+            w.key[u] = gain[row, m, u, w.ap[u]]
         for n in range(gain.shape[3]):
-            sort_falling_row(x.order, m, x.first[n], x.first[n + 1] - x.first[n], x.key)
-
-
-@kernel
-def sort_falling_row(order: NDArray[np.int64], m: int, first: int, count: int, key: NDArray[np.float64]) -> None:
-    """`assignment.sort_falling` within row m: by Shell's method, as rows cannot be sliced here."""
-    gap = count // 2
-    while gap > 0:
-        for i in range(gap, count):
-            user = order[m, first + i]
-            j = i
-            while j >= gap:
-                other = order[m, first + j - gap]
-                if key[other] > key[user] or (key[other] == key[user] and other < user):
-                    break
-                order[m, first + j] = other
-                j -= gap
-            order[m, first + j] = user
-        gap = 1 if gap == 2 else (gap * 5) // 11
+            x.first[n] = at
+            for u in range(len(w.ap)):
+                if w.ap[u] == n and w.active[u]:
+                    w.order[at] = u
+                    at += 1
+            sort_falling(w.order, x.first[n], at - x.first[n], w.key)
+        x.first[gain.shape[3]] = at
+        for i in range(at):
+            x.order[m, i] = w.order[i]
 
 
 @kernel
 def relaxed_cost(
     link: Link, w: Radio, x: Relaxation, gain: NDArray[np.float64], row: int, beta: NDArray[np.float64]
 ) -> float:
-    """Cost of shares `beta` at the powers of x: disturbances (5), (8), rates (6), (9) and what sending costs."""
+    """Cost of shares `beta` at the powers of x, from disturbances (5), (8) and rates (6), (9)."""
     for u in range(len(w.ap)):
         x.rate_bit_s[u] = 0.0
     for m in range(gain.shape[1]):
@@ -118,14 +101,14 @@ def relaxed_cost(
 def hear(
     link: Link, w: Radio, x: Relaxation, gain: NDArray[np.float64], row: int, m: int, beta: NDArray[np.float64]
 ) -> None:
-    """On subchannel m: what each AP hears of other cells' users (uplink), or what each AP sends (downlink)."""
+    """Power on subchannel m that each AP receives from other cells (uplink), or that each AP sends (downlink)."""
     for n in range(gain.shape[3]):
         x.heard[0, n] = 0.0
     for n in range(gain.shape[3]):
         for i in range(x.first[n], x.first[n + 1]):
             u = x.order[m, i]
             sent = beta[m, u] * x.power_w[u]
-            if link.direction == UPLINK:
+            if link.direction == DIRECTION.UPLINK:
                 for other in range(gain.shape[3]):
                     if other != n:
                         x.heard[0, other] += sent * gain[row, m, u, other]
@@ -137,42 +120,42 @@ def hear(
 def disturb_cell(
     link: Link, x: Relaxation, gain: NDArray[np.float64], row: int, m: int, n: int, beta: NDArray[np.float64]
 ) -> None:
-    """Disturbances of AP n's users on subchannel m, and what it adds to their rates.
+    """Compute the disturbances of the users of AP n on subchannel m, and add to their rates.
 
-    Running sums: from the weakest user up in the uplink, from the strongest down in the downlink.
+    Running sums start at the weakest user in the uplink and at the strongest in the downlink.
     """
     count = x.first[n + 1] - x.first[n]
     inside = 0.0
     for i in range(count):
-        at = x.first[n + 1] - 1 - i if link.direction == UPLINK else x.first[n] + i
+        at = x.first[n + 1] - 1 - i if link.direction == DIRECTION.UPLINK else x.first[n] + i
         u = x.order[m, at]
         own = gain[row, m, u, n]
         other_w = link.noise_w
-        if link.direction == UPLINK:
+        if link.direction == DIRECTION.UPLINK:
             other_w += inside + x.heard[0, n]
         else:
-            other_w += inside if link.direction == DOWNLINK_PRINTED else own * inside
+            other_w += inside if link.direction == DIRECTION.DOWNLINK_PRINTED else own * inside
             for k in range(gain.shape[3]):
                 if k != n:
                     other_w += gain[row, m, u, k] * x.heard[0, k]
         bits = math.log1p(x.power_w[u] * own / other_w) / math.log(2.0)
         x.disturbance_w[m, u], x.bits_per_hz[m, u] = other_w, bits
         x.rate_bit_s[u] += link.bandwidth_hz * beta[m, u] * bits
-        inside += beta[m, u] * x.power_w[u] * (1.0 if link.direction == DOWNLINK else own)
+        inside += beta[m, u] * x.power_w[u] * (1.0 if link.direction == DIRECTION.DOWNLINK else own)
 
 
 @kernel
 def relaxed_slope(link: Link, w: Radio, x: Relaxation, gain: NDArray[np.float64], row: int) -> None:
-    """Gradient in the shares and powers at x.beta, from what `relaxed_cost` left there.
+    """Gradient in the shares and powers at x.beta; needs `relaxed_cost` at the same point.
 
-    A user's own terms, and for every signal the sum of what it costs those whom it disturbs: running sums again. It
+    The gradient is the sum of a user's own terms and of the cost that its signal causes to others, as running sums. It
     corrects (29), (30), which lack the order of cancellation and the derivative of 1 / R.
     """
     scale = link.bandwidth_hz / math.log(2.0)
     for i in range(x.first[len(x.first) - 1]):
         u = x.order[0, i]
         x.power_slope[u] = w.energy_cost[u] / x.rate_bit_s[u]
-        x.key[u] = -(w.delay_cost[u] + w.energy_cost[u] * x.power_w[u]) / (x.rate_bit_s[u] * x.rate_bit_s[u])
+        x.rate_slope[u] = -(w.delay_cost[u] + w.energy_cost[u] * x.power_w[u]) / (x.rate_bit_s[u] * x.rate_bit_s[u])
     for m in range(gain.shape[1]):
         for n in range(gain.shape[3]):
             x.heard[0, n] = x.heard[1, n] = 0.0
@@ -181,46 +164,46 @@ def relaxed_slope(link: Link, w: Radio, x: Relaxation, gain: NDArray[np.float64]
                 u = x.order[m, i]
                 own, other_w = gain[row, m, u, n], x.disturbance_w[m, u]
                 received = x.power_w[u] * own
-                per_share = x.key[u] * x.beta[m, u] * scale / (other_w + received)
-                x.beta_slope[m, u] = x.key[u] * link.bandwidth_hz * x.bits_per_hz[m, u]
+                per_share = x.rate_slope[u] * x.beta[m, u] * scale / (other_w + received)
+                x.beta_slope[m, u] = x.rate_slope[u] * link.bandwidth_hz * x.bits_per_hz[m, u]
                 x.power_slope[u] += per_share * own
-                x.price[m, u] = -per_share * received / other_w
-                if link.direction == UPLINK:
-                    x.heard[0, n] += x.price[m, u]
+                x.interference_price[m, u] = -per_share * received / other_w
+                if link.direction == DIRECTION.UPLINK:
+                    x.heard[0, n] += x.interference_price[m, u]
                 else:
                     for k in range(gain.shape[3]):
                         if k != n:
-                            x.heard[0, k] += gain[row, m, u, k] * x.price[m, u]
+                            x.heard[0, k] += gain[row, m, u, k] * x.interference_price[m, u]
         for n in range(gain.shape[3]):
-            charge_cell(link, x, gain, row, m, n)
+            add_interference_slope(link, x, gain, row, m, n)
 
 
 @kernel_part
-def charge_cell(link: Link, x: Relaxation, gain: NDArray[np.float64], row: int, m: int, n: int) -> None:
-    """What a watt of each of AP n's users on subchannel m costs those it disturbs, added to the gradient."""
+def add_interference_slope(link: Link, x: Relaxation, gain: NDArray[np.float64], row: int, m: int, n: int) -> None:
+    """Add to the gradient what the signals of AP n's users on subchannel m cost the users they interfere with."""
     count = x.first[n + 1] - x.first[n]
     inside = 0.0
     for i in range(count):
-        # the uplink's disturbed are the stronger, the downlink's the weaker
-        at = x.first[n] + i if link.direction == UPLINK else x.first[n + 1] - 1 - i
+        # A signal interferes with stronger users in the uplink, and with weaker ones in the downlink.
+        at = x.first[n] + i if link.direction == DIRECTION.UPLINK else x.first[n + 1] - 1 - i
         u = x.order[m, at]
         own = gain[row, m, u, n]
-        if link.direction == UPLINK:
+        if link.direction == DIRECTION.UPLINK:
             harm = own * inside
             for k in range(gain.shape[3]):
                 if k != n:
                     harm += gain[row, m, u, k] * x.heard[0, k]
         else:
-            harm = x.heard[0, n] + (own * inside if link.direction == DOWNLINK_PRINTED else inside)
+            harm = x.heard[0, n] + (own * inside if link.direction == DIRECTION.DOWNLINK_PRINTED else inside)
         x.beta_slope[m, u] += x.power_w[u] * harm
         x.power_slope[u] += x.beta[m, u] * harm
-        weight = own if link.direction == DOWNLINK else 1.0
-        inside += x.price[m, u] * weight
+        weight = own if link.direction == DIRECTION.DOWNLINK else 1.0
+        inside += x.interference_price[m, u] * weight
 
 
 @kernel
 def start_cold(w: Radio, x: Relaxation) -> None:
-    """Equal shares at full power."""
+    """Start from equal shares at full power."""
     for u in range(len(w.ap)):
         x.level[u] = 1.0
         for m in range(x.beta.shape[0]):
@@ -229,8 +212,8 @@ def start_cold(w: Radio, x: Relaxation) -> None:
 
 @kernel_part
 def mirror_step(link: Link, x: Relaxation, step: float, span: float) -> float:
-    """Trial shares beta exp(-step g) on the simplex and trial levels; returns the fall that the slopes promise."""
-    promised = 0.0
+    """Trial shares beta exp(-step g) on the simplex, and trial levels; returns the predicted decrease of the cost."""
+    predicted = 0.0
     for i in range(x.first[len(x.first) - 1]):
         u = x.order[0, i]
         least, total = math.inf, 0.0
@@ -238,21 +221,21 @@ def mirror_step(link: Link, x: Relaxation, step: float, span: float) -> float:
             least = min(least, x.beta_slope[m, u])
         for m in range(x.beta.shape[0]):
             share = x.beta[m, u] * math.exp(-step * (x.beta_slope[m, u] - least))
-            x.beta_trial[m, u] = max(share, LEAST_SHARE)
+            x.beta_trial[m, u] = max(share, SHARE_MIN)
             total += x.beta_trial[m, u]
         for m in range(x.beta.shape[0]):
             x.beta_trial[m, u] /= total
-            promised += x.beta_slope[m, u] * (x.beta[m, u] - x.beta_trial[m, u])
+            predicted += x.beta_slope[m, u] * (x.beta[m, u] - x.beta_trial[m, u])
         slope = x.power_slope[u] * x.power_w[u] * span
         x.level_trial[u] = min(max(x.level[u] - step * slope, 0.0), 1.0)
-        promised += slope * (x.level[u] - x.level_trial[u])
+        predicted += slope * (x.level[u] - x.level_trial[u])
         x.power_w[u] = power_at(link, x.level_trial[u])
-    return promised
+    return predicted
 
 
 @kernel_part
 def set_powers(link: Link, x: Relaxation) -> None:
-    """Powers of the levels."""
+    """Compute the powers of the levels."""
     for i in range(x.first[len(x.first) - 1]):
         u = x.order[0, i]
         x.power_w[u] = power_at(link, x.level[u])
@@ -260,7 +243,7 @@ def set_powers(link: Link, x: Relaxation) -> None:
 
 @kernel
 def certify_relaxed(link: Link, x: Relaxation, cost: float) -> None:
-    """Stationarity of the shares (their Frank-Wolfe gap) and of the levels, both over the cost, into the report."""
+    """Report the Frank-Wolfe gap of the shares and the residual of the levels, both relative to the cost."""
     span = math.log(link.power_max_w / link.power_min_w)
     gap, residual = 0.0, 0.0
     for i in range(x.first[len(x.first) - 1]):
@@ -281,10 +264,10 @@ def certify_relaxed(link: Link, x: Relaxation, cost: float) -> None:
 def relax(
     link: Link, w: Radio, x: Relaxation, gain: NDArray[np.float64], row: int, tolerance: float, iterations: int
 ) -> None:
-    """Mirror descent in the shares and log powers from x.beta and x.level, with Armijo's rule; the cost never rises.
+    """Mirror descent in the shares and log powers from x.beta and x.level; the cost never increases.
 
-    The step is halved until the cost falls as promised and doubled after that. It ends after two steps in a row with a
-    relative fall below `tolerance`, or where no step brings one. Needs `order_users`.
+    The step length is halved until the step satisfies Armijo's rule, and then doubled. The descent stops after two
+    consecutive steps with a relative decrease below `tolerance`, or if no step length is accepted. Needs `order_users`.
     """
     span = math.log(link.power_max_w / link.power_min_w)
     set_powers(link, x)
@@ -292,24 +275,24 @@ def relax(
     relaxed_slope(link, w, x, gain, row)
     x.report[RELAXED_START] = x.history[0] = cost
     step = x.first[len(x.first) - 1] / cost if cost > 0.0 else 0.0
-    done, quiet = 0, 0
-    while done < min(iterations, len(x.history) - 1) and quiet < 2 and cost > 0.0:
-        going, after = False, cost
+    done, small_steps = 0, 0
+    while done < min(iterations, len(x.history) - 1) and small_steps < 2 and cost > 0.0:
+        accepted, after = False, cost
         for _ in range(60):
-            promised = mirror_step(link, x, step, span)
+            predicted = mirror_step(link, x, step, span)
             after = relaxed_cost(link, w, x, gain, row, x.beta_trial)
-            if after <= cost - ARMIJO * promised:
-                going = True
+            if after <= cost - ARMIJO * predicted:
+                accepted = True
                 break
             step *= 0.5
-        if not going:
+        if not accepted:
             break
         for i in range(x.first[len(x.first) - 1]):
             u = x.order[0, i]
             x.level[u] = x.level_trial[u]
             for m in range(x.beta.shape[0]):
                 x.beta[m, u] = x.beta_trial[m, u]
-        quiet = quiet + 1 if cost - after < tolerance * cost else 0
+        small_steps = small_steps + 1 if cost - after < tolerance * cost else 0
         cost = after
         step *= 2.0
         relaxed_slope(link, w, x, gain, row)

@@ -1,4 +1,4 @@
-"""The edge server: how fast a number of its units is, the best speed, and an AP's units shared among its users."""
+"""The edge server: speed of a number of units (3), the best speed of a user, and the units of a pool, (22)."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from numpy.typing import NDArray
 from edge_envs.core.kernels.jit import kernel, kernel_part
 
 POOL_COST, POOL_USED = range(2)
+"""Entries of the report of `share_pool`."""
 
 
 @kernel_part
 def compensation(units: float, overhead: float) -> float:
-    """lambda(r) of (3): Amdahl's r / (1 + overhead (r - 1)) from one unit on, r below."""
+    """lambda(r) of (3): r below one unit, else r / (1 + overhead (r - 1)), Amdahl's law."""
     return units / (1.0 + overhead * (units - 1.0)) if units >= 1.0 else units
 
 
 @kernel_part
 def units_for(compensated: float, overhead: float) -> float:
-    """Units r with lambda(r) = `compensated`; inf where no number is enough."""
+    """Units r with lambda(r) = `compensated`; inf if no number is enough."""
     if compensated <= 1.0:
         return compensated
     left = 1.0 - overhead * compensated
@@ -29,10 +30,9 @@ def units_for(compensated: float, overhead: float) -> float:
 
 @kernel_part
 def best_speed(delay_weight: float, energy_coefficient: float, least: float, most: float) -> float:
-    """The speed x within [least, most] of least delay_weight / x + energy_coefficient x^2.
+    """The speed x in [least, most] with the smallest delay_weight / x + energy_coefficient x^2.
 
-    That is the stationary point of the
-    edge's part of (22) in x = lambda(r) c_min, whatever the work is.
+    It minimises the server's part of (22) over x = lambda(r) c_min, for any amount of work.
     """
     if energy_coefficient <= 0.0:
         return most
@@ -40,8 +40,8 @@ def best_speed(delay_weight: float, energy_coefficient: float, least: float, mos
 
 
 @kernel_part
-def edge_cost(work_flop: float, delay_weight: float, energy_coefficient: float, speed_flop_s: float) -> float:
-    """Cost of a user's work at the edge at a speed."""
+def server_cost(work_flop: float, delay_weight: float, energy_coefficient: float, speed_flop_s: float) -> float:
+    """Cost of a user's work at the server at a speed, its part of (22)."""
     return work_flop * (delay_weight / speed_flop_s + energy_coefficient * speed_flop_s * speed_flop_s)
 
 
@@ -50,7 +50,7 @@ def share_of(
     ap: NDArray[np.int64], n: int, root: NDArray[np.float64], most: NDArray[np.float64], units: float,
     given: NDArray[np.float64],
 ) -> None:  # fmt: skip
-    """Divide an AP's units in proportion to `root`, nobody above `most`; what that leaves is divided again."""
+    """Divide the units of AP n in proportion to `root`, at most `most` each; the rest is divided again."""
     users = len(ap)
     for i in range(users):
         if ap[i] == n:
@@ -87,9 +87,10 @@ def share_pool(
     root: NDArray[np.float64], most: NDArray[np.float64], given: NDArray[np.float64],
     speed_flop_s: NDArray[np.float64], report: NDArray[np.float64],
 ) -> None:  # fmt: skip
-    """Share AP n's `units` among the users with work: `given` and `speed_flop_s` (U,), cost and use in `report`.
+    """Share the units of AP n among its users with work, into `given` and `speed_flop_s` (U,) and `report`.
 
-    In proportion to sqrt(w f), nobody above its own best speed. `root` and `most` are scratch memory.
+    Shares are proportional to sqrt(w f), and at most what gives the user's best speed. `root` and `most` are scratch
+    memory.
     """
     for i in range(len(ap)):
         if ap[i] == n:
@@ -102,6 +103,6 @@ def share_pool(
     for i in range(len(ap)):
         if ap[i] == n and root[i] > 0.0:
             speed_flop_s[i] = compensation(given[i], overhead) * unit_speed_flop_s
-            cost += edge_cost(work_flop[i], delay_weight[i], energy_coefficient[i], speed_flop_s[i])
+            cost += server_cost(work_flop[i], delay_weight[i], energy_coefficient[i], speed_flop_s[i])
             used += given[i]
     report[POOL_COST], report[POOL_USED] = cost, used

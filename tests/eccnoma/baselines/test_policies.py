@@ -1,4 +1,4 @@
-"""The baselines and schemes: what they know, what they choose, how they rank."""
+"""The baselines and ablations: what they know, what they choose, how they rank."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KNOWING = [
     "sequential-best-response", "coordinate-descent", "dnn-surgeon",
 ]  # fmt: skip
 BLIND = ["random", "device-only", "edge-only", "best-static"]
-SCHEMES = ["edge-only-oma", "neurosurgeon-oma", "ecc-oma", "ecc-tdma", "ecc-noma", "dnn-surgeon-oma"]
+ABLATIONS = ["edge-only-oma", "neurosurgeon-oma", "ecc-oma", "ecc-tdma", "ecc-noma", "dnn-surgeon-oma"]
 CONFIGS: dict[str, dict[str, Any]] = {
     "small": {},
     "fresh": {"csi_delay": 0},
@@ -49,7 +49,7 @@ def mean_cost(name: str, episodes: int, frames: int, **options: Any) -> float:
 
 
 @every_config
-def test_baselines_and_schemes_of_every_configuration(name):
+def test_baselines_and_ablations_of_every_configuration(name):
     env = make(**CONFIGS[name])
     config = env.system.config
     knowing = [each for each in KNOWING if each != "dnn-surgeon" or config.pool_units is not None]
@@ -60,7 +60,7 @@ def test_baselines_and_schemes_of_every_configuration(name):
     if config.access != "noma":
         assert not known
     else:
-        assert sorted(known) == sorted(SCHEMES)
+        assert sorted(known) == sorted(ABLATIONS)
 
 
 @every_config
@@ -74,10 +74,10 @@ def test_everything_can_be_played(name):
             observation, reward, _, _, _ = env.step(action)
             assert env.action_space.contains(action)
             assert np.isfinite(reward)
-    for scheme in ablations_of(env).values():
-        other = make(**{**CONFIGS[name], **scheme.options})
+    for ablation in ablations_of(env).values():
+        other = make(**{**CONFIGS[name], **ablation.options})
         observation, _ = other.reset(seed=3)
-        assert np.isfinite(other.step(make_baseline(scheme.policy, other).predict(observation)[0])[1])
+        assert np.isfinite(other.step(make_baseline(ablation.policy, other).predict(observation)[0])[1])
 
 
 @pytest.mark.parametrize("rule", KNOWING)
@@ -94,7 +94,7 @@ def test_what_each_knows(rule):
             before, _ = make_baseline(rule + ending, env).predict(observation)
             rng = np.random.default_rng(seed)
             for names, must_not in ((hidden, True), (open_fields, False)):
-                kept = deepcopy(env.state._replace(work=None))
+                kept = deepcopy(env.state._replace(workspace=None))
                 for field in names:
                     array = getattr(env.state, field)
                     if array.dtype == np.int64:
@@ -117,9 +117,9 @@ def test_baselines_leave_the_environment_alone():
     observation, _ = env.reset(seed=0)
     for name in baselines_of(env):
         policy = make_baseline(name, env)
-        kept = [array.copy() for array in arrays_in(env.state._replace(work=None))]
+        kept = [array.copy() for array in arrays_in(env.state._replace(workspace=None))]
         policy.predict(observation)
-        for array, copy in zip(arrays_in(env.state._replace(work=None)), kept, strict=True):
+        for array, copy in zip(arrays_in(env.state._replace(workspace=None)), kept, strict=True):
             np.testing.assert_array_equal(array, copy)
 
 
@@ -180,7 +180,7 @@ def env_defaults() -> dict[str, Any]:
 
 @pytest.mark.parametrize("units", ["most", "equal"])
 def test_surgeons_take_the_fastest_cut_at_the_rates_of_all_users(units):
-    """In their own schemes: rates and speeds of the frame in which all send, from the environment's own step."""
+    """Rates and speeds of the step in which all send, from an environment with the options of their ablation."""
     name = {"most": "neurosurgeon", "equal": "dnn-surgeon"}[units]
     options = {"access": "fdma", "assignment": "random", "power": "full", "units": units, "csi_delay": 0}
     if units == "most":
@@ -219,9 +219,9 @@ def test_best_static_is_constant_and_good():
     assert mean_cost("best-static", 3, 60, **env_defaults()) < mean_cost("device-only", 3, 60, **env_defaults())
 
 
-def test_a_scheme_is_refused_as_a_baseline():
+def test_an_ablation_is_refused_as_a_baseline():
     env = make()
-    with pytest.raises(ValueError, match=r"policy='ecc-oma' is a scheme.*access='fdma'"):
+    with pytest.raises(ValueError, match=r"policy='ecc-oma' is an ablation.*access='fdma'"):
         make_baseline("ecc-oma", env)
 
 

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 import edge_envs  # noqa: F401  (registers the ids)
+from edge_envs.core.rules import copy_row
 from edge_envs.eccnoma.baselines import search
-from edge_envs.eccnoma.baselines.policies import copy_world
+from edge_envs.eccnoma.baselines.policies import TRUE_FIELDS
+from edge_envs.eccnoma.model.parameters import UNITS
 
 TINY: dict[str, Any] = {"num_users": 4, "num_subchannels": 2, "bandwidth_up_hz": 1e5, "pool_units": 1.5, "csi_delay": 0}
 
@@ -25,7 +27,7 @@ def sketches(count: int, warm: int = 5, **options: Any) -> Any:
         for _ in range(warm):
             env.step(rng.integers(0, 2, env.system.members))
         sketch = env.system.allocate(1)
-        copy_world(env.state, 0, sketch, True)
+        copy_row(env.state, 0, sketch, TRUE_FIELDS)
         yield env.system.parameters, sketch
 
 
@@ -97,11 +99,11 @@ def test_answers_of_users_that_send_weigh_what_they_get(options):
         s.queue[0] = np.maximum(s.queue[0], 1.0)
         value_of(p, s, search.all_edge(p, s))
         cuts = np.zeros(p.num_users, dtype=np.int64)
-        w = s.work
+        w = s.workspace
         rate_up, rate_down = w.up.rate_bit_s.copy(), w.down.rate_bit_s.copy()
         power_up, power_down = w.up.power_w.copy(), w.down.power_w.copy()
         work, weight = w.work_flop.copy(), w.task_weight.copy()
-        search.FAST_ANSWER(p, s, cuts)
+        search.FAST_BEST_CUTS(p, s, cuts)
         for user in range(p.num_users):
             costs = [
                 cost_at(p, s, user, c, rate_up, rate_down, power_up, power_down, work, weight)
@@ -129,12 +131,12 @@ def cost_at(
 
 
 def speed_of(p: Any, s: Any, user: int, flop: float, work: Any, weight: Any) -> float:
-    if p.units != 0:
+    if p.units != UNITS.OPTIMAL:
         units = 6.0
         if p.pool:
             cell = [v for v in range(p.num_users) if s.ap[0, v] == s.ap[0, user]]
-            asking = [v for v in cell if p.units == 2 or v == user or work[v] > 0.0]
-            units = min(p.pool_units * (1.0 - p.background[s.level[0, s.ap[0, user]]]) / len(asking), 6.0)
+            asking = [v for v in cell if p.units == UNITS.EQUAL or v == user or work[v] > 0.0]
+            units = min(p.pool_units * (1.0 - p.background_levels[s.level[0, s.ap[0, user]]]) / len(asking), 6.0)
     else:
         best = (0.95 * weight[user] / (2.0 * 0.05 * s.queue[0, user] * 1.5e-29)) ** (1.0 / 3.0)
         compensated = best / 2.3e9
@@ -146,7 +148,7 @@ def speed_of(p: Any, s: Any, user: int, flop: float, work: Any, weight: Any) -> 
             others = [
                 np.sqrt(work[v] * weight[v]) for v in range(p.num_users) if v != user and s.ap[0, v] == s.ap[0, user]
             ]
-            free = p.pool_units * (1.0 - p.background[s.level[0, s.ap[0, user]]])
+            free = p.pool_units * (1.0 - p.background_levels[s.level[0, s.ap[0, user]]])
             units = min(free * own / (own + sum(others)), most, 6.0)
     return float((units / (1.0 + 0.05 * (units - 1.0)) if units >= 1.0 else units) * 2.3e9)
 
@@ -159,7 +161,7 @@ def test_a_silent_user_answers_with_the_rate_it_would_get():
         last = int(np.argmax(p.cut_number[s.network[0, 0], : p.choices[s.network[0, 0]]]))
         value_of(p, s, [last])
         cuts = np.zeros(1, dtype=np.int64)
-        search.FAST_ANSWER(p, s, cuts)
+        search.FAST_BEST_CUTS(p, s, cuts)
         values = [value_of(p, s, [c]) for c in range(p.choices[s.network[0, 0]])]
         assert values[cuts[0]] == pytest.approx(min(values), rel=1e-3)
         moved += cuts[0] != last

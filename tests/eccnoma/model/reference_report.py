@@ -1,4 +1,4 @@
-"""What an environment must report of a frame of `reference_frame`: metrics, numbers of members, observation, mask."""
+"""What an environment must report of a frame of `reference_step`: metrics, numbers of members, observation, mask."""
 
 import math
 from typing import Any
@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.eccnoma.config import ECCNOMAConfig
-from tests.eccnoma.model import reference_frame as slow
-from tests.eccnoma.model.reference_frame import Decisions, Floats, Ints, Result, World
+from tests.eccnoma.model import reference_step as slow
+from tests.eccnoma.model.reference_step import Decisions, Floats, Ints, Result, World
 
 
 def mean_of(values: Floats, which: NDArray[np.bool_]) -> float:
@@ -18,7 +18,7 @@ def mean_of(values: Floats, which: NDArray[np.bool_]) -> float:
 
 def member_costs(c: ECCNOMAConfig, r: Result, after: World) -> Floats:
     """Each user's cost (U,), with its drops."""
-    return r.cost + c.delay_weight * c.drop_s * slow.drops_of(c, r, after)
+    return r.cost + c.weight_delay * c.drop_s * slow.drops_of(c, r, after)
 
 
 def free_units(c: ECCNOMAConfig, w: World) -> Floats:
@@ -113,7 +113,7 @@ def expected_mask(c: ECCNOMAConfig, w: World) -> NDArray[np.bool_]:
 def channel_facts(c: ECCNOMAConfig, w: World, ap: int, u: int) -> list[float]:
     """Best and mean SNR on a subchannel at full power, and the best gain over the mean one to other APs."""
     band_hz = c.bandwidth_up_hz / c.num_subchannels
-    snr = slow.watt(c.power_up_max_dbm) * w.seen_up[:, u, ap] / (slow.watt(c.noise_dbm_hz) * band_hz)
+    snr = slow.watt(c.power_up_max_dbm) * w.seen_up[:, u, ap] / (slow.watt(c.noise_dbm_per_hz) * band_hz)
     facts = [math.log2(1.0 + float(value)) / 10.0 - 1.0 for value in (snr.max(), snr.mean())]
     cross = np.delete(w.seen_up[:, u], ap, axis=1)
     apart = math.log2(w.seen_up[:, u, ap].max() / cross.mean()) / 10.0 - 0.5 if cross.size else 0.0

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from edge_envs.eccnoma.config import ECCNOMAConfig
-from tests.eccnoma.model import reference_frame as slow
-from tests.eccnoma.model.problems_frame import CONFIGS, FDMA, TDMA, make, play, random_action
-from tests.eccnoma.model.reference_frame import Result, World
+from tests.eccnoma.model import reference_step as slow
+from tests.eccnoma.model.problems import CONFIGS, FDMA, TDMA, make, play, random_action
+from tests.eccnoma.model.reference_step import Result, World
 from tests.eccnoma.solvers import reference_radio
 from tests.eccnoma.solvers.problems import Radio
 
@@ -25,8 +25,8 @@ def radio_of(c: ECCNOMAConfig, w: World, r: Result, action: Any, uplink: bool) -
     side = "up" if uplink else "down"
     band_hz = getattr(c, f"bandwidth_{side}_hz") / bands
     return Radio(
-        gain, r.ap, np.where(r.sends, bits, 0.0), c.delay_weight * w.queue * (w.queue + 1.0) / 2.0,
-        c.energy_weight * w.queue, band_hz, slow.watt(c.noise_dbm_hz) * band_hz,
+        gain, r.ap, np.where(r.sends, bits, 0.0), c.weight_delay * w.queue * (w.queue + 1.0) / 2.0,
+        c.weight_energy * w.queue, band_hz, slow.watt(c.noise_dbm_per_hz) * band_hz,
         slow.watt(getattr(c, f"power_{side}_min_dbm")), slow.watt(getattr(c, f"power_{side}_max_dbm")), c.capacity,
         "uplink" if uplink else "downlink" if c.downlink == "physical" else "downlink-printed",
     )  # fmt: skip
@@ -58,7 +58,7 @@ def test_certificates_of_a_frame(name):
                 assert info[f"assignment_gap_{side}"] == pytest.approx(above, rel=1e-7, abs=1e-9)
             else:
                 assert info[f"assignment_gap_{side}"] == 0.0
-        # Random bands can hold users of very different gains, whose powers settle slowly.
+        # Random bands can hold users of very different gains, whose powers converge slowly.
         assert info["certificate"] <= (1e-4 if name == "random-tuned" else 1e-6)
         assert info["certificate"] == pytest.approx(max(gaps), rel=1e-3, abs=1e-9)
 

@@ -9,8 +9,8 @@ from scipy import stats
 from edge_envs.eccnoma.model import dynamics
 from edge_envs.eccnoma.model.state import State
 from edge_envs.eccnoma.system import ECCNOMASystem
-from tests.eccnoma.model import reference_frame as slow
-from tests.eccnoma.model.problems_frame import LITERAL, PAPER, every_config, make, random_action
+from tests.eccnoma.model import reference_step as slow
+from tests.eccnoma.model.problems import LITERAL, PAPER, every_config, make, random_action
 
 
 class Walk:
@@ -29,7 +29,7 @@ class Walk:
     def go(self) -> None:
         """The next frame."""
         dynamics.draw(self.system.parameters, self.state, 0, self.rng)
-        dynamics.move_on(self.system.parameters, self.state, 0)
+        dynamics.advance_row(self.system.parameters, self.state, 0)
 
     def history(self, frames: int, *names: str) -> list[np.ndarray]:
         """Some fields over frames, each (frames, ...)."""
@@ -250,7 +250,7 @@ def test_episodes_differ_and_seeds_do_not():
     for walk in (one, other, third):
         walk.go()
     for name, values in one.state._asdict().items():
-        if name != "work":
+        if name != "workspace":
             np.testing.assert_array_equal(values, getattr(other.state, name), err_msg=name)
     assert (one.state.gain_up != third.state.gain_up).all()
 

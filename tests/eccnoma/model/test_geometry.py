@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from edge_envs.eccnoma.model.geometry import cell_centres, nearest_centre, place_users
-from tests.eccnoma.model.reference_frame import Floats, Ints
+from tests.eccnoma.model.reference_step import Floats, Ints
 
 COUNTS = [1, 2, 3, 4, 5, 7, 12, 25, 64]
 every_count = pytest.mark.parametrize("count", COUNTS)

@@ -8,9 +8,9 @@ import pytest
 from numpy.random import Generator
 
 import edge_envs  # noqa: F401  (registers the ids)
-from tests.eccnoma.model import reference_frame as slow
 from tests.eccnoma.model import reference_report
-from tests.eccnoma.model.problems_frame import random_action
+from tests.eccnoma.model import reference_step as slow
+from tests.eccnoma.model.problems import random_action
 
 NETWORKS = ("nin@32", "tiny-yolov2-cifar@32", "vgg16-cifar@32", "vgg12@32", "ds-cnn", "nin@64", "resnet18@32")
 FRAMES = 5
@@ -34,7 +34,7 @@ def random_radio_options(rng: Generator) -> dict[str, Any]:
         "num_subchannels": int(rng.integers(1, 8)),
         "bandwidth_up_hz": spread(rng, 1e3, 1e8),
         "bandwidth_down_hz": spread(rng, 1e3, 1e8),
-        "noise_dbm_hz": float(rng.uniform(-180.0, -90.0)),
+        "noise_dbm_per_hz": float(rng.uniform(-180.0, -90.0)),
         "power_up_min_dbm": up[0],
         "power_up_max_dbm": up[rng.integers(2)],
         "power_down_min_dbm": down[0],
@@ -88,8 +88,8 @@ def random_options(rng: Generator) -> dict[str, Any]:
         "background_levels": tuple(levels.tolist()),
         "background_stay_probability": float(rng.random()),
         "server_coefficient": float(rng.choice([0.0, spread(rng, 1e-32, 1e-25)])),
-        "delay_weight": spread(rng, 1e-3, 10.0),
-        "energy_weight": float(rng.choice([0.0, spread(rng, 1e-3, 10.0)])),
+        "weight_delay": spread(rng, 1e-3, 10.0),
+        "weight_energy": float(rng.choice([0.0, spread(rng, 1e-3, 10.0)])),
         "arrivals": rng.choice(["bursty", "bursty", "one"]),
         "frame_s": spread(rng, 0.01, 5.0),
         "quiet_rate": float(rng.choice([0.0, spread(rng, 0.1, 8.0)])),

@@ -1,13 +1,17 @@
-"""The frame against the slow simulator of `reference_frame`: rates, delays, costs, service; and what may be decided."""
+"""A step against the slow simulator of `reference_step`: rates, delays, costs, service; and feasible decisions."""
 
+from typing import Any
+
+import gymnasium as gym
 import numpy as np
 import pytest
 
+import edge_envs  # noqa: F401  (registers the ids)
 from edge_envs.eccnoma.config import ECCNOMAConfig
-from tests.eccnoma.model import reference_frame as slow
 from tests.eccnoma.model import reference_report
-from tests.eccnoma.model.problems_frame import every_config, make, play, random_action
-from tests.eccnoma.model.reference_frame import Decisions, Floats, Result, World
+from tests.eccnoma.model import reference_step as slow
+from tests.eccnoma.model.problems import every_config, make, play, random_action
+from tests.eccnoma.model.reference_step import Decisions, Floats, Result, World
 from tests.eccnoma.solvers import reference_server
 from tests.eccnoma.solvers.problems import Pool
 
@@ -101,8 +105,8 @@ def pool_of(c: ECCNOMAConfig, w: World, r: Result, n: int) -> tuple[Pool, np.nda
     """One access point's pool, and who shares it: delays count Q (Q + 1) / 2 times, energies Q times."""
     here = np.flatnonzero((r.ap == n) & (r.work_flop > 0.0))
     queue = w.queue[here]
-    waits = c.delay_weight * queue * (queue + 1.0) / 2.0
-    energies = c.energy_weight * queue * c.server_coefficient
+    waits = c.weight_delay * queue * (queue + 1.0) / 2.0
+    energies = c.weight_energy * queue * c.server_coefficient
     units = reference_report.free_units(c, w)[n]
     return Pool(r.work_flop[here], waits, energies, units, c.units_max, c.unit_speed_flop_s, c.core_overhead), here
 
@@ -138,7 +142,7 @@ def test_units_without_a_pool_are_each_users_best(name):
         assert 0.0 <= info["server_gap"] <= 1e-12
         for u in np.flatnonzero(r.work_flop > 0.0).tolist():
             queue = w.queue[u]
-            wait, energy = c.delay_weight * queue * (queue + 1.0) / 2.0, c.energy_weight * queue * c.server_coefficient
+            wait, energy = c.weight_delay * queue * (queue + 1.0) / 2.0, c.weight_energy * queue * c.server_coefficient
             best = grid[np.argmin(wait / speed + energy * speed**2)]
             assert d.units[u] == pytest.approx(best, abs=1.5 * (grid[1] - grid[0]))
 
@@ -253,3 +257,29 @@ def test_the_same_state_gives_the_same_decisions():
     one.step(action)
     other.step(action)
     np.testing.assert_array_equal(array_of(slow.decisions_of(one)), array_of(slow.decisions_of(other)))
+
+
+# Extremes
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"path_loss_exponent": 10.0, "side_m": 1e6},
+        {"path_loss_exponent": 10.0, "side_m": 1e30, "reference_gain_db": -300.0, "num_users": 40},
+        {"unit_speed_flop_s": 1.0, "speed_min_flop_s": 1.0, "speed_max_flop_s": 1.0},
+        {"bandwidth_up_hz": 1.0, "bandwidth_down_hz": 1.0, "power_up_min_dbm": -300.0, "power_up_max_dbm": -300.0},
+        {"bandwidth_up_hz": 1e15, "noise_dbm_per_hz": 300.0},
+        {"reference_gain_db": 300.0, "noise_dbm_per_hz": -300.0},
+    ],
+)  # fmt: skip
+def test_extreme_systems_have_finite_rewards(options: dict[str, Any]):
+    env: Any = gym.make("ECCNOMA-v0", **options).unwrapped
+    observation, _ = env.reset(seed=0)
+    for step in range(6):
+        action = np.full(env.system.members, step % 2)
+        observation, reward, _, _, info = env.step(action)
+        assert np.isfinite(reward)
+        assert np.isfinite(observation).all()
+        assert all(np.isfinite(value).all() for key, value in info.items() if not isinstance(value, dict)), step
+        assert reward == pytest.approx(info["member_reward"].sum(), rel=1e-12)

@@ -90,7 +90,7 @@ def world_of(env: Any) -> World:
 
 def decisions_of(env: Any) -> Decisions:
     """Copy of what was decided in the last frame of a (single) environment."""
-    w = env.unwrapped.state.work
+    w = env.unwrapped.state.workspace
     return Decisions(
         w.up.band.copy(), w.down.band.copy(), w.up.power_w.copy(), w.down.power_w.copy(), w.units.copy()
     )  # fmt: skip
@@ -190,7 +190,7 @@ def rates_bit_s(c: ECCNOMAConfig, uplink: bool, gain: Floats, ap: Ints, band: In
     """(6) or (9) of those that send, or its forms with slices or turns; 0 for the others."""
     bands = bands_of(c, ap)
     band_hz = (c.bandwidth_up_hz if uplink else c.bandwidth_down_hz) / bands
-    noise_w = watt(c.noise_dbm_hz) * band_hz
+    noise_w = watt(c.noise_dbm_per_hz) * band_hz
     rate, part = np.zeros(len(ap)), airtime_of(c, ap, band)
     for i in np.flatnonzero(band >= 0).tolist():
         m = subchannel_at(c, int(band[i]), bands)
@@ -254,7 +254,7 @@ def simulate(c: ECCNOMAConfig, w: World, action: Ints, d: Decisions) -> Result:
         served[u] = queue if c.arrivals == "one" else min(queue, c.frame_s / each)
         # Task k of those that are served one after the other spends k T there, the others all of the frame.
         sojourn[u] = each * served[u] * (served[u] + 1.0) / 2.0 + (queue - served[u]) * c.frame_s
-        cost[u] = c.delay_weight * sojourn[u] + c.energy_weight * served[u] * energy[:, u].sum()
+        cost[u] = c.weight_delay * sojourn[u] + c.weight_energy * served[u] * energy[:, u].sum()
     return Result(
         ap,
         cut,
@@ -297,5 +297,5 @@ def device_only_cost(c: ECCNOMAConfig, w: World) -> float:
     total = 0.0
     for network, speed in zip(w.network.tolist(), w.speed_flop_s.tolist(), strict=True):
         flop = float(max(tables_of(c)[network].device_flop))
-        total += c.delay_weight * flop / speed + c.energy_weight * c.device_j_per_flop * flop
+        total += c.weight_delay * flop / speed + c.weight_energy * c.device_j_per_flop * flop
     return mean_arrivals(c) * total

@@ -196,7 +196,7 @@ class TestAssign:
 
 
 class TestCapacity:
-    def test_full_house(self):
+    def test_full_bands(self):
         """Every place taken: each subchannel has just its capacity of users of the one access point."""
         for seed in range(10):
             radio = random_radio(seed, shape=(6, 1, 3), silent=False)._replace(capacity=2)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import edge_envs  # noqa: F401  (registers the ids)
-from tests.eccnoma.model import reference_frame as slow
+from tests.eccnoma.model import reference_step as slow
 
 PAPER: dict[str, Any] = {"preset": "paper", "num_users": 12, "num_aps": 3, "num_subchannels": 4}
 LITERAL: dict[str, Any] = {"preset": "paper-literal", "num_users": 9, "num_aps": 5, "num_subchannels": 6}
@@ -56,10 +56,10 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "crowd": {"num_users": 14, "num_subchannels": 2, "capacity": 1},
     "swamped": {"quiet_rate": 20.0, "burst_rate": 30.0, "queue_max": 7.5, "drop_s": 3.0},
     "quiet": {"quiet_rate": 0.05, "burst_rate": 0.2, "frame_s": 0.5},
-    "free-energy": {"energy_weight": 0.0, "server_coefficient": 0.0, "device_j_per_flop": 0.0},
-    "dear-energy": {"energy_weight": 50.0, "power_up_min_dbm": -20.0},
+    "free-energy": {"weight_energy": 0.0, "server_coefficient": 0.0, "device_j_per_flop": 0.0},
+    "dear-energy": {"weight_energy": 50.0, "power_up_min_dbm": -20.0},
     "one-power": {"power_up_min_dbm": 25.0, "power_down_min_dbm": 30.0},
-    "loud": {"noise_dbm_hz": -90.0, "side_m": 3000.0},
+    "loud": {"noise_dbm_per_hz": -90.0, "side_m": 3000.0},
     "near": {"side_m": 15.0, "path_loss_exponent": 2.0, "reference_gain_db": -30.0},
     "other-networks": {"networks": ("vgg12@32", "resnet18@64", "ds-cnn"), "feature_bits": 8, "input_bits": 16},
     "narrow": {"bandwidth_up_hz": 2e4, "bandwidth_down_hz": 1e3, "result_bits": 5e4},

@@ -1,4 +1,4 @@
-"""The solvers at the edges: refusals that name what is wrong, extreme scales, symmetries, dead links, tiny searches."""
+"""The Python interface: errors that name what is wrong, extreme scales, symmetries, hopeless links, tiny searches."""
 
 import math
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from edge_envs.eccnoma.solvers import api
 from tests.eccnoma.solvers import reference_radio as oracle
 from tests.eccnoma.solvers.problems import DIRECTIONS, Radio, active, network, one_hot, random_radio
 from tests.eccnoma.solvers.reference_search import brute_force
-from tests.eccnoma.solvers.test_assign import assert_sound, problem
+from tests.eccnoma.solvers.test_assignment_search import assert_sound, problem
 
 EXACT = 1e-12
 NAN, INF = math.nan, math.inf
@@ -388,3 +388,21 @@ class TestSymmetries:
         assert api.radio_cost(problem(radio), np.asfortranarray(chosen), expected.power_w) == pytest.approx(
             expected.cost, rel=EXACT
         )
+
+
+class TestHopelessLinks:
+    @pytest.mark.parametrize("gain", [1e-100, 1e-200, 1e-300, 5e-324])
+    def test_everybody_gets_a_seat(self, gain):
+        users, aps, subchannels = 40, 2, 7
+        radio = api.RadioProblem(
+            gain=np.full((subchannels, users, aps), gain), ap=np.arange(users) % aps, bits=np.full(users, 1e5),
+            delay_weight=np.full(users, 1.0), energy_weight=np.full(users, 0.1), bandwidth_hz=1e4, noise_w=1e-16,
+            power_min_w=1e-3, power_max_w=0.3, capacity=3,
+        )  # fmt: skip
+        found = api.assign(radio)
+        crowd = np.zeros((aps, subchannels), dtype=np.int64)
+        np.add.at(crowd, (radio.ap, found.subchannel), 1)
+        assert crowd.sum() == users
+        assert crowd.max() <= 3
+        assert found.cost > 1e80
+        assert not np.isnan(found.cost)
