@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import edge_envs  # noqa: F401  (registers the ids)
-from edge_envs.semcom.config import SemComConfig
+from edge_envs.semcom.config import PsnrMode, SemComConfig
 from edge_envs.semcom.system import SemComSystem
 from tests.semcom.model.reference_decisions import optimum
 from tests.semcom.model.reference_round import certified, problem_of, psnr, world_of
@@ -338,7 +338,7 @@ def test_spaces(decision, variables):
 
 
 def test_headlines_are_metrics():
-    for mode in ("long_term", "hard", "utility"):
+    for mode in PsnrMode:
         system = SemComSystem(SemComConfig(psnr_mode=mode, calibration_rounds=1))
         assert set(system.headline) <= {metric.name for metric in system.metrics}
     assert len({metric.name for metric in system.metrics}) == len(system.metrics)
