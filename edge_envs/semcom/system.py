@@ -85,7 +85,7 @@ class SemComSystem(CompiledSystem[State]):
             draws = rngs[row].random((self.members, step.RESET_DRAWS))
             step.begin_episode(self.parameters, state, row, draws, scale, target_db)
             check_cost_scale(state.cost_scale[row])
-            observation.start_price(self.parameters, state, row)
+            observation.update_price(self.parameters, state, row)
 
     def draw(self, state: State, rows: IntArray, rngs: Sequence[Generator]) -> None:
         """Draw the uniforms of the fading ahead."""

@@ -6,12 +6,12 @@ import math
 
 from edge_envs.core.kernels.jit import kernel
 from edge_envs.semcom.image_quality import compression_needed, psnr_db, snr_needed, snr_term
-from edge_envs.semcom.model.allocation import relax_required_snr, set_even_shares, solve_alternating
+from edge_envs.semcom.model.allocation import relax_required_snr, set_even_shares, solve_alternating, solve_round
 from edge_envs.semcom.model.parameters import PSNR_MODE, Parameters
 from edge_envs.semcom.model.state import State, set_problem
 from edge_envs.semcom.solvers import joint
 from edge_envs.semcom.solvers.paper_algorithms import compute_at_link
-from edge_envs.semcom.solvers.problem import TOTAL, prepare, transmit_energy
+from edge_envs.semcom.solvers.problem import TOTAL, prepare, snr_of, upload_sensitivity
 from edge_envs.semcom.solvers.subproblems import solve_link
 
 PASSES = 10
@@ -71,13 +71,9 @@ def drift(p: Parameters, s: State) -> None:
     """
     fill_compression(p, s, 0.5 * (p.compression_min + p.compression_max))
     for _ in range(PASSES):
-        set_problem(p, s, 0)
-        joint.solve(s.problem, s.workspace, math.inf)
+        solve_round(p, s, 0)
         for n in range(p.num_devices):
-            worth = (
-                p.weight_energy * transmit_energy(s.workspace, n) + s.workspace.time_price[n] * s.workspace.upload_s[n]
-            )
-            kappa = worth / s.compression[0, n]
+            kappa = upload_sensitivity(s.problem, s.workspace, n) / s.compression[0, n]
             gained = quality_weight(p, s, n) * p.law.scale_db * s.cost_scale[0] / (p.queue_weight * kappa)
             given = p.law.by_snr * snr_term(p.law, math.expm1(s.workspace.u[n])) + p.law.offset / p.law.stretch
             best = limited(p, gained - given / p.law.by_compression)
@@ -87,16 +83,14 @@ def drift(p: Parameters, s: State) -> None:
 @kernel
 def polish(p: Parameters, s: State) -> None:
     """One pass over the devices that tries a few compression rates of each with the exact solver and keeps the best."""
-    set_problem(p, s, 0)
-    joint.solve(s.problem, s.workspace, math.inf)
+    solve_round(p, s, 0)
     best = drift_value(p, s)
     for n in range(p.num_devices):
         chosen = s.compression[0, n]
         for k in range(POLISH_VALUES):
             share = k / (POLISH_VALUES - 1)
             s.compression[0, n] = p.compression_min + share * (p.compression_max - p.compression_min)
-            set_problem(p, s, 0)
-            joint.solve(s.problem, s.workspace, math.inf)
+            solve_round(p, s, 0)
             value = drift_value(p, s)
             if value < best:
                 best, chosen = value, s.compression[0, n]
@@ -115,8 +109,7 @@ def myopic(p: Parameters, s: State) -> None:
     """Smallest compression rates that meet the requirements at the SNRs of the joint optimum, by damped passes."""
     fill_compression(p, s, 0.5 * (p.compression_min + p.compression_max))
     for _ in range(PASSES):
-        set_problem(p, s, 0)
-        joint.solve(s.problem, s.workspace, math.inf)
+        solve_round(p, s, 0)
         for n in range(p.num_devices):
             needed = compression_needed(p.law, math.expm1(s.workspace.u[n]), s.target_db[0, n])
             s.compression[0, n] += DAMPING * (limited(p, needed) - s.compression[0, n])
@@ -138,8 +131,7 @@ def constant_rates(p: Parameters, s: State) -> None:
         for k in range(rounds):
             for n in range(p.num_devices):
                 s.gain[0, n] = s.mean_gain[0, n] * p.calibration_fades[k, n]
-            set_problem(p, s, 0)
-            joint.solve(s.problem, s.workspace, math.inf)
+            solve_round(p, s, 0)
             for n in range(p.num_devices):
                 quality = psnr_db(p.law, s.compression[0, n], math.expm1(s.workspace.u[n]))
                 s.psnr_sum_db[0, n] += quality / rounds
@@ -256,7 +248,7 @@ def even_link(p: Parameters, s: State) -> float:
     average(p, s)
     delay = 0.0
     for n in range(p.num_devices):
-        snr = s.workspace.power_w[n] * s.problem.gain[n] / (p.noise_w_per_hz * s.workspace.bandwidth_hz[n])
+        snr = snr_of(s.problem, s.workspace, n)
         s.workspace.upload_s[n] = s.workspace.data_nats[n] / (s.workspace.bandwidth_hz[n] * math.log1p(snr))
         s.workspace.compute_s[n] = (
             s.problem.device_cycles[n] / s.workspace.device_frequency_hz[n]
@@ -310,7 +302,7 @@ def compute_only(p: Parameters, s: State) -> None:
     """The paper's "optimize f, h, rho only": powers and bandwidths of the Average Allocation, P3 for the others."""
     average(p, s)
     for n in range(p.num_devices):
-        snr = s.workspace.power_w[n] * s.problem.gain[n] / (p.noise_w_per_hz * s.workspace.bandwidth_hz[n])
+        snr = snr_of(s.problem, s.workspace, n)
         s.compression[0, n] = limited(p, compression_needed(p.law, snr, s.target_db[0, n]))
     set_problem(p, s, 0)
     compute_at_link(s.problem, s.workspace)

@@ -15,7 +15,7 @@ from edge_envs.semcom.model.parameters import DECISION, PSNR_MODE, SOLVER, Param
 from edge_envs.semcom.model.state import State, set_problem
 from edge_envs.semcom.solvers import joint
 from edge_envs.semcom.solvers.paper_algorithms import alternate, compute_at_link
-from edge_envs.semcom.solvers.problem import TOTAL, compute_energy, prepare, transmit_energy
+from edge_envs.semcom.solvers.problem import TOTAL, compute_energy, prepare, snr_of, transmit_energy
 from edge_envs.semcom.solvers.spectral_efficiency import inverse_energy_ratio
 
 POWER_EXPONENT = 3.0
@@ -49,6 +49,13 @@ def relax_required_snr(p: Parameters, s: State, row: int) -> None:
         if s.problem.snr_min[n] > most:
             s.problem.snr_min[n] = most
             s.relaxed[row] += 1
+
+
+@kernel_part
+def solve_round(p: Parameters, s: State, row: int) -> None:
+    """Solve P1 at the row's compression rates, without required SNRs and without a deadline."""
+    set_problem(p, s, row)
+    joint.solve(s.problem, s.workspace, math.inf)
 
 
 @kernel_part
@@ -92,7 +99,7 @@ def solve_alternating(p: Parameters, s: State, row: int, free: bool) -> None:
     if not alternate(s.problem, s.workspace, s.rule, free):
         set_even_shares(p, s)
         for n in range(p.num_devices):
-            snr = s.workspace.power_w[n] * s.problem.gain[n] / (p.noise_w_per_hz * s.workspace.bandwidth_hz[n])
+            snr = snr_of(s.problem, s.workspace, n)
             if s.problem.snr_min[n] > snr:
                 s.problem.snr_min[n] = snr
                 s.relaxed[row] += 1
@@ -155,8 +162,7 @@ def decode_everything(p: Parameters, s: State, row: int, actions: NDArray[np.flo
         device = p.device_frequency_max_hz * requested(actions[row, 5 * n + 2], FREQUENCY_REQUEST_MIN)
         server = p.server_frequency_max_hz * requested(actions[row, 5 * n + 3], FREQUENCY_REQUEST_MIN)
         s.workspace.device_frequency_hz[n], s.workspace.server_frequency_hz[n] = device, server
-        snr = s.workspace.power_w[n] * s.problem.gain[n] / (p.noise_w_per_hz * s.workspace.bandwidth_hz[n])
-        s.workspace.u[n] = math.log1p(snr)
+        s.workspace.u[n] = math.log1p(snr_of(s.problem, s.workspace, n))
         s.workspace.upload_s[n] = s.workspace.data_nats[n] / (s.workspace.bandwidth_hz[n] * s.workspace.u[n])
         s.workspace.compute_s[n] = s.problem.device_cycles[n] / device + s.problem.server_cycles[n] / server
         s.workspace.time_price[n] = 0.0

@@ -8,12 +8,12 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.kernels.jit import kernel, kernel_part
+from edge_envs.core.kernels.jit import kernel_part
 from edge_envs.semcom.config import SemComConfig
 from edge_envs.semcom.image_quality import psnr_db
+from edge_envs.semcom.model.allocation import solve_round
 from edge_envs.semcom.model.parameters import PSNR_MODE, Parameters, parameters_of
-from edge_envs.semcom.model.state import State, allocate, set_problem
-from edge_envs.semcom.solvers import joint
+from edge_envs.semcom.model.state import State, allocate
 from edge_envs.semcom.solvers.problem import TOTAL
 
 TARGET_MARGIN_DB = 0.1
@@ -43,8 +43,7 @@ def calibrate(p: Parameters, s: State, row: int) -> None:
         for k in range(rounds):
             for n in range(p.num_devices):
                 s.gain[row, n] = s.mean_gain[row, n] * p.calibration_fades[k, n]
-            set_problem(p, s, row)
-            joint.solve(s.problem, s.workspace, math.inf)
+            solve_round(p, s, row)
             if not end:
                 scale += s.workspace.totals[TOTAL.objective] / rounds
             for n in range(p.num_devices):
@@ -62,12 +61,6 @@ def calibrate(p: Parameters, s: State, row: int) -> None:
             if p.target_fraction >= 0.0:
                 target = low + p.target_fraction * (high - low)
         s.target_db[row, n] = target
-
-
-@kernel
-def calibrate_row(p: Parameters, s: State, row: int) -> None:
-    """`calibrate` for use from Python."""
-    calibrate(p, s, row)
 
 
 def check_cost_scale(scale: float) -> None:
@@ -96,5 +89,5 @@ def _calibrated(document: str) -> tuple[float, NDArray[np.float64]]:
     p = parameters_of(SemComConfig.model_validate_json(document))
     state = allocate(p, 1)
     state.mean_gain[0], state.device_cycles[0], state.server_cycles[0] = p.fixed_geometry
-    calibrate_row(p, state, 0)
+    calibrate(p, state, 0)
     return float(state.cost_scale[0]), state.target_db[0].copy()

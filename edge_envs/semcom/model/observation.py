@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel, kernel_part
+from edge_envs.semcom.model.allocation import solve_round
 from edge_envs.semcom.model.parameters import PSNR_MODE, Parameters
-from edge_envs.semcom.model.state import State, set_problem
-from edge_envs.semcom.solvers import joint
-from edge_envs.semcom.solvers.problem import transmit_energy
+from edge_envs.semcom.model.state import State
+from edge_envs.semcom.solvers.problem import upload_sensitivity
 
 OBSERVATION_LIMIT = 8.0
 """Largest absolute value of an observation."""
@@ -36,13 +36,9 @@ def update_price(p: Parameters, s: State, row: int) -> None:
         for n in range(p.num_devices):
             s.compression_backup[n] = s.compression[row, n]
             s.compression[row, n] = middle
-        set_problem(p, s, row)
-        joint.solve(s.problem, s.workspace, math.inf)
+        solve_round(p, s, row)
         for n in range(p.num_devices):
-            worth = (
-                p.weight_energy * transmit_energy(s.workspace, n) + s.workspace.time_price[n] * s.workspace.upload_s[n]
-            )
-            s.price[row, n] = worth / (middle * s.cost_scale[row])
+            s.price[row, n] = upload_sensitivity(s.problem, s.workspace, n) / (middle * s.cost_scale[row])
             s.compression[row, n] = s.compression_backup[n]
 
 
@@ -84,9 +80,3 @@ def encode_all(p: Parameters, s: State, observation: NDArray[np.float32]) -> Non
     """Write the observations of all rows."""
     for row in range(len(observation)):
         encode(p, s, row, observation)
-
-
-@kernel
-def start_price(p: Parameters, s: State, row: int) -> None:
-    """`update_price` for use from Python, after a reset."""
-    update_price(p, s, row)

@@ -32,8 +32,7 @@ from edge_envs.semcom.solvers.paper_algorithms import alternate, refine, unused_
 from edge_envs.semcom.solvers.problem import TOTAL, Array, Problem, Workspace, allocate_workspace, prepare
 
 __all__ = [
-    "Allocation", "ComputeAllocation", "Infeasibility", "InfeasibleError", "LinkAllocation", "Problem",
-    "RefinedLink",
+    "Allocation", "ComputeAllocation", "Infeasibility", "InfeasibleError", "LinkAllocation", "Problem", "RefinedLink",
     "algorithm_2", "algorithm_3", "diagnose", "solve_joint", "solve_p3", "solve_p4",
 ]  # fmt: skip
 

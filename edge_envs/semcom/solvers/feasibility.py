@@ -86,31 +86,28 @@ def diagnose(problem: Problem, deadline_s: float = math.inf) -> tuple[Infeasibil
     if found or math.isinf(deadline_s):
         return tuple(found)
     alone = delays_alone(problem)
-    if alone.max() > deadline_s * (1.0 + ROUNDING):
-        return tuple(
-            Infeasibility(
-                n,
-                "deadline_s",
-                f"device {n} needs {alone[n]:.6g} s even with the whole band to itself, more than "
-                f"deadline_s={deadline_s:g}; lower its compression rate or PSNR requirement, or raise deadline_s",
-            )
-            for n in np.flatnonzero(alone > deadline_s * (1.0 + ROUNDING)).tolist()
+    found = [
+        Infeasibility(
+            n, "deadline_s", f"device {n} needs {alone[n]:.6g} s even with the whole band to itself, more than "
+            f"deadline_s={deadline_s:g}; lower its compression rate or PSNR requirement, or raise deadline_s",
         )
+        for n in np.flatnonzero(alone > deadline_s * (1.0 + ROUNDING)).tolist()
+    ]  # fmt: skip
+    if found:
+        return tuple(found)
     workspace = allocate_workspace(len(problem.bits))
     prepare(problem, workspace)
     need = least_bandwidth(problem, workspace, deadline_s)
-    if need > problem.bandwidth_hz:
-        worst = int(np.argmax(_bandwidth_shares(problem, deadline_s)))
-        return (
-            Infeasibility(
-                None,
-                "bandwidth_hz",
-                f"the devices need {need:.6g} Hz to finish within deadline_s={deadline_s:g} and "
-                f"share {problem.bandwidth_hz:.6g} Hz, of which device {worst} needs most; raise deadline_s or lower "
-                "compression rates",
-            ),
-        )
-    return ()
+    if need <= problem.bandwidth_hz:
+        return ()
+    ratios = (deadline_s - workspace.compute_min_s) * workspace.unit_snr_hz / workspace.data_nats
+    shares = [q / math.expm1(inverse_energy_ratio(r)) for q, r in zip(workspace.unit_snr_hz, ratios, strict=True)]
+    message = (
+        f"the devices need {need:.6g} Hz to finish within deadline_s={deadline_s:g} and share "
+        f"{problem.bandwidth_hz:.6g} Hz, of which device {int(np.argmax(shares))} needs most; raise deadline_s or "
+        "lower compression rates"
+    )
+    return (Infeasibility(None, "bandwidth_hz", message),)
 
 
 def delays_alone(problem: Problem) -> Array:
@@ -121,16 +118,6 @@ def delays_alone(problem: Problem) -> Array:
     return np.asarray(workspace.compute_min_s + np.maximum(workspace.upload_min_s, by_band))
 
 
-def _bandwidth_shares(problem: Problem, deadline_s: float) -> Array:
-    """Smallest bandwidth with which each device can finish by the deadline, shape (N,) [Hz]."""
-    workspace = allocate_workspace(len(problem.bits))
-    prepare(problem, workspace)
-    ratios = (deadline_s - workspace.compute_min_s) * workspace.unit_snr_hz / workspace.data_nats
-    return np.array(
-        [q / math.expm1(inverse_energy_ratio(r)) for q, r in zip(workspace.unit_snr_hz, ratios, strict=True)]
-    )
-
-
 def diagnose_rates(problem: Problem, rate_min_bps: Array) -> tuple[Infeasibility, ...]:
     """Reasons why P4 has no solution at the required rates (N,) [bit/s]; empty if it has one."""
     workspace = allocate_workspace(len(problem.bits))
@@ -139,33 +126,16 @@ def diagnose_rates(problem: Problem, rate_min_bps: Array) -> tuple[Infeasibility
     need = 0.0
     for n, rate in enumerate(np.asarray(rate_min_bps).tolist()):
         if workspace.unit_snr_hz[n] <= rate * LN2:
-            found.append(
-                Infeasibility(
-                    n,
-                    "rate_min_bps",
-                    f"device {n} cannot send {rate:.6g} bit/s at full power over any bandwidth; give "
-                    "it more time or fewer bits",
-                )
-            )
+            message = f"device {n} cannot send {rate:.6g} bit/s at full power over any bandwidth; "
+            found.append(Infeasibility(n, "rate_min_bps", message + "give it more time or fewer bits"))
             continue
         most = inverse_energy_ratio(workspace.unit_snr_hz[n] / (rate * LN2))
         if most < workspace.u_min[n]:
-            found.append(
-                Infeasibility(
-                    n,
-                    "snr_min",
-                    f"device {n} cannot send {rate:.6g} bit/s with an SNR of {float(problem.snr_min[n]):.4g} "
-                    "or more at full power; lower its rate or its PSNR requirement",
-                )
-            )
+            message = f"device {n} cannot send {rate:.6g} bit/s with an SNR of {float(problem.snr_min[n]):.4g} or more "
+            found.append(Infeasibility(n, "snr_min", message + "at full power; lower its rate or its PSNR requirement"))
             continue
         need += rate * LN2 / most
     if not found and need > problem.bandwidth_hz:
-        found.append(
-            Infeasibility(
-                None,
-                "bandwidth_hz",
-                f"the rates need {need:.6g} Hz at full power, more than {problem.bandwidth_hz:.6g}; lower the rates",
-            )
-        )
+        message = f"the rates need {need:.6g} Hz at full power, more than {problem.bandwidth_hz:.6g}; lower the rates"
+        found.append(Infeasibility(None, "bandwidth_hz", message))
     return tuple(found)

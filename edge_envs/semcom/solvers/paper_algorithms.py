@@ -17,6 +17,7 @@ from edge_envs.semcom.solvers.problem import (
     Workspace,
     allocate_workspace,
     prepare,
+    snr_of,
     transmit_energy,
 )
 from edge_envs.semcom.solvers.spectral_efficiency import inverse_bandwidth_value
@@ -199,8 +200,7 @@ def unused_rule(devices: int) -> CompressionRule:
 def take_link(problem: Problem, workspace: Workspace) -> None:
     """Store u and the upload times at the powers and bandwidths in the workspace, eqs. (6)-(7)."""
     for n in range(len(problem.bits)):
-        snr = workspace.power_w[n] * problem.gain[n] / (problem.noise_w_per_hz * workspace.bandwidth_hz[n])
-        workspace.u[n] = math.log1p(snr)
+        workspace.u[n] = math.log1p(snr_of(problem, workspace, n))
         workspace.upload_s[n] = workspace.data_nats[n] / (workspace.bandwidth_hz[n] * workspace.u[n])
 
 
@@ -212,7 +212,7 @@ def update_compression(problem: Problem, workspace: Workspace, rule: Compression
     """
     change = 0.0
     for n in range(len(problem.bits)):
-        snr = workspace.power_w[n] * problem.gain[n] / (problem.noise_w_per_hz * workspace.bandwidth_hz[n])
+        snr = snr_of(problem, workspace, n)
         needed = compression_needed(rule.law, snr, rule.psnr_min_db[n])
         rate = min(max(needed, rule.compression_min), rule.compression_max)
         change = max(change, abs(rate / rule.compression[n] - 1.0))

@@ -141,6 +141,18 @@ def compute_energy(problem: Problem, workspace: Workspace, n: int) -> float:
 
 
 @kernel
+def snr_of(problem: Problem, workspace: Workspace, n: int) -> float:
+    """SNR of device n at the stored power and bandwidth."""
+    return workspace.power_w[n] * problem.gain[n] / (problem.noise_w_per_hz * workspace.bandwidth_hz[n])
+
+
+@kernel
+def upload_sensitivity(problem: Problem, workspace: Workspace, n: int) -> float:
+    """d objective / d ln(bits) of device n in a solved round: omega_2 E_up + beta T_up."""
+    return problem.weight_energy * transmit_energy(workspace, n) + workspace.time_price[n] * workspace.upload_s[n]
+
+
+@kernel
 def transmit_energy(workspace: Workspace, n: int) -> float:
     """E_up of device n at the stored SNR, eq. (11) [J]."""
     return workspace.energy_min_j[n] * energy_ratio(workspace.u[n])
