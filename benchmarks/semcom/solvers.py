@@ -108,7 +108,7 @@ def our_sampler(draws: Sequence[Instance], kernel: Callable[..., Any], more: Cal
 
     Args:
         draws: what to solve.
-        kernel: takes problem, work space, `more(instance)` and how often to solve.
+        kernel: takes problem, workspace, `more(instance)` and the number of solves.
         more: further arguments of an instance.
         repeats: solves in a sample.
         optimal: whether the kernel's certificate is one of the problem's optimum.

@@ -132,7 +132,7 @@ def test_every_field_is_documented_with_unit_and_source():
     for name, field in SemComConfig.model_fields.items():
         words = field.description
         assert words, f"{name} has no docstring"
-        # How image quality and the rest count is the wing's own design; every number says where it comes from.
+        # psnr_mode selects among designs of our own and the paper's; every other field names its source.
         if name != "psnr_mode":
             assert re.search(r"paper|chosen", words), f"{name} names no source"
         if field.annotation in (int, float):

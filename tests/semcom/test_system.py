@@ -152,14 +152,14 @@ def test_sensitivity_is_the_slope_of_the_objective(preset, options, tight):
     """d objective / d ln rho against a finite difference: the same round again with one rate a little changed."""
     env = make(preset, **options)
     env.reset(seed=8)
-    shell, (size,) = env.unwrapped, env.action_space.shape
-    variables = size // shell.system.members
+    base, (size,) = env.unwrapped, env.action_space.shape
+    variables = size // base.system.members
     chooser = np.random.default_rng(5)
 
     def objective(action: np.ndarray) -> float:
-        state = copy.deepcopy(shell.state)
+        state = copy.deepcopy(base.state)
         rng = np.random.default_rng(0)
-        return float(shell.system.step(state, np.zeros(1, dtype=np.int64), action[None], (rng,)).metrics[0, 0])
+        return float(base.system.step(state, np.zeros(1, dtype=np.int64), action[None], (rng,)).metrics[0, 0])
 
     for _ in range(2):
         action = chooser.uniform(-0.9, 0.9, size)

@@ -146,7 +146,7 @@ def constant_rates(p: Parameters, s: State) -> None:
 def round_value(p: Parameters, s: State) -> float:
     """Cost of the optimal round at the compression rates under the requirements, plus the penalty of the shortfalls.
 
-    The deadline is ignored: a step holds it where possible, and missing it does not change the reward.
+    The deadline is ignored. A step holds it if possible, and the reward does not depend on missed deadlines.
     """
     set_problem(p, s, 0)
     for n in range(p.num_devices):
@@ -288,7 +288,7 @@ def link_only(p: Parameters, s: State, free_deadline: bool) -> None:
         for _ in range(DEADLINE_STEPS):
             left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
             below, above = link_cost(p, s, math.exp(left)), link_cost(p, s, math.exp(right))
-            # Infeasible deadlines are to the left.
+            # Infeasible deadlines are the shortest ones.
             if below <= above and below < math.inf:
                 high = right
             else:

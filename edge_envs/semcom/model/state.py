@@ -32,7 +32,7 @@ class State(NamedTuple):
     rounds: NDArray[np.int64]  # (B,) rounds since the reset
     price: NDArray[np.float64]  # (B, N) compression price of the next round: d cost / d rho_n at the middle rates
     compression: NDArray[np.float64]  # (B, N) rho_n of the round
-    psnr_db: NDArray[np.float64]  # (B, N) of the round
+    psnr_db: NDArray[np.float64]  # (B, N) PSNR of the round
     sensitivity: NDArray[np.float64]  # (B, N) d objective / d ln rho_n of the round, at the required SNR
     relaxed: NDArray[np.int64]  # (B,) devices whose required SNR was lowered in the round
     problem: Problem  # scratch: the round that is being solved

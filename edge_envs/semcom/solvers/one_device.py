@@ -5,8 +5,8 @@ With u = ln(1 + S), the problem of a device for a deadline T and a price zeta of
     min over u, t of  omega_2 e0 phi(u) + zeta c / (u t) + omega_2 G(T - t),   u >= u_min,  t >= (c / q) phi(u),
 
 with G the least compute energy in the remaining time. The problem is convex in (ln u, ln t), so the code tries the
-sets of binding constraints in turn: none, the SNR, the power, both; each also with the processors at their limits. In
-every case one scalar root remains to be found at most.
+sets of binding constraints in turn: none, the SNR, the power, both; each also with the processors at their limits. Each
+case needs at most one scalar root.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class Workspace(NamedTuple):
     server_max_hz: Array  # scaled
     compute_min_s: Array  # compute time with both processors at their limits
     upload_min_s: Array  # upload time at full power and the smallest SNR
-    time_price_at_limits: Array  # from this price of time on both processors run at their limits
+    time_price_at_limits: Array  # at higher prices of time both processors run at their limits
     rate_min_bps: Array  # Algorithm 3: rates that P4 must meet
     u: Array  # result: ln(1 + S), the spectral efficiency in nat/s/Hz
     upload_s: Array  # result: t

@@ -33,7 +33,7 @@ ROUNDING = 1e-9
 START_U_MAX = 30.0
 """Largest u from which the search for the price of bandwidth starts."""
 PRICE_MAX = 1e200
-"""Reached only if every device is at full power, where no price saves more bandwidth."""
+"""Largest price of bandwidth; reached only if every device is at full power, where no price saves more bandwidth."""
 
 
 @kernel
@@ -120,7 +120,7 @@ def bandwidth_at_price(
 ) -> tuple[float, float]:
     """Total bandwidth of the devices at a price of bandwidth, and its derivative by ln(price); stores u and B.
 
-    A device's optimum satisfies H(u) = bandwidth_price g / (omega_2 tau N0), or is at one of its limits.
+    A device's optimum satisfies H(u) = zeta g / (omega_2 tau N0), or is at one of its limits.
     """
     total, slope = 0.0, 0.0
     for n in range(len(problem.bits)):
@@ -195,7 +195,7 @@ def bandwidth_price_of(problem: Problem, workspace: Workspace, rate_min_bps: Arr
             high = bandwidth_price
         if abs(error) <= TOLERANCE or high - low <= 1e-15 * low or bandwidth_price > PRICE_MAX:
             break
-        # Newton's step of ln(total) in ln(bandwidth_price). The slope is 0 where all devices are at their limits.
+        # Newton's step of ln(total) in ln(price). The slope is 0 where all devices are at their limits.
         step = bandwidth_price * math.exp(min(max(-error * total / min(slope, -1e-12 * total), -12.0), 12.0))
         bandwidth_price = inside_or_geometric_middle(step, low, high)
     return bandwidth_price, sweeps
