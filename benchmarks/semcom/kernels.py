@@ -8,57 +8,55 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.kernels import uncached
-from edge_envs.semcom.config import Parameters
-from edge_envs.semcom.image_quality import PsnrLaw
 from edge_envs.semcom.model.allocation import decode_rate
-from edge_envs.semcom.model.state import State, pose
+from edge_envs.semcom.model.parameters import Parameters
+from edge_envs.semcom.model.state import State, set_problem
 from edge_envs.semcom.solvers import joint, subproblems
 from edge_envs.semcom.solvers.certificates.bounds import certify_compute, certify_link, certify_round
-from edge_envs.semcom.solvers.paper_algorithms import alternate
+from edge_envs.semcom.solvers.paper_algorithms import CompressionRule, alternate
 from edge_envs.semcom.solvers.problem import Array, Problem, Workspace, prepare
 
 
 @uncached
-def repeat_joint(problem: Problem, work: Workspace, times: int) -> None:
+def repeat_joint(problem: Problem, workspace: Workspace, times: int) -> None:
     """Solve for the joint optimum from a cold start, with its certificate."""
     for _ in range(times):
-        joint.solve(problem, work, math.inf)
-        certify_round(problem, work, math.inf)
+        joint.solve(problem, workspace, math.inf)
+        certify_round(problem, workspace, math.inf)
 
 
 @uncached
-def repeat_p3(problem: Problem, work: Workspace, times: int) -> None:
-    """Solve P3 at the upload times in `work`, with its certificate."""
+def repeat_p3(problem: Problem, workspace: Workspace, times: int) -> None:
+    """Solve P3 at the upload times in `workspace`, with its certificate."""
     for _ in range(times):
-        prepare(problem, work)
-        subproblems.solve_compute(problem, work)
-        certify_compute(problem, work, False)
+        prepare(problem, workspace)
+        subproblems.solve_compute(problem, workspace)
+        certify_compute(problem, workspace, False)
 
 
 @uncached
-def repeat_p4(problem: Problem, work: Workspace, rates: Array, times: int) -> None:
+def repeat_p4(problem: Problem, workspace: Workspace, rates: Array, times: int) -> None:
     """Solve P4 at required rates, with its certificate."""
     for _ in range(times):
-        prepare(problem, work)
-        subproblems.solve_link(problem, work, rates)
-        certify_link(problem, work, rates)
+        prepare(problem, workspace)
+        subproblems.solve_link(problem, workspace, rates)
+        certify_link(problem, workspace, rates)
 
 
 @uncached
-def share_evenly(problem: Problem, work: Workspace) -> None:
+def share_evenly(problem: Problem, workspace: Workspace) -> None:
     """Set the initial point of Algorithm 3: half of each device's power and equal shares of the bandwidth."""
     for n in range(len(problem.bits)):
-        work.power_w[n] = 0.5 * problem.power_max_w[n]
-        work.bandwidth_hz[n] = problem.bandwidth_hz / len(problem.bits)
+        workspace.power_w[n] = 0.5 * problem.power_max_w[n]
+        workspace.bandwidth_hz[n] = problem.bandwidth_hz / len(problem.bits)
 
 
 @uncached
-def repeat_alternating(problem: Problem, work: Workspace, rates: Array, law: PsnrLaw, times: int) -> None:
-    """Run Algorithm 3 from equal shares, with exact P3 and P4, at the problem's rates; `rates` is scratch memory."""
+def repeat_alternating(problem: Problem, workspace: Workspace, rule: CompressionRule, times: int) -> None:
+    """Run Algorithm 3 from equal shares, with exact P3 and P4, at the problem's compression rates."""
     for _ in range(times):
-        share_evenly(problem, work)
-        # The compression rates are fixed, so the arguments that would set them are not read.
-        alternate(problem, work, rates, False, law, 1.0, rates, rates, rates)
+        share_evenly(problem, workspace)
+        alternate(problem, workspace, rule, False)
 
 
 @uncached
@@ -67,6 +65,6 @@ def solve_rounds(p: Parameters, s: State, actions: NDArray[np.float64], times: i
     for row in range(len(s.rounds)):
         for n in range(p.num_devices):
             s.compression[row, n] = decode_rate(p, actions[row, n])
-        pose(p, s, row)
+        set_problem(p, s, row)
         for _ in range(times):
-            joint.solve(s.problem, s.work, math.inf)
+            joint.solve(s.problem, s.workspace, math.inf)

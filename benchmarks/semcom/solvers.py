@@ -21,9 +21,11 @@ from benchmarks.timing import Number, Result, Row, Sampler, exponents, interleav
 from edge_envs.core.kernels.jit import FastCall
 from edge_envs.semcom.config import SemComConfig
 from edge_envs.semcom.image_quality import snr_needed
+from edge_envs.semcom.model.parameters import parameters_of
 from edge_envs.semcom.model.state import allocate_problem
 from edge_envs.semcom.solvers import reference_cvxpy, reference_slsqp
-from edge_envs.semcom.solvers.problem import BOUND, OBJECTIVE, Array, Problem, allocate_workspace, prepare
+from edge_envs.semcom.solvers.paper_algorithms import unused_rule
+from edge_envs.semcom.solvers.problem import TOTAL, Array, Problem, allocate_workspace, prepare
 
 ENV_ID = "SemCom-v0"
 BANDWIDTH_PER_DEVICE_HZ = 4e5
@@ -36,7 +38,7 @@ DEVICES_PER_SAMPLE = 1000
 """Minimum number of devices per sample of the joint solver, which takes a few milliseconds."""
 P3_REPEATS = 20
 """Factor on the number of solves per sample for P3, which is much faster."""
-MAX_GAP = 1e-6
+GAP_MAX = 1e-6
 """Largest relative duality gap of a certified solution."""
 AGREEMENT = 1e-6
 """Largest relative difference between another solver's objective and ours."""
@@ -56,34 +58,33 @@ class Instance:
             "paper",
             {"num_devices": devices, "bandwidth_hz": BANDWIDTH_PER_DEVICE_HZ * devices, "geometry_seed": seed},
         )
-        p = config.kernel()
-        self.law = p.law
+        p = parameters_of(config)
         self.problem: Problem = allocate_problem(p)
-        gain, device_cycles, server_cycles = p.geometry
+        gain, device_cycles, server_cycles = p.fixed_geometry
         self.problem.bits[:] = p.compression_min * p.raw_bits
         self.problem.gain[:] = gain
         self.problem.snr_min[:] = snr_needed(p.law, p.compression_min, p.psnr_min_db)
         self.problem.device_cycles[:] = device_cycles * p.samples
         self.problem.server_cycles[:] = server_cycles * p.samples
-        self.work = allocate_workspace(devices)
-        prepare(self.problem, self.work)
-        kernels.share_evenly(self.problem, self.work)
-        band_hz = self.work.bandwidth_hz
-        snr = self.work.power_w * self.problem.gain / (self.problem.noise_w_per_hz * band_hz)
+        self.workspace = allocate_workspace(devices)
+        prepare(self.problem, self.workspace)
+        kernels.share_evenly(self.problem, self.workspace)
+        band_hz = self.workspace.bandwidth_hz
+        snr = self.workspace.power_w * self.problem.gain / (self.problem.noise_w_per_hz * band_hz)
         self.rates_bps: Array = band_hz * np.log2(1.0 + snr)
         self.upload_s: Array = self.problem.bits / self.rates_bps
-        self.work.upload_s[:] = self.upload_s
-        self.scratch = np.ones(devices)
+        self.workspace.upload_s[:] = self.upload_s
+        self.rule = unused_rule(devices)
 
     @property
     def objective(self) -> float:
         """Objective of the last solve."""
-        return float(self.work.totals[OBJECTIVE])
+        return float(self.workspace.totals[TOTAL.objective])
 
     @property
     def gap(self) -> float:
         """Relative duality gap of the last solve."""
-        return self.objective / float(self.work.totals[BOUND]) - 1.0
+        return self.objective / float(self.workspace.totals[TOTAL.lower_bound]) - 1.0
 
 
 def instances(devices: int) -> list[Instance]:
@@ -93,8 +94,8 @@ def instances(devices: int) -> list[Instance]:
 
 def certified(instance: Instance) -> float:
     """Return the objective of the last solve, or raise RuntimeError if its duality gap is too large."""
-    if not abs(instance.gap) <= MAX_GAP:
-        raise RuntimeError(f"the timed solve has a duality gap of {instance.gap:.1e}, above {MAX_GAP:g}")
+    if not abs(instance.gap) <= GAP_MAX:
+        raise RuntimeError(f"the timed solve has a duality gap of {instance.gap:.1e}, above {GAP_MAX:g}")
     return instance.objective
 
 
@@ -114,8 +115,8 @@ def our_sampler(draws: Sequence[Instance], kernel: Callable[..., Any], more: Cal
     def sample() -> float:
         instance = next(upcoming)
         # Another kernel may have overwritten the upload times.
-        instance.work.upload_s[:] = instance.upload_s
-        arguments = instance.problem, instance.work, *more(instance), repeats
+        instance.workspace.upload_s[:] = instance.upload_s
+        arguments = instance.problem, instance.workspace, *more(instance), repeats
         started = time.perf_counter()
         call(*arguments)
         seconds = (time.perf_counter() - started) / repeats
@@ -228,9 +229,7 @@ def against_algorithm_3(devices: int, repetitions: int) -> Row:
     """Compare both as compiled kernels; the label contains the excess of Algorithm 3's objective over the optimum."""
     draws, repeats = instances(devices), repeats_of(devices)
     ours = our_sampler(draws, kernels.repeat_joint, lambda _: (), repeats)
-    theirs = our_sampler(
-        draws, kernels.repeat_alternating, lambda each: (each.scratch, each.law), repeats, optimal=False
-    )
+    theirs = our_sampler(draws, kernels.repeat_alternating, lambda each: (each.rule,), repeats, optimal=False)
     objectives = []
     for solve in (ours, theirs):
         for _ in draws:

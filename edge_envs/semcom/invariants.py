@@ -1,4 +1,4 @@
-"""What must hold in every world of `SemCom-v0` after a reset or a step, in plain numpy."""
+"""Invariants of every world of `SemCom-v0` after a reset or a step, in plain numpy."""
 
 from __future__ import annotations
 
@@ -10,26 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.invariants import Invariant, Step, within
-from edge_envs.semcom.config import (
-    COMPRESSION,
-    HARD,
-    JOINT,
-    LONG_TERM,
-    POWER_BANDWIDTH,
-    UTILITY,
-    Parameters,
-)
-from edge_envs.semcom.image_quality import LEAST_SNR, PsnrLaw
+from edge_envs.semcom.image_quality import SNR_MIN, PsnrLaw
+from edge_envs.semcom.model.parameters import DECISION, PSNR_MODE, SOLVER, Parameters
 from edge_envs.semcom.model.state import State
 
 CERTIFICATE_LIMIT = 1e-6
-"""Largest certificate of an exact solve; measured: below it on every configuration that was tried."""
+"""Largest certificate of an exact solve; measured: smaller in all tested configurations."""
 REMEMBERED = ("gain", "queue_db", "psnr_sum_db", "rounds")
 
 
 def invariants(p: Parameters, s: State, step: Step | None) -> Iterator[Invariant]:
-    """The limits of P1 on bandwidth, power, frequencies, compression and delay; delays, energies, PSNRs and virtual
-    queues worked out again from the allocation reported for each device."""
+    """The limits of P1; delays, energies, PSNRs, virtual queues and reward recomputed from the reported allocation."""
     yield Invariant("queue", s.queue_db, ">=", 0.0)
     yield from within("compression_range", s.compression, p.compression_min, p.compression_max)
     if step is not None:
@@ -42,14 +33,14 @@ def invariants(p: Parameters, s: State, step: Step | None) -> Iterator[Invariant
 
 
 def certified(p: Parameters, certificate: NDArray[Any]) -> Invariant:
-    """The certificate proves an exact solve, and is NaN elsewhere."""
-    if p.decision == POWER_BANDWIDTH or (p.decision == COMPRESSION and p.solver == JOINT):
+    """The certificate proves an exact solve, and is NaN where there is none."""
+    if p.decision == DECISION.POWER_BANDWIDTH or (p.decision == DECISION.COMPRESSION and p.solver == SOLVER.JOINT):
         return Invariant("certificate", certificate, "<=", CERTIFICATE_LIMIT)
     return Invariant("certificate", np.isnan(certificate), "==", True)
 
 
 def limits(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:
-    """(16a)-(16d) and, where the agent sets it, the compression rate that it chose."""
+    """The limits (16a)-(16d) and, where the agent sets it, the compression rate of the action."""
     of = step.member
     yield Invariant("bandwidth_sum", of["bandwidth_hz"].sum(axis=1), "<=", p.bandwidth_hz)
     yield Invariant("bandwidth", of["bandwidth_hz"], ">=", 0.0)
@@ -57,8 +48,8 @@ def limits(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:
     yield from within("device_frequency", of["device_frequency_hz"], 0.0, p.device_frequency_max_hz)
     yield from within("server_frequency", of["server_frequency_hz"], 0.0, p.server_frequency_max_hz)
     yield Invariant("compression_reported", of["compression"], "==", s.compression)
-    if p.decision != POWER_BANDWIDTH:
-        chosen = step.actions if p.decision == COMPRESSION else step.actions[:, 4::5]
+    if p.decision != DECISION.POWER_BANDWIDTH:
+        chosen = step.actions if p.decision == DECISION.COMPRESSION else step.actions[:, 4::5]
         rate = p.compression_min + 0.5 * (chosen + 1.0) * (p.compression_max - p.compression_min)
         yield Invariant("compression_chosen", s.compression, "==", rate)
 
@@ -75,7 +66,7 @@ def links(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:
 
 
 def times(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:
-    """(8) and (9): a device's delay is computing, upload and the base station's part; the round's is the longest."""
+    """Delays (8) and (9): of a device for computing, upload and the base station's part; of the round the largest."""
     of, total = step.member, step.metrics
     device_s = s.device_cycles * p.samples / of["device_frequency_hz"] + of["upload_s"]
     server_s = s.server_cycles * p.samples / of["server_frequency_hz"]
@@ -87,7 +78,7 @@ def times(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:
 
 
 def energies(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:
-    """(10), (11), (13), the objective (16) and the cost, from frequencies, powers and upload times."""
+    """Energies (10), (11) and (13), the objective (16) and the cost, from frequencies, powers and upload times."""
     of, total = step.member, step.metrics
     parts: Mapping[str, NDArray[Any]] = {
         "compute": p.device_energy_coefficient * s.device_cycles * p.samples * of["device_frequency_hz"] ** 2,
@@ -104,7 +95,7 @@ def energies(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:
 
 
 def qualities(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:
-    """(57), the requirements, the virtual queues, and the reward: minus the cost, and what quality is worth."""
+    """PSNRs (57), shortfalls, virtual queues, and the reward: the value of the quality minus the cost."""
     of, before = step.member, step.before
     quality = law_of(p.law, s.compression, snr_of(p, step))
     yield Invariant("psnr", of["psnr_db"], "==", quality, 1.0)
@@ -113,22 +104,22 @@ def qualities(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:
     yield Invariant("rounds", s.rounds, "==", before["rounds"] + 1)
     yield Invariant("psnr_sum", s.psnr_sum_db, "==", before["psnr_sum_db"] + quality, 1.0)
     after = before["queue_db"]
-    worth: Any = -p.shortfall_penalty * (short / np.maximum(s.target_db, 1.0)).mean(axis=1)
-    if p.psnr_mode == LONG_TERM:
+    value: Any = -p.shortfall_penalty * (short / np.maximum(s.target_db, 1.0)).mean(axis=1)
+    if p.psnr_mode == PSNR_MODE.LONG_TERM:
         after = np.maximum(before["queue_db"] + s.target_db - quality, 0.0)
-        worth = ((before["queue_db"] ** 2 - after**2) / (2.0 * p.queue_weight)).sum(axis=1)
-    elif p.psnr_mode == UTILITY:
-        worth = p.psnr_weight_per_db * (quality - p.psnr_min_db).mean(axis=1)
+        value = ((before["queue_db"] ** 2 - after**2) / (2.0 * p.queue_weight)).sum(axis=1)
+    elif p.psnr_mode == PSNR_MODE.UTILITY:
+        value = p.psnr_weight_per_db * (quality - p.psnr_min_db).mean(axis=1)
     yield Invariant("queue_update", s.queue_db, "==", after, 1.0)
-    size = np.maximum(step.metrics["cost"], np.abs(worth))
-    yield Invariant("reward", step.reward, "==", worth - step.metrics["cost"], size)
-    if p.psnr_mode != HARD:
+    size = np.maximum(step.metrics["cost"], np.abs(value))
+    yield Invariant("reward", step.reward, "==", value - step.metrics["cost"], size)
+    if p.psnr_mode != PSNR_MODE.HARD:
         yield Invariant("relaxed_devices", step.metrics["relaxed_devices"], "==", 0)
 
 
 def law_of(law: PsnrLaw, compression: NDArray[Any], snr: NDArray[Any]) -> NDArray[Any]:
-    """P(rho, S) of (57) [dB]."""
-    level = np.clip(10.0 * np.log10(np.maximum(snr, LEAST_SNR)), law.snr_low_db, law.snr_high_db)
+    """P(rho, S) of eq. (57) [dB]."""
+    level = np.clip(10.0 * np.log10(np.maximum(snr, SNR_MIN)), law.snr_low_db, law.snr_high_db)
     term = level if law.decibel else 10.0 ** (level / 10.0)
     inside = law.stretch * (law.by_compression * compression + law.by_snr * term) + law.offset
     return law.scale_db * np.log(np.maximum(inside, 1.0))  # type: ignore[no-any-return]

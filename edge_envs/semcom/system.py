@@ -1,85 +1,70 @@
-"""`SemCom-v0` as a System: decode the action, solve and advance in the kernel, reward and encode."""
+"""`SemCom-v0` as a System: spaces, reset and step."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property, lru_cache
-from typing import Any
+from functools import cached_property
 
 import numpy as np
-from gymnasium import spaces
 from numpy.random import Generator
-from numpy.typing import NDArray
 
 from edge_envs.core.invariants import Invariant, Step
-from edge_envs.core.kernels.jit import FastCall
 from edge_envs.core.kernels.randomness import BLOCK_STEPS, refill
 from edge_envs.core.rules import BaselineFactory
 from edge_envs.core.runtime.snapshot import BELOW_ONE, COUNT_MAX
-from edge_envs.core.system import IntArray, Outcome, System
+from edge_envs.core.system import CompiledSystem, IntArray, Kernels, box
 from edge_envs.semcom import invariants
-from edge_envs.semcom.config import SemComConfig
-from edge_envs.semcom.model import calibration, reward
-from edge_envs.semcom.model import observation as observation_module
-from edge_envs.semcom.model import state as state_module
-from edge_envs.semcom.model import step as step_module
+from edge_envs.semcom.config import Decision, PsnrMode, SemComConfig
+from edge_envs.semcom.model import observation, reward, step
 from edge_envs.semcom.model.allocation import VARIABLES
-from edge_envs.semcom.model.state import State
+from edge_envs.semcom.model.calibration import calibrated, check_cost_scale
+from edge_envs.semcom.model.parameters import parameters_of
+from edge_envs.semcom.model.state import State, allocate
 
-HEADLINES = {
-    "long_term": ("cost", "shortfall_db", "targets_met", "queue_db", "psnr_mean_db"),
-    "hard": ("objective", "round_shortfall_db", "delay_s", "energy_j", "psnr_mean_db"),
-    "utility": ("cost", "psnr_mean_db", "delay_s", "energy_j"),
+HEADLINES: Mapping[str, tuple[str, ...]] = {
+    PsnrMode.LONG_TERM: ("cost", "shortfall_db", "targets_met", "queue_db", "psnr_mean_db"),
+    PsnrMode.HARD: ("objective", "round_shortfall_db", "delay_s", "energy_j", "psnr_mean_db"),
+    PsnrMode.UTILITY: ("cost", "psnr_mean_db", "delay_s", "energy_j"),
 }
-"""Columns of a table of results, by `psnr_mode`."""
-COST_MAX = 1e6
-"""Largest mean cost of a round at the smallest compression rates [-]; beyond ten times that, digits are lost."""
+"""Columns of a table of results."""
 
 
-class SemComSystem(System[State]):
+class SemComSystem(CompiledSystem[State]):
     """Devices that train an image codec with their base station; one step is one round of Algorithm 1.
 
-    With `decision="compression"` the action is one number per device in [-1, 1], its compression rate between the
-    limits; the rest is solved. With "power_bandwidth" it is (power, bandwidth) per device and P3 sets the rest; with
-    "joint" it is (power, bandwidth, device frequency, server frequency, compression) and nothing is solved.
+    With `decision="compression"` the action is one number per device in [-1, 1], its compression rate within the
+    limits, and the other variables are solved for. With "power_bandwidth" it is (power, bandwidth) per device, and P3
+    gives the other variables. With "joint" it is (power, bandwidth, device frequency, server frequency, compression)
+    per device, and nothing is solved.
     """
 
     config_class = SemComConfig
     metrics = reward.METRICS
     member_metrics = reward.MEMBER_METRICS
     reference_baseline = "best-static"
-    scratch = ("problem", "work", "rates", "goal_db", "rho", "limits")
+    scratch = ("problem", "workspace", "rule", "compression_backup", "compression_best")
     remembered = invariants.REMEMBERED
     warmup_fraction = 0.0
     evaluation_episodes = 4
+    kernels = Kernels(allocate, observation.encode_all, step.run)
 
     def __init__(self, config: SemComConfig) -> None:
         """Build spaces and kernel parameters from a validated configuration."""
         self.config = config
-        self.parameters = config.kernel()
-        self.members = config.num_devices
+        self.parameters = parameters_of(config)
         self.headline = HEADLINES[config.psnr_mode]
-        per_round = config.psnr_mode == "hard" or config.decision != "compression"
+        per_round = config.psnr_mode == PsnrMode.HARD or config.decision != Decision.COMPRESSION
         self.strongest_baseline = "joint" if per_round else "drift-polish"
-        facts = observation_module.facts(self.parameters)
-        self._size = self.members * facts
-        self.member_view = np.arange(self._size).reshape(self.members, facts)
-        self.observation_space = self._box(self._size, observation_module.OBSERVATION_LIMIT)
-        self.member_observation_space = self._box(facts, observation_module.OBSERVATION_LIMIT)
-        variables = VARIABLES[self.parameters.decision]
-        self.action_space = self._box(self.members * variables, 1.0)
-        self.member_action_space = self._box(variables, 1.0)
-        self._run = FastCall(step_module.run)
-
-    @staticmethod
-    def _box(size: int, limit: float) -> spaces.Box:
-        return spaces.Box(-limit, limit, (size,), np.float32)
+        view = np.arange(config.num_devices * observation.facts(self.parameters)).reshape(config.num_devices, -1)
+        self.set_spaces(view, observation.OBSERVATION_LIMIT)
+        variables = VARIABLES[config.decision]
+        self.action_space, self.member_action_space = box(self.members * variables, 1.0), box(variables, 1.0)
 
     def baselines(self) -> Mapping[str, BaselineFactory]:
         """Factories of the configuration's baselines, by name."""
         from edge_envs.semcom.baselines import available
 
-        return available(self)
+        return available(self.config)
 
     @cached_property
     def limits(self) -> Mapping[str, tuple[float, float]]:
@@ -89,58 +74,23 @@ class SemComSystem(System[State]):
             "cursor": (0.0, BLOCK_STEPS),
         }  # fmt: skip
 
-    def allocate(self, batch: int) -> State:
-        """State arrays of `batch` worlds."""
-        return state_module.allocate(self.parameters, batch)
-
     def reset(self, state: State, rows: IntArray, rngs: Sequence[Generator]) -> None:
-        """Fading, virtual queues and, where it is random, the geometry drawn anew.
+        """Draw fading, virtual queues and, if it is random, the geometry.
 
         Raises:
-            ValueError: parameters so far apart that a round's mean cost is beyond `COST_MAX` or not finite.
+            ValueError: extreme parameters, with which the mean cost of a round is too large or not finite.
         """
-        scale, targets = (0.0, state.goal_db) if self.parameters.reset_geometry else _calibrated(self.config)
+        scale, target_db = (0.0, np.empty(0)) if self.parameters.reset_geometry else calibrated(self.config)
         for row in rows.tolist():
-            draws = rngs[row].random((self.members, step_module.RESET_DRAWS))
-            step_module.begin_episode(self.parameters, state, row, draws, scale, targets)
-            if not state.cost_scale[row] <= COST_MAX:
-                raise ValueError(
-                    f"a round's cost is {state.cost_scale[row]} with these parameters, and must be at most {COST_MAX}: "
-                    "the links are too weak, or the bits, cycles or frequencies beyond all measure; bring them nearer "
-                    "to the defaults"
-                )
-            observation_module.start_price(self.parameters, state, row)
+            draws = rngs[row].random((self.members, step.RESET_DRAWS))
+            step.begin_episode(self.parameters, state, row, draws, scale, target_db)
+            check_cost_scale(state.cost_scale[row])
+            observation.update_price(self.parameters, state, row)
 
-    def observe(self, state: State) -> NDArray[np.float32]:
-        """What the devices know of the round to come: fades, virtual queues, and as configured prices and geometry."""
-        observation = np.empty((len(state.rounds), self._size), dtype=np.float32)
-        observation_module.encode_all(self.parameters, state, observation)
-        return observation
-
-    def step(self, state: State, rows: IntArray, actions: NDArray[Any], rngs: Sequence[Generator]) -> Outcome:
-        """One training round."""
-        batch = len(state.rounds)
-        rows = np.ascontiguousarray(rows, dtype=np.int64)
+    def draw(self, state: State, rows: IntArray, rngs: Sequence[Generator]) -> None:
+        """Draw the uniforms of the fading ahead."""
         refill(state.uniforms, state.cursor, rows, rngs)
-        outcome, member = self.blank_outcome(batch)
-        self._run(self.parameters, state, rows, actions, outcome.observation, outcome.reward, member, outcome.metrics)
-        return outcome
 
     def invariants(self, state: State, step: Step | None) -> Iterable[Invariant]:
-        """The limits of P1, and everything reported worked out again from the devices' allocation."""
+        """The limits of P1, and all reported values recomputed from the devices' allocation."""
         return invariants.invariants(self.parameters, state, step)
-
-
-def _calibrated(config: SemComConfig) -> tuple[float, NDArray[np.float64]]:
-    """Cost scale and requirements (N,) of a fixed geometry."""
-    return _calibrate(config.model_dump_json())
-
-
-@lru_cache(maxsize=64)
-def _calibrate(document: str) -> tuple[float, NDArray[np.float64]]:
-    """`_calibrated` by the configuration's text, as systems are built often and calibrated slowly."""
-    p = SemComConfig.model_validate_json(document).kernel()
-    state = state_module.allocate(p, 1)
-    state.mean_gain[0], state.device_cycles[0], state.server_cycles[0] = p.geometry
-    calibration.calibrate_row(p, state, 0)
-    return float(state.cost_scale[0]), state.target_db[0].copy()

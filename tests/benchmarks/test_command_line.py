@@ -216,17 +216,17 @@ def test_episodes_take_as_many_steps_as_they_are_divided_by(monkeypatch: pytest.
 
 def test_semcom_kernels_solve_what_the_solvers_solve() -> None:
     instance = semcom_solvers.Instance(4, 0)
-    problem, work, rates = instance.problem, instance.work, instance.rates_bps
+    problem, workspace, rates = instance.problem, instance.workspace, instance.rates_bps
     np.testing.assert_allclose(problem.bits / instance.upload_s, rates)
-    semcom_kernels.repeat_p3(problem, work, 2)
+    semcom_kernels.repeat_p3(problem, workspace, 2)
     compute = api.solve_p3(problem, instance.upload_s)
     assert instance.objective == compute.objective
-    semcom_kernels.repeat_p4(problem, work, rates, 2)
+    semcom_kernels.repeat_p4(problem, workspace, rates, 2)
     assert instance.objective == api.solve_p4(problem, rates).objective
-    semcom_kernels.repeat_joint(problem, work, 2)
+    semcom_kernels.repeat_joint(problem, workspace, 2)
     best = api.solve_joint(problem).objective
     assert instance.objective == best
-    semcom_kernels.repeat_alternating(problem, work, instance.scratch, instance.law, 2)
+    semcom_kernels.repeat_alternating(problem, workspace, instance.rule, 2)
     even = 0.5 * problem.power_max_w @ instance.upload_s * problem.weight_energy + compute.objective
     assert best < instance.objective < even
 
@@ -236,7 +236,7 @@ def test_what_is_not_certified_is_not_timed() -> None:
     sample = semcom_solvers.our_sampler([instance], semcom_kernels.repeat_joint, lambda _: (), 2)
     assert sample() > 0.0
     assert semcom_solvers.certified(instance) == api.solve_joint(instance.problem).objective
-    instance.work.totals[semcom_solvers.BOUND] *= 1.0 - 2e-6
+    instance.workspace.totals[semcom_solvers.TOTAL.lower_bound] *= 1.0 - 2e-6
     with pytest.raises(RuntimeError, match=r"duality gap of 2\.0e-06, above 1e-06"):
         semcom_solvers.certified(instance)
 
@@ -293,7 +293,7 @@ def test_worlds_solved_alone_go_through_the_same_rounds(monkeypatch: pytest.Monk
 
     def recorded(p: Any, state: Any, taken: Any, repeats: int) -> None:
         solve_rounds(p, state, taken, repeats)
-        solves.append(state.work.totals[semcom_solvers.OBJECTIVE])
+        solves.append(state.workspace.totals[semcom_solvers.TOTAL.objective])
 
     def step(taken: Any) -> None:
         outcome = solved.system.step(solved.state, solved.rows, taken, solved._rngs)

@@ -124,12 +124,12 @@ def broken(function: Callable[..., Any], *edits: Edit) -> list[Mutation]:
 WRONG_WAY = "bisection the wrong way", "if error > 0.0:", "if error < 0.0:"
 
 P3 = [
-    *broken(problem.energy_price, ("price of time x 3", "return 2.0 *", "return 6.0 *")),
+    *broken(problem.time_price_factor, ("price of time x 3", "return 2.0 *", "return 6.0 *")),
     *broken(
         subproblems.common_deadline,
-        ("first device's price for all", "(problem, work, n, compute)", "(problem, work, 0, compute)"),
+        ("first device's price for all", "(problem, workspace, n, compute)", "(problem, workspace, 0, compute)"),
         WRONG_WAY,
-        ("one step", "range(MOST_STEPS)", "range(1)"),
+        ("one step", "range(STEPS_MAX)", "range(1)"),
     ),
     *broken(problem.compute_phase, ("device's cycles only", "(device_cycles + server_cycles) /", "device_cycles /")),
     *broken(
@@ -140,16 +140,16 @@ P3 = [
 
 P4 = [
     *broken(
-        subproblems.band_at_price,
-        ("first device's energy for all", "work.energy_j[n]", "work.energy_j[0]"),
+        subproblems.bandwidth_at_price,
+        ("first device's energy for all", "workspace.energy_min_j[n]", "workspace.energy_min_j[0]"),
         ("a higher price for each device", "(price / worth", "((1.0 + n) * price / worth"),
-        ("SNR required ignored", "max(free, work.u_min[n])", "free"),
+        ("SNR required ignored", "max(free, workspace.u_min[n])", "free"),
     ),
     *broken(
-        subproblems.band_price,
+        subproblems.bandwidth_price_of,
         ("band halved", "math.log(total", "math.log(2.0 * total"),
         WRONG_WAY,
-        ("two sweeps", "sweeps < MOST_STEPS", "sweeps < 2"),
+        ("two sweeps", "sweeps < STEPS_MAX", "sweeps < 2"),
     ),
     *broken(subproblems.solve_link, ("power limit halved", "= most\n", "= max(least, 0.5 * most)\n")),
 ]
@@ -163,7 +163,7 @@ P7 = [
     ),
     *broken(
         paper_algorithms.best_at_price,
-        ("required rate halved", "return u, nats_per_s", "return u, 0.5 * nats_per_s"),
+        ("required rate halved", "return u, rate_nats_per_s", "return u, 0.5 * rate_nats_per_s"),
         ("power limit ignored", "0.0), least), most) if", "0.0), least), math.inf) if"),
     ),
     *broken(paper_algorithms.refine, ("stops at once", "size <= tolerance", "size <= 1e9")),
@@ -181,32 +181,36 @@ NEWTON = [
         ("time worth twice as much", "math.log(worth", "math.log(0.5 * worth"),
         ("band halved", "math.log(band", "math.log(2.0 * band"),
         ("band doubled", "math.log(band", "math.log(0.5 * band"),
-        ("first device's price of time for all", "work.time_price[n]", "work.time_price[0]"),
+        ("first device's price of time for all", "workspace.time_price[n]", "workspace.time_price[0]"),
     ),
     *broken(joint.newton, ("early stop", "size <= TOLERANCE", "size <= 0.5")),
     *broken(problem.prepare, ("first device's gain for all", "nats / problem.gain[n]", "nats / problem.gain[0]")),
     *broken(
         joint.finish,
         ("power limit halved", "problem.power_max_w[n])", "0.5 * problem.power_max_w[n])"),
-        ("delay x 0.7", "max(work.totals[DELAY]", "max(0.7 * work.totals[DELAY]"),
+        ("delay x 0.7", "max(workspace.totals[TOTAL.delay_s]", "max(0.7 * workspace.totals[TOTAL.delay_s]"),
     ),
 ]
 
 DEVICE = [
     *broken(
         one_device.unconstrained,
-        ("first device's energy for all", "work.energy_j[n]", "work.energy_j[0]"),
+        ("first device's energy for all", "workspace.energy_min_j[n]", "workspace.energy_min_j[0]"),
         ("price of time x 2", "math.log(beta", "math.log(2.0 * beta"),
-        ("two steps", "range(MOST_STEPS)", "range(2)"),
+        ("two steps", "range(STEPS_MAX)", "range(2)"),
     ),
     *broken(
-        one_device.settle,
-        ("SNR required ignored", "snr_binds = u < work.u_min[n]", "snr_binds = False"),
-        ("power limit doubled", "work.upload_s[n] < work.nats[n]", "work.upload_s[n] < 0.5 * work.nats[n]"),
+        one_device.solve_device,
+        ("SNR required ignored", "snr_binds = u < workspace.u_min[n]", "snr_binds = False"),
+        (
+            "power limit doubled",
+            "workspace.upload_s[n] < workspace.data_nats[n]",
+            "workspace.upload_s[n] < 0.5 * workspace.data_nats[n]",
+        ),
     ),
     *broken(
         one_device.at_full_power,
-        ("at full power: one step", "range(MOST_STEPS)", "range(1)"),
+        ("at full power: one step", "range(STEPS_MAX)", "range(1)"),
         ("at full power: band's price halved", "strength = price", "strength = 0.5 * price"),
     ),
     *broken(
@@ -220,11 +224,11 @@ NESTED = [
     *broken(
         joint.best_delay,
         ("delay: early stop", "<= 0.1 * TOLERANCE", "<= 0.5"),
-        ("delay x 1.1", "work.totals[DELAY] = delay", "work.totals[DELAY] = 1.1 * delay"),
+        ("delay x 1.1", "workspace.totals[TOTAL.delay_s] = delay", "workspace.totals[TOTAL.delay_s] = 1.1 * delay"),
     ),
     *broken(
         joint.nested,
-        ("price: one sweep", "range(NESTED_SWEEPS)", "range(1)"),
+        ("price: one sweep", "range(NESTED_SWEEPS_MAX)", "range(1)"),
         ("price: early stop", "abs(error) <= TOLERANCE", "abs(error) <= 0.5"),
     ),
     *NEWTON[:2],
@@ -234,9 +238,13 @@ DEADLINE = [
     *broken(joint.solve, ("deadline ignored", "> deadline_s", "> 1e3 * deadline_s")),
     *broken(
         joint.hold_deadline,
-        ("deadline x 0.95", "_ = sweep(problem, work, deadline_s", "_ = sweep(problem, work, 0.95 * deadline_s"),
+        (
+            "deadline x 0.95",
+            "_ = sweep(problem, workspace, deadline_s",
+            "_ = sweep(problem, workspace, 0.95 * deadline_s",
+        ),
         ("early stop", "abs(error) <= TOLERANCE", "abs(error) <= 0.3"),
-        ("one sweep", "range(NESTED_SWEEPS)", "range(1)"),
+        ("one sweep", "range(NESTED_SWEEPS_MAX)", "range(1)"),
         WRONG_WAY,
     ),
     *DEVICE[:2],
@@ -245,10 +253,10 @@ DEADLINE = [
 AMPLE = [
     *broken(
         joint.ample_bandwidth,
-        ("SNR x 1.5", "= work.u_min[n]", "= 1.5 * work.u_min[n]"),
-        ("uploads 30 % longer", "= work.least_upload_s[n]", "= 1.3 * work.least_upload_s[n]"),
-        ("first device's SNR for all", "= work.u_min[n]", "= work.u_min[0]"),
-        ("bandwidths halved", "= work.nats[n]", "= 0.5 * work.nats[n]"),
+        ("SNR x 1.5", "= workspace.u_min[n]", "= 1.5 * workspace.u_min[n]"),
+        ("uploads 30 % longer", "= workspace.upload_min_s[n]", "= 1.3 * workspace.upload_min_s[n]"),
+        ("first device's SNR for all", "= workspace.u_min[n]", "= workspace.u_min[0]"),
+        ("bandwidths halved", "= workspace.data_nats[n]", "= 0.5 * workspace.data_nats[n]"),
     ),
     *P3[:3],
 ]

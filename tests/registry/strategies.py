@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from enum import Enum
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -164,6 +165,8 @@ def valid(name: str, shape: Shape, extreme: bool = False) -> st.SearchStrategy[A
     if kind is int:
         low, high = int(max(bounds.least, 0)), LARGEST_DRAWN.get(name, COUNT_DRAWN)
         return st.integers(low, int(min(bounds.most, high)))
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return st.sampled_from([each.value for each in kind if each.value not in LEFT_OUT])
     simple = {NoneType: st.none(), bool: st.booleans(), str: st.sampled_from(NETWORKS)}
     if kind is float:
         return numbers(bounds, shape.default)

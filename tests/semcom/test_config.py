@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 import edge_envs  # noqa: F401  (registers the ids)
-from edge_envs.semcom.config import PSNR_LAWS, SemComConfig
+from edge_envs.semcom.config import SemComConfig
+from edge_envs.semcom.image_quality import PSNR_LAWS
+from edge_envs.semcom.model.parameters import parameters_of
 from edge_envs.semcom.system import SemComSystem
 from tests.semcom.model.reference_round import COEFFICIENTS
 
@@ -45,7 +47,7 @@ def test_presets_build_a_system(preset):
 def test_presets_take_overrides(preset, options):
     built = SemComConfig.from_options(preset, {"calibration_rounds": 2, **options})
     assert {key: getattr(built, key) for key in options} == options
-    for name, value in built.kernel()._asdict().items():
+    for name, value in parameters_of(built)._asdict().items():
         if name != "law":
             assert np.isfinite(value).all(), name
         if isinstance(value, np.ndarray):
@@ -92,7 +94,7 @@ def test_kernel_parameters_are_of_one_type_for_all():
     kinds = {
         tuple(
             (type(value), getattr(value, "ndim", 0))
-            for value in SemComConfig.from_options(preset, {"calibration_rounds": 2, **options}).kernel()
+            for value in parameters_of(SemComConfig.from_options(preset, {"calibration_rounds": 2, **options}))
         )
         for preset in PRESETS
         for options in [*OPTIONS, {"bandwidth_hz": 4_000_000, "psnr_min_db": 25, "deadline_s": 3}]
@@ -130,7 +132,7 @@ def test_every_field_is_documented_with_unit_and_source():
     for name, field in SemComConfig.model_fields.items():
         words = field.description
         assert words, f"{name} has no docstring"
-        # How image quality and the rest count is the wing's own design; every number says where it comes from.
+        # psnr_mode selects among designs of our own and the paper's; every other field names its source.
         if name != "psnr_mode":
             assert re.search(r"paper|chosen", words), f"{name} names no source"
         if field.annotation in (int, float):
@@ -277,13 +279,13 @@ def test_limits_are_allowed():
 
 
 def test_kernel_is_in_si_units():
-    p = config(num_devices=5, power_max_dbm=17.0, extra_gain_db=-13.0, samples=7, bits_per_sample=3e5).kernel()
+    p = parameters_of(config(num_devices=5, power_max_dbm=17.0, extra_gain_db=-13.0, samples=7, bits_per_sample=3e5))
     assert p.noise_w_per_hz == pytest.approx(3.981e-21, rel=1e-4)
     assert p.power_max_w == pytest.approx(0.0501187, rel=1e-5)
-    assert p.extra_gain == pytest.approx(0.0501187, rel=1e-5)
+    assert p.placement.extra_gain == pytest.approx(0.0501187, rel=1e-5)
     assert p.raw_bits == pytest.approx(2.1e6)
     assert p.weight_time + p.weight_energy == pytest.approx(1.0)
-    assert p.geometry.shape == (3, 5)
+    assert p.fixed_geometry.shape == (3, 5)
     assert p.calibration_fades.shape == (1000, 5)
 
 
@@ -305,14 +307,16 @@ def test_geometry_is_shown_where_it_can_differ():
 
 
 def test_geometry_belongs_to_its_seed_and_nothing_else():
-    base = config(num_devices=4).kernel().geometry
-    np.testing.assert_array_equal(base, config(num_devices=4, queue_weight=7.0, fading=False).kernel().geometry)
-    assert not (base == config(num_devices=4, geometry_seed=2).kernel().geometry).any()
+    base = parameters_of(config(num_devices=4)).fixed_geometry
+    np.testing.assert_array_equal(
+        base, parameters_of(config(num_devices=4, queue_weight=7.0, fading=False)).fixed_geometry
+    )
+    assert not (base == parameters_of(config(num_devices=4, geometry_seed=2)).fixed_geometry).any()
     # A weaker link is the same link.
-    weak = config(num_devices=4, extra_gain_db=-35.0).kernel().geometry
+    weak = parameters_of(config(num_devices=4, extra_gain_db=-35.0)).fixed_geometry
     np.testing.assert_allclose(weak[0] * 10.0, base[0], rtol=1e-12)
     np.testing.assert_array_equal(weak[1:], base[1:])
 
 
 def test_one_round_calibrates_a_channel_that_stands_still():
-    np.testing.assert_array_equal(config(fading=False, num_devices=3).kernel().calibration_fades, np.ones((1, 3)))
+    np.testing.assert_array_equal(parameters_of(config(fading=False, num_devices=3)).calibration_fades, np.ones((1, 3)))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_envs.semcom.config import SemComConfig
+from edge_envs.semcom.config import SemComConfig, SnrUnit
 from edge_envs.semcom.image_quality import compression_needed, demand, psnr_db, snr_needed, snr_term
 from tests.semcom.model import reference_round as oracle
 
@@ -133,5 +133,5 @@ def test_requirement_that_any_signal_meets_or_none():
     assert snr_needed(clipped, 0.1, psnr_db(clipped, 0.1, 1.0) - 1e-6) == 0.0
     assert snr_needed(clipped, 0.1, psnr_db(clipped, 0.1, 100.0) + 1e-6) == math.inf
     assert snr_needed(clipped, 0.1, psnr_db(clipped, 0.1, 100.0) - 1e-6) == pytest.approx(100.0, rel=1e-3)
-    linear = SemComConfig(snr_unit="linear").law
+    linear = SemComConfig(snr_unit=SnrUnit.LINEAR).law
     assert snr_needed(linear, 0.1, psnr_db(linear, 0.1, 0.0) - 1e-6) == 0.0, "without any signal at all"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import edge_envs  # noqa: F401  (registers the ids)
-from edge_envs.semcom.config import SemComConfig
+from edge_envs.semcom.config import PsnrMode, SemComConfig
 from edge_envs.semcom.system import SemComSystem
 from tests.semcom.model.reference_decisions import optimum
 from tests.semcom.model.reference_round import certified, problem_of, psnr, world_of
@@ -152,14 +152,14 @@ def test_sensitivity_is_the_slope_of_the_objective(preset, options, tight):
     """d objective / d ln rho against a finite difference: the same round again with one rate a little changed."""
     env = make(preset, **options)
     env.reset(seed=8)
-    shell, (size,) = env.unwrapped, env.action_space.shape
-    variables = size // shell.system.members
+    base, (size,) = env.unwrapped, env.action_space.shape
+    variables = size // base.system.members
     chooser = np.random.default_rng(5)
 
     def objective(action: np.ndarray) -> float:
-        state = copy.deepcopy(shell.state)
+        state = copy.deepcopy(base.state)
         rng = np.random.default_rng(0)
-        return float(shell.system.step(state, np.zeros(1, dtype=np.int64), action[None], (rng,)).metrics[0, 0])
+        return float(base.system.step(state, np.zeros(1, dtype=np.int64), action[None], (rng,)).metrics[0, 0])
 
     for _ in range(2):
         action = chooser.uniform(-0.9, 0.9, size)
@@ -338,7 +338,7 @@ def test_spaces(decision, variables):
 
 
 def test_headlines_are_metrics():
-    for mode in ("long_term", "hard", "utility"):
+    for mode in PsnrMode:
         system = SemComSystem(SemComConfig(psnr_mode=mode, calibration_rounds=1))
         assert set(system.headline) <= {metric.name for metric in system.metrics}
     assert len({metric.name for metric in system.metrics}) == len(system.metrics)

@@ -1,17 +1,17 @@
-"""Compiled rules behind the baselines: each fills a sketch, a state of one world, with its decision for the round."""
+"""Compiled rules of the baselines. Each writes its decision for the next round into a state with a single world."""
 
 from __future__ import annotations
 
 import math
 
 from edge_envs.core.kernels.jit import kernel
-from edge_envs.semcom.config import Parameters
 from edge_envs.semcom.image_quality import compression_needed, psnr_db, snr_needed, snr_term
-from edge_envs.semcom.model.allocation import relax, share_evenly, solve_alternating
-from edge_envs.semcom.model.state import State, pose
+from edge_envs.semcom.model.allocation import relax_required_snr, set_even_shares, solve_alternating, solve_round
+from edge_envs.semcom.model.parameters import PSNR_MODE, Parameters
+from edge_envs.semcom.model.state import State, set_problem
 from edge_envs.semcom.solvers import joint
 from edge_envs.semcom.solvers.paper_algorithms import compute_at_link
-from edge_envs.semcom.solvers.problem import OBJECTIVE, prepare, transmit_energy
+from edge_envs.semcom.solvers.problem import TOTAL, prepare, snr_of, upload_sensitivity
 from edge_envs.semcom.solvers.subproblems import solve_link
 
 PASSES = 10
@@ -21,27 +21,14 @@ POLISH_VALUES = 5
 """Compression rates that `drift-polish` tries for each device; chosen."""
 STATIC_PASSES = 12
 """Newton passes in the fit of the best constant compression rates; chosen."""
-FIRST_STEP, FINEST_STEP = 0.25, 5e-4
-"""Largest and smallest step of the search over a single round, over the range of rates; chosen."""
-LEAST_GAIN, SEARCH_PASSES = 1e-5, 40
-"""Relative gain of a pass below which its step is halved, and passes at most; chosen."""
+STEP_MAX, STEP_MIN = 0.25, 5e-4
+"""Largest and smallest step of the search over a round, relative to the range of compression rates; chosen."""
+IMPROVEMENT_MIN, SEARCH_PASSES_MAX = 1e-5, 40
+"""Relative improvement of a pass below which the step is halved, and largest number of passes; chosen."""
 DEADLINE_STEPS = 80
-WIDEST_SEARCH = 4.0
-"""Range of ln T around the Average's delay that is searched for the best deadline; chosen."""
+LOG_DELAY_RANGE = 4.0
+"""The best deadline is searched within this distance of the Average Allocation's delay, in ln T; chosen."""
 GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
-
-
-@kernel
-def copy_world(s: State, row: int, sketch: State) -> None:
-    """Take over a world's geometry, channel, requirements and virtual queues."""
-    sketch.cost_scale[0] = s.cost_scale[row]
-    for n in range(sketch.gain.shape[1]):
-        sketch.mean_gain[0, n] = s.mean_gain[row, n]
-        sketch.gain[0, n] = s.gain[row, n]
-        sketch.device_cycles[0, n] = s.device_cycles[row, n]
-        sketch.server_cycles[0, n] = s.server_cycles[row, n]
-        sketch.target_db[0, n] = s.target_db[row, n]
-        sketch.queue_db[0, n] = s.queue_db[row, n]
 
 
 @kernel
@@ -58,79 +45,82 @@ def limited(p: Parameters, rate: float) -> float:
 
 
 @kernel
-def drift_value(p: Parameters, s: State, constant: bool) -> float:
-    """V cost / scale - sum Z P of the sketch's solution; `constant` puts the utility's weights in place of Z."""
-    value = p.queue_weight * s.work.totals[OBJECTIVE] / s.cost_scale[0]
+def drift_value(p: Parameters, s: State) -> float:
+    """V cost / scale - sum Z P of the solved round, with the weights of `quality_weight` as Z."""
+    value = p.queue_weight * s.workspace.totals[TOTAL.objective] / s.cost_scale[0]
     for n in range(p.num_devices):
-        quality = psnr_db(p.law, s.compression[0, n], math.expm1(s.work.u[n]))
-        value -= quality_weight(p, s, n, constant) * quality
+        quality = psnr_db(p.law, s.compression[0, n], math.expm1(s.workspace.u[n]))
+        value -= quality_weight(p, s, n) * quality
     return value
 
 
 @kernel
-def quality_weight(p: Parameters, s: State, n: int, constant: bool) -> float:
-    """What a dB of device n is worth: its virtual queue, or the utility's weight in the same scale."""
-    if constant:
+def quality_weight(p: Parameters, s: State, n: int) -> float:
+    """Weight Z of device n's PSNR: its virtual queue; without long-term requirements the utility's weight, times V."""
+    if p.psnr_mode != PSNR_MODE.LONG_TERM:
         return p.queue_weight * p.psnr_weight_per_db / p.num_devices
     return s.queue_db[0, n]
 
 
 @kernel
-def drift(p: Parameters, s: State, constant: bool) -> None:
-    """Drift plus penalty, min V cost / scale - sum Z P, by damped passes of its closed form.
+def drift(p: Parameters, s: State) -> None:
+    """Drift plus penalty, min V cost / scale - sum Z P, by damped fixed-point passes.
 
-    At given SNR and cost per unit of compression kappa: rho = Z a scale / (V kappa) - (c_s S + b / l) / c_rho.
+    At a given SNR and marginal cost kappa of the compression rate,
+    rho = Z a scale / (V kappa) - (c_s S + b / l) / c_rho.
     """
     fill_compression(p, s, 0.5 * (p.compression_min + p.compression_max))
     for _ in range(PASSES):
-        pose(p, s, 0)
-        joint.solve(s.problem, s.work, math.inf)
+        solve_round(p, s, 0)
         for n in range(p.num_devices):
-            worth = p.weight_energy * transmit_energy(s.work, n) + s.work.time_price[n] * s.work.upload_s[n]
-            kappa = worth / s.compression[0, n]
-            gained = quality_weight(p, s, n, constant) * p.law.scale_db * s.cost_scale[0] / (p.queue_weight * kappa)
-            given = p.law.by_snr * snr_term(p.law, math.expm1(s.work.u[n])) + p.law.offset / p.law.stretch
+            kappa = upload_sensitivity(s.problem, s.workspace, n) / s.compression[0, n]
+            gained = quality_weight(p, s, n) * p.law.scale_db * s.cost_scale[0] / (p.queue_weight * kappa)
+            given = p.law.by_snr * snr_term(p.law, math.expm1(s.workspace.u[n])) + p.law.offset / p.law.stretch
             best = limited(p, gained - given / p.law.by_compression)
             s.compression[0, n] += DAMPING * (best - s.compression[0, n])
 
 
 @kernel
-def polish(p: Parameters, s: State, constant: bool) -> None:
-    """One pass over the devices: the best of a few compression rates for each, with the exact solver."""
-    pose(p, s, 0)
-    joint.solve(s.problem, s.work, math.inf)
-    best = drift_value(p, s, constant)
+def polish(p: Parameters, s: State) -> None:
+    """One pass over the devices that tries a few compression rates of each with the exact solver and keeps the best."""
+    solve_round(p, s, 0)
+    best = drift_value(p, s)
     for n in range(p.num_devices):
         chosen = s.compression[0, n]
         for k in range(POLISH_VALUES):
             share = k / (POLISH_VALUES - 1)
             s.compression[0, n] = p.compression_min + share * (p.compression_max - p.compression_min)
-            pose(p, s, 0)
-            joint.solve(s.problem, s.work, math.inf)
-            value = drift_value(p, s, constant)
+            solve_round(p, s, 0)
+            value = drift_value(p, s)
             if value < best:
                 best, chosen = value, s.compression[0, n]
         s.compression[0, n] = chosen
 
 
 @kernel
+def drift_polish(p: Parameters, s: State) -> None:
+    """`drift`, then `polish`."""
+    drift(p, s)
+    polish(p, s)
+
+
+@kernel
 def myopic(p: Parameters, s: State) -> None:
-    """The least compression rates that meet the requirement at the SNRs that the solver then gives, damped passes."""
+    """Smallest compression rates that meet the requirements at the SNRs of the joint optimum, by damped passes."""
     fill_compression(p, s, 0.5 * (p.compression_min + p.compression_max))
     for _ in range(PASSES):
-        pose(p, s, 0)
-        joint.solve(s.problem, s.work, math.inf)
+        solve_round(p, s, 0)
         for n in range(p.num_devices):
-            needed = compression_needed(p.law, math.expm1(s.work.u[n]), s.target_db[0, n])
+            needed = compression_needed(p.law, math.expm1(s.workspace.u[n]), s.target_db[0, n])
             s.compression[0, n] += DAMPING * (limited(p, needed) - s.compression[0, n])
 
 
 @kernel
 def constant_rates(p: Parameters, s: State) -> None:
-    """Smallest constant compression rates with which every device's mean PSNR meets its requirement, where it can.
+    """Smallest constant compression rates with which each device's mean PSNR meets its requirement, if it can.
 
-    Newton's method on the means over the calibration rounds; the cost of each round grows with every rate, so these are
-    the best constants.
+    Newton's method on the means over the calibration rounds. The cost of each round grows with every rate, so these
+    constants are the best.
     """
     fill_compression(p, s, 0.5 * (p.compression_min + p.compression_max))
     rounds = len(p.calibration_fades)
@@ -141,10 +131,9 @@ def constant_rates(p: Parameters, s: State) -> None:
         for k in range(rounds):
             for n in range(p.num_devices):
                 s.gain[0, n] = s.mean_gain[0, n] * p.calibration_fades[k, n]
-            pose(p, s, 0)
-            joint.solve(s.problem, s.work, math.inf)
+            solve_round(p, s, 0)
             for n in range(p.num_devices):
-                quality = psnr_db(p.law, s.compression[0, n], math.expm1(s.work.u[n]))
+                quality = psnr_db(p.law, s.compression[0, n], math.expm1(s.workspace.u[n]))
                 s.psnr_sum_db[0, n] += quality / rounds
                 inside = math.exp(quality / p.law.scale_db)
                 s.sensitivity[0, n] += p.law.scale_db * p.law.stretch * p.law.by_compression / inside / rounds
@@ -155,19 +144,19 @@ def constant_rates(p: Parameters, s: State) -> None:
 
 @kernel
 def round_value(p: Parameters, s: State) -> float:
-    """Cost of the sketch's jointly optimal round under its requirements, with the penalty for what it falls short.
+    """Cost of the optimal round at the compression rates under the requirements, plus the penalty of the shortfalls.
 
-    Without the deadline, which a step keeps where it can: missing it would be no reason to choose other rates.
+    The deadline is ignored. A step holds it if possible, and the reward does not depend on missed deadlines.
     """
-    pose(p, s, 0)
+    set_problem(p, s, 0)
     for n in range(p.num_devices):
         s.problem.snr_min[n] = snr_needed(p.law, s.compression[0, n], s.target_db[0, n])
     s.relaxed[0] = 0
-    relax(p, s, 0)
-    joint.solve(s.problem, s.work, math.inf)
-    value = s.work.totals[OBJECTIVE] / s.cost_scale[0]
+    relax_required_snr(p, s, 0)
+    joint.solve(s.problem, s.workspace, math.inf)
+    value = s.workspace.totals[TOTAL.objective] / s.cost_scale[0]
     for n in range(p.num_devices):
-        quality = psnr_db(p.law, s.compression[0, n], math.expm1(s.work.u[n]))
+        quality = psnr_db(p.law, s.compression[0, n], math.expm1(s.workspace.u[n]))
         short = max(s.target_db[0, n] - quality, 0.0)
         value += p.shortfall_penalty * short / max(s.target_db[0, n], 1.0) / p.num_devices
     return value
@@ -175,58 +164,58 @@ def round_value(p: Parameters, s: State) -> float:
 
 @kernel
 def binds(p: Parameters, s: State) -> bool:
-    """Whether a requirement binds, or had to be relaxed, in the round that `round_value` has just evaluated."""
+    """Return True if a requirement binds, or had to be relaxed, in the round that `round_value` evaluated last."""
     tight = s.relaxed[0] > 0
     for n in range(p.num_devices):
-        tight = tight or math.expm1(s.work.u[n]) <= s.problem.snr_min[n] * (1.0 + 1e-9)
+        tight = tight or math.expm1(s.workspace.u[n]) <= s.problem.snr_min[n] * (1.0 + 1e-9)
     return tight
 
 
 @kernel
 def try_shift(p: Parameters, s: State, device: int, shift: float, best: float) -> float:
-    """Shift one device's rate, or all for `device` -1, and keep that if it costs less; returns the least cost."""
+    """Shift the rate of one device (all if `device` is -1), undo it unless the cost falls; return the lower cost."""
     for n in range(p.num_devices):
-        s.rates[n] = s.compression[0, n]
+        s.compression_backup[n] = s.compression[0, n]
         if device < 0 or device == n:
             s.compression[0, n] = limited(p, s.compression[0, n] + shift)
     value = round_value(p, s)
     if value < best:
         return value
     for n in range(p.num_devices):
-        s.compression[0, n] = s.rates[n]
+        s.compression[0, n] = s.compression_backup[n]
     return best
 
 
 @kernel
 def descend(p: Parameters, s: State, start: float) -> float:
-    """Local search from common rates; returns the least cost. Steps are halved when none of them helps.
+    """Local search from a common rate, with steps that are halved when none of them helps; returns the lowest cost.
 
-    The round's time is shared, so where several requirements bind a single rate may gain nothing on its own: all
-    rates are also moved together.
+    If several requirements bind, changing a single rate may not shorten the round, so steps also shift all rates
+    together.
     """
     fill_compression(p, s, start)
     best = round_value(p, s)
     span = p.compression_max - p.compression_min
-    step = FIRST_STEP * span
-    for _ in range(SEARCH_PASSES):
+    step = STEP_MAX * span
+    for _ in range(SEARCH_PASSES_MAX):
         before = best
         for device in range(-1, p.num_devices):
             for factor in (-2.0, -1.0, 1.0, 2.0):
                 best = try_shift(p, s, device, factor * step, best)
-        if before - best <= LEAST_GAIN * abs(best):
+        if before - best <= IMPROVEMENT_MIN * abs(best):
             step *= 0.5
-        if step < FINEST_STEP * span:
+        if step < STEP_MIN * span:
             break
     return best
 
 
 @kernel
 def search_round(p: Parameters, s: State) -> None:
-    """Compression rates of least cost in this round under its requirements: local search, joint solver inside.
+    """Compression rates of least cost in the next round under its requirements, by local search with the joint solver.
 
-    Bits and cost grow with a rate as long as the SNR it requires does not bind, so the smallest rates are optimal where
-    no requirement binds at them. Otherwise the better of two searches, from the smallest and from the largest rates:
-    the best found, as only the requirement is not convex.
+    While the required SNR of a rate does not bind, bits and cost grow with the rate. So the smallest rates are optimal
+    if no requirement binds at them. Otherwise the requirement is not convex, and the better of two searches is
+    returned, from the smallest and from the largest rates.
     """
     fill_compression(p, s, p.compression_min)
     round_value(p, s)
@@ -234,72 +223,72 @@ def search_round(p: Parameters, s: State) -> None:
         return
     low = descend(p, s, p.compression_min)
     for n in range(p.num_devices):
-        s.rho[n] = s.compression[0, n]
+        s.compression_best[n] = s.compression[0, n]
     if descend(p, s, p.compression_max) > low:
         for n in range(p.num_devices):
-            s.compression[0, n] = s.rho[n]
+            s.compression[0, n] = s.compression_best[n]
     round_value(p, s)
 
 
 @kernel
 def average(p: Parameters, s: State) -> None:
-    """Average Allocation: p, f and h at half of their limits, the middle compression rate, even bandwidths."""
+    """The paper's Average Allocation: p, f, h at half of their limits, the middle compression rate, even bandwidths."""
     fill_compression(p, s, 0.5 * (p.compression_min + p.compression_max))
-    pose(p, s, 0)
-    prepare(s.problem, s.work)
-    share_evenly(p, s)
+    set_problem(p, s, 0)
+    prepare(s.problem, s.workspace)
+    set_even_shares(p, s)
     for n in range(p.num_devices):
-        s.work.device_frequency_hz[n] = 0.5 * p.device_frequency_max_hz
-        s.work.server_frequency_hz[n] = 0.5 * p.server_frequency_max_hz
+        s.workspace.device_frequency_hz[n] = 0.5 * p.device_frequency_max_hz
+        s.workspace.server_frequency_hz[n] = 0.5 * p.server_frequency_max_hz
 
 
 @kernel
 def even_link(p: Parameters, s: State) -> float:
-    """Upload and compute times of the Average Allocation into the work space; returns its delay T [s]."""
+    """Store upload and compute times of the Average Allocation in the workspace; returns its delay T [s]."""
     average(p, s)
     delay = 0.0
     for n in range(p.num_devices):
-        snr = s.work.power_w[n] * s.problem.gain[n] / (p.noise_w_per_hz * s.work.bandwidth_hz[n])
-        s.work.upload_s[n] = s.work.nats[n] / (s.work.bandwidth_hz[n] * math.log1p(snr))
-        s.work.compute_s[n] = (
-            s.problem.device_cycles[n] / s.work.device_frequency_hz[n]
-            + s.problem.server_cycles[n] / s.work.server_frequency_hz[n]
+        snr = snr_of(s.problem, s.workspace, n)
+        s.workspace.upload_s[n] = s.workspace.data_nats[n] / (s.workspace.bandwidth_hz[n] * math.log1p(snr))
+        s.workspace.compute_s[n] = (
+            s.problem.device_cycles[n] / s.workspace.device_frequency_hz[n]
+            + s.problem.server_cycles[n] / s.workspace.server_frequency_hz[n]
         )
         needed = snr_needed(p.law, s.compression[0, n], s.target_db[0, n])
-        # The paper does not say what happens where the middle rate cannot meet the requirement: here nothing does.
+        # The paper does not cover middle rates that cannot meet the requirement. Here the device keeps its SNR.
         s.problem.snr_min[n] = min(needed, snr)
-        delay = max(delay, s.work.upload_s[n] + s.work.compute_s[n])
-    prepare(s.problem, s.work)
+        delay = max(delay, s.workspace.upload_s[n] + s.workspace.compute_s[n])
+    prepare(s.problem, s.workspace)
     return delay
 
 
 @kernel
 def link_cost(p: Parameters, s: State, delay_s: float) -> float:
-    """omega_1 T + the transmit cost of P4 at the Average's compute times and a deadline T; inf if it cannot be met."""
+    """omega_1 T plus the cost of P4 at the Average Allocation's compute times and a deadline T; inf if infeasible."""
     for n in range(p.num_devices):
-        room = delay_s - s.work.compute_s[n]
+        room = delay_s - s.workspace.compute_s[n]
         if room <= 0.0:
             return math.inf
-        s.rates[n] = s.problem.bits[n] / room
-    if not solve_link(s.problem, s.work, s.rates):
+        s.workspace.rate_min_bps[n] = s.problem.bits[n] / room
+    if not solve_link(s.problem, s.workspace, s.workspace.rate_min_bps):
         return math.inf
-    return p.weight_time * delay_s + s.work.totals[OBJECTIVE]
+    return p.weight_time * delay_s + s.workspace.totals[TOTAL.objective]
 
 
 @kernel
 def link_only(p: Parameters, s: State, free_deadline: bool) -> None:
-    """Optimize p, B only: P4 at the frequencies and compression rates of the Average Allocation.
+    """The paper's "optimize p, B only": P4 at the frequencies and compression rates of the Average Allocation.
 
-    The paper leaves open what T is: that of the Average Allocation, or, with `free_deadline`, the best one. The cost is
-    convex in T, so golden sections find it.
+    The paper does not specify T. Here it is that of the Average Allocation or, with `free_deadline`, the best one, by
+    golden-section search, as the cost is convex in T.
     """
     delay = even_link(p, s)
     if free_deadline:
-        low, high = math.log(delay) - WIDEST_SEARCH, math.log(delay) + WIDEST_SEARCH
+        low, high = math.log(delay) - LOG_DELAY_RANGE, math.log(delay) + LOG_DELAY_RANGE
         for _ in range(DEADLINE_STEPS):
             left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
             below, above = link_cost(p, s, math.exp(left)), link_cost(p, s, math.exp(right))
-            # Deadlines that cannot be met are all to the left.
+            # Infeasible deadlines are the shortest ones.
             if below <= above and below < math.inf:
                 high = right
             else:
@@ -310,17 +299,17 @@ def link_only(p: Parameters, s: State, free_deadline: bool) -> None:
 
 @kernel
 def compute_only(p: Parameters, s: State) -> None:
-    """Optimize f, h, rho only: powers and bandwidths of the Average Allocation, P3 for the rest."""
+    """The paper's "optimize f, h, rho only": powers and bandwidths of the Average Allocation, P3 for the others."""
     average(p, s)
     for n in range(p.num_devices):
-        snr = s.work.power_w[n] * s.problem.gain[n] / (p.noise_w_per_hz * s.work.bandwidth_hz[n])
+        snr = snr_of(s.problem, s.workspace, n)
         s.compression[0, n] = limited(p, compression_needed(p.law, snr, s.target_db[0, n]))
-    pose(p, s, 0)
-    compute_at_link(s.problem, s.work)
+    set_problem(p, s, 0)
+    compute_at_link(s.problem, s.workspace)
 
 
 @kernel
 def alternating(p: Parameters, s: State) -> None:
-    """The proposed scheme: Algorithm 3 from even shares, with free compression rates."""
+    """The paper's proposed method: Algorithm 3 from even shares, with free compression rates."""
     fill_compression(p, s, p.compression_min)
     solve_alternating(p, s, 0, True)

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
-from edge_envs.core.kernels.jit import kernel, kernel_part
-from edge_envs.semcom.config import LONG_TERM, Parameters
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_envs.core.kernels.jit import kernel_part
+from edge_envs.semcom.config import SemComConfig
 from edge_envs.semcom.image_quality import psnr_db
-from edge_envs.semcom.model.state import State, pose
-from edge_envs.semcom.solvers import joint
-from edge_envs.semcom.solvers.problem import OBJECTIVE
+from edge_envs.semcom.model.allocation import solve_round
+from edge_envs.semcom.model.parameters import PSNR_MODE, Parameters, parameters_of
+from edge_envs.semcom.model.state import State, allocate
+from edge_envs.semcom.solvers.problem import TOTAL
 
 TARGET_MARGIN_DB = 0.1
-"""A common requirement stays this far below what a device reaches at the largest compression rate; chosen."""
+"""Difference of a lowered common requirement from the mean PSNR at the largest compression rate [dB]; chosen."""
+COST_MAX = 1e6
+"""Largest mean cost of a round at the smallest compression rates [-]; chosen: rounding errors grow beyond 1e7."""
 
 
 @kernel_part
 def calibrate(p: Parameters, s: State, row: int) -> None:
-    """Cost scale and PSNR requirements of the row's geometry, from jointly optimal rounds with independent fading.
+    """Compute cost scale and PSNR requirements of the row's geometry from optimal rounds with independent fading.
 
-    The scale is the mean objective at the smallest compression rates. With a `target_fraction` a device's requirement
-    lies between its mean PSNR at the smallest and at the largest; a common one is lowered to what it can reach.
+    The scale is the mean objective at the smallest compression rates. With a `target_fraction`, a device's requirement
+    is between its mean PSNRs at the smallest and at the largest compression rate. Otherwise it is the common
+    requirement, lowered for devices that cannot reach it.
     """
     rounds = len(p.calibration_fades)
     scale = 0.0
@@ -30,17 +38,16 @@ def calibrate(p: Parameters, s: State, row: int) -> None:
     for end in range(2):
         for n in range(p.num_devices):
             s.compression[row, n] = p.compression_max if end else p.compression_min
-        if end and p.psnr_mode != LONG_TERM:
+        if end and p.psnr_mode != PSNR_MODE.LONG_TERM:
             break
         for k in range(rounds):
             for n in range(p.num_devices):
                 s.gain[row, n] = s.mean_gain[row, n] * p.calibration_fades[k, n]
-            pose(p, s, row)
-            joint.solve(s.problem, s.work, math.inf)
+            solve_round(p, s, row)
             if not end:
-                scale += s.work.totals[OBJECTIVE] / rounds
+                scale += s.workspace.totals[TOTAL.objective] / rounds
             for n in range(p.num_devices):
-                quality = psnr_db(p.law, s.compression[row, n], math.expm1(s.work.u[n])) / rounds
+                quality = psnr_db(p.law, s.compression[row, n], math.expm1(s.workspace.u[n])) / rounds
                 if end:
                     s.psnr_sum_db[row, n] += quality
                 else:
@@ -49,14 +56,38 @@ def calibrate(p: Parameters, s: State, row: int) -> None:
     for n in range(p.num_devices):
         low, high = s.psnr_db[row, n], s.psnr_sum_db[row, n]
         target = p.psnr_min_db
-        if p.psnr_mode == LONG_TERM:
+        if p.psnr_mode == PSNR_MODE.LONG_TERM:
             target = min(target, high - TARGET_MARGIN_DB)
             if p.target_fraction >= 0.0:
                 target = low + p.target_fraction * (high - low)
         s.target_db[row, n] = target
 
 
-@kernel
-def calibrate_row(p: Parameters, s: State, row: int) -> None:
-    """`calibrate` one row."""
-    calibrate(p, s, row)
+def check_cost_scale(scale: float) -> None:
+    """Raise ValueError if the parameters give a cost beyond `COST_MAX`.
+
+    Args:
+        scale: the mean objective at the smallest compression rates.
+
+    Raises:
+        ValueError: it is too large or NaN.
+    """
+    if not scale <= COST_MAX:
+        raise ValueError(
+            f"a round's cost is {scale} with these parameters, and must be at most {COST_MAX}; give stronger links, "
+            "fewer bits or cycles, or frequencies closer to the defaults"
+        )
+
+
+def calibrated(config: SemComConfig) -> tuple[float, NDArray[np.float64]]:
+    """Cost scale and requirements (N,) of the fixed geometry of a configuration; cached."""
+    return _calibrated(config.model_dump_json())
+
+
+@lru_cache(maxsize=64)
+def _calibrated(document: str) -> tuple[float, NDArray[np.float64]]:
+    p = parameters_of(SemComConfig.model_validate_json(document))
+    state = allocate(p, 1)
+    state.mean_gain[0], state.device_cycles[0], state.server_cycles[0] = p.fixed_geometry
+    calibrate(p, state, 0)
+    return float(state.cost_scale[0]), state.target_db[0].copy()

@@ -1,4 +1,4 @@
-"""State of a batch of worlds, and the round's problem."""
+"""State of a batch of worlds, and the optimisation problem of a row's round."""
 
 from __future__ import annotations
 
@@ -9,43 +9,43 @@ from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel_part
 from edge_envs.core.kernels.randomness import allocate_uniforms
-from edge_envs.semcom.config import Parameters
+from edge_envs.semcom.model.parameters import Parameters
+from edge_envs.semcom.solvers.paper_algorithms import CompressionRule
 from edge_envs.semcom.solvers.problem import Problem, Workspace, allocate_workspace
 
 ROUND_DRAWS = 2
-"""Uniforms per device that the next round's fading uses."""
+"""Uniforms per device and round, for the fading."""
 
 
 class State(NamedTuple):
-    """B worlds. The fields of the round describe the one just over."""
+    """B worlds with N devices each. Where not stated otherwise, fields of a round describe the last one."""
 
     mean_gain: NDArray[np.float64]  # (B, N) power gain without fading
     device_cycles: NDArray[np.float64]  # (B, N) c_1n [cycles/sample]
     server_cycles: NDArray[np.float64]  # (B, N) c_2n [cycles/sample]
     fading: NDArray[np.float64]  # (B, N, 2) complex fading, real and imaginary part
-    gain: NDArray[np.float64]  # (B, N) g_n of the round to come
+    gain: NDArray[np.float64]  # (B, N) g_n of the next round
     target_db: NDArray[np.float64]  # (B, N) PSNR requirement
     cost_scale: NDArray[np.float64]  # (B,) mean objective at the smallest compression rates
-    queue_db: NDArray[np.float64]  # (B, N) virtual queue Z_n [dB rounds]
-    psnr_sum_db: NDArray[np.float64]  # (B, N) since the reset
-    rounds: NDArray[np.int64]  # (B,) since the reset
-    price: NDArray[np.float64]  # (B, N) cost of a unit of compression rate, over the cost scale, at the middle rates
+    queue_db: NDArray[np.float64]  # (B, N) virtual queue Z_n [dB]
+    psnr_sum_db: NDArray[np.float64]  # (B, N) sum of the PSNRs since the reset
+    rounds: NDArray[np.int64]  # (B,) rounds since the reset
+    price: NDArray[np.float64]  # (B, N) compression price of the next round: d cost / d rho_n at the middle rates
     compression: NDArray[np.float64]  # (B, N) rho_n of the round
-    psnr_db: NDArray[np.float64]  # (B, N) of the round
+    psnr_db: NDArray[np.float64]  # (B, N) PSNR of the round
     sensitivity: NDArray[np.float64]  # (B, N) d objective / d ln rho_n of the round, at the required SNR
-    relaxed: NDArray[np.int64]  # (B,) devices whose SNR requirement was relaxed in the round
-    problem: Problem  # scratch: the round in hand
-    work: Workspace  # scratch: its solution
-    rates: NDArray[np.float64]  # (N,) scratch of Algorithm 3
-    goal_db: NDArray[np.float64]  # (N,) scratch of Algorithm 3: requirements
-    rho: NDArray[np.float64]  # (N,) scratch of Algorithm 3: compression rates
-    limits: NDArray[np.float64]  # (2,) rho_min and rho_max
+    relaxed: NDArray[np.int64]  # (B,) devices whose required SNR was lowered in the round
+    problem: Problem  # scratch: the round that is being solved
+    workspace: Workspace  # scratch: its solution
+    rule: CompressionRule  # scratch: requirements and compression rates of that round, for Algorithm 3
+    compression_backup: NDArray[np.float64]  # (N,) scratch: compression rates to restore
+    compression_best: NDArray[np.float64]  # (N,) scratch: best compression rates of a search
     uniforms: NDArray[np.float64]  # (B, BLOCK_STEPS, draws) drawn ahead
     cursor: NDArray[np.int64]  # (B,) steps of the block already used
 
 
 def allocate_problem(p: Parameters) -> Problem:
-    """A problem with the configuration's limits and room for everything else."""
+    """A problem with the configuration's limits and placeholders for all that differs between rounds."""
     devices = p.num_devices
     return Problem(
         bits=np.ones(devices),
@@ -66,39 +66,40 @@ def allocate_problem(p: Parameters) -> Problem:
 
 
 def allocate(p: Parameters, batch: int) -> State:
-    """State arrays of `batch` worlds, all zero and out of draws."""
-    devices = (batch, p.num_devices)
-    uniforms, cursor = allocate_uniforms(batch, ROUND_DRAWS * p.num_devices if p.fading else 0)
+    """State arrays of `batch` worlds, zero and without draws."""
+    shape, devices = (batch, p.num_devices), p.num_devices
+    uniforms, cursor = allocate_uniforms(batch, ROUND_DRAWS * devices if p.fading else 0)
     return State(
-        mean_gain=np.zeros(devices),
-        device_cycles=np.zeros(devices),
-        server_cycles=np.zeros(devices),
-        fading=np.zeros((*devices, 2)),
-        gain=np.zeros(devices),
-        target_db=np.zeros(devices),
+        mean_gain=np.zeros(shape),
+        device_cycles=np.zeros(shape),
+        server_cycles=np.zeros(shape),
+        fading=np.zeros((*shape, 2)),
+        gain=np.zeros(shape),
+        target_db=np.zeros(shape),
         cost_scale=np.zeros(batch),
-        queue_db=np.zeros(devices),
-        psnr_sum_db=np.zeros(devices),
+        queue_db=np.zeros(shape),
+        psnr_sum_db=np.zeros(shape),
         rounds=np.zeros(batch, dtype=np.int64),
-        price=np.zeros(devices),
-        compression=np.zeros(devices),
-        psnr_db=np.zeros(devices),
-        sensitivity=np.zeros(devices),
+        price=np.zeros(shape),
+        compression=np.zeros(shape),
+        psnr_db=np.zeros(shape),
+        sensitivity=np.zeros(shape),
         relaxed=np.zeros(batch, dtype=np.int64),
         problem=allocate_problem(p),
-        work=allocate_workspace(p.num_devices),
-        rates=np.zeros(p.num_devices),
-        goal_db=np.zeros(p.num_devices),
-        rho=np.zeros(p.num_devices),
-        limits=np.array([p.compression_min, p.compression_max]),
+        workspace=allocate_workspace(devices),
+        rule=CompressionRule(
+            p.law, p.raw_bits, p.compression_min, p.compression_max, np.zeros(devices), np.zeros(devices)
+        ),
+        compression_backup=np.zeros(devices),
+        compression_best=np.zeros(devices),
         uniforms=uniforms,
         cursor=cursor,
     )
 
 
 @kernel_part
-def pose(p: Parameters, s: State, row: int) -> None:
-    """Put the row's gains, cycles and compression rates into the problem, without any requirement on the SNR."""
+def set_problem(p: Parameters, s: State, row: int) -> None:
+    """Write the row's gains, cycles and compression rates into the problem; no SNR is required."""
     for n in range(p.num_devices):
         s.problem.bits[n] = s.compression[row, n] * p.raw_bits
         s.problem.gain[n] = s.gain[row, n]

@@ -1,4 +1,4 @@
-"""One training round of a batch, compiled; and the reset of a row."""
+"""The step of a batch, one training round of Algorithm 1, and the reset of a row."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from numpy.typing import NDArray
 from edge_envs.core.kernels.jit import kernel
 from edge_envs.core.kernels.randomness import BLOCK_STEPS
 from edge_envs.core.physics.channel import complex_normal
-from edge_envs.semcom.config import LONG_TERM, Parameters
 from edge_envs.semcom.model.allocation import allocate_round
 from edge_envs.semcom.model.calibration import calibrate
-from edge_envs.semcom.model.dynamics import advance_fading, fade
-from edge_envs.semcom.model.geometry import GEOMETRY_DRAWS, between, mean_gain
+from edge_envs.semcom.model.dynamics import advance_fading, update_gain
+from edge_envs.semcom.model.geometry import GEOMETRY_DRAWS, place_device
 from edge_envs.semcom.model.observation import encode, update_price
+from edge_envs.semcom.model.parameters import PSNR_MODE, Parameters
 from edge_envs.semcom.model.reward import account, certify
 from edge_envs.semcom.model.state import State
 
 RESET_DRAWS = GEOMETRY_DRAWS + 3
-"""Uniforms per device that a reset uses: those of the geometry, two for the fading, one for the virtual queue."""
+"""Uniforms per device and reset: those of the geometry, two for the fading, one for the virtual queue."""
 
 
 @kernel
@@ -26,18 +26,23 @@ def begin_episode(
     p: Parameters, s: State, row: int, draws: NDArray[np.float64], cost_scale: float,
     target_db: NDArray[np.float64],
 ) -> None:  # fmt: skip
-    """Start a row afresh with the uniforms `draws`, shape (N, RESET_DRAWS).
+    """Reset a row.
 
-    A fixed geometry has been calibrated before: its cost scale and requirements (N,) are taken over.
+    Args:
+        p: parameters.
+        s: the batch.
+        row: the row to reset.
+        draws: uniforms, shape (N, RESET_DRAWS).
+        cost_scale: of a fixed geometry; see `calibrate`. Not read if the geometry is random.
+        target_db: requirements (N,) of a fixed geometry. Not read if the geometry is random.
     """
     for n in range(p.num_devices):
-        s.mean_gain[row, n] = p.geometry[0, n]
-        s.device_cycles[row, n] = p.geometry[1, n]
-        s.server_cycles[row, n] = p.geometry[2, n]
+        s.mean_gain[row, n] = p.fixed_geometry[0, n]
+        s.device_cycles[row, n] = p.fixed_geometry[1, n]
+        s.server_cycles[row, n] = p.fixed_geometry[2, n]
         if p.reset_geometry:
-            s.mean_gain[row, n] = mean_gain(p, draws[n, 0], draws[n, 1], draws[n, 2])
-            s.device_cycles[row, n] = between(p.device_cycles_min, p.device_cycles_max, draws[n, 3])
-            s.server_cycles[row, n] = between(p.server_cycles_min, p.server_cycles_max, draws[n, 4])
+            placed = place_device(p.placement, draws, n)
+            s.mean_gain[row, n], s.device_cycles[row, n], s.server_cycles[row, n] = placed
     if p.reset_geometry:
         calibrate(p, s, row)
     else:
@@ -46,12 +51,12 @@ def begin_episode(
             s.target_db[row, n] = target_db[n]
     for n in range(p.num_devices):
         s.fading[row, n, 0], s.fading[row, n, 1] = complex_normal(draws[n, 5], draws[n, 6])
-        s.queue_db[row, n] = p.initial_queue_max_db * draws[n, 7] if p.psnr_mode == LONG_TERM else 0.0
+        s.queue_db[row, n] = p.initial_queue_max_db * draws[n, 7] if p.psnr_mode == PSNR_MODE.LONG_TERM else 0.0
         s.psnr_sum_db[row, n] = 0.0
         s.psnr_db[row, n] = 0.0
         s.sensitivity[row, n] = 0.0
         s.compression[row, n] = 0.5 * (p.compression_min + p.compression_max)
-    fade(p, s, row)
+    update_gain(p, s, row)
     s.rounds[row] = 0
     s.relaxed[row] = 0
     s.cursor[row] = BLOCK_STEPS
@@ -62,7 +67,7 @@ def run(
     p: Parameters, s: State, rows: NDArray[np.int64], actions: NDArray[np.float64], observation: NDArray[np.float32],
     reward: NDArray[np.float64], member: NDArray[np.float64], metrics: NDArray[np.float64],
 ) -> None:  # fmt: skip
-    """Advance `rows` by one round, and report it into zeroed arrays."""
+    """Advance `rows` by one round and write the results into arrays of zeros."""
     for i in range(len(rows)):
         row = rows[i]
         deadline_s = allocate_round(p, s, row, actions)

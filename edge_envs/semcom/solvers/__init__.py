@@ -17,17 +17,6 @@ from edge_envs.semcom.solvers.api import (
 )
 
 __all__ = [
-    "Allocation",
-    "ComputeAllocation",
-    "Infeasibility",
-    "InfeasibleError",
-    "LinkAllocation",
-    "Problem",
-    "RefinedLink",
-    "algorithm_2",
-    "algorithm_3",
-    "diagnose",
-    "solve_joint",
-    "solve_p3",
-    "solve_p4",
-]
+    "Allocation", "ComputeAllocation", "Infeasibility", "InfeasibleError", "LinkAllocation", "Problem", "RefinedLink",
+    "algorithm_2", "algorithm_3", "diagnose", "solve_joint", "solve_p3", "solve_p4",
+]  # fmt: skip

@@ -1,17 +1,17 @@
-"""The solvers of one training round for use from Python: checked input, frozen results, certificates.
+"""The solvers of one training round for use from Python: checked arguments, frozen results with certificates.
 
-The compiled kernels behind them (`joint`, `subproblems`, `alternating`) are what the environment calls.
+The environment calls the compiled kernels (`joint`, `subproblems`, `paper_algorithms`) directly.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from edge_envs.semcom.config import PSNR_LAWS
-from edge_envs.semcom.image_quality import PsnrLaw
+from edge_envs.core.validation import finite_array, positive_number, whole_number
 from edge_envs.semcom.solvers import joint, subproblems
 from edge_envs.semcom.solvers.certificates.bounds import (
     certificate_of,
@@ -27,25 +27,12 @@ from edge_envs.semcom.solvers.feasibility import (
     check,
     diagnose,
     diagnose_rates,
-    per_device,
 )
-from edge_envs.semcom.solvers.paper_algorithms import alternate, refine
-from edge_envs.semcom.solvers.problem import (
-    BAND_PRICE,
-    BOUND,
-    DELAY,
-    OBJECTIVE,
-    SWEEPS,
-    Array,
-    Problem,
-    Workspace,
-    allocate_workspace,
-    prepare,
-)
+from edge_envs.semcom.solvers.paper_algorithms import alternate, refine, unused_rule
+from edge_envs.semcom.solvers.problem import TOTAL, Array, Problem, Workspace, allocate_workspace, prepare
 
 __all__ = [
-    "Allocation", "ComputeAllocation", "Infeasibility", "InfeasibleError", "LinkAllocation", "Problem",
-    "RefinedLink",
+    "Allocation", "ComputeAllocation", "Infeasibility", "InfeasibleError", "LinkAllocation", "Problem", "RefinedLink",
     "algorithm_2", "algorithm_3", "diagnose", "solve_joint", "solve_p3", "solve_p4",
 ]  # fmt: skip
 
@@ -69,18 +56,18 @@ class Allocation:
     objective: float
     """omega_1 T + omega_2 sum of all energies, eq. (16)."""
     lower_bound: float
-    """Value of the Lagrangian dual function at these prices: no allocation costs less."""
+    """Value of the Lagrangian dual function at these prices; no allocation costs less."""
     gap: float
-    """The certificate: |cost / lower_bound - 1| plus the largest relative violation of a limit, both worked out from
-    the allocation. No feasible allocation is worse than the optimum by more."""
+    """The certificate: |cost / lower_bound - 1| plus the largest relative violation of a limit, both computed from the
+    allocation. A feasible allocation costs at most this much more than the optimum, relatively."""
     time_price: Array
-    """Multipliers beta_n of the devices' deadlines; they add up to omega_1, or to more where a deadline binds."""
+    """Multipliers beta_n of the devices' deadlines; they add up to omega_1, or to more if `deadline_s` binds."""
     bandwidth_price: float
     """Multiplier zeta of the total bandwidth [1/Hz]."""
     sensitivity: Array
-    """d objective / d ln rho_n = omega_2 E_n^up + beta_n T_n^up, at the `snr_min` given."""
+    """d objective / d ln rho_n = omega_2 E_n^up + beta_n T_n^up, at the given `snr_min`."""
     sweeps: int
-    """Passes over the devices that the solver took."""
+    """Passes of the solver over the devices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,48 +110,53 @@ class LinkAllocation:
 
 @dataclass(frozen=True, slots=True)
 class RefinedLink(LinkAllocation):
-    """What Algorithm 2 came to; `bandwidth_price` and `lower_bound` are those of the exact solution."""
+    """The result of Algorithm 2; `bandwidth_price` and `lower_bound` are those of the exact solution."""
 
     iterations: int
     """Newton iterations."""
     residual: float
-    """Norm of phi, eq. (38), scaled to be free of units."""
+    """Norm of phi, eq. (38), scaled to be dimensionless."""
     converged: bool
-    """Whether the residual fell below the tolerance."""
+    """True if the residual fell below the tolerance."""
 
 
 def solve_joint(problem: Problem, deadline_s: float = math.inf) -> Allocation:
     """Global optimum of P1, eq. (16), at given compression rates, over power, bandwidth, frequencies and deadline.
 
     Args:
-        problem: the round; `snr_min` holds what the PSNR requirement asks at these rates.
-        deadline_s: upper limit of T [s], none by default.
+        problem: the round; `snr_min` holds the SNRs that the PSNR requirements need at these rates.
+        deadline_s: upper limit of T [s]; none by default.
 
     Raises:
         ValueError: bad input, naming the field and the device.
-        InfeasibleError: no allocation meets an infinite `snr_min` or the deadline; names the device or the band.
+        InfeasibleError: an infinite `snr_min`, or a deadline that no allocation meets; names the device or the band.
     """
     problem = check(problem)
     found = diagnose(problem, deadline_s)
     if found:
         raise InfeasibleError(found)
-    work = allocate_workspace(len(problem.bits))
-    joint.solve(problem, work, float(deadline_s))
-    return allocation(problem, work, certify_round(problem, work, float(deadline_s)))
+    workspace = allocate_workspace(len(problem.bits))
+    joint.solve(problem, workspace, float(deadline_s))
+    return allocation(problem, workspace, certify_round(problem, workspace, float(deadline_s)))
 
 
-def allocation(problem: Problem, work: Workspace, gap: float) -> Allocation:
-    """What a solve of the whole round left in its workspace, with its certificate."""
-    totals = work.totals
-    transmit = work.power_w * work.upload_s
+def allocation(problem: Problem, workspace: Workspace, gap: float) -> Allocation:
+    """The solution of a whole round that is stored in a workspace, with its certificate."""
+    transmit = workspace.power_w * workspace.upload_s
     return Allocation(
-        power_w=work.power_w, bandwidth_hz=work.bandwidth_hz, device_frequency_hz=work.device_frequency_hz,
-        server_frequency_hz=work.server_frequency_hz, upload_s=work.upload_s, delay_s=float(totals[DELAY]),
-        objective=float(totals[OBJECTIVE]), lower_bound=float(totals[BOUND]),
-        gap=float(gap), time_price=work.time_price,
-        bandwidth_price=float(totals[BAND_PRICE]),
-        sensitivity=problem.weight_energy * transmit + work.time_price * work.upload_s, sweeps=int(totals[SWEEPS]),
+        **fields(workspace, "power_w", "bandwidth_hz", "device_frequency_hz", "server_frequency_hz", "upload_s"),
+        **fields(workspace, "time_price", "delay_s", "objective", "lower_bound", "bandwidth_price"),
+        gap=float(gap), sweeps=int(workspace.totals[TOTAL.sweeps]),
+        sensitivity=problem.weight_energy * transmit + workspace.time_price * workspace.upload_s,
     )  # fmt: skip
+
+
+def fields(workspace: Workspace, *names: str) -> dict[str, Any]:
+    """Arrays and totals of a workspace by name."""
+    return {
+        name: float(workspace.totals[getattr(TOTAL, name)]) if name in TOTAL._fields else getattr(workspace, name)
+        for name in names
+    }
 
 
 def algorithm_3(problem: Problem, power_w: Array | None = None, bandwidth_hz: Array | None = None) -> Allocation:
@@ -176,8 +168,8 @@ def algorithm_3(problem: Problem, power_w: Array | None = None, bandwidth_hz: Ar
         bandwidth_hz: starting bandwidths (N,) [Hz]; even shares by default.
 
     Returns:
-        An allocation whose `lower_bound` and `gap` are those of P1, so the gap is the true distance to the optimum;
-        prices are those of the last P3 and P4, and `sweeps` counts the passes.
+        An allocation with the `lower_bound` of P1, so that `gap` is the distance to the optimum. Prices are those of
+        the last P3 and P4, and `sweeps` is the number of passes.
 
     Raises:
         ValueError: bad input, naming the field and the device, or a start beyond the limits.
@@ -186,97 +178,96 @@ def algorithm_3(problem: Problem, power_w: Array | None = None, bandwidth_hz: Ar
     problem = check(problem)
     devices = len(problem.bits)
     even = np.full(devices, problem.bandwidth_hz / devices)
-    work = allocate_workspace(devices)
-    work.power_w[:] = per_device("power_w", problem.power_max_w / 2.0 if power_w is None else power_w, devices)
-    work.bandwidth_hz[:] = per_device("bandwidth_hz", even if bandwidth_hz is None else bandwidth_hz, devices)
-    if (work.power_w > problem.power_max_w * (1.0 + 1e-9)).any():
-        n = int(np.argmax(work.power_w / problem.power_max_w))
-        raise ValueError(f"power_w[{n}] = {work.power_w[n]} is above power_max_w[{n}] = {problem.power_max_w[n]}")
-    total = work.bandwidth_hz.sum()
-    if total > problem.bandwidth_hz * (1.0 + 1e-9):
-        raise ValueError(f"bandwidth_hz adds up to {total:.6g}, more than the {problem.bandwidth_hz:.6g} Hz there are")
-    # The law, limits and requirements matter with free compression rates only.
-    law = PsnrLaw(*PSNR_LAWS["unscaled"], decibel=True, snr_low_db=-math.inf, snr_high_db=math.inf)
-    rates, unused = np.zeros(devices), np.ones(devices)
-    if not alternate(problem, work, rates, False, law, 1.0, np.array([0.0, 1.0]), unused, unused):
-        raise InfeasibleError(diagnose_rates(problem, rates))
-    work.totals[BOUND] = solve_joint(problem).lower_bound
-    cost, violation = round_cost(
-        problem, work.power_w, work.bandwidth_hz, work.device_frequency_hz, work.server_frequency_hz, math.inf
+    workspace = allocate_workspace(devices)
+    workspace.power_w[:] = finite_array(
+        "power_w", problem.power_max_w / 2.0 if power_w is None else power_w, (devices,), strict=True
     )
-    return allocation(problem, work, certificate_of(cost, work.totals[BOUND], violation))
+    workspace.bandwidth_hz[:] = finite_array(
+        "bandwidth_hz", even if bandwidth_hz is None else bandwidth_hz, (devices,), strict=True
+    )
+    if (workspace.power_w > problem.power_max_w * (1.0 + 1e-9)).any():
+        n = int(np.argmax(workspace.power_w / problem.power_max_w))
+        raise ValueError(f"power_w[{n}] = {workspace.power_w[n]} is above power_max_w[{n}] = {problem.power_max_w[n]}")
+    total = workspace.bandwidth_hz.sum()
+    if total > problem.bandwidth_hz * (1.0 + 1e-9):
+        raise ValueError(f"bandwidth_hz adds up to {total:.6g} Hz; give at most {problem.bandwidth_hz:.6g} Hz in total")
+    if not alternate(problem, workspace, unused_rule(devices), False):
+        raise InfeasibleError(diagnose_rates(problem, workspace.rate_min_bps))
+    workspace.totals[TOTAL.lower_bound] = solve_joint(problem).lower_bound
+    cost, violation = round_cost(
+        problem,
+        workspace.power_w,
+        workspace.bandwidth_hz,
+        workspace.device_frequency_hz,
+        workspace.server_frequency_hz,
+        math.inf,
+    )
+    return allocation(problem, workspace, certificate_of(cost, workspace.totals[TOTAL.lower_bound], violation))
 
 
 def solve_p3(problem: Problem, upload_s: Array) -> ComputeAllocation:
-    """P5, eq. (21), that is P3 at given compression rates: frequencies and deadline at given upload times [s].
+    """P5, eq. (21), which is P3 at given compression rates: frequencies and deadline at given upload times (N,) [s].
 
     Raises:
         ValueError: bad input, naming the field and the device.
     """
     problem = check(problem)
-    work = allocate_workspace(len(problem.bits))
-    work.upload_s[:] = per_device("upload_s", upload_s, len(problem.bits), zero=True)
-    prepare(problem, work)
-    subproblems.solve_compute(problem, work)
-    gap = certify_compute(problem, work, False)
-    return ComputeAllocation(
-        device_frequency_hz=work.device_frequency_hz, server_frequency_hz=work.server_frequency_hz,
-        delay_s=float(work.totals[DELAY]), time_price=work.time_price,
-        objective=float(work.totals[OBJECTIVE]), lower_bound=float(work.totals[BOUND]), gap=float(gap),
-    )  # fmt: skip
+    workspace = allocate_workspace(len(problem.bits))
+    workspace.upload_s[:] = finite_array("upload_s", upload_s, (len(problem.bits),))
+    prepare(problem, workspace)
+    subproblems.solve_compute(problem, workspace)
+    gap = certify_compute(problem, workspace, False)
+    names = ("device_frequency_hz", "server_frequency_hz", "time_price", "delay_s", "objective", "lower_bound")
+    return ComputeAllocation(**fields(workspace, *names), gap=float(gap))
 
 
 def solve_p4(problem: Problem, rate_min_bps: Array) -> LinkAllocation:
-    """P4, eq. (19): power and bandwidth of least transmit energy at required rates and SNRs.
+    """P4, eq. (19): powers and bandwidths of least transmit energy at required rates (N,) [bit/s] and SNRs.
 
     Raises:
         ValueError: bad input, naming the field and the device.
-        InfeasibleError: a device cannot meet its rate and SNR, or all of them not within the band.
+        InfeasibleError: a device cannot meet its rate and SNR, or the devices together exceed the band.
     """
     problem = check(problem)
-    rates = per_device("rate_min_bps", rate_min_bps, len(problem.bits))
-    work = allocate_workspace(len(problem.bits))
-    prepare(problem, work)
-    if not subproblems.solve_link(problem, work, rates):
+    rates = finite_array("rate_min_bps", rate_min_bps, (len(problem.bits),), strict=True)
+    workspace = allocate_workspace(len(problem.bits))
+    prepare(problem, workspace)
+    if not subproblems.solve_link(problem, workspace, rates):
         raise InfeasibleError(diagnose_rates(problem, rates))
-    gap = certify_link(problem, work, rates)
-    return LinkAllocation(
-        power_w=work.power_w, bandwidth_hz=work.bandwidth_hz, bandwidth_price=float(work.totals[BAND_PRICE]),
-        objective=float(work.totals[OBJECTIVE]), lower_bound=float(work.totals[BOUND]), gap=float(gap),
-    )  # fmt: skip
+    gap = certify_link(problem, workspace, rates)
+    names = ("power_w", "bandwidth_hz", "bandwidth_price", "objective", "lower_bound")
+    return LinkAllocation(**fields(workspace, *names), gap=float(gap))
 
 
 def algorithm_2(
     problem: Problem, rate_min_bps: Array, power_w: Array, bandwidth_hz: Array, iterations: int = 60,
     tolerance: float = 1e-9,
 ) -> RefinedLink:  # fmt: skip
-    """The paper's Algorithm 2 for P4: modified Newton steps on (gamma, delta), P7 solved in each.
+    """The paper's Algorithm 2 for P4: modified Newton steps on (gamma, delta), each of which solves P7.
 
-    Kept for comparison with `solve_p4`, with which it agrees where rates are tight. phi, eq. (38), is scaled to be free
-    of units; where P7 has many solutions (a device at a flat price) the band that is left over decides.
+    For comparison with `solve_p4`, with which it agrees where the rates are tight. phi, eq. (38), is scaled to be
+    dimensionless. Where P7 has several solutions, the one that uses the remaining bandwidth is taken.
 
     Args:
         problem: the round.
         rate_min_bps: required rates (N,) [bit/s].
         power_w: starting powers (N,) [W].
         bandwidth_hz: starting bandwidths (N,) [Hz].
-        iterations: at most so many.
-        tolerance: on the scaled residual.
+        iterations: largest number of Newton iterations.
+        tolerance: of the scaled residual.
 
     Raises:
         ValueError: bad input, naming the field and the device.
         InfeasibleError: as `solve_p4`.
     """
-    if not (isinstance(iterations, int) and iterations >= 0):
-        raise ValueError(f"iterations = {iterations!r} is not possible: give a whole number >= 0")
-    if not 0.0 < tolerance < math.inf:
-        raise ValueError(f"tolerance = {tolerance!r} is not possible: give a finite number > 0")
+    whole_number("iterations", iterations, 0)
+    positive_number("tolerance", tolerance)
     exact = solve_p4(problem, rate_min_bps)
     problem = check(problem)
     devices = len(problem.bits)
-    power = per_device("power_w", power_w, devices).copy()
-    band = per_device("bandwidth_hz", bandwidth_hz, devices).copy()
-    rates = per_device("rate_min_bps", rate_min_bps, devices)
+    power = finite_array("power_w", power_w, (devices,), strict=True)
+    band = finite_array("bandwidth_hz", bandwidth_hz, (devices,), strict=True)
+    rates = finite_array("rate_min_bps", rate_min_bps, (devices,), strict=True)
     done, residual = refine(problem, rates, power, band, iterations, tolerance)
     objective, violation = link_cost(problem, rates, power, band)
     return RefinedLink(

@@ -1,11 +1,11 @@
-"""Slow reference solutions of P3, P4 and the joint problem: CVXPY, to check and to time the exact ones.
+"""Slow reference solutions of P3, P4 and the joint problem with CVXPY, for tests and benchmarks of the exact solvers.
 
-P3 and P4 are convex as they stand and go to CVXPY as such. P1 at given compression rates is a geometric program, but
-for the transmit energy: that is a power series with positive coefficients, which CVXPY takes cut short, or an integral
-over exponentials, which it takes as a quadrature. Both are exact to 1e-9 up to an SNR of 80 dB.
+P3 and P4 are convex in their own variables. P1 at given compression rates is a geometric program except for the
+transmit energy, which is a power series with positive coefficients (here truncated) or an integral over exponentials
+(here a quadrature). Both are accurate to 1e-9 up to an SNR of 80 dB.
 
-All of them get numbers of order one: bandwidths over an even share, times over that of a plain allocation, frequencies
-and powers over what is about needed. Answers are feasible and optimal to the solvers' own tolerances, about 1e-8.
+All numbers are scaled to order one: bandwidths by an even share, times by that of a simple allocation, frequencies and
+powers by a typical value. Solutions are feasible and optimal to the tolerances of Clarabel, about 1e-8.
 
 Needs the extra `reference`.
 """
@@ -25,20 +25,20 @@ from edge_envs.core.io.extras import load_cvxpy
 from edge_envs.semcom.solvers.problem import LN2, Array, Problem
 
 SERIES_TERMS = 50
-"""Terms of the power series of (e^v - 1) / v: what it leaves out is below 1e-9 up to v = 18.4, an SNR of 80 dB."""
+"""Terms of the power series of (e^v - 1) / v; the remainder is below 1e-9 up to v = 18.4, an SNR of 80 dB."""
 QUADRATURE_NODES = 12
-"""Gauss-Legendre nodes for the mean of e^(s v) over s in [0, 1], which is the same function, as exact up to there."""
+"""Gauss-Legendre nodes for the mean of e^(s v) over s in [0, 1], the same function, with the same accuracy."""
 STEPS = (0.99, 0.9)
-"""Clarabel's `max_step_fraction`: its default, and what helps at times where it fails. It does so, or stops early,
-on P4 where SNRs are far below one or devices many decades apart."""
-LEAST_NATS = 1e-9
-"""Stands for ln(1 + S_min) of a device without a required SNR, whose limit is then far out of reach."""
+"""Values of Clarabel's `max_step_fraction`: the default, then one that solves some problems on which it fails. It fails
+or stops early on P4 where SNRs are far below one or the devices differ by many decades."""
+U_MIN = 1e-9
+"""Smallest ln(1 + S_min); used for a device without a required SNR, so that its constraint never binds."""
 
 Numbers = dict[str, Array]
 Form = Callable[..., tuple[Any, dict[str, Any]]]
-"""Builds a CVXPY problem and its variables from named numbers, or from CVXPY parameters in their place."""
+"""Builds a CVXPY problem and its variables from named numbers or CVXPY parameters."""
 Solve = Callable[[Form, Numbers], tuple[float, Numbers]]
-"""Least value and solution of a form for the given numbers."""
+"""Returns the optimal value and the solution of a form for the given numbers."""
 
 
 class ComputeAnswer(NamedTuple):
@@ -88,7 +88,7 @@ def link_form(
 ) -> tuple[Any, dict[str, Any]]:
     """P4, eq. (19), with every rate met exactly, which makes it convex: r = -rel_entr(B, B + p g / N_0) / ln 2.
 
-    With both sides of ln(1 + S) lowered by a `level`, and with `floor` = e^-level, no number is as large as an SNR.
+    Subtracting a `level` from both sides of ln(1 + S), with `floor` = e^-level, keeps all numbers far below the SNR.
     """
     cp = load_cvxpy()
     band, power = cp.Variable(cost.size, pos=True), cp.Variable(cost.size, pos=True)
@@ -109,7 +109,7 @@ def by_series(v: Any) -> Any:
 
 
 def by_quadrature(v: Any) -> Any:
-    """(e^v - 1) / v as a mean of exponentials, which are log-log convex as well."""
+    """(e^v - 1) / v as a mean of exponentials, which are log-log convex."""
     cp = load_cvxpy()
     nodes, weights = np.polynomial.legendre.leggauss(QUADRATURE_NODES)
     return sum(0.5 * weight * cp.exp((0.5 + 0.5 * node) * v) for node, weight in zip(nodes, weights, strict=True))
@@ -141,36 +141,36 @@ def joint_form(
 
 
 quadrature_form = partial(joint_form, energy_ratio=by_quadrature)
-"""`joint_form` with exponentials in place of the power series."""
+"""`joint_form` with exponentials instead of the power series."""
 
 
 def optimum(problem: Any, variables: dict[str, Any]) -> tuple[float, Numbers]:
     """Solve a CVXPY problem with Clarabel at its own tolerances.
 
     Raises:
-        RuntimeError: the solver gave no solution; says what it said.
+        RuntimeError: the solver found no solution; the message has its status.
     """
-    failed, said = load_cvxpy().error.SolverError, ""
+    failed, status = load_cvxpy().error.SolverError, ""
     for step in STEPS:
         with warnings.catch_warnings(), suppress(failed):
-            # How far short of the tolerance an answer may be, the comparison tells.
+            # Callers compare the solution with the exact one, so an inaccurate solution does not pass unnoticed.
             warnings.filterwarnings("ignore", message="Solution may be inaccurate")
             warnings.filterwarnings("ignore", message="Constraint .* contains too many subexpressions")
             problem.solve(solver="CLARABEL", gp=not problem.is_dcp(), max_step_fraction=step)
             if problem.status in ("optimal", "optimal_inaccurate"):
                 return float(problem.value), {name: np.asarray(each.value) for name, each in variables.items()}
-            said = f": {problem.status}"
+            status = f": {problem.status}"
             break
-    raise RuntimeError(f"Clarabel found no solution{said}")
+    raise RuntimeError(f"Clarabel found no solution{status}")
 
 
 def rebuild(form: Form, numbers: Numbers) -> tuple[float, Numbers]:
-    """Solve a form as a problem built for these numbers alone."""
+    """Build and solve a CVXPY problem for these numbers."""
     return optimum(*form(**numbers))
 
 
 def _compute_costs(problem: Problem, device_hz: Array, server_hz: Array) -> tuple[Array, Array]:
-    """Weighted computing energies of device and base station at given frequencies, eqs. (10) and (13)."""
+    """Weighted computing energies of devices and base station at given frequencies, eqs. (10) and (13)."""
     weight = problem.weight_energy
     return (
         weight * problem.device_energy_coefficient * problem.device_cycles * device_hz**2,
@@ -207,12 +207,12 @@ def solve_p4_cvxpy(problem: Problem, rate_min_bps: Array, *, solve: Solve = rebu
 
     Raises:
         ImportError: CVXPY is not installed.
-        RuntimeError: the solver failed, or the rates and SNRs cannot be had.
+        RuntimeError: the solver failed, or no allocation meets the rates and SNRs.
     """
     even_hz = problem.bandwidth_hz / len(problem.bits)
-    # A band of as many hertz as there are nats per second makes every rate one.
+    # With a bandwidth unit equal to the rate in nat/s, every scaled rate is one.
     band_hz = rate_min_bps * LN2
-    # What the rate takes at an even share of the band, if the device has that much power.
+    # The SNR that the rate needs at an even share of the band; power is limited below.
     snr = np.maximum(np.expm1(np.minimum(band_hz / even_hz, 40.0)), problem.snr_min)
     power_w = np.minimum(problem.power_max_w, snr * problem.noise_w_per_hz * even_hz / problem.gain)
     ratio = power_w * problem.gain / (problem.noise_w_per_hz * band_hz)
@@ -229,7 +229,7 @@ def solve_p4_cvxpy(problem: Problem, rate_min_bps: Array, *, solve: Solve = rebu
 
 
 class Units(NamedTuple):
-    """What the joint problem's quantities are counted in, frequencies being counted in their limits."""
+    """Units of the scaled joint problem; frequencies are scaled by their limits."""
 
     band_hz: float
     time_s: float
@@ -237,7 +237,7 @@ class Units(NamedTuple):
 
 
 def joint_numbers(problem: Problem) -> tuple[Numbers, Units]:
-    """The joint problem in numbers of order one, and their units."""
+    """The joint problem scaled to numbers of order one, and the units."""
     device_s = problem.device_cycles / problem.device_frequency_max_hz
     server_s = problem.server_cycles / problem.server_frequency_max_hz
     nats = problem.bits * LN2
@@ -249,7 +249,7 @@ def joint_numbers(problem: Problem) -> tuple[Numbers, Units]:
     load = nats / (band_hz * time_s)
     device_cost, server_cost = _compute_costs(problem, problem.device_frequency_max_hz, problem.server_frequency_max_hz)
     numbers = {
-        "load": load, "longest": load / np.maximum(np.log1p(problem.snr_min), LEAST_NATS),
+        "load": load, "longest": load / np.maximum(np.log1p(problem.snr_min), U_MIN),
         "power": least_energy_j / (problem.power_max_w * time_s),
         "energy_cost": problem.weight_energy * least_energy_j / unit, "device_s": device_s / time_s,
         "server_s": server_s / time_s, "device_cost": device_cost / unit, "server_cost": server_cost / unit,
@@ -258,7 +258,7 @@ def joint_numbers(problem: Problem) -> tuple[Numbers, Units]:
 
 
 def joint_answer(problem: Problem, units: Units, value: float, found: Numbers) -> JointAnswer:
-    """A solution in SI units; the powers are those that the bandwidths and upload times ask for."""
+    """A solution in SI units; powers follow from the bandwidths and upload times."""
     band_hz, upload_s = found["band"] * units.band_hz, found["upload"] * units.time_s
     snr = np.expm1(problem.bits * LN2 / (band_hz * upload_s))
     return JointAnswer(
@@ -273,7 +273,7 @@ def solve_joint_cvxpy(problem: Problem, *, form: Form = joint_form, solve: Solve
     Args:
         problem: the round.
         form: `joint_form` with the power series, or `quadrature_form`.
-        solve: how to solve it.
+        solve: solves the form.
 
     Raises:
         ImportError: CVXPY is not installed.
@@ -284,10 +284,10 @@ def solve_joint_cvxpy(problem: Problem, *, form: Form = joint_form, solve: Solve
 
 
 class CompiledReference:
-    """The CVXPY solutions with problems that are compiled once per number of devices and then only get new numbers.
+    """The CVXPY solutions with problems that are compiled once per number of devices; later calls only set parameters.
 
-    Same interface as the functions above, without the time that CVXPY takes to build a problem (its rules for
-    parametrised problems, "DPP", are met).
+    The methods have the interface of the functions above without the time that CVXPY needs to build a problem. The
+    problems follow CVXPY's rules for parametrised problems ("DPP").
 
     Raises:
         ImportError: CVXPY is not installed.
@@ -303,7 +303,7 @@ class CompiledReference:
     def _solve(self, form: Form, numbers: Numbers) -> tuple[float, Numbers]:
         key = form, len(next(iter(numbers.values())))
         if key not in self._problems:
-            # A geometric program's numbers must be known to be positive; of the others one may be zero.
+            # A geometric program needs positive parameters; those of the convex problems may be zero.
             sign = {"nonneg": True} if form in (compute_form, link_form) else {"pos": True}
             parameters = {name: self._cvxpy.Parameter(value.shape, **sign) for name, value in numbers.items()}
             self._problems[key] = *form(**parameters), parameters

@@ -1,8 +1,8 @@
-"""P1 at given compression rates by SciPy's SLSQP: the general-purpose way without a modelling language.
+"""P1 at given compression rates by SciPy's SLSQP, a general-purpose solver without a modelling language.
 
-In the logarithms of bandwidths, upload times, frequencies and of the delay the problem is convex, so where SLSQP
-succeeds it has the optimum. It gets exact derivatives, numbers of order one, and even shares at full power to start
-from. Each of its steps takes a dense least-squares problem in 4 N + 1 unknowns.
+The problem is convex in the logarithms of bandwidths, upload times, frequencies and the delay, so a point at which
+SLSQP converges is the optimum. SLSQP gets exact derivatives, numbers of order one, and even shares at full power as the
+start. Each step solves a dense least-squares problem in 4 N + 1 unknowns.
 
 Needs SciPy, as in the extra `reference`.
 """
@@ -18,14 +18,14 @@ from edge_envs.semcom.solvers.problem import Array, Problem
 from edge_envs.semcom.solvers.reference_cvxpy import JointAnswer, Numbers, joint_answer, joint_numbers
 
 ACCURACY = 1e-10
-"""Change of the objective, in its unit, at which SLSQP stops."""
-MOST_STEPS = 500
+"""Change of the scaled objective at which SLSQP stops."""
+STEPS_MAX = 500
 FEASIBLE = 1e-7
-"""Relative excess over a limit with which an answer still counts."""
-STEEPEST = 100.0
-"""Largest v = ln(1 + SNR) that the search is shown, so that no exponential overflows."""
-FARTHEST = 15.0
-"""Largest logarithm of bandwidths and upload times in their units."""
+"""Largest relative excess over a limit of an accepted solution."""
+U_MAX = 100.0
+"""Larger v = ln(1 + SNR) are clipped to this in the search, so that no exponential overflows."""
+LOG_MAX = 15.0
+"""Largest logarithm of a scaled bandwidth or upload time."""
 
 
 def solve_joint_slsqp(problem: Problem) -> JointAnswer:
@@ -39,16 +39,16 @@ def solve_joint_slsqp(problem: Problem) -> JointAnswer:
 
     numbers, units = joint_numbers(problem)
     size = len(problem.bits)
-    # Even shares at full power are the unit of bandwidth, and their uploads fit into the unit of time.
+    # The start: even shares of bandwidth, and their upload times at full power.
     snr = problem.power_max_w * problem.gain / (problem.noise_w_per_hz * units.band_hz)
     start = np.zeros(4 * size + 1)
     start[size : 2 * size] = np.log(numbers["load"] / np.log1p(snr))
-    reach = (-FARTHEST, FARTHEST)
+    reach = (-LOG_MAX, LOG_MAX)
     found = minimize(
         partial(cost, numbers), start, jac=True, method="SLSQP",
-        bounds=[reach] * (2 * size) + [(-FARTHEST, 0.0)] * (2 * size) + [reach],
+        bounds=[reach] * (2 * size) + [(-LOG_MAX, 0.0)] * (2 * size) + [reach],
         constraints={"type": "ineq", "fun": partial(room, numbers), "jac": partial(room_slopes, numbers)},
-        options={"maxiter": MOST_STEPS, "ftol": ACCURACY},
+        options={"maxiter": STEPS_MAX, "ftol": ACCURACY},
     )  # fmt: skip
     excess = -float(room(numbers, found.x).min())
     if not excess <= FEASIBLE:
@@ -59,15 +59,15 @@ def solve_joint_slsqp(problem: Problem) -> JointAnswer:
 
 
 def _energy(numbers: Numbers, z: Array) -> tuple[Array, Array]:
-    """Transmit energies in units of the least one, phi(v) = (e^v - 1) / v, and their derivatives by ln v."""
+    """Transmit energies over their infimum, phi(v) = (e^v - 1) / v, and their derivatives by ln v."""
     size = len(numbers["load"])
-    v = np.minimum(numbers["load"] * np.exp(-z[:size] - z[size : 2 * size]), STEEPEST)
+    v = np.minimum(numbers["load"] * np.exp(-z[:size] - z[size : 2 * size]), U_MAX)
     energy = np.expm1(v) / v
     return energy, np.exp(v) - energy
 
 
 def cost(numbers: Numbers, z: Array) -> tuple[float, Array]:
-    """Objective (16) in its unit, and its gradient."""
+    """Objective (16), scaled, and its gradient."""
     energy, by_log_v = _energy(numbers, z)
     device, server = np.exp(2.0 * z[:-1]).reshape(4, -1)[2:]
     device, server = numbers["device_cost"] * device, numbers["server_cost"] * server
@@ -78,7 +78,7 @@ def cost(numbers: Numbers, z: Array) -> tuple[float, Array]:
 
 
 def room(numbers: Numbers, z: Array) -> Array:
-    """What is left of each limit, in logarithms where they make it a convex one: band, power, SNR and time."""
+    """Slack of each constraint, in logarithms where this makes it convex: bandwidth, power, SNR and time."""
     energy, _ = _energy(numbers, z)
     x, y, device, server = z[:-1].reshape(4, -1)
     finish = np.exp(y) + numbers["device_s"] * np.exp(-device) + numbers["server_s"] * np.exp(-server)

@@ -61,7 +61,7 @@ def state_of(env: Any) -> list[bytes]:
 @pytest.mark.parametrize("kind", [gym.make, gym.make_vec])
 @pytest.mark.parametrize(("preset", "options"), SETTINGS, ids=str)
 def test_every_baseline_acts_and_leaves_the_environment_alone(kind, preset, options):
-    """Actions within their limits in both shells; the same rewards whether or not baselines were asked in between."""
+    """Actions within limits in both Gymnasium classes; calls of a baseline do not change the rewards."""
     options = {"num_devices": 2, "calibration_rounds": 3, **options}
     asked, left = (kind("SemCom-v0", preset=preset, **options) for _ in range(2))
     for name in baselines_of(asked):
@@ -217,7 +217,7 @@ def test_drift_serves_who_is_owed():
 
 
 def balance(env: Any, at: float, limit: float) -> np.ndarray:
-    """Queues for which a rate's cost, by V, and its earnings, by Z, are in balance at a limit of the rates, by hand.
+    """Queues for which a rate's cost, by V, and its earnings, by Z, are in balance at a limit of the rates, in closed form.
 
     Cost of a rate and SNR are those of the round in which all rates are `at`.
     """

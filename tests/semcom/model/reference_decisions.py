@@ -188,7 +188,7 @@ def time_prices(
     """What each device's time costs at an optimum: the slope of its computing energy, if one frequency can still move.
 
     Where both are at their limits, prices that are missing to omega_1 are that device's. If a deadline takes part
-    (`dated`) nobody knows their sum, and if there are several such devices nobody knows their parts: then the slope of
+    (`dated`) their sum is not determined, and with several such devices neither are their parts: then the slope of
     the upload's cost says it.
     """
     price, silent = np.zeros(len(upload_s)), []

@@ -9,6 +9,7 @@ from scipy.stats import expon, kstest, norm
 
 import edge_envs  # noqa: F401  (registers the ids)
 from edge_envs.semcom.config import SemComConfig
+from edge_envs.semcom.model.parameters import parameters_of
 from edge_envs.semcom.system import SemComSystem
 from tests.semcom.model.reference_decisions import decide
 from tests.semcom.model.reference_round import Decision, World, account, certified, problem_of, psnr, world_of
@@ -219,10 +220,12 @@ def test_channel_without_fading_stands_still():
 
 def geometries(**options: Any) -> dict[str, np.ndarray]:
     """Geometries by number, a fixed one and one per reset; each 3000 x (mean gain, device cycles, server cycles)."""
-    fixed = SemComConfig.from_options("default", {"num_devices": 3000, "calibration_rounds": 1, **options}).kernel()
+    fixed = parameters_of(
+        SemComConfig.from_options("default", {"num_devices": 3000, "calibration_rounds": 1, **options})
+    )
     _, state, _, _ = started(1500, num_devices=2, geometry="random", **options)
     drawn = np.stack([state.mean_gain.ravel(), state.device_cycles.ravel(), state.server_cycles.ravel()])
-    return {"fixed": fixed.geometry, "random": drawn}
+    return {"fixed": fixed.fixed_geometry, "random": drawn}
 
 
 def distance_m(gain: np.ndarray, extra_db: float) -> np.ndarray:
@@ -296,7 +299,7 @@ def simulated(config: SemComConfig, state: Any, rate: float) -> tuple[float, np.
     """Mean objective and mean PSNRs at one rate for all, over the calibration's fading, by the independent solver."""
     costs, qualities = [], []
     zeros = np.zeros(config.num_devices)
-    for power in config.kernel().calibration_fades:
+    for power in parameters_of(config).calibration_fades:
         world = World(
             state.mean_gain[0] * power, state.device_cycles[0], state.server_cycles[0], zeros, zeros, zeros, 0, 1.0
         )
@@ -339,13 +342,13 @@ def test_calibration(geometry, options):
 
 
 def test_calibration_s_fading_is_rayleigh_with_its_floor():
-    parts = SemComConfig(calibration_rounds=1000).kernel().calibration_fades
+    parts = parameters_of(SemComConfig(calibration_rounds=1000)).calibration_fades
     assert parts.shape == (1000, 10)
     assert parts.min() == 0.01
     above = parts[parts > 0.01]
     assert kstest(above - 0.01, expon.cdf).pvalue > 0.01
     assert parts.mean() == pytest.approx(1.0, abs=0.03)
-    other = SemComConfig(calibration_rounds=1000, geometry_seed=2).kernel().calibration_fades
+    other = parameters_of(SemComConfig(calibration_rounds=1000, geometry_seed=2)).calibration_fades
     assert np.abs(parts / other - 1.0).mean() > 0.1
 
 

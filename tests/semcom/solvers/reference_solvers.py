@@ -1,6 +1,6 @@
 """Slow, independent solutions of Problems 3, 4 and 1 (at given compression), and the plain cost of an allocation.
 
-The tests use this module as an oracle. It knows the problems' statement only: what an allocation costs, (5)-(16). The
+The tests use this module as an oracle. It uses the statement of the problems only: what an allocation costs, (5)-(16). The
 rest is search. One device at one upload time and one price of bandwidth is a scalar problem; upload times, delay and
 price are searched around it, one inside the other. Problem 1 comes with a lower bound of its own, so how good the
 search was is known for each instance. `reference_convex` solves the same problems by other people's solvers.
@@ -216,7 +216,7 @@ def bands_at(problem: Problem, upload_s: Floats, price: float) -> tuple[float, F
 
 
 def solve_p4(problem: Problem, rate_min_bps: Floats) -> tuple[float, Floats, float] | None:
-    """Problem 4: weighted transmit energy, bandwidths and their price; None if the rates cannot be had.
+    """Problem 4: weighted transmit energy, bandwidths and their price; None if the rates are infeasible.
 
     More rate than asked for, or more SNR than both limits ask for, only costs; so each device sends at its least rate,
     and what is left is to share the band at one price, or at none if nobody wants what is left of it.

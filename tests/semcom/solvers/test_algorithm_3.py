@@ -27,10 +27,10 @@ def test_is_what_its_subproblems_say(seed: int) -> None:
     assert found.objective == pytest.approx(compute.objective + link.objective, rel=1e-9)
     assert found.objective >= joint.objective * (1.0 - 1e-9)
     assert found.gap == pytest.approx(found.objective / joint.lower_bound - 1.0, abs=1e-12)
-    told = evaluate(
+    evaluated = evaluate(
         problem, found.power_w, found.bandwidth_hz, found.device_frequency_hz, found.server_frequency_hz
     )  # fmt: skip
-    assert told.objective == pytest.approx(found.objective, rel=1e-8)
+    assert evaluated.objective == pytest.approx(found.objective, rel=1e-8)
     assert found.bandwidth_hz.sum() <= problem.bandwidth_hz * (1.0 + 1e-9)
 
 

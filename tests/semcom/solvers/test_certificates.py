@@ -10,7 +10,7 @@ import pytest
 from edge_envs.semcom.solvers import api
 from edge_envs.semcom.solvers.api import InfeasibleError
 from edge_envs.semcom.solvers.certificates import bounds, dual
-from edge_envs.semcom.solvers.problem import BAND_PRICE, BOUND, Problem, Workspace, allocate_workspace
+from edge_envs.semcom.solvers.problem import TOTAL, Problem, Workspace, allocate_workspace
 from tests.semcom.solvers import reference_convex as general
 from tests.semcom.solvers import reference_solvers as oracle
 from tests.semcom.solvers.problems import Floats, random_problem, random_rates, random_upload_times, solved, tight_start
@@ -30,15 +30,15 @@ def random_prices(rng: np.random.Generator, prices: Floats) -> Floats:
 
 def feasible_round(problem: Problem, rng: np.random.Generator) -> Workspace:
     """Any allocation within the limits of P1, whatever it costs."""
-    work = allocate_workspace(len(problem.bits))
+    workspace = allocate_workspace(len(problem.bits))
     share = rng.dirichlet(np.ones(len(problem.bits))) * rng.uniform(0.1, 1.0)
     needed_hz = problem.power_max_w * problem.gain / (problem.noise_w_per_hz * np.maximum(problem.snr_min, 1e-12))
-    work.bandwidth_hz[:] = np.minimum(share * problem.bandwidth_hz, 0.9 * needed_hz)
-    least_w = problem.snr_min * problem.noise_w_per_hz * work.bandwidth_hz / problem.gain
-    work.power_w[:] = least_w + (problem.power_max_w - least_w) * rng.uniform(0.01, 1.0, len(share))
-    work.device_frequency_hz[:] = problem.device_frequency_max_hz * rng.uniform(0.05, 1.0, len(share))
-    work.server_frequency_hz[:] = problem.server_frequency_max_hz * rng.uniform(0.05, 1.0, len(share))
-    return work
+    workspace.bandwidth_hz[:] = np.minimum(share * problem.bandwidth_hz, 0.9 * needed_hz)
+    least_w = problem.snr_min * problem.noise_w_per_hz * workspace.bandwidth_hz / problem.gain
+    workspace.power_w[:] = least_w + (problem.power_max_w - least_w) * rng.uniform(0.01, 1.0, len(share))
+    workspace.device_frequency_hz[:] = problem.device_frequency_max_hz * rng.uniform(0.05, 1.0, len(share))
+    workspace.server_frequency_hz[:] = problem.server_frequency_max_hz * rng.uniform(0.05, 1.0, len(share))
+    return workspace
 
 
 @seeds
@@ -47,21 +47,25 @@ def test_round_at_any_prices(seed: int) -> None:
     problem, best = solved(seed)
     rng = np.random.default_rng([17, seed])
     for _ in range(25):
-        work = feasible_round(problem, rng)
-        work.time_price[:] = random_prices(rng, best.time_price)
-        work.totals[BAND_PRICE] = random_prices(rng, np.array([best.bandwidth_price]))[0]
-        work.u[:] = random_prices(rng, np.ones(len(work.u)))
-        gap = bounds.certify_round(problem, work, math.inf)
-        bound = work.totals[BOUND]
+        workspace = feasible_round(problem, rng)
+        workspace.time_price[:] = random_prices(rng, best.time_price)
+        workspace.totals[TOTAL.bandwidth_price] = random_prices(rng, np.array([best.bandwidth_price]))[0]
+        workspace.u[:] = random_prices(rng, np.ones(len(workspace.u)))
+        gap = bounds.certify_round(problem, workspace, math.inf)
+        bound = workspace.totals[TOTAL.lower_bound]
         assert bound <= best.objective * (1.0 + ROUNDING)
-        usable = np.isfinite(work.time_price) & (work.time_price > 1e-200) & (work.time_price < 1e200)
-        price = work.totals[BAND_PRICE]
+        usable = np.isfinite(workspace.time_price) & (workspace.time_price > 1e-200) & (workspace.time_price < 1e200)
+        price = workspace.totals[TOTAL.bandwidth_price]
         price = price if 1e-200 < price < 1e200 else 0.0
         if usable.all():
-            true = oracle.dual_bound(problem, work.time_price, price)
+            true = oracle.dual_bound(problem, workspace.time_price, price)
             assert bound == pytest.approx(true, rel=1e-9, abs=1e-9 * (best.objective + price * problem.bandwidth_hz))
         result = oracle.evaluate(
-            problem, work.power_w, work.bandwidth_hz, work.device_frequency_hz, work.server_frequency_hz
+            problem,
+            workspace.power_w,
+            workspace.bandwidth_hz,
+            workspace.device_frequency_hz,
+            workspace.server_frequency_hz,
         )
         assert result.violation <= 1e-12
         assert gap >= (result.objective / best.objective - 1.0) * (1.0 - ROUNDING) - ROUNDING
@@ -95,15 +99,15 @@ def test_computing_at_any_prices(seed: int) -> None:
     prices = api.solve_p3(problem, upload_s).time_price
     rng = np.random.default_rng([23, seed])
     for _ in range(25):
-        work = feasible_round(problem, rng)
-        work.upload_s[:] = upload_s
-        work.time_price[:] = random_prices(rng, prices)
-        gap = bounds.certify_compute(problem, work, False)
-        assert work.totals[BOUND] <= best * (1.0 + 1e-9)
-        if (np.isfinite(work.time_price) & (work.time_price > 1e-200) & (work.time_price < 1e200)).all():
-            true = oracle.dual_bound_p3(problem, upload_s, work.time_price)
-            assert work.totals[BOUND] == pytest.approx(true, rel=1e-11)
-        device, server = work.device_frequency_hz, work.server_frequency_hz
+        workspace = feasible_round(problem, rng)
+        workspace.upload_s[:] = upload_s
+        workspace.time_price[:] = random_prices(rng, prices)
+        gap = bounds.certify_compute(problem, workspace, False)
+        assert workspace.totals[TOTAL.lower_bound] <= best * (1.0 + 1e-9)
+        if (np.isfinite(workspace.time_price) & (workspace.time_price > 1e-200) & (workspace.time_price < 1e200)).all():
+            true = oracle.dual_bound_p3(problem, upload_s, workspace.time_price)
+            assert workspace.totals[TOTAL.lower_bound] == pytest.approx(true, rel=1e-11)
+        device, server = workspace.device_frequency_hz, workspace.server_frequency_hz
         delay_s = (upload_s + problem.device_cycles / device + problem.server_cycles / server).max()
         joules = problem.device_energy_coefficient * problem.device_cycles @ device**2
         joules += problem.server_energy_coefficient * problem.server_cycles @ server**2
@@ -113,11 +117,11 @@ def test_computing_at_any_prices(seed: int) -> None:
 
 def links(problem: Problem, rates: Floats, rng: np.random.Generator) -> Workspace:
     """Powers and bandwidths that meet the rates with something to spare, from those that just do."""
-    work = allocate_workspace(len(rates))
+    workspace = allocate_workspace(len(rates))
     found = api.solve_p4(problem, rates)
-    work.bandwidth_hz[:] = found.bandwidth_hz
-    work.power_w[:] = found.power_w + (problem.power_max_w - found.power_w) * rng.uniform(0.0, 1.0, len(rates))
-    return work
+    workspace.bandwidth_hz[:] = found.bandwidth_hz
+    workspace.power_w[:] = found.power_w + (problem.power_max_w - found.power_w) * rng.uniform(0.0, 1.0, len(rates))
+    return workspace
 
 
 @seeds
@@ -129,17 +133,17 @@ def test_links_at_any_price(seed: int) -> None:
     best, _, price = searched
     rng = np.random.default_rng([29, seed])
     for _ in range(25):
-        work = links(problem, rates, rng)
-        work.totals[BAND_PRICE] = zeta = random_prices(rng, np.array([price]))[0]
-        work.u[:] = random_prices(rng, np.ones(len(rates)))
-        gap = bounds.certify_link(problem, work, rates)
-        assert work.totals[BOUND] <= best * (1.0 + 1e-9)
+        workspace = links(problem, rates, rng)
+        workspace.totals[TOTAL.bandwidth_price] = zeta = random_prices(rng, np.array([price]))[0]
+        workspace.u[:] = random_prices(rng, np.ones(len(rates)))
+        gap = bounds.certify_link(problem, workspace, rates)
+        assert workspace.totals[TOTAL.lower_bound] <= best * (1.0 + 1e-9)
         zeta = zeta if 1e-200 < zeta < 1e200 else 0.0
         true = oracle.dual_bound_p4(problem, rates, zeta)
         size = best + zeta * problem.bandwidth_hz
-        assert work.totals[BOUND] == pytest.approx(true, rel=1e-9, abs=1e-9 * size)
+        assert workspace.totals[TOTAL.lower_bound] == pytest.approx(true, rel=1e-9, abs=1e-9 * size)
         caps = problem.device_frequency_max_hz, problem.server_frequency_max_hz
-        result = oracle.evaluate(problem, work.power_w, work.bandwidth_hz, *caps)
+        result = oracle.evaluate(problem, workspace.power_w, workspace.bandwidth_hz, *caps)
         cost = problem.weight_energy * result.transmit_energy_j
         assert gap >= (cost / best - 1.0) * (1.0 - ROUNDING) - 1e-9
 
@@ -181,13 +185,13 @@ def test_an_inexact_root_gives_a_bound_as_well(seed: int) -> None:
     assert bound == pytest.approx(minimum, rel=1e-4)
 
 
-def exceed(problem: Problem, work: Workspace, name: str) -> None:
+def exceed(problem: Problem, workspace: Workspace, name: str) -> None:
     """Take an allocation a fifth beyond one of its limits."""
     if name == "bandwidth_hz":
-        work.bandwidth_hz[:] *= 1.2 * problem.bandwidth_hz / work.bandwidth_hz.sum()
+        workspace.bandwidth_hz[:] *= 1.2 * problem.bandwidth_hz / workspace.bandwidth_hz.sum()
     else:
         limit = {"power_w": "power_max_w"}.get(name, name.replace("_hz", "_max_hz"))
-        getattr(work, name)[0] = 1.2 * getattr(problem, limit)[0]
+        getattr(workspace, name)[0] = 1.2 * getattr(problem, limit)[0]
 
 
 ALLOCATED = ("power_w", "bandwidth_hz", "device_frequency_hz", "server_frequency_hz")
@@ -196,12 +200,12 @@ ALLOCATED = ("power_w", "bandwidth_hz", "device_frequency_hz", "server_frequency
 def optimal(problem: Problem) -> Workspace:
     """The joint optimum with its prices."""
     best = api.solve_joint(problem)
-    work = allocate_workspace(len(problem.bits))
+    workspace = allocate_workspace(len(problem.bits))
     for name in (*ALLOCATED, "upload_s", "time_price"):
-        getattr(work, name)[:] = getattr(best, name)
-    work.totals[BAND_PRICE] = best.bandwidth_price
-    assert bounds.certify_round(problem, work, math.inf) <= 1e-8
-    return work
+        getattr(workspace, name)[:] = getattr(best, name)
+    workspace.totals[TOTAL.bandwidth_price] = best.bandwidth_price
+    assert bounds.certify_round(problem, workspace, math.inf) <= 1e-8
+    return workspace
 
 
 @pytest.mark.parametrize("name", ALLOCATED)
@@ -210,25 +214,29 @@ def test_what_is_beyond_a_limit_is_not_certified(seed: int, name: str) -> None:
     """Twenty per cent over a limit is a certificate of 0.2 at least, however little the allocation costs."""
     problem = random_problem(seed)
     problem = problem._replace(snr_min=np.zeros(len(problem.bits)))
-    work = optimal(problem)
-    exceed(problem, work, name)
-    assert bounds.certify_round(problem, work, math.inf) >= 0.2 * (1.0 - 1e-12)
+    workspace = optimal(problem)
+    exceed(problem, workspace, name)
+    assert bounds.certify_round(problem, workspace, math.inf) >= 0.2 * (1.0 - 1e-12)
     if "frequency" in name:
-        assert bounds.certify_compute(problem, work, False) >= 0.2 * (1.0 - 1e-12)
+        assert bounds.certify_compute(problem, workspace, False) >= 0.2 * (1.0 - 1e-12)
 
 
 def test_too_little_snr_rate_or_time_is_not_certified() -> None:
     problem, power, band, rates = tight_start(random_problem(7), 7)
     found = api.solve_p4(problem, rates)
-    work = allocate_workspace(len(rates))
-    work.power_w[:], work.bandwidth_hz[:], work.totals[BAND_PRICE] = power, band, found.bandwidth_price
-    within = bounds.certify_link(problem, work, rates)
+    workspace = allocate_workspace(len(rates))
+    workspace.power_w[:], workspace.bandwidth_hz[:], workspace.totals[TOTAL.bandwidth_price] = (
+        power,
+        band,
+        found.bandwidth_price,
+    )
+    within = bounds.certify_link(problem, workspace, rates)
     result = oracle.evaluate(problem, power, band, problem.device_frequency_max_hz, problem.server_frequency_max_hz)
     cost = problem.weight_energy * result.transmit_energy_j
     assert within == pytest.approx(cost / found.lower_bound - 1.0, rel=1e-9)
-    assert bounds.certify_link(problem, work, rates * 1.5) >= 0.5 * (1.0 - 1e-9)
+    assert bounds.certify_link(problem, workspace, rates * 1.5) >= 0.5 * (1.0 - 1e-9)
     snr = power * problem.gain / (problem.noise_w_per_hz * band)
-    assert bounds.certify_link(problem._replace(snr_min=1.5 * snr), work, rates) >= 0.5 * (1.0 - 1e-9)
+    assert bounds.certify_link(problem._replace(snr_min=1.5 * snr), workspace, rates) >= 0.5 * (1.0 - 1e-9)
     best = api.solve_joint(problem)
     cost, late = bounds.round_cost(
         problem, best.power_w, best.bandwidth_hz, best.device_frequency_hz, best.server_frequency_hz, best.delay_s / 1.5
@@ -241,9 +249,9 @@ def test_too_little_snr_rate_or_time_is_not_certified() -> None:
 @pytest.mark.parametrize("name", ALLOCATED)
 def test_what_is_no_allocation_is_not_certified(name: str, bad: float) -> None:
     problem = random_problem(3)
-    work = optimal(problem)
-    getattr(work, name)[1] = bad
-    assert bounds.certify_round(problem, work, math.inf) == math.inf
+    workspace = optimal(problem)
+    getattr(workspace, name)[1] = bad
+    assert bounds.certify_round(problem, workspace, math.inf) == math.inf
 
 
 def test_a_bound_above_the_cost_counts_as_much_as_one_below() -> None:

@@ -107,7 +107,7 @@ class TestJoint:
 
     def test_slsqp_that_does_not_get_there_says_so(self, monkeypatch):
         pytest.importorskip("scipy")
-        monkeypatch.setattr(reference_slsqp, "MOST_STEPS", 1)
+        monkeypatch.setattr(reference_slsqp, "STEPS_MAX", 1)
         with pytest.raises(RuntimeError, match="outside of a limit"):
             reference_slsqp.solve_joint_slsqp(random_problem(1))
 

@@ -309,7 +309,7 @@ class TestAtTheBrink:
 class TestRefusals:
     """What is no problem at all is refused with the field, and the device where there is one."""
 
-    # A least SNR may be zero, and one that cannot be had is not bad input but infeasible.
+    # A required SNR may be zero. One that no link can reach is infeasible, not a wrong argument.
     @pytest.mark.parametrize(
         ("name", "bad"),
         [(name, bad) for name in ARRAYS for bad in (0.0, -1.0, math.nan, math.inf)

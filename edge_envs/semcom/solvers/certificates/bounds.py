@@ -1,7 +1,7 @@
-"""Certificates: the relative excess of what an allocation costs over a lower bound, plus what it violates.
+"""Certificates: the relative excess of an allocation's cost over a lower bound, plus its violation of the limits.
 
-Cost and violations are worked out from the powers, bandwidths and frequencies alone, the bounds from the prices alone
-(`dual`): how a solver found them makes no difference.
+Cost and violations depend on the powers, bandwidths and frequencies only, and the bounds (`dual`) on the prices only.
+Nothing else that a solver computed is read.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ import math
 
 from edge_envs.core.kernels.jit import kernel
 from edge_envs.semcom.solvers.certificates.dual import compute_bound, link_bound, round_bound, upload_of, upload_time
-from edge_envs.semcom.solvers.problem import BAND_PRICE, BOUND, Array, Problem, Workspace
+from edge_envs.semcom.solvers.problem import TOTAL, Array, Problem, Workspace
 
 ROUNDING = 1e-9
-"""Relative excess over a limit that counts as rounding."""
+"""Relative excess over a limit that is accepted as rounding."""
 
 
 @kernel
 def certificate_of(cost: float, bound: float, violation: float) -> float:
-    """Relative distance between cost and lower bound, plus the violation; inf where there is no positive bound.
+    """Relative distance between cost and lower bound, plus the violation; inf if the bound is not positive.
 
-    At least the relative loss of a feasible allocation, and 0 up to rounding for an optimum with its prices. A cost
-    below the bound, which only an infeasible allocation or a wrong bound has, counts as much as one above it.
+    The relative loss of a feasible allocation is not larger. For an optimum with its prices the certificate is 0 up to
+    rounding. A cost below the bound, which means an infeasible allocation or a wrong bound, counts like one above it.
     """
     if not (0.0 < bound < math.inf and cost < math.inf):
         return math.inf
@@ -29,46 +29,51 @@ def certificate_of(cost: float, bound: float, violation: float) -> float:
 
 
 @kernel
-def certify_round(problem: Problem, work: Workspace, deadline_s: float) -> float:
-    """Certificate of the whole round in `work` for P1 at given compression rates; stores BOUND."""
+def certify_round(problem: Problem, workspace: Workspace, deadline_s: float) -> float:
+    """Certificate of the round in the workspace for P1 at given compression rates; stores the lower bound."""
     cost, violation = round_cost(
-        problem, work.power_w, work.bandwidth_hz, work.device_frequency_hz, work.server_frequency_hz, deadline_s
+        problem,
+        workspace.power_w,
+        workspace.bandwidth_hz,
+        workspace.device_frequency_hz,
+        workspace.server_frequency_hz,
+        deadline_s,
     )
-    bound = round_bound(problem, work.time_price, work.totals[BAND_PRICE], work.u, deadline_s)
-    work.totals[BOUND] = bound
+    bound = round_bound(problem, workspace.time_price, workspace.totals[TOTAL.bandwidth_price], workspace.u, deadline_s)
+    workspace.totals[TOTAL.lower_bound] = bound
     return certificate_of(cost, bound, violation)
 
 
 @kernel
-def certify_compute(problem: Problem, work: Workspace, at_link: bool) -> float:
-    """Certificate of the frequencies in `work` for P3 at given compression rates; stores BOUND.
+def certify_compute(problem: Problem, workspace: Workspace, at_link: bool) -> float:
+    """Certificate of the frequencies in the workspace for P3 at given compression rates; stores the lower bound.
 
-    Upload times are those in `work`; with `at_link` those of its powers and bandwidths, whose transmit energy then
-    counts in cost and bound, so that both are those of a whole round.
+    Upload times are those in the workspace. With `at_link` they follow from its powers and bandwidths, and the transmit
+    energy is added to cost and bound, so that both are those of a whole round.
     """
     delay, energy, given, violation = 0.0, 0.0, 0.0, 0.0
     for n in range(len(problem.bits)):
-        device, server = work.device_frequency_hz[n], work.server_frequency_hz[n]
+        device, server = workspace.device_frequency_hz[n], workspace.server_frequency_hz[n]
         if not (device > 0.0 and server > 0.0):
             return math.inf
-        upload = upload_of(problem, work, at_link, n)
+        upload = upload_of(problem, workspace, at_link, n)
         if at_link:
-            given += problem.weight_energy * work.power_w[n] * upload
+            given += problem.weight_energy * workspace.power_w[n] * upload
         delay = max(delay, upload + problem.device_cycles[n] / device + problem.server_cycles[n] / server)
         energy += computing_energy(problem, device, server, n)
         violation = max(violation, beyond(device, problem.device_frequency_max_hz[n]))
         violation = max(violation, beyond(server, problem.server_frequency_max_hz[n]))
-    bound = compute_bound(problem, work, at_link) + given
-    work.totals[BOUND] = bound
+    bound = compute_bound(problem, workspace, at_link) + given
+    workspace.totals[TOTAL.lower_bound] = bound
     return certificate_of(problem.weight_time * delay + problem.weight_energy * energy + given, bound, violation)
 
 
 @kernel
-def certify_link(problem: Problem, work: Workspace, rate_min_bps: Array) -> float:
-    """Certificate of the powers and bandwidths in `work` for P4 at required rates; stores BOUND."""
-    cost, violation = link_cost(problem, rate_min_bps, work.power_w, work.bandwidth_hz)
-    bound = link_bound(problem, rate_min_bps, work.totals[BAND_PRICE], work.u)
-    work.totals[BOUND] = bound
+def certify_link(problem: Problem, workspace: Workspace, rate_min_bps: Array) -> float:
+    """Certificate of the powers and bandwidths in the workspace for P4 at required rates; stores the lower bound."""
+    cost, violation = link_cost(problem, rate_min_bps, workspace.power_w, workspace.bandwidth_hz)
+    bound = link_bound(problem, rate_min_bps, workspace.totals[TOTAL.bandwidth_price], workspace.u)
+    workspace.totals[TOTAL.lower_bound] = bound
     return certificate_of(cost, bound, violation)
 
 
@@ -121,14 +126,14 @@ def computing_energy(problem: Problem, device_hz: float, server_hz: float, n: in
 
 @kernel
 def link_violation(problem: Problem, power_w: float, bandwidth_hz: float, n: int) -> float:
-    """Larger relative violation of device n's limits on power and SNR."""
+    """The larger of the relative violations of device n's limits on power and SNR."""
     snr = power_w * problem.gain[n] / (problem.noise_w_per_hz * bandwidth_hz)
     return max(beyond(power_w, problem.power_max_w[n]), beyond(problem.snr_min[n], snr))
 
 
 @kernel
 def beyond(value: float, limit: float) -> float:
-    """Relative excess of a value over its limit: 0 up to rounding, inf for what is not a number."""
+    """Relative excess of a value over its limit: 0 up to rounding, inf for NaN."""
     if value <= limit * (1.0 + ROUNDING):
         return 0.0
     excess = value / limit - 1.0

@@ -1,4 +1,4 @@
-"""The paper's comparison schemes and the joint optimum over all rates, against computations of their own."""
+"""The paper's comparison policies and the joint optimum over all rates, against independent computations."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ LINKS: list[dict[str, Any]] = [
     {}, {"psnr_min_db": 28.0}, {"psnr_min_db": 29.0, "extra_gain_db": -10.0}, {"power_max_dbm": 4.0},
     {"weight_time": 0.9, "device_energy_coefficient": 1e-27},
 ]  # fmt: skip
-"""Changes of the preset "paper" under which the paper's schemes are compared; requirements bind in the second on."""
+"""Changes of the preset "paper" under which the paper's policies are compared; requirements bind in all but the first."""
 
 
 def acted(name: str, seed: int, options: dict[str, Any]) -> tuple[SemComConfig, World, dict[str, Any]]:
-    """A scheme's round as the environment plays it, with every variable up to the scheme."""
+    """A baseline's round in the environment, in which the action sets every variable."""
     env: Any = gym.make(
         "SemCom-v0",
         preset="paper",
@@ -88,7 +88,7 @@ def test_optimised_frequencies_and_rates(options, seed):
 
 @paper_cases(0, 1, 2)
 def test_algorithm_3(options, seed):
-    """As the reference runs it, and not dearer than its own start."""
+    """Equal to the reference, and not more expensive than its own start."""
     config, world, info = acted("alg3", seed, options)
     assert_same_round(info, account(config, world, algorithm_3(config, world, None)), 1e-6)
     _, _, start = acted("fh-rho-only", seed, options)
@@ -172,15 +172,15 @@ def test_random_allocation(options):
 def test_joint_is_the_cheapest_of_all_that_meet_the_requirements(options, seed):
     _, _, best = acted("joint", seed, options)
     assert best["round_shortfall_db"] <= 1e-6
-    dearer = []
+    ratios = []
     for name in PAPER:
         _, _, info = acted(name, seed, options)
         if info["round_shortfall_db"] <= 1e-6:
             assert best["objective"] <= info["objective"] * (1 + 1e-8), name
-            dearer.append(info["objective"] / best["objective"])
+            ratios.append(info["objective"] / best["objective"])
     if not options:
-        assert len(dearer) == len(PAPER)
-        assert max(dearer) > 1.2
+        assert len(ratios) == len(PAPER)
+        assert max(ratios) > 1.2
 
 
 @pytest.mark.parametrize("decision", ["compression", "joint"])
@@ -254,8 +254,8 @@ def test_joint_is_the_optimum_over_all_rates_of_many_draws(psnr_min_db, extra_ga
 
 
 @pytest.mark.parametrize("name", ["alg3", "joint", "average"])
-def test_schemes_that_set_the_link_only(name):
-    """With decision="power_bandwidth" a scheme's powers and bandwidths arrive, and Problem 3 does the rest."""
+def test_baselines_that_set_the_link_only(name):
+    """With decision="power_bandwidth", the round has the baseline's powers and bandwidths, and Problem 3 sets the rest."""
     config, world, info = acted(name, 3, {"decision": "power_bandwidth", "psnr_min_db": 28.0})
     decision = {
         "average": lambda: average_of(config, world), "alg3": lambda: algorithm_3(config, world, None),
