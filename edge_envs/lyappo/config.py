@@ -1,10 +1,11 @@
-"""Parameters of the XR system, their units, sources and presets."""
+"""Configuration of `LyaPPO-v0`: parameters with units and sources, and presets."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +23,8 @@ from edge_envs.core.config import (
 )
 from edge_envs.core.kernels.randomness import BLOCK_STEPS
 from edge_envs.core.physics.networks import Cuts, parse_network
-from edge_envs.core.physics.units import noise_density
 
-MAX_TASKS_PER_SLOT = 50.0
+TASKS_PER_SLOT_MAX = 50.0
 """Above this mean the Poisson draw by inversion loses digits [tasks per slot and service]."""
 
 _DYNAMIC: Mapping[str, Any] = {
@@ -36,47 +36,47 @@ _DYNAMIC: Mapping[str, Any] = {
 }
 
 
-class Parameters(NamedTuple):
-    """What the compiled kernels read: SI numbers and flat arrays, derived once from the configuration."""
+class CutSet(StrEnum):
+    """Which cut points of a network can be chosen."""
 
-    num_devices: int
-    num_services: int
-    k_min: int
-    slots: int
-    slot_s: float
-    frequency_local_max_hz: float
-    frequency_edge_max_hz: float
-    power_max_w: float
-    bandwidth_hz: float  # of one device, b_w
-    noise_w_per_hz: float
-    energy_coefficient: float
-    weight_local: float
-    weight_transmit: float
-    reward_energy_per_j: float
-    reward_backlog: float
-    backlog_price: NDArray[np.float64]  # (3,) beta / scale
-    stage_work: NDArray[np.float64]  # (3, N, K+1) cycles, bits, cycles of one task, by stage, service and cut
-    stage_work_max: NDArray[np.float64]  # (3, N)
-    completion_tolerance: float
-    queue_capacity: int
-    antenna_gain: float
-    carrier_hz: float
-    path_loss_exponent: float
-    distance_min_m: float
-    distance_max_m: float
-    distances_m: NDArray[np.float64]  # (M,) fixed distances, or empty where a reset draws them
-    step_m: float  # radial way in one period, 0 where devices stand still
-    reversal_probability: float
-    blocked_gain: float
-    block_probability: float
-    clear_probability: float
-    fading_correlation: float
-    arrival_rates: NDArray[np.float64]  # (levels,) tasks per slot and service
-    arrivals_per_slot: float  # scale of the arrivals in the observation
-    arrival_zero_probability: NDArray[np.float64]  # exp(-rate)
-    arrival_switch_probability: float
-    joint: bool
-    extended_observation: bool
+    USEFUL = "useful"
+    ALL = "all"
+
+
+class RateUnit(StrEnum):
+    """Time unit of arrival rates."""
+
+    SLOT = "slot"
+    SECOND = "second"
+
+
+class Placement(StrEnum):
+    """Where the devices are: at even distances, drawn anew in each episode, or moving radially."""
+
+    SPREAD = "spread"
+    UNIFORM = "uniform"
+    MOBILE = "mobile"
+
+
+class Decision(StrEnum):
+    """What the agent sets."""
+
+    PARTITION = "partition"
+    JOINT = "joint"
+
+
+class Solver(StrEnum):
+    """What solves Problems 3, 4 and 5."""
+
+    EXACT = "exact"
+    CVXPY = "cvxpy"
+
+
+class Observation(StrEnum):
+    """What the agent observes."""
+
+    EXTENDED = "extended"
+    PAPER = "paper"
 
 
 class LyaPPOConfig(SystemConfig):
@@ -89,7 +89,7 @@ class LyaPPOConfig(SystemConfig):
     networks: tuple[str, ...] = ("resnet18@96", "tiny-yolov2@64", "mobilenetv2@64", "alexnet@64")
     """Network of each service as name@input_size [pixels]; chosen: the paper names none, and these keep a 20 Hz
     frame rate feasible on the device and on the link."""
-    cuts: Literal["useful", "all"] = "useful"
+    cuts: CutSet = CutSet.USEFUL
     """Cut points: all, or only those not dominated in (device work, bits to send); chosen."""
     word_bits: Annotated[int, Field(ge=1, le=64)] = 8
     """Word length of inputs and features [bit]; chosen."""
@@ -102,12 +102,12 @@ class LyaPPOConfig(SystemConfig):
     """Slots between two decisions, G [slots]; paper, Table II."""
     arrival_rate: NonNegative = 0.2
     """Mean of the Poisson arrivals lambda of one service [tasks per `arrival_rate_per`]; paper, Table II."""
-    arrival_rate_per: Literal["slot", "second"] = "slot"
+    arrival_rate_per: RateUnit = RateUnit.SLOT
     """Unit of `arrival_rate`; chosen: Table II says per second, the text per slot, and only the latter loads the
     system (20 frames per second)."""
-    frequency_local_max_hz: Positive = 1.5e9
+    device_frequency_max_hz: Positive = 1.5e9
     """Processor speed of a device F_m^l [cycles/s]; paper, Table II."""
-    frequency_edge_max_hz: Positive = 20e9
+    server_frequency_max_hz: Positive = 20e9
     """Processor speed of the server F^e [cycles/s]; paper, Table II."""
     power_max_w: Positive = 0.3
     """Largest transmit power of a device [W]; paper, Table II."""
@@ -121,7 +121,7 @@ class LyaPPOConfig(SystemConfig):
     """Carrier frequency f_c [Hz]; paper, Sec. V."""
     path_loss_exponent: Exponent = 3.0
     """Path loss exponent d_e [-]; paper, Sec. V."""
-    placement: Literal["spread", "uniform", "mobile"] = "spread"
+    placement: Placement = Placement.SPREAD
     """Devices at even distances, drawn anew each episode, or moving radially; chosen: evenly spread."""
     distance_min_m: Length = 150.0
     """Smallest distance to the server [m]; paper, Sec. V."""
@@ -145,7 +145,7 @@ class LyaPPOConfig(SystemConfig):
     """Probability per period of a switch to one of the other levels [-]; chosen."""
     cycles_per_mac: Positive = 0.12
     """Processor cycles per multiply-accumulate rho [cycles/MAC]; paper, Table II."""
-    energy_coefficient: EnergyCoefficient = 1e-28
+    device_energy_coefficient: EnergyCoefficient = 1e-28
     """Energy coefficient delta of eq. (5) [W s^3]; paper, Table II."""
     weight_local: Positive = 3e17
     """Drift-plus-penalty weight U^l [cycles^2/J]; chosen: 0.3 of Table II, where learning works."""
@@ -161,11 +161,11 @@ class LyaPPOConfig(SystemConfig):
     """Scales of the local, transmit and edge backlog in the reward [cycles, bit, cycles]; chosen."""
     queue_capacity: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
     """Room of one queue; a task beyond it is dropped and counted [tasks]; chosen: never reached in 200 periods."""
-    decision: Literal["partition", "joint"] = "partition"
+    decision: Decision = Decision.PARTITION
     """What the agent sets: the cuts, or also frequencies, rates and power (the paper's PPO baseline)."""
-    solver: Literal["exact", "cvxpy"] = "exact"
+    solver: Solver = Solver.EXACT
     """Who solves Problems 3-5: the closed forms, or CVXPY (a slow reference; needs the extra `reference`)."""
-    observation: Literal["extended", "paper"] = "extended"
+    observation: Observation = Observation.EXTENDED
     """State (25)-(33), or also the period's arrivals and end-of-period backlogs; chosen: extended."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -174,6 +174,12 @@ class LyaPPOConfig(SystemConfig):
         "hard": {"networks": ("mobilenetv2@224", "squeezenet1.1@224")},
         "dynamic": _DYNAMIC,
         "dynamic-full": {**_DYNAMIC, "arrival_levels": (0.1, 0.2, 0.3), "fading_correlation": 0.9},
+    }
+
+    renamed: ClassVar[Mapping[str, str]] = {
+        "frequency_local_max_hz": "device_frequency_max_hz",
+        "frequency_edge_max_hz": "server_frequency_max_hz",
+        "energy_coefficient": "device_energy_coefficient",
     }
 
     @field_validator("networks")
@@ -196,12 +202,12 @@ class LyaPPOConfig(SystemConfig):
             )
         if len(self.arrival_levels) == 1:
             raise ValueError("arrival_levels has one entry; give at least two, or none and set arrival_rate")
-        if self.arrival_rates_per_slot.max() > MAX_TASKS_PER_SLOT:
+        if self.arrival_rates_per_slot.max() > TASKS_PER_SLOT_MAX:
             raise ValueError(
                 f"arrivals of {self.arrival_rates_per_slot.max():g} tasks per slot and service are above "
-                f"{MAX_TASKS_PER_SLOT:g}; lower arrival_rate, arrival_levels or slot_s"
+                f"{TASKS_PER_SLOT_MAX:g}; lower arrival_rate, arrival_levels or slot_s"
             )
-        if self.decision == "joint" and self.solver == "cvxpy":
+        if self.decision == Decision.JOINT and self.solver == Solver.CVXPY:
             raise ValueError("solver='cvxpy' solves nothing with decision='joint'; use solver='exact'")
         services = self.num_devices * self.num_services
         self.limit_array(3 * services * self.queue_capacity, 1, "num_devices", "num_services", "queue_capacity")
@@ -218,7 +224,7 @@ class LyaPPOConfig(SystemConfig):
     @cached_property
     def service_cuts(self) -> tuple[Cuts, ...]:
         """Cut tables of the services in use."""
-        useful = self.cuts == "useful"
+        useful = self.cuts == CutSet.USEFUL
         return tuple(
             parse_network(spec).cuts(word_bits=self.word_bits, useful=useful)
             for spec in self.networks[: self.num_services]
@@ -243,59 +249,25 @@ class LyaPPOConfig(SystemConfig):
     def arrival_rates_per_slot(self) -> NDArray[np.float64]:
         """Arrival rate of each level [tasks per slot and service]."""
         rates = np.array(self.arrival_levels or (self.arrival_rate,), dtype=np.float64)
-        return rates if self.arrival_rate_per == "slot" else rates * self.slot_s
+        return rates if self.arrival_rate_per == RateUnit.SLOT else rates * self.slot_s
 
     @property
     def device_bandwidth_hz(self) -> float:
         """Bandwidth of one device b_w = B_w / M [Hz]."""
         return self.bandwidth_hz / self.num_devices
 
-    def kernel(self) -> Parameters:
-        """The configuration as the kernels read it."""
-        period_s = self.slot_s * self.slots_per_period
-        work = self.stage_work
-        rates = self.arrival_rates_per_slot
-        blockage = self.blockage_loss_db > 0
-        return Parameters(
-            num_devices=self.num_devices,
-            num_services=self.num_services,
-            k_min=self.k_min,
-            slots=self.slots_per_period,
-            slot_s=self.slot_s,
-            frequency_local_max_hz=self.frequency_local_max_hz,
-            frequency_edge_max_hz=self.frequency_edge_max_hz,
-            power_max_w=self.power_max_w,
-            bandwidth_hz=self.device_bandwidth_hz,
-            noise_w_per_hz=float(noise_density(self.noise_dbm_per_hz)),
-            energy_coefficient=self.energy_coefficient,
-            weight_local=self.weight_local,
-            weight_transmit=self.weight_transmit,
-            reward_energy_per_j=self.reward_energy_per_j,
-            reward_backlog=self.reward_backlog,
-            backlog_price=np.array(self.backlog_weights) / np.array(self.backlog_scales),
-            stage_work=work,
-            stage_work_max=np.ascontiguousarray(work.max(axis=2)),
-            # An interior-point solver leaves residues of about 1e-8, which would hold a task back for a slot.
-            completion_tolerance=1e-6 if self.solver == "cvxpy" else 1e-9,
-            queue_capacity=self.queue_capacity,
-            antenna_gain=self.antenna_gain,
-            carrier_hz=self.carrier_hz,
-            path_loss_exponent=self.path_loss_exponent,
-            distance_min_m=self.distance_min_m,
-            distance_max_m=self.distance_max_m,
-            distances_m=np.linspace(
-                self.distance_min_m, self.distance_max_m, self.num_devices if self.placement == "spread" else 0
-            ),
-            step_m=self.speed_m_per_s * period_s if self.placement == "mobile" else 0.0,
-            reversal_probability=self.reversal_probability,
-            blocked_gain=10.0 ** (-self.blockage_loss_db / 10.0),
-            block_probability=1.0 / self.blockage_clear_periods if blockage else 0.0,
-            clear_probability=1.0 / self.blockage_blocked_periods if blockage else 1.0,
-            fading_correlation=self.fading_correlation,
-            arrival_rates=rates,
-            arrivals_per_slot=float(rates.mean()) or 1.0,
-            arrival_zero_probability=np.exp(-rates),
-            arrival_switch_probability=self.arrival_switch_probability if len(rates) > 1 else 0.0,
-            joint=self.decision == "joint",
-            extended_observation=self.observation == "extended",
-        )
+    @property
+    def varies(self) -> bool:
+        """True if mean gains or arrival rates change within an episode."""
+        return self.placement == Placement.MOBILE or self.blockage_loss_db > 0 or bool(self.arrival_levels)
+
+    @property
+    def choices(self) -> NDArray[np.int64]:
+        """Number of cuts that can be chosen for each service, shape (N,)."""
+        choices: NDArray[np.int64] = self.last_cut - self.k_min + 1
+        return choices
+
+    @property
+    def initial_cut(self) -> NDArray[np.int64]:
+        """Cuts in force before the first decision, shape (J,): the larger of the middle cut ceil(K/2) and `k_min`."""
+        return np.tile(np.maximum(self.k_min, (self.last_cut + 1) // 2), self.num_devices)

@@ -82,9 +82,9 @@ def test_price_waits_for_the_backlog():
     assert isinstance(env.system, LyaPPOSystem)
     policy = make_baseline("price", env)
     observation = np.zeros(env.observation_space.shape or ())
-    np.testing.assert_array_equal(policy.predict(observation)[0], env.system.initial_cut)
+    np.testing.assert_array_equal(policy.predict(observation)[0], env.system.config.initial_cut)
     env.state.queues.backlog[0, 1] = 1e9
-    np.testing.assert_array_equal(policy.predict(observation)[0], np.tile(env.system.choices - 1, 4))
+    np.testing.assert_array_equal(policy.predict(observation)[0], np.tile(env.system.config.choices - 1, 4))
 
 
 def play_price(kind, explicit, **options):
@@ -125,7 +125,7 @@ def test_price_smooths_within_an_episode_and_begins_afresh_in_the_next():
     env = edge_env_of(gym.make("LyaPPO-v0"))
     policy, observation = make_baseline("price", env), np.zeros(1)
     env.reset(seed=0)
-    fixed = env.system.initial_cut  # type: ignore[attr-defined]
+    fixed = env.system.config.initial_cut  # type: ignore[attr-defined]
 
     def price(**options):
         return policy.predict(observation, **options)[1]
@@ -163,9 +163,9 @@ def test_search_is_reproducible_and_apart_from_environment_seeds():
     system = LyaPPOSystem.from_options("default", {"num_devices": 2})
     candidates = shared_partitions(system)
     assert candidates.shape == (36, 4)
-    first = simulate_fixed(system, candidates[:5], periods=40, worlds=2, seed=0)
-    again = simulate_fixed(system, candidates[:5], periods=40, worlds=2, seed=0)
-    other = simulate_fixed(system, candidates[:5], periods=40, worlds=2, seed=1)
+    first = simulate_fixed(system, candidates[:5], steps=40, worlds=2, seed=0)
+    again = simulate_fixed(system, candidates[:5], steps=40, worlds=2, seed=0)
+    other = simulate_fixed(system, candidates[:5], steps=40, worlds=2, seed=1)
     np.testing.assert_array_equal(first.reward, again.reward)
     assert not np.array_equal(first.reward, other.reward)
 
@@ -174,4 +174,4 @@ def test_partitions_stay_few_with_many_services():
     system = LyaPPOSystem.from_options("default", {"num_services": 4, "cuts": "all"})
     candidates = shared_partitions(system)
     assert len(candidates) <= 4096
-    assert {0, *(system.choices - 1).tolist()} <= set(candidates.ravel().tolist())
+    assert {0, *(system.config.choices - 1).tolist()} <= set(candidates.ravel().tolist())
