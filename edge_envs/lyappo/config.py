@@ -25,7 +25,7 @@ from edge_envs.core.kernels.randomness import BLOCK_STEPS
 from edge_envs.core.physics.networks import Cuts, parse_network
 
 TASKS_PER_SLOT_MAX = 50.0
-"""Above this mean the Poisson draw by inversion loses digits [tasks per slot and service]."""
+"""Largest arrival rate: above it the Poisson draw by inversion loses accuracy [tasks per slot and service]."""
 
 _DYNAMIC: Mapping[str, Any] = {
     "bandwidth_hz": 4e6,
@@ -87,15 +87,14 @@ class LyaPPOConfig(SystemConfig):
     num_services: Annotated[int, Field(ge=1, le=16)] = 2
     """Services per device N_m: the first ones of `networks` [services]; paper, Table II."""
     networks: tuple[str, ...] = ("resnet18@96", "tiny-yolov2@64", "mobilenetv2@64", "alexnet@64")
-    """Network of each service as name@input_size [pixels]; chosen: the paper names none, and these keep a 20 Hz
-    frame rate feasible on the device and on the link."""
+    """Network of each service as name@input_size [pixels]; chosen: the paper names none, and with these 20 tasks per
+    second are feasible on the device and on the link."""
     cuts: CutSet = CutSet.USEFUL
-    """Cut points: all, or only those not dominated in (device work, bits to send); chosen."""
+    """Cut points: all, or those that no other beats in both device work and bits to send; chosen: useful."""
     word_bits: Annotated[int, Field(ge=1, le=64)] = 8
     """Word length of inputs and features [bit]; chosen."""
     k_min: Annotated[int, Field(ge=0)] = 0
-    """Smallest cut in the action set [index]; 0 allows to send the raw input, 1 is the letter of constraint C.11;
-    chosen: 0."""
+    """Smallest cut in the action set [index]; 0 allows sending the raw input, constraint C.11 has 1; chosen: 0."""
     slot_s: Positive = 0.01
     """Slot tau [s]; paper, Table II."""
     slots_per_period: Annotated[int, Field(ge=1, le=10_000)] = 10
@@ -103,8 +102,8 @@ class LyaPPOConfig(SystemConfig):
     arrival_rate: NonNegative = 0.2
     """Mean of the Poisson arrivals lambda of one service [tasks per `arrival_rate_per`]; paper, Table II."""
     arrival_rate_per: RateUnit = RateUnit.SLOT
-    """Unit of `arrival_rate`; chosen: Table II says per second, the text per slot, and only the latter loads the
-    system (20 frames per second)."""
+    """Unit of `arrival_rate`; chosen: Table II has tasks per second, the text tasks per slot, and only the latter (20
+    tasks per second) loads the system."""
     device_frequency_max_hz: Positive = 1.5e9
     """Processor speed of a device F_m^l [cycles/s]; paper, Table II."""
     server_frequency_max_hz: Positive = 20e9
@@ -112,7 +111,7 @@ class LyaPPOConfig(SystemConfig):
     power_max_w: Positive = 0.3
     """Largest transmit power of a device [W]; paper, Table II."""
     bandwidth_hz: Bandwidth = 1e6
-    """Uplink bandwidth B_w, shared evenly by the devices [Hz]; paper, Sec. V."""
+    """Uplink bandwidth B_w, shared equally by the devices [Hz]; paper, Sec. V."""
     noise_dbm_per_hz: Annotated[float, Field(ge=-300, le=0)] = -174.0
     """Noise power spectral density N_0 [dBm/Hz]; paper, Sec. V."""
     antenna_gain: Annotated[float, Field(ge=1e-6, le=1e6)] = 3.0
@@ -122,7 +121,7 @@ class LyaPPOConfig(SystemConfig):
     path_loss_exponent: Exponent = 3.0
     """Path loss exponent d_e [-]; paper, Sec. V."""
     placement: Placement = Placement.SPREAD
-    """Devices at even distances, drawn anew each episode, or moving radially; chosen: evenly spread."""
+    """Distances of the devices: evenly spaced, drawn in each episode, or changing as devices move; chosen: spread."""
     distance_min_m: Length = 150.0
     """Smallest distance to the server [m]; paper, Sec. V."""
     distance_max_m: Length = 250.0
@@ -130,27 +129,27 @@ class LyaPPOConfig(SystemConfig):
     speed_m_per_s: NonNegative = 15.0
     """Radial speed with placement="mobile" [m/s]; chosen."""
     reversal_probability: Probability = 0.02
-    """Probability per period that a moving device turns round [-]; chosen."""
+    """Probability per period that a moving device reverses its direction [-]; chosen."""
     blockage_loss_db: NonNegative = 0.0
-    """Extra loss of a blocked link, 0 without blockage [dB]; chosen."""
+    """Additional loss of a blocked link, 0 for no blockage [dB]; chosen."""
     blockage_clear_periods: Annotated[float, Field(ge=1, le=1e30)] = 40.0
     """Mean time until a clear link is blocked [periods]; chosen."""
     blockage_blocked_periods: Annotated[float, Field(ge=1, le=1e30)] = 20.0
     """Mean time until a blocked link is clear [periods]; chosen."""
     fading_correlation: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Correlation of the complex fading from slot to slot, 0 for independent slots [-]; paper: independent."""
+    """Correlation of the complex fading between adjacent slots [-]; paper: independent slots, 0."""
     arrival_levels: tuple[NonNegative, ...] = ()
-    """Arrival rates a device switches between, empty for the constant `arrival_rate` [as arrival_rate]; chosen."""
+    """Arrival rates between which a device switches, empty for a constant `arrival_rate` [as arrival_rate]; chosen."""
     arrival_switch_probability: Probability = 0.025
-    """Probability per period of a switch to one of the other levels [-]; chosen."""
+    """Probability per period that a device switches to another level [-]; chosen."""
     cycles_per_mac: Positive = 0.12
     """Processor cycles per multiply-accumulate rho [cycles/MAC]; paper, Table II."""
     device_energy_coefficient: EnergyCoefficient = 1e-28
     """Energy coefficient delta of eq. (5) [W s^3]; paper, Table II."""
     weight_local: Positive = 3e17
-    """Drift-plus-penalty weight U^l [cycles^2/J]; chosen: 0.3 of Table II, where learning works."""
+    """Drift-plus-penalty weight U^l [cycles^2/J]; chosen: 0.3 times Table II, where learning works."""
     weight_transmit: Positive = 3e11
-    """Drift-plus-penalty weight U^t [bit^2/J]; chosen: 0.3 of Table II, where learning works."""
+    """Drift-plus-penalty weight U^t [bit^2/J]; chosen: 0.3 times Table II, where learning works."""
     reward_energy_per_j: NonNegative = 1e3
     """Reward weight omega_1 of the mean energy of a slot [1/J]; chosen: not in the paper."""
     reward_backlog: NonNegative = 1.0
@@ -160,13 +159,13 @@ class LyaPPOConfig(SystemConfig):
     backlog_scales: tuple[Positive, Positive, Positive] = (1e9, 1e6, 1e9)
     """Scales of the local, transmit and edge backlog in the reward [cycles, bit, cycles]; chosen."""
     queue_capacity: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
-    """Room of one queue; a task beyond it is dropped and counted [tasks]; chosen: never reached in 200 periods."""
+    """Capacity of a queue, which drops and counts further tasks [tasks]; chosen: never reached in 200 periods."""
     decision: Decision = Decision.PARTITION
-    """What the agent sets: the cuts, or also frequencies, rates and power (the paper's PPO baseline)."""
+    """What the agent decides: the cuts, or also frequencies, rates and power (the paper's PPO baseline)."""
     solver: Solver = Solver.EXACT
-    """Who solves Problems 3-5: the closed forms, or CVXPY (a slow reference; needs the extra `reference`)."""
+    """What solves Problems 3-5: closed forms, or CVXPY (a slow reference; needs the extra `reference`)."""
     observation: Observation = Observation.EXTENDED
-    """State (25)-(33), or also the period's arrivals and end-of-period backlogs; chosen: extended."""
+    """The paper's state (25)-(33), or also arrivals and final backlogs of the period; chosen: extended."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "default": {},
@@ -208,7 +207,7 @@ class LyaPPOConfig(SystemConfig):
                 f"{TASKS_PER_SLOT_MAX:g}; lower arrival_rate, arrival_levels or slot_s"
             )
         if self.decision == Decision.JOINT and self.solver == Solver.CVXPY:
-            raise ValueError("solver='cvxpy' solves nothing with decision='joint'; use solver='exact'")
+            raise ValueError("solver='cvxpy' has no effect with decision='joint'; use solver='exact'")
         services = self.num_devices * self.num_services
         self.limit_array(3 * services * self.queue_capacity, 1, "num_devices", "num_services", "queue_capacity")
         draws = BLOCK_STEPS * self.slots_per_period * (services + 2 * self.num_devices)
@@ -218,7 +217,7 @@ class LyaPPOConfig(SystemConfig):
             if self.k_min > last:
                 raise ValueError(f"k_min={self.k_min} is above the last cut {last} of {spec}; lower it")
             if last > 255:
-                raise ValueError(f"{spec} has {last} cuts, at most 255 can be told apart; use cuts='useful'")
+                raise ValueError(f"{spec} has {last} cuts, but a queue stores at most 255; use cuts='useful'")
         return self
 
     @cached_property
@@ -232,7 +231,7 @@ class LyaPPOConfig(SystemConfig):
 
     @cached_property
     def last_cut(self) -> NDArray[np.int64]:
-        """Largest cut K of each service: everything on the device, shape (N,)."""
+        """Largest cut K of each service, with everything on the device, shape (N,)."""
         return np.array([len(cuts.names) - 1 for cuts in self.service_cuts], dtype=np.int64)
 
     @cached_property

@@ -204,7 +204,7 @@ def test_wrong_values_are_named(name, value):
         ({"arrival_rate": 50.1}, "arrivals of 50.1 tasks per slot and service are above 50"),
         ({"arrival_levels": (0.1, 51)}, "arrivals of 51 tasks per slot and service are above 50"),
         ({"arrival_rate": 600, "arrival_rate_per": "second", "slot_s": 0.1}, "arrivals of 60 tasks per slot"),
-        ({"decision": "joint", "solver": "cvxpy"}, "solver='cvxpy' solves nothing with decision='joint'"),
+        ({"decision": "joint", "solver": "cvxpy"}, "solver='cvxpy' has no effect with decision='joint'"),
         ({"k_min": 6}, "k_min=6 is above the last cut 5 of resnet18@96"),
         ({"num_services": 1, "networks": ("nin",), "k_min": 99}, "k_min=99 is above the last cut"),
     ],

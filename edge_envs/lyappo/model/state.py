@@ -76,47 +76,27 @@ def draws_per_step(p: Parameters) -> int:
     return p.slots_per_period * p.num_devices * (fading_draws(p) + p.num_services) + REGIME_DRAWS * p.num_devices
 
 
+def counters(shape: int | tuple[int, ...]) -> NDArray[np.int64]:
+    """Whole numbers, all zero."""
+    return np.zeros(shape, dtype=np.int64)
+
+
 def allocate(p: Parameters, batch: int) -> State:
     """State arrays of `batch` worlds, before their first reset."""
     devices, services = (batch, p.num_devices), (batch, p.num_devices * p.num_services)
     stages = (batch, 3, services[1])
     uniforms, cursor = allocate_uniforms(batch, draws_per_step(p))
-    queues = Queues(
-        backlog=np.zeros(stages),
-        head=np.zeros(stages),
-        size=np.zeros(stages, dtype=np.int64),
-        start=np.zeros(stages, dtype=np.int64),
-        # Capacity before stage and service: short queues then share a few cache lines.
-        ring=np.zeros((batch, p.queue_capacity, *stages[1:]), dtype=np.uint8),
-    )
+    # Capacity before stage and service: short queues then share a few cache lines.
+    ring = np.zeros((batch, p.queue_capacity, *stages[1:]), dtype=np.uint8)
     return State(
-        queues=queues,
-        cut=np.zeros(services, dtype=np.int64),
-        arrived=np.zeros(services, dtype=np.int64),
-        finished=np.zeros(services, dtype=np.int64),
-        dropped=np.zeros(services, dtype=np.int64),
-        distance_m=np.zeros(devices),
-        direction=np.ones(devices),
-        blocked=np.zeros(devices, dtype=np.bool_),
-        level=np.zeros(devices, dtype=np.int64),
-        fading=np.zeros((*devices, 2)),
-        mean_gain=np.zeros(devices),
-        allocation=np.zeros(stages),
-        power_w=np.zeros(devices),
-        period_backlog=np.zeros(stages),
-        period_allocation=np.zeros(stages),
-        period_power_w=np.zeros(devices),
-        period_rate_max=np.zeros(devices),
-        period_arrivals=np.zeros(services, dtype=np.int64),
-        energy_local_j=np.zeros(devices),
-        energy_transmit_j=np.zeros(devices),
-        certificate=np.zeros(batch),
-        request=np.zeros(stages),
-        request_power_w=np.zeros(devices),
-        projected=np.zeros(batch, dtype=np.int64),
-        gain=np.zeros(p.num_devices),
-        rate_max=np.zeros(p.num_devices),
-        order=np.zeros(services[1], dtype=np.int64),
-        uniforms=uniforms,
-        cursor=cursor,
-    )
+        queues=Queues(np.zeros(stages), np.zeros(stages), counters(stages), counters(stages), ring),
+        cut=counters(services), arrived=counters(services), finished=counters(services), dropped=counters(services),
+        distance_m=np.zeros(devices), direction=np.ones(devices), blocked=np.zeros(devices, dtype=np.bool_),
+        level=counters(devices), fading=np.zeros((*devices, 2)), mean_gain=np.zeros(devices),
+        allocation=np.zeros(stages), power_w=np.zeros(devices), period_backlog=np.zeros(stages),
+        period_allocation=np.zeros(stages), period_power_w=np.zeros(devices), period_rate_max=np.zeros(devices),
+        period_arrivals=counters(services), energy_local_j=np.zeros(devices), energy_transmit_j=np.zeros(devices),
+        certificate=np.zeros(batch), request=np.zeros(stages), request_power_w=np.zeros(devices),
+        projected=counters(batch), gain=np.zeros(p.num_devices), rate_max=np.zeros(p.num_devices),
+        order=counters(services[1]), uniforms=uniforms, cursor=cursor,
+    )  # fmt: skip

@@ -34,26 +34,27 @@ class Split:
     """Transmit power, Problem 4 only [W]"""
 
 
-def backlog_array(name: str, backlog: ArrayLike) -> Floats:
-    """Backlogs as a fresh array of shape (N,).
+def checked_queues(name: str, backlog: ArrayLike, **positive: float) -> Floats:
+    """Backlogs as a fresh array of shape (N,); `positive` are further arguments, each a positive number.
 
     Raises:
-        ValueError: not a non-empty vector of finite numbers >= 0.
+        ValueError: no non-empty vector of finite numbers >= 0, or a number that is not positive and finite.
     """
     queues = finite_array(name, backlog, (None,))
     if not queues.size:
         raise ValueError(f"{name} is empty; give the backlog of at least one queue")
+    for number, value in positive.items():
+        positive_number(number, value)
     return queues
 
 
-def positive_numbers(**numbers: float) -> None:
-    """Raise ValueError if a number is not positive and finite.
+def checked_gain(gain: float) -> np.float64:
+    """A gain as a number of numpy, whose division by 0 gives infinity also where kernels run as plain Python.
 
     Raises:
-        ValueError: the message names the argument.
+        ValueError: it is negative or not finite.
     """
-    for name, value in numbers.items():
-        positive_number(name, value)
+    return np.float64(finite_array("gain", gain, ()))
 
 
 def kernel_arrays(queues: Floats) -> tuple[Floats, Indices, Floats]:
@@ -77,25 +78,20 @@ def solve_local(
     Raises:
         ValueError: an argument of another shape, or a number that is not allowed.
     """
-    queues, order, share = kernel_arrays(backlog_array("backlog_cycles", backlog_cycles))
-    positive_numbers(
-        slot_s=slot_s, weight=weight, energy_coefficient=energy_coefficient, frequency_max_hz=frequency_max_hz
-    )
-    arguments = (slot_s, weight, energy_coefficient, frequency_max_hz)
-    total, price, gap = local_frequency(queues, 0, 0, 0, queues.size, *arguments, order, share)
+    checked = checked_queues(
+        "backlog_cycles", backlog_cycles, slot_s=slot_s, weight=weight, energy_coefficient=energy_coefficient,
+        frequency_max_hz=frequency_max_hz,
+    )  # fmt: skip
+    queues, order, share = kernel_arrays(checked)
+    cost = (slot_s, weight, energy_coefficient, frequency_max_hz)
+    total, price, gap = local_frequency(queues, 0, 0, 0, queues.size, *cost, order, share)
     return Split(share.ravel(), total, price, gap)
 
 
 def solve_transmit(
-    backlog_bits: ArrayLike,
-    *,
-    slot_s: float,
-    weight: float,
-    gain: float,
-    power_max_w: float,
-    bandwidth_hz: float,
+    backlog_bits: ArrayLike, *, slot_s: float, weight: float, gain: float, power_max_w: float, bandwidth_hz: float,
     noise_w_per_hz: float,
-) -> Split:
+) -> Split:  # fmt: skip
     """Exact solution of Problem 4 of one device: rates of its services and the power for their sum.
 
     Args:
@@ -110,26 +106,16 @@ def solve_transmit(
     Raises:
         ValueError: an argument of another shape, or a number that is not allowed.
     """
-    queues, order, share = kernel_arrays(backlog_array("backlog_bits", backlog_bits))
-    gain = checked_channel(slot_s, weight, gain, power_max_w, bandwidth_hz, noise_w_per_hz)
+    checked = checked_queues(
+        "backlog_bits", backlog_bits, slot_s=slot_s, weight=weight, power_max_w=power_max_w,
+        bandwidth_hz=bandwidth_hz, noise_w_per_hz=noise_w_per_hz,
+    )  # fmt: skip
+    queues, order, share = kernel_arrays(checked)
+    gain = checked_gain(gain)
     rate_max = full_power_rate(gain, power_max_w, bandwidth_hz, noise_w_per_hz)
     channel = (slot_s, weight, gain, power_max_w, rate_max, bandwidth_hz, noise_w_per_hz)
     total, power, price, gap = transmit_rate(queues, 0, 0, 0, queues.size, *channel, order, share)
     return Split(share.ravel(), total, price, gap, power)
-
-
-def checked_channel(
-    slot_s: float, weight: float, gain: float, power_max_w: float, bandwidth_hz: float, noise_w_per_hz: float
-) -> np.float64:
-    """The gain, as a number of numpy, whose division by 0 gives infinity also where kernels run as plain Python.
-
-    Raises:
-        ValueError: a negative gain, or another argument that is not positive.
-    """
-    positive_numbers(
-        slot_s=slot_s, weight=weight, power_max_w=power_max_w, bandwidth_hz=bandwidth_hz, noise_w_per_hz=noise_w_per_hz
-    )
-    return np.float64(finite_array("gain", gain, ()))
 
 
 def solve_edge(backlog_cycles: ArrayLike, *, slot_s: float, frequency_max_hz: float) -> Split:
@@ -143,7 +129,7 @@ def solve_edge(backlog_cycles: ArrayLike, *, slot_s: float, frequency_max_hz: fl
     Raises:
         ValueError: an argument of another shape, or a number that is not allowed.
     """
-    queues, order, share = kernel_arrays(backlog_array("backlog_cycles", backlog_cycles))
-    positive_numbers(slot_s=slot_s, frequency_max_hz=frequency_max_hz)
+    checked = checked_queues("backlog_cycles", backlog_cycles, slot_s=slot_s, frequency_max_hz=frequency_max_hz)
+    queues, order, share = kernel_arrays(checked)
     total, price, gap = edge_frequency(queues, 0, 0, 0, queues.size, slot_s, frequency_max_hz, order, share)
     return Split(share.ravel(), total, price, gap)

@@ -55,18 +55,9 @@ def split_gap(
 
 @kernel_part
 def local_gap(
-    backlog: Floats,
-    row: int,
-    stage: int,
-    first: int,
-    count: int,
-    slot_s: float,
-    weight: float,
-    coefficient: float,
-    cap: float,
-    share: Floats,
-    resource_price: float,
-) -> float:
+    backlog: Floats, row: int, stage: int, first: int, count: int, slot_s: float, weight: float, coefficient: float,
+    cap: float, share: Floats, resource_price: float,
+) -> float:  # fmt: skip
     """Certificate of Problem 3, with c(S) = U^l delta S^3 and S the sum of the frequencies."""
     gap, total, served = split_gap(backlog, row, stage, first, count, slot_s, share, resource_price)
     cube = weight * coefficient
@@ -95,21 +86,9 @@ def conjugate_gap(resource_price: float, marginal: float, least: float, most: fl
 
 @kernel_part
 def transmit_gap(
-    backlog: Floats,
-    row: int,
-    stage: int,
-    first: int,
-    count: int,
-    slot_s: float,
-    weight: float,
-    gain: float,
-    power_max: float,
-    bandwidth: float,
-    noise: float,
-    share: Floats,
-    power: float,
-    resource_price: float,
-) -> float:
+    backlog: Floats, row: int, stage: int, first: int, count: int, slot_s: float, weight: float, gain: float,
+    power_max: float, bandwidth: float, noise: float, share: Floats, power: float, resource_price: float,
+) -> float:  # fmt: skip
     """Certificate of Problem 4, with c(S) = U^t p(S) and S the sum of the rates, at the given power."""
     gap, total, served = split_gap(backlog, row, stage, first, count, slot_s, share, resource_price)
     unit = bandwidth / LN2
@@ -128,16 +107,9 @@ def transmit_gap(
 
 @kernel_part
 def edge_gap(
-    backlog: Floats,
-    row: int,
-    stage: int,
-    first: int,
-    count: int,
-    slot_s: float,
-    cap: float,
-    share: Floats,
+    backlog: Floats, row: int, stage: int, first: int, count: int, slot_s: float, cap: float, share: Floats,
     resource_price: float,
-) -> float:
+) -> float:  # fmt: skip
     """Certificate of Problem 5, with c(S) = 0 and S_max the server's speed F^e."""
     if resource_price > 0.0:
         gap, total, served = split_gap(backlog, row, stage, first, count, slot_s, share, resource_price)

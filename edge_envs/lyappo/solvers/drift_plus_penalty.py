@@ -36,18 +36,9 @@ def largest_first(backlog: Floats, row: int, stage: int, first: int, count: int,
 
 @kernel_part
 def local_frequency(
-    backlog: Floats,
-    row: int,
-    stage: int,
-    first: int,
-    count: int,
-    slot_s: float,
-    weight: float,
-    coefficient: float,
-    cap: float,
-    order: Indices,
-    frequency: Floats,
-) -> tuple[float, float, float]:
+    backlog: Floats, row: int, stage: int, first: int, count: int, slot_s: float, weight: float, coefficient: float,
+    cap: float, order: Indices, frequency: Floats,
+) -> tuple[float, float, float]:  # fmt: skip
     """Problem 3 of one device: min U^l delta (sum f)^3 - sum Q f, subject to sum f <= F, 0 <= f <= Q/tau.
 
     Fills `frequency[row, stage, first : first + count]` and returns (sum of f, resource price, relative duality gap).
@@ -100,18 +91,9 @@ def power_for_rate(rate: float, gain: float, bandwidth: float, noise: float) -> 
 
 @kernel_part
 def split_rate(
-    backlog: Floats,
-    row: int,
-    stage: int,
-    first: int,
-    count: int,
-    slot_s: float,
-    first_bit: float,
-    rate_max: float,
-    bandwidth: float,
-    order: Indices,
-    rate: Floats,
-) -> tuple[float, float]:
+    backlog: Floats, row: int, stage: int, first: int, count: int, slot_s: float, first_bit: float, rate_max: float,
+    bandwidth: float, order: Indices, rate: Floats,
+) -> tuple[float, float]:  # fmt: skip
     """Rates of Problem 4, given the marginal cost `first_bit` of a rate of zero; fills `rate`.
 
     Returns the sum of the rates, and the backlog of the first queue that is not emptied: 0 if all queues are emptied
@@ -142,21 +124,9 @@ def split_rate(
 
 @kernel_part
 def transmit_rate(
-    backlog: Floats,
-    row: int,
-    stage: int,
-    first: int,
-    count: int,
-    slot_s: float,
-    weight: float,
-    gain: float,
-    power_max: float,
-    rate_max: float,
-    bandwidth: float,
-    noise: float,
-    order: Indices,
-    rate: Floats,
-) -> tuple[float, float, float, float]:
+    backlog: Floats, row: int, stage: int, first: int, count: int, slot_s: float, weight: float, gain: float,
+    power_max: float, rate_max: float, bandwidth: float, noise: float, order: Indices, rate: Floats,
+) -> tuple[float, float, float, float]:  # fmt: skip
     """Problem 4 of one device: min U^t p - sum Q r, subject to sum r <= R(p), p <= p_max, 0 <= r <= Q/tau.
 
     Fills `rate[row, stage, first : first + count]` and returns (sum of r, power, resource price, relative duality gap).
@@ -188,16 +158,9 @@ def transmit_rate(
 
 @kernel_part
 def edge_frequency(
-    backlog: Floats,
-    row: int,
-    stage: int,
-    first: int,
-    count: int,
-    slot_s: float,
-    cap: float,
-    order: Indices,
+    backlog: Floats, row: int, stage: int, first: int, count: int, slot_s: float, cap: float, order: Indices,
     frequency: Floats,
-) -> tuple[float, float, float]:
+) -> tuple[float, float, float]:  # fmt: skip
     """Problem 5: max sum Q f, subject to sum f <= F^e, 0 <= f <= Q/tau (Theorem 1, corrected).
 
     Fills `frequency[row, stage, first : first + count]` and returns (sum of f, resource price, relative duality gap).

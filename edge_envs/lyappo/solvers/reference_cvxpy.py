@@ -20,6 +20,7 @@ import math
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -27,7 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from edge_envs.core.io.extras import load_cvxpy
-from edge_envs.lyappo.solvers.api import Split, backlog_array, checked_channel, positive_numbers
+from edge_envs.lyappo.solvers.api import Split, checked_gain, checked_queues
 from edge_envs.lyappo.solvers.drift_plus_penalty import LN2, Floats, full_power_rate, power_for_rate
 
 TOLERANCE = 1e-12
@@ -96,14 +97,9 @@ def rebuild(form: Form, numbers: dict[str, Any]) -> Floats:
 
 
 def solve_local_cvxpy(
-    backlog_cycles: ArrayLike,
-    *,
-    slot_s: float,
-    weight: float,
-    energy_coefficient: float,
-    frequency_max_hz: float,
+    backlog_cycles: ArrayLike, *, slot_s: float, weight: float, energy_coefficient: float, frequency_max_hz: float,
     solve: Solve = rebuild,
-) -> Split:
+) -> Split:  # fmt: skip
     """Problem 3 of one device by CVXPY; see `api.solve_local`.
 
     Raises:
@@ -111,38 +107,27 @@ def solve_local_cvxpy(
         ValueError: an argument of another shape, or a number that is not allowed.
         RuntimeError: the solver failed.
     """
-    queues = backlog_array("backlog_cycles", backlog_cycles)
-    positive_numbers(
-        slot_s=slot_s, weight=weight, energy_coefficient=energy_coefficient, frequency_max_hz=frequency_max_hz
-    )
+    queues = checked_queues(
+        "backlog_cycles", backlog_cycles, slot_s=slot_s, weight=weight, energy_coefficient=energy_coefficient,
+        frequency_max_hz=frequency_max_hz,
+    )  # fmt: skip
     scale = weight * energy_coefficient
     worth = float(queues.max())
     unit = min(frequency_max_hz, float(queues.sum()) / slot_s, math.sqrt(worth / (3.0 * scale)))
     if unit <= 0.0:
         return Split(np.zeros_like(queues), 0.0, worth, 0.0)
-    numbers = _shared_numbers(queues, slot_s, frequency_max_hz, unit, worth)
-    share = solve(local_form, {**numbers, "cost": scale * unit * unit / worth}) * unit
-    share = feasible(share, queues / slot_s, frequency_max_hz)
-    price, gap = certify(
-        queues, share, slot_s, frequency_max_hz, worth * unit,
+    return scaled(
+        solve, local_form, queues, slot_s, frequency_max_hz, unit, worth, {"cost": scale * unit * unit / worth},
         cost=lambda total: scale * total**3,
         marginal=lambda total: 3.0 * scale * total * total,
         best_total=lambda price: math.sqrt(price / (3.0 * scale)),
     )  # fmt: skip
-    return Split(share, float(share.sum()), price, gap)
 
 
 def solve_transmit_cvxpy(
-    backlog_bits: ArrayLike,
-    *,
-    slot_s: float,
-    weight: float,
-    gain: float,
-    power_max_w: float,
-    bandwidth_hz: float,
-    noise_w_per_hz: float,
-    solve: Solve = rebuild,
-) -> Split:
+    backlog_bits: ArrayLike, *, slot_s: float, weight: float, gain: float, power_max_w: float, bandwidth_hz: float,
+    noise_w_per_hz: float, solve: Solve = rebuild,
+) -> Split:  # fmt: skip
     """Problem 4 of one device by CVXPY; see `api.solve_transmit`.
 
     Raises:
@@ -150,8 +135,11 @@ def solve_transmit_cvxpy(
         ValueError: an argument of another shape, or a number that is not allowed.
         RuntimeError: the solver failed.
     """
-    queues = backlog_array("backlog_bits", backlog_bits)
-    gain = float(checked_channel(slot_s, weight, gain, power_max_w, bandwidth_hz, noise_w_per_hz))
+    queues = checked_queues(
+        "backlog_bits", backlog_bits, slot_s=slot_s, weight=weight, power_max_w=power_max_w,
+        bandwidth_hz=bandwidth_hz, noise_w_per_hz=noise_w_per_hz,
+    )  # fmt: skip
+    gain = float(checked_gain(gain))
     rate_max = full_power_rate(gain, power_max_w, bandwidth_hz, noise_w_per_hz)
     largest = float(queues.max())
     unit = min(bandwidth_hz, float(queues.sum()) / slot_s, rate_max)
@@ -160,18 +148,15 @@ def solve_transmit_cvxpy(
         return Split(np.zeros_like(queues), 0.0, largest, 0.0)
     slope = LN2 * unit / bandwidth_hz
     worth = max(largest, first_bit)
-    numbers = _shared_numbers(queues, slot_s, rate_max, unit, worth)
-    numbers |= {"slope": slope, "offset": math.log(first_bit / worth / slope)}
-    share = feasible(solve(transmit_form, numbers) * unit, queues / slot_s, rate_max)
-    price, gap = certify(
-        queues, share, slot_s, rate_max, worth * unit,
+    split = scaled(
+        solve, transmit_form, queues, slot_s, rate_max, unit, worth,
+        {"slope": slope, "offset": math.log(first_bit / worth / slope)},
         cost=lambda total: weight * power_for_rate(total, gain, bandwidth_hz, noise_w_per_hz),
         marginal=lambda total: first_bit * 2.0 ** (total / bandwidth_hz),
         best_total=lambda price: bandwidth_hz * math.log2(max(price / first_bit, 1.0)),
     )  # fmt: skip
-    total = float(share.sum())
-    power = power_for_rate(total, gain, bandwidth_hz, noise_w_per_hz)
-    return Split(share, total, price, gap, min(power_max_w, power))
+    power = power_for_rate(split.total, gain, bandwidth_hz, noise_w_per_hz)
+    return replace(split, power_w=min(power_max_w, power))
 
 
 def solve_edge_cvxpy(
@@ -184,59 +169,42 @@ def solve_edge_cvxpy(
         ValueError: an argument of another shape, or a number that is not allowed.
         RuntimeError: the solver failed.
     """
-    queues = backlog_array("backlog_cycles", backlog_cycles)
-    positive_numbers(slot_s=slot_s, frequency_max_hz=frequency_max_hz)
+    queues = checked_queues("backlog_cycles", backlog_cycles, slot_s=slot_s, frequency_max_hz=frequency_max_hz)
     worth = float(queues.max())
     unit = min(frequency_max_hz, float(queues.sum()) / slot_s)
     if unit <= 0.0:
         return Split(np.zeros_like(queues), 0.0, worth, 0.0)
-    share = solve(edge_form, _shared_numbers(queues, slot_s, frequency_max_hz, unit, worth)) * unit
-    share = feasible(share, queues / slot_s, frequency_max_hz)
-    price, gap = certify(
-        queues, share, slot_s, frequency_max_hz, worth * unit,
+    return scaled(
+        solve, edge_form, queues, slot_s, frequency_max_hz, unit, worth, {},
         cost=lambda total: 0.0,
         marginal=lambda total: 0.0,
         best_total=lambda price: frequency_max_hz if price > 0.0 else 0.0,
     )  # fmt: skip
-    return Split(share, float(share.sum()), price, gap)
 
 
-def _shared_numbers(queues: Floats, slot_s: float, cap: float, unit: float, worth: float) -> dict[str, Any]:
-    """Numbers of all three forms, in units of the resource and of `worth`."""
-    return {"queue": queues / worth, "full": np.minimum(queues / slot_s, cap) / unit, "cap": cap / unit}
-
-
-def feasible(share: Floats, full: Floats, cap: float) -> Floats:
-    """The shares, clipped to [0, full] and then scaled down to a total of at most `cap`."""
-    clipped: Floats = np.clip(share, 0.0, full)
-    total = clipped.sum()
-    return clipped * (cap / total) if total > cap else clipped
-
-
-def certify(
-    queues: Floats,
-    share: Floats,
-    slot_s: float,
-    cap: float,
-    least: float,
-    *,
-    cost: Callable[[float], float],
-    marginal: Callable[[float], float],
+def scaled(
+    solve: Solve, form: Form, queues: Floats, slot_s: float, cap: float, unit: float, worth: float,
+    numbers: dict[str, float], *, cost: Callable[[float], float], marginal: Callable[[float], float],
     best_total: Callable[[float], float],
-) -> tuple[float, float]:
-    """Resource price with the smallest weak-duality bound on feasible shares, and the bound over max(sum Q x, least).
+) -> Split:  # fmt: skip
+    """Solve a form in units of the resource and of `worth`; the shares are made feasible and certified.
 
     The functions give the cost of a total, its derivative, and the total at which the derivative equals a price.
     """
+    full = queues / slot_s
+    shared = {"queue": queues / worth, "full": np.minimum(full, cap) / unit, "cap": cap / unit}
+    share: Floats = np.clip(solve(form, {**shared, **numbers}) * unit, 0.0, full)
+    if share.sum() > cap:
+        share = share * (cap / share.sum())
     total = float(share.sum())
     best = (0.0, math.inf)
     for price in (marginal(total), *queues.tolist()):
         other = min(cap, best_total(price))
-        left = np.maximum(queues - price, 0.0) @ (queues / slot_s - share) + np.maximum(price - queues, 0.0) @ share
+        left = np.maximum(queues - price, 0.0) @ (full - share) + np.maximum(price - queues, 0.0) @ share
         bound = cost(total) - cost(other) - price * (total - other) + float(left)
         if bound < best[1]:
             best = price, bound
-    return best[0], max(best[1], 0.0) / max(float(queues @ share), least)
+    return Split(share, total, best[0], max(best[1], 0.0) / max(float(queues @ share), worth * unit))
 
 
 class CompiledReference:

@@ -44,7 +44,7 @@ def test_dynamic_preset_adds_the_regime_table_which_beats_fixed_cuts():
 
 @pytest.mark.parametrize("kind", [gym.make, gym.make_vec])
 @pytest.mark.parametrize("preset", ["default", "dynamic-full"])
-def test_every_baseline_acts_in_both_shells(kind, preset):
+def test_every_baseline_acts_in_single_and_vector_environments(kind, preset):
     env = kind("LyaPPO-v0", preset=preset, num_devices=2)
     for name in baselines_of(env):
         policy = make_baseline(name, env, seed=1)
@@ -88,7 +88,7 @@ def test_price_waits_for_the_backlog():
 
 
 def play_price(kind, explicit, **options):
-    """Actions and prices of the drift-price heuristic over three episodes, its memory passed on by hand or not."""
+    """Actions and prices of the drift-price heuristic over three episodes, its memory passed explicitly or not."""
     env = kind("LyaPPO-v0", max_episode_steps=12, **options)
     policy = make_baseline("price", env)
     observation, _ = env.reset(seed=3)
@@ -114,8 +114,8 @@ def play_price(kind, explicit, **options):
 )
 def test_price_remembers_by_itself(kind, options):
     """`action, _ = policy.predict(observation)` in every step does what passing the state does, episode by episode."""
-    by_hand, alone = (play_price(kind, explicit, **options) for explicit in (True, False))
-    for step, (one, other) in enumerate(zip(by_hand, alone, strict=True)):
+    passed, alone = (play_price(kind, explicit, **options) for explicit in (True, False))
+    for step, (one, other) in enumerate(zip(passed, alone, strict=True)):
         if options.get("autoreset_mode") == "NextStep" and step % 13 == 12:
             continue  # the action of a row that restarts is not used, and its memory not either
         assert_same(one, other, f"step {step}")
