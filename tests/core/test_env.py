@@ -1,4 +1,4 @@
-"""The two shells around a toy System whose worlds also end by themselves, which no registered id need do."""
+"""The two Gymnasium classes around a toy System that also terminates, which no registered id does."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ToyConfig(SystemConfig):
     goal: float = 6.0
     """Sum of the places at which a world ends [-]."""
     continuous: bool = False
-    """Whether the action is a Box [-]."""
+    """True for a Box action, False for indices [-]."""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"default": {}, "far": {"goal": 1e9}}
 
 
