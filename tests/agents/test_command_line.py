@@ -10,7 +10,7 @@ from typing import Literal
 
 import pytest
 
-from agents.command_line import parse_arguments, parse_options, unboxed
+from agents.command_line import parse_arguments, parse_options, plain_id, unboxed
 from edge_envs.core.io.command import fail
 
 
@@ -141,3 +141,14 @@ def test_frames_of_both_kinds_are_taken_off():
     for text in (boxed, plain, "Error parsing --a: wrong."):
         assert unboxed(text) == "--a: wrong"
     assert unboxed("") == ""
+
+
+def test_plain_id_imports_the_module_in_front(tmp_path, monkeypatch):
+    (tmp_path / "own_module_of_a_user.py").write_text("imported = True\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert plain_id("LyaPPO-v0") == plain_id("edge_envs:LyaPPO-v0") == "LyaPPO-v0"
+    assert plain_id("own_module_of_a_user:Own-v0") == "Own-v0"
+    assert sys.modules["own_module_of_a_user"].imported
+    for wrong in ("no_such_module:Own-v0", ".relative:Own-v0"):
+        with pytest.raises(ValueError, match=rf"env='{wrong}' names the module .* which cannot be imported"):
+            plain_id(wrong)
