@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -38,5 +39,15 @@ def tensorboard_command(folder: Path) -> str:
 
 
 def plain_id(env_id: str) -> str:
-    """Remove the module prefix of an environment id, which `gym.make` accepts."""
-    return env_id.removeprefix("edge_envs:")
+    """An environment id without the module that `gym.make` accepts in front of it; the module is imported.
+
+    Raises:
+        ValueError: the module cannot be imported.
+    """
+    module, _, name = env_id.rpartition(":")
+    try:
+        if module:
+            import_module(module)
+    except (ImportError, TypeError, ValueError) as error:
+        raise ValueError(f"env={env_id!r} names the module {module!r}, which cannot be imported ({error})") from error
+    return name

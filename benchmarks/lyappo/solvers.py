@@ -15,7 +15,8 @@ from benchmarks.solvers import require_cvxpy
 from benchmarks.timing import Row, interleave, timed
 from benchmarks.worlds import Actions, SystemWorlds, sampled_actions, vector_env
 from edge_envs.core.env import EdgeVectorEnv
-from edge_envs.lyappo.config import LyaPPOConfig, Parameters
+from edge_envs.lyappo.config import LyaPPOConfig
+from edge_envs.lyappo.model.parameters import Parameters, parameters_of
 from edge_envs.lyappo.model.state import EDGE, LOCAL, TRANSMIT
 from edge_envs.lyappo.solvers import reference_cvxpy
 
@@ -67,13 +68,13 @@ def solve_slots(solvers: tuple[Solver, Solver, Solver], p: Parameters, snapshots
             own = slice(m * p.num_services, (m + 1) * p.num_services)
             solve_local(
                 backlog[LOCAL, own], slot_s=p.slot_s, weight=p.weight_local,
-                energy_coefficient=p.energy_coefficient, frequency_max_hz=p.frequency_local_max_hz,
+                energy_coefficient=p.device_energy_coefficient, frequency_max_hz=p.device_frequency_max_hz,
             )  # fmt: skip
             solve_transmit(
                 backlog[TRANSMIT, own], slot_s=p.slot_s, weight=p.weight_transmit, gain=float(gain[m]),
-                power_max_w=p.power_max_w, bandwidth_hz=p.bandwidth_hz, noise_w_per_hz=p.noise_w_per_hz,
+                power_max_w=p.power_max_w, bandwidth_hz=p.device_bandwidth_hz, noise_w_per_hz=p.noise_w_per_hz,
             )  # fmt: skip
-        solve_edge(backlog[EDGE], slot_s=p.slot_s, frequency_max_hz=p.frequency_edge_max_hz)
+        solve_edge(backlog[EDGE], slot_s=p.slot_s, frequency_max_hz=p.server_frequency_max_hz)
 
 
 def slot(repetitions: int) -> list[Row]:
@@ -84,12 +85,12 @@ def slot(repetitions: int) -> list[Row]:
     """
     env = vector_env(ENV_ID, 1)
     world = SystemWorlds(env.system, 1, good_partition(env))
-    p = env.system.config.kernel()
+    p = parameters_of(env.system.config)
     snapshots: list[Snapshot] = []
     for _ in range(SLOTS_SOLVED):
         world.run(1)
         snapshots.append((world.state.queues.backlog[0].copy(), world.state.gain.copy()))
-    samplers = {"System.step / slots": timed(partial(world.run, SINGLE_PERIODS), SINGLE_PERIODS * p.slots)}
+    samplers = {"System.step / slots": timed(partial(world.run, SINGLE_PERIODS), SINGLE_PERIODS * p.slots_per_period)}
     for label, solvers in cvxpy_solvers().items():
         samplers[label] = timed(partial(solve_slots, solvers, p, snapshots), SLOTS_SOLVED)
     ours, rebuilt, compiled = interleave(samplers, repetitions).values()

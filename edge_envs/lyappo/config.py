@@ -1,10 +1,11 @@
-"""Parameters of the XR system, their units, sources and presets."""
+"""Configuration of `LyaPPO-v0`: parameters with units and sources, and presets."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +23,9 @@ from edge_envs.core.config import (
 )
 from edge_envs.core.kernels.randomness import BLOCK_STEPS
 from edge_envs.core.physics.networks import Cuts, parse_network
-from edge_envs.core.physics.units import noise_density
 
-MAX_TASKS_PER_SLOT = 50.0
-"""Above this mean the Poisson draw by inversion loses digits [tasks per slot and service]."""
+TASKS_PER_SLOT_MAX = 50.0
+"""Largest arrival rate: above it the Poisson draw by inversion loses accuracy [tasks per slot and service]."""
 
 _DYNAMIC: Mapping[str, Any] = {
     "bandwidth_hz": 4e6,
@@ -36,47 +36,47 @@ _DYNAMIC: Mapping[str, Any] = {
 }
 
 
-class Parameters(NamedTuple):
-    """What the compiled kernels read: SI numbers and flat arrays, derived once from the configuration."""
+class CutSet(StrEnum):
+    """Which cut points of a network can be chosen."""
 
-    num_devices: int
-    num_services: int
-    k_min: int
-    slots: int
-    slot_s: float
-    frequency_local_max_hz: float
-    frequency_edge_max_hz: float
-    power_max_w: float
-    bandwidth_hz: float  # of one device, b_w
-    noise_w_per_hz: float
-    energy_coefficient: float
-    weight_local: float
-    weight_transmit: float
-    reward_energy_per_j: float
-    reward_backlog: float
-    backlog_price: NDArray[np.float64]  # (3,) beta / scale
-    stage_work: NDArray[np.float64]  # (3, N, K+1) cycles, bits, cycles of one task, by stage, service and cut
-    stage_work_max: NDArray[np.float64]  # (3, N)
-    completion_tolerance: float
-    queue_capacity: int
-    antenna_gain: float
-    carrier_hz: float
-    path_loss_exponent: float
-    distance_min_m: float
-    distance_max_m: float
-    distances_m: NDArray[np.float64]  # (M,) fixed distances, or empty where a reset draws them
-    step_m: float  # radial way in one period, 0 where devices stand still
-    reversal_probability: float
-    blocked_gain: float
-    block_probability: float
-    clear_probability: float
-    fading_correlation: float
-    arrival_rates: NDArray[np.float64]  # (levels,) tasks per slot and service
-    arrivals_per_slot: float  # scale of the arrivals in the observation
-    arrival_zero_probability: NDArray[np.float64]  # exp(-rate)
-    arrival_switch_probability: float
-    joint: bool
-    extended_observation: bool
+    USEFUL = "useful"
+    ALL = "all"
+
+
+class RateUnit(StrEnum):
+    """Time unit of arrival rates."""
+
+    SLOT = "slot"
+    SECOND = "second"
+
+
+class Placement(StrEnum):
+    """Where the devices are: at even distances, drawn anew in each episode, or moving radially."""
+
+    SPREAD = "spread"
+    UNIFORM = "uniform"
+    MOBILE = "mobile"
+
+
+class Decision(StrEnum):
+    """What the agent sets."""
+
+    PARTITION = "partition"
+    JOINT = "joint"
+
+
+class Solver(StrEnum):
+    """What solves Problems 3, 4 and 5."""
+
+    EXACT = "exact"
+    CVXPY = "cvxpy"
+
+
+class Observation(StrEnum):
+    """What the agent observes."""
+
+    EXTENDED = "extended"
+    PAPER = "paper"
 
 
 class LyaPPOConfig(SystemConfig):
@@ -87,32 +87,31 @@ class LyaPPOConfig(SystemConfig):
     num_services: Annotated[int, Field(ge=1, le=16)] = 2
     """Services per device N_m: the first ones of `networks` [services]; paper, Table II."""
     networks: tuple[str, ...] = ("resnet18@96", "tiny-yolov2@64", "mobilenetv2@64", "alexnet@64")
-    """Network of each service as name@input_size [pixels]; chosen: the paper names none, and these keep a 20 Hz
-    frame rate feasible on the device and on the link."""
-    cuts: Literal["useful", "all"] = "useful"
-    """Cut points: all, or only those not dominated in (device work, bits to send); chosen."""
+    """Network of each service as name@input_size [pixels]; chosen: the paper names none, and with these 20 tasks per
+    second are feasible on the device and on the link."""
+    cuts: CutSet = CutSet.USEFUL
+    """Cut points: all, or those that no other beats in both device work and bits to send; chosen: useful."""
     word_bits: Annotated[int, Field(ge=1, le=64)] = 8
     """Word length of inputs and features [bit]; chosen."""
     k_min: Annotated[int, Field(ge=0)] = 0
-    """Smallest cut in the action set [index]; 0 allows to send the raw input, 1 is the letter of constraint C.11;
-    chosen: 0."""
+    """Smallest cut in the action set [index]; 0 allows sending the raw input, constraint C.11 has 1; chosen: 0."""
     slot_s: Positive = 0.01
     """Slot tau [s]; paper, Table II."""
     slots_per_period: Annotated[int, Field(ge=1, le=10_000)] = 10
     """Slots between two decisions, G [slots]; paper, Table II."""
     arrival_rate: NonNegative = 0.2
     """Mean of the Poisson arrivals lambda of one service [tasks per `arrival_rate_per`]; paper, Table II."""
-    arrival_rate_per: Literal["slot", "second"] = "slot"
-    """Unit of `arrival_rate`; chosen: Table II says per second, the text per slot, and only the latter loads the
-    system (20 frames per second)."""
-    frequency_local_max_hz: Positive = 1.5e9
+    arrival_rate_per: RateUnit = RateUnit.SLOT
+    """Unit of `arrival_rate`; chosen: Table II has tasks per second, the text tasks per slot, and only the latter (20
+    tasks per second) loads the system."""
+    device_frequency_max_hz: Positive = 1.5e9
     """Processor speed of a device F_m^l [cycles/s]; paper, Table II."""
-    frequency_edge_max_hz: Positive = 20e9
+    server_frequency_max_hz: Positive = 20e9
     """Processor speed of the server F^e [cycles/s]; paper, Table II."""
     power_max_w: Positive = 0.3
     """Largest transmit power of a device [W]; paper, Table II."""
     bandwidth_hz: Bandwidth = 1e6
-    """Uplink bandwidth B_w, shared evenly by the devices [Hz]; paper, Sec. V."""
+    """Uplink bandwidth B_w, shared equally by the devices [Hz]; paper, Sec. V."""
     noise_dbm_per_hz: Annotated[float, Field(ge=-300, le=0)] = -174.0
     """Noise power spectral density N_0 [dBm/Hz]; paper, Sec. V."""
     antenna_gain: Annotated[float, Field(ge=1e-6, le=1e6)] = 3.0
@@ -121,8 +120,8 @@ class LyaPPOConfig(SystemConfig):
     """Carrier frequency f_c [Hz]; paper, Sec. V."""
     path_loss_exponent: Exponent = 3.0
     """Path loss exponent d_e [-]; paper, Sec. V."""
-    placement: Literal["spread", "uniform", "mobile"] = "spread"
-    """Devices at even distances, drawn anew each episode, or moving radially; chosen: evenly spread."""
+    placement: Placement = Placement.SPREAD
+    """Distances of the devices: evenly spaced, drawn in each episode, or changing as devices move; chosen: spread."""
     distance_min_m: Length = 150.0
     """Smallest distance to the server [m]; paper, Sec. V."""
     distance_max_m: Length = 250.0
@@ -130,27 +129,27 @@ class LyaPPOConfig(SystemConfig):
     speed_m_per_s: NonNegative = 15.0
     """Radial speed with placement="mobile" [m/s]; chosen."""
     reversal_probability: Probability = 0.02
-    """Probability per period that a moving device turns round [-]; chosen."""
+    """Probability per period that a moving device reverses its direction [-]; chosen."""
     blockage_loss_db: NonNegative = 0.0
-    """Extra loss of a blocked link, 0 without blockage [dB]; chosen."""
+    """Additional loss of a blocked link, 0 for no blockage [dB]; chosen."""
     blockage_clear_periods: Annotated[float, Field(ge=1, le=1e30)] = 40.0
     """Mean time until a clear link is blocked [periods]; chosen."""
     blockage_blocked_periods: Annotated[float, Field(ge=1, le=1e30)] = 20.0
     """Mean time until a blocked link is clear [periods]; chosen."""
     fading_correlation: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Correlation of the complex fading from slot to slot, 0 for independent slots [-]; paper: independent."""
+    """Correlation of the complex fading between adjacent slots [-]; paper: independent slots, 0."""
     arrival_levels: tuple[NonNegative, ...] = ()
-    """Arrival rates a device switches between, empty for the constant `arrival_rate` [as arrival_rate]; chosen."""
+    """Arrival rates between which a device switches, empty for a constant `arrival_rate` [as arrival_rate]; chosen."""
     arrival_switch_probability: Probability = 0.025
-    """Probability per period of a switch to one of the other levels [-]; chosen."""
+    """Probability per period that a device switches to another level [-]; chosen."""
     cycles_per_mac: Positive = 0.12
     """Processor cycles per multiply-accumulate rho [cycles/MAC]; paper, Table II."""
-    energy_coefficient: EnergyCoefficient = 1e-28
+    device_energy_coefficient: EnergyCoefficient = 1e-28
     """Energy coefficient delta of eq. (5) [W s^3]; paper, Table II."""
     weight_local: Positive = 3e17
-    """Drift-plus-penalty weight U^l [cycles^2/J]; chosen: 0.3 of Table II, where learning works."""
+    """Drift-plus-penalty weight U^l [cycles^2/J]; chosen: 0.3 times Table II, where learning works."""
     weight_transmit: Positive = 3e11
-    """Drift-plus-penalty weight U^t [bit^2/J]; chosen: 0.3 of Table II, where learning works."""
+    """Drift-plus-penalty weight U^t [bit^2/J]; chosen: 0.3 times Table II, where learning works."""
     reward_energy_per_j: NonNegative = 1e3
     """Reward weight omega_1 of the mean energy of a slot [1/J]; chosen: not in the paper."""
     reward_backlog: NonNegative = 1.0
@@ -160,13 +159,13 @@ class LyaPPOConfig(SystemConfig):
     backlog_scales: tuple[Positive, Positive, Positive] = (1e9, 1e6, 1e9)
     """Scales of the local, transmit and edge backlog in the reward [cycles, bit, cycles]; chosen."""
     queue_capacity: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
-    """Room of one queue; a task beyond it is dropped and counted [tasks]; chosen: never reached in 200 periods."""
-    decision: Literal["partition", "joint"] = "partition"
-    """What the agent sets: the cuts, or also frequencies, rates and power (the paper's PPO baseline)."""
-    solver: Literal["exact", "cvxpy"] = "exact"
-    """Who solves Problems 3-5: the closed forms, or CVXPY (a slow reference; needs the extra `reference`)."""
-    observation: Literal["extended", "paper"] = "extended"
-    """State (25)-(33), or also the period's arrivals and end-of-period backlogs; chosen: extended."""
+    """Capacity of a queue, which drops and counts further tasks [tasks]; chosen: never reached in 200 periods."""
+    decision: Decision = Decision.PARTITION
+    """What the agent decides: the cuts, or also frequencies, rates and power (the paper's PPO baseline)."""
+    solver: Solver = Solver.EXACT
+    """What solves Problems 3-5: closed forms, or CVXPY (a slow reference; needs the extra `reference`)."""
+    observation: Observation = Observation.EXTENDED
+    """The paper's state (25)-(33), or also arrivals and final backlogs of the period; chosen: extended."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "default": {},
@@ -174,6 +173,12 @@ class LyaPPOConfig(SystemConfig):
         "hard": {"networks": ("mobilenetv2@224", "squeezenet1.1@224")},
         "dynamic": _DYNAMIC,
         "dynamic-full": {**_DYNAMIC, "arrival_levels": (0.1, 0.2, 0.3), "fading_correlation": 0.9},
+    }
+
+    renamed: ClassVar[Mapping[str, str]] = {
+        "frequency_local_max_hz": "device_frequency_max_hz",
+        "frequency_edge_max_hz": "server_frequency_max_hz",
+        "energy_coefficient": "device_energy_coefficient",
     }
 
     @field_validator("networks")
@@ -196,13 +201,13 @@ class LyaPPOConfig(SystemConfig):
             )
         if len(self.arrival_levels) == 1:
             raise ValueError("arrival_levels has one entry; give at least two, or none and set arrival_rate")
-        if self.arrival_rates_per_slot.max() > MAX_TASKS_PER_SLOT:
+        if self.arrival_rates_per_slot.max() > TASKS_PER_SLOT_MAX:
             raise ValueError(
                 f"arrivals of {self.arrival_rates_per_slot.max():g} tasks per slot and service are above "
-                f"{MAX_TASKS_PER_SLOT:g}; lower arrival_rate, arrival_levels or slot_s"
+                f"{TASKS_PER_SLOT_MAX:g}; lower arrival_rate, arrival_levels or slot_s"
             )
-        if self.decision == "joint" and self.solver == "cvxpy":
-            raise ValueError("solver='cvxpy' solves nothing with decision='joint'; use solver='exact'")
+        if self.decision == Decision.JOINT and self.solver == Solver.CVXPY:
+            raise ValueError("solver='cvxpy' has no effect with decision='joint'; use solver='exact'")
         services = self.num_devices * self.num_services
         self.limit_array(3 * services * self.queue_capacity, 1, "num_devices", "num_services", "queue_capacity")
         draws = BLOCK_STEPS * self.slots_per_period * (services + 2 * self.num_devices)
@@ -212,13 +217,13 @@ class LyaPPOConfig(SystemConfig):
             if self.k_min > last:
                 raise ValueError(f"k_min={self.k_min} is above the last cut {last} of {spec}; lower it")
             if last > 255:
-                raise ValueError(f"{spec} has {last} cuts, at most 255 can be told apart; use cuts='useful'")
+                raise ValueError(f"{spec} has {last} cuts, but a queue stores at most 255; use cuts='useful'")
         return self
 
     @cached_property
     def service_cuts(self) -> tuple[Cuts, ...]:
         """Cut tables of the services in use."""
-        useful = self.cuts == "useful"
+        useful = self.cuts == CutSet.USEFUL
         return tuple(
             parse_network(spec).cuts(word_bits=self.word_bits, useful=useful)
             for spec in self.networks[: self.num_services]
@@ -226,7 +231,7 @@ class LyaPPOConfig(SystemConfig):
 
     @cached_property
     def last_cut(self) -> NDArray[np.int64]:
-        """Largest cut K of each service: everything on the device, shape (N,)."""
+        """Largest cut K of each service, with everything on the device, shape (N,)."""
         return np.array([len(cuts.names) - 1 for cuts in self.service_cuts], dtype=np.int64)
 
     @cached_property
@@ -243,59 +248,25 @@ class LyaPPOConfig(SystemConfig):
     def arrival_rates_per_slot(self) -> NDArray[np.float64]:
         """Arrival rate of each level [tasks per slot and service]."""
         rates = np.array(self.arrival_levels or (self.arrival_rate,), dtype=np.float64)
-        return rates if self.arrival_rate_per == "slot" else rates * self.slot_s
+        return rates if self.arrival_rate_per == RateUnit.SLOT else rates * self.slot_s
 
     @property
     def device_bandwidth_hz(self) -> float:
         """Bandwidth of one device b_w = B_w / M [Hz]."""
         return self.bandwidth_hz / self.num_devices
 
-    def kernel(self) -> Parameters:
-        """The configuration as the kernels read it."""
-        period_s = self.slot_s * self.slots_per_period
-        work = self.stage_work
-        rates = self.arrival_rates_per_slot
-        blockage = self.blockage_loss_db > 0
-        return Parameters(
-            num_devices=self.num_devices,
-            num_services=self.num_services,
-            k_min=self.k_min,
-            slots=self.slots_per_period,
-            slot_s=self.slot_s,
-            frequency_local_max_hz=self.frequency_local_max_hz,
-            frequency_edge_max_hz=self.frequency_edge_max_hz,
-            power_max_w=self.power_max_w,
-            bandwidth_hz=self.device_bandwidth_hz,
-            noise_w_per_hz=float(noise_density(self.noise_dbm_per_hz)),
-            energy_coefficient=self.energy_coefficient,
-            weight_local=self.weight_local,
-            weight_transmit=self.weight_transmit,
-            reward_energy_per_j=self.reward_energy_per_j,
-            reward_backlog=self.reward_backlog,
-            backlog_price=np.array(self.backlog_weights) / np.array(self.backlog_scales),
-            stage_work=work,
-            stage_work_max=np.ascontiguousarray(work.max(axis=2)),
-            # An interior-point solver leaves residues of about 1e-8, which would hold a task back for a slot.
-            completion_tolerance=1e-6 if self.solver == "cvxpy" else 1e-9,
-            queue_capacity=self.queue_capacity,
-            antenna_gain=self.antenna_gain,
-            carrier_hz=self.carrier_hz,
-            path_loss_exponent=self.path_loss_exponent,
-            distance_min_m=self.distance_min_m,
-            distance_max_m=self.distance_max_m,
-            distances_m=np.linspace(
-                self.distance_min_m, self.distance_max_m, self.num_devices if self.placement == "spread" else 0
-            ),
-            step_m=self.speed_m_per_s * period_s if self.placement == "mobile" else 0.0,
-            reversal_probability=self.reversal_probability,
-            blocked_gain=10.0 ** (-self.blockage_loss_db / 10.0),
-            block_probability=1.0 / self.blockage_clear_periods if blockage else 0.0,
-            clear_probability=1.0 / self.blockage_blocked_periods if blockage else 1.0,
-            fading_correlation=self.fading_correlation,
-            arrival_rates=rates,
-            arrivals_per_slot=float(rates.mean()) or 1.0,
-            arrival_zero_probability=np.exp(-rates),
-            arrival_switch_probability=self.arrival_switch_probability if len(rates) > 1 else 0.0,
-            joint=self.decision == "joint",
-            extended_observation=self.observation == "extended",
-        )
+    @property
+    def varies(self) -> bool:
+        """True if mean gains or arrival rates change within an episode."""
+        return self.placement == Placement.MOBILE or self.blockage_loss_db > 0 or bool(self.arrival_levels)
+
+    @property
+    def choices(self) -> NDArray[np.int64]:
+        """Number of cuts that can be chosen for each service, shape (N,)."""
+        choices: NDArray[np.int64] = self.last_cut - self.k_min + 1
+        return choices
+
+    @property
+    def initial_cut(self) -> NDArray[np.int64]:
+        """Cuts in force before the first decision, shape (J,): the larger of the middle cut ceil(K/2) and `k_min`."""
+        return np.tile(np.maximum(self.k_min, (self.last_cut + 1) // 2), self.num_devices)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import pytest
 
-from agents.command_line import parse_options
+from agents.command_line import parse_options, plain_id
 
 
 def test_values_are_json_where_they_parse():
@@ -38,3 +39,14 @@ def test_a_key_twice_is_refused():
 @pytest.mark.parametrize("text", ["9" * 5000, "[" * 100_000])
 def test_json_beyond_the_parsers_limits_is_text(text):
     assert parse_options([f"a={text}"]) == {"a": text}
+
+
+def test_plain_id_imports_the_module_in_front(tmp_path, monkeypatch):
+    (tmp_path / "own_module_of_a_user.py").write_text("imported = True\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert plain_id("LyaPPO-v0") == plain_id("edge_envs:LyaPPO-v0") == "LyaPPO-v0"
+    assert plain_id("own_module_of_a_user:Own-v0") == "Own-v0"
+    assert sys.modules["own_module_of_a_user"].imported
+    for wrong in ("no_such_module:Own-v0", ".relative:Own-v0"):
+        with pytest.raises(ValueError, match=rf"env='{wrong}' names the module .* which cannot be imported"):
+            plain_id(wrong)

@@ -111,8 +111,8 @@ LAST = "= cap - total"
 SERVE = """        if frequency[row, stage, queue] < cap - total:
                 total += frequency[row, stage, queue]
                 continue
-            if price == 0.0:
-                price = backlog[row, stage, queue]
+            if resource_price == 0.0:
+                resource_price = backlog[row, stage, queue]
             frequency[row, stage, queue] = cap - total
             total = cap
 """

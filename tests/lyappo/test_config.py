@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from edge_envs.core.physics.networks import parse_network
-from edge_envs.lyappo.config import MAX_TASKS_PER_SLOT, LyaPPOConfig
+from edge_envs.lyappo.config import TASKS_PER_SLOT_MAX, LyaPPOConfig
+from edge_envs.lyappo.model.parameters import parameters_of
 from edge_envs.lyappo.system import LyaPPOSystem
 
 PRESETS = list(LyaPPOConfig.presets)
@@ -36,7 +37,7 @@ def test_presets_build_a_system(preset):
 def test_presets_take_overrides(preset, options):
     built = LyaPPOConfig.from_options(preset, options)
     assert {key: getattr(built, key) for key in options} == options
-    parameters = built.kernel()
+    parameters = parameters_of(built)
     for name, value in parameters._asdict().items():
         assert np.isfinite(value).all(), name
         if isinstance(value, np.ndarray):
@@ -57,11 +58,35 @@ def test_presets_do_what_they_say():
 def test_kernel_parameters_are_of_one_type_for_all_presets():
     """One compilation serves them all."""
     kinds = {
-        tuple((type(value), getattr(value, "ndim", 0)) for value in LyaPPOConfig.from_options(preset, options).kernel())
+        tuple(
+            (type(value), getattr(value, "ndim", 0))
+            for value in parameters_of(LyaPPOConfig.from_options(preset, options))
+        )
         for preset in PRESETS
         for options in ({}, {"num_devices": 1, "decision": "joint"}, {"slot_s": 1, "bandwidth_hz": 1000000})
     }
     assert len(kinds) == 1
+
+
+def test_earlier_names_still_work():
+    earlier = {"frequency_local_max_hz": 1e9, "frequency_edge_max_hz": 2e9, "energy_coefficient": 3e-28}
+    with pytest.warns(DeprecationWarning, match="is now called"):
+        built = config(**earlier)
+    now = built.device_frequency_max_hz, built.server_frequency_max_hz, built.device_energy_coefficient
+    assert now == tuple(earlier.values())
+
+
+@pytest.mark.parametrize("name", ["cuts", "arrival_rate_per", "placement", "decision", "solver", "observation"])
+def test_options_with_named_values_are_plain_strings(name):
+    """The default and every value listed in the error are of type str, as a JSON document holds them."""
+    assert type(getattr(config(), name)) is str
+    with pytest.raises(ValueError, match="Input should be") as caught:
+        config(**{name: "none of them"})
+    values = re.findall(r"'(\w+)'", str(caught.value).split("Input should be")[1].split("(")[0])
+    assert len(values) >= 2
+    for value in values:
+        options = {"decision": "partition", name: value}
+        assert type(getattr(config(**options), name)) is str
 
 
 # Documentation
@@ -96,9 +121,9 @@ def test_defaults_of_table_two():
     default = LyaPPOConfig()
     expected = {
         "num_devices": 4, "num_services": 2, "slot_s": 0.01, "slots_per_period": 10, "arrival_rate": 0.2,
-        "frequency_local_max_hz": 1.5e9, "frequency_edge_max_hz": 20e9, "power_max_w": 0.3, "bandwidth_hz": 1e6,
+        "device_frequency_max_hz": 1.5e9, "server_frequency_max_hz": 20e9, "power_max_w": 0.3, "bandwidth_hz": 1e6,
         "noise_dbm_per_hz": -174.0, "antenna_gain": 3.0, "carrier_hz": 915e6, "path_loss_exponent": 3.0,
-        "distance_min_m": 150.0, "distance_max_m": 250.0, "cycles_per_mac": 0.12, "energy_coefficient": 1e-28,
+        "distance_min_m": 150.0, "distance_max_m": 250.0, "cycles_per_mac": 0.12, "device_energy_coefficient": 1e-28,
         "backlog_weights": (0.6, 0.2, 0.2),
     }  # fmt: skip
     assert {key: getattr(default, key) for key in expected} == expected
@@ -117,8 +142,8 @@ WRONG: dict[str, list[Any]] = {
     "slots_per_period": [0, -3, 1.5],
     "arrival_rate": [-0.1, math.nan, math.inf],
     "arrival_rate_per": ["minute", None],
-    "frequency_local_max_hz": [0, -1e9],
-    "frequency_edge_max_hz": [0, math.inf],
+    "device_frequency_max_hz": [0, -1e9],
+    "server_frequency_max_hz": [0, math.inf],
     "power_max_w": [0, -0.3, math.nan],
     "bandwidth_hz": [0, -1],
     "noise_dbm_per_hz": [math.nan, math.inf, -math.inf, "low"],
@@ -137,7 +162,7 @@ WRONG: dict[str, list[Any]] = {
     "arrival_levels": [(0.1, -0.1), (math.nan, 0.1), 0.1],
     "arrival_switch_probability": [-0.1, 1.1],
     "cycles_per_mac": [0, -0.12],
-    "energy_coefficient": [0, -1e-28],
+    "device_energy_coefficient": [0, -1e-28],
     "weight_local": [0, -1],
     "weight_transmit": [0, -1],
     "reward_energy_per_j": [-1, math.nan],
@@ -179,7 +204,7 @@ def test_wrong_values_are_named(name, value):
         ({"arrival_rate": 50.1}, "arrivals of 50.1 tasks per slot and service are above 50"),
         ({"arrival_levels": (0.1, 51)}, "arrivals of 51 tasks per slot and service are above 50"),
         ({"arrival_rate": 600, "arrival_rate_per": "second", "slot_s": 0.1}, "arrivals of 60 tasks per slot"),
-        ({"decision": "joint", "solver": "cvxpy"}, "solver='cvxpy' solves nothing with decision='joint'"),
+        ({"decision": "joint", "solver": "cvxpy"}, "solver='cvxpy' has no effect with decision='joint'"),
         ({"k_min": 6}, "k_min=6 is above the last cut 5 of resnet18@96"),
         ({"num_services": 1, "networks": ("nin",), "k_min": 99}, "k_min=99 is above the last cut"),
     ],
@@ -213,12 +238,12 @@ def test_unknown_networks_are_refused():
 
 def test_absurd_noise_is_refused():
     with pytest.raises(ValueError, match="noise_dbm_per_hz"):
-        config(noise_dbm_per_hz=4000.0).kernel()
+        parameters_of(config(noise_dbm_per_hz=4000.0))
 
 
 def test_limits_are_allowed():
     limits: list[dict[str, Any]] = [
-        {"arrival_rate": MAX_TASKS_PER_SLOT},
+        {"arrival_rate": TASKS_PER_SLOT_MAX},
         {"distance_min_m": 250.0, "distance_max_m": 250.0},
         {"k_min": 5},
         {"num_devices": 1024, "num_services": 4},
@@ -253,7 +278,7 @@ def test_stage_work(networks, cuts):
         if cuts == "useful":
             assert (np.diff(bits) < 0).all()
         assert not work[:, n, last[n] + 1 :].any()
-    np.testing.assert_array_equal(built.kernel().stage_work_max, work.max(axis=2))
+    np.testing.assert_array_equal(parameters_of(built).stage_work_max, work.max(axis=2))
 
 
 def test_stage_work_scales_with_words_and_cycles():
@@ -271,19 +296,19 @@ def test_only_the_services_in_use_count():
 @pytest.mark.parametrize("k_min", [0, 1, 3])
 def test_choices_start_at_k_min(k_min):
     system = LyaPPOSystem(config(k_min=k_min))
-    assert system.choices.tolist() == [6 - k_min, 6 - k_min]
-    assert (system.initial_cut >= k_min).all()
-    assert (system.initial_cut <= np.tile(system.config.last_cut, 4)).all()
+    assert system.config.choices.tolist() == [6 - k_min, 6 - k_min]
+    assert (system.config.initial_cut >= k_min).all()
+    assert (system.config.initial_cut <= np.tile(system.config.last_cut, 4)).all()
 
 
 # Units
 
 
 def test_kernel_is_in_si_units():
-    p = config(num_devices=5).kernel()
+    p = parameters_of(config(num_devices=5))
     assert p.noise_w_per_hz == pytest.approx(10 ** (-17.4) / 1000, rel=1e-12)
-    assert p.bandwidth_hz == pytest.approx(1e6 / 5)
-    assert p.slots * p.slot_s == pytest.approx(0.1)
+    assert p.device_bandwidth_hz == pytest.approx(1e6 / 5)
+    assert p.slots_per_period * p.slot_s == pytest.approx(0.1)
     np.testing.assert_allclose(p.backlog_price, [0.6 / 1e9, 0.2 / 1e6, 0.2 / 1e9])
     np.testing.assert_array_equal(p.distances_m, [150.0, 175.0, 200.0, 225.0, 250.0])
 
@@ -292,17 +317,17 @@ def test_arrivals_per_slot_and_per_second():
     np.testing.assert_array_equal(config().arrival_rates_per_slot, [0.2])
     per_second = config(arrival_rate=20.0, arrival_rate_per="second")
     np.testing.assert_allclose(per_second.arrival_rates_per_slot, [0.2])
-    np.testing.assert_allclose(per_second.kernel().arrival_zero_probability, [math.exp(-0.2)])
+    np.testing.assert_allclose(parameters_of(per_second).arrival_zero_probability, [math.exp(-0.2)])
     levels = config(arrival_levels=(10, 30), arrival_rate_per="second", slot_s=0.02)
     np.testing.assert_allclose(levels.arrival_rates_per_slot, [0.2, 0.6])
 
 
 def test_regimes():
-    still = config().kernel()
+    still = parameters_of(config())
     assert (still.step_m, still.block_probability, still.clear_probability) == (0.0, 0.0, 1.0)
     assert (still.arrival_switch_probability, still.blocked_gain) == (0.0, 1.0)
-    assert len(config(placement="uniform").kernel().distances_m) == 0
-    moving = LyaPPOConfig.from_options("dynamic-full", {"speed_m_per_s": 20.0, "slots_per_period": 5}).kernel()
+    assert len(parameters_of(config(placement="uniform")).distances_m) == 0
+    moving = parameters_of(LyaPPOConfig.from_options("dynamic-full", {"speed_m_per_s": 20.0, "slots_per_period": 5}))
     assert moving.step_m == pytest.approx(20.0 * 5 * 0.01)
     assert moving.blocked_gain == pytest.approx(1e-3)
     assert (moving.block_probability, moving.clear_probability) == (1 / 40, 1 / 20)
@@ -311,4 +336,4 @@ def test_regimes():
 
 
 def test_one_device_stands_at_the_smallest_distance():
-    np.testing.assert_array_equal(config(num_devices=1).kernel().distances_m, [150.0])
+    np.testing.assert_array_equal(parameters_of(config(num_devices=1)).distances_m, [150.0])

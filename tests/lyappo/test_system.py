@@ -10,6 +10,7 @@ import edge_envs  # noqa: F401  (registers the ids)
 from edge_envs.core.physics.channel import free_space_exponent_gain
 from edge_envs.core.policy import edge_env_of
 from edge_envs.lyappo.config import LyaPPOConfig
+from edge_envs.lyappo.model.reward import M
 from edge_envs.lyappo.model.state import EDGE, LOCAL, TRANSMIT
 from edge_envs.lyappo.system import LyaPPOSystem
 
@@ -52,7 +53,7 @@ def test_golden_trajectory(preset):
     env.reset(seed=123)
     system = env.system
     assert isinstance(system, LyaPPOSystem)
-    rewards = np.array([env.step(cycle(system.choices, system.members, step))[1] for step in range(6)])
+    rewards = np.array([env.step(cycle(system.config.choices, system.members, step))[1] for step in range(6)])
     np.testing.assert_allclose(rewards, GOLDEN[preset], rtol=1e-9)
 
 
@@ -63,14 +64,14 @@ def test_tasks_and_work_are_conserved(preset):
     chooser = np.random.default_rng(1)
     work = system.parameters.stage_work
     for _ in range(150):
-        actions = np.stack([chooser.integers(0, np.tile(system.choices, system.members)) for _ in rows])
+        actions = np.stack([chooser.integers(0, np.tile(system.config.choices, system.members)) for _ in rows])
         system.step(state, rows, actions, rngs)
         queued = state.queues.size.sum(axis=1)
         np.testing.assert_array_equal(state.arrived, state.finished + state.dropped + queued)
     q = state.queues
     for row, stage, j in itertools.product(rows, range(3), range(q.size.shape[2])):
         places = (q.start[row, stage, j] + np.arange(q.size[row, stage, j])) % 40
-        sizes = work[stage, j % len(system.choices), q.ring[row, places, stage, j]]
+        sizes = work[stage, j % len(system.config.choices), q.ring[row, places, stage, j]]
         expected = q.head[row, stage, j] + sizes[1:].sum() if len(sizes) else 0.0
         assert q.backlog[row, stage, j] == pytest.approx(expected, rel=1e-9, abs=1e-6 * work[stage].max())
         if len(sizes):
@@ -80,20 +81,19 @@ def test_tasks_and_work_are_conserved(preset):
 def test_full_queue_drops_and_counts():
     system, state, rows, rngs = build(queue_capacity=2, arrival_rate=3.0)
     outcome = system.step(state, rows, np.zeros((1, 8), dtype=np.int64), rngs)
-    names = [metric.name for metric in system.metrics]
-    assert outcome.metrics[0, names.index("tasks_dropped")] == state.dropped.sum() > 0
+    assert outcome.metrics[0, M.tasks_dropped] == state.dropped.sum() > 0
 
 
 def test_no_arrivals_costs_nothing():
     system, state, rows, rngs = build(arrival_rate=0.0)
     for _ in range(3):
-        outcome = system.step(state, rows, np.tile(system.choices - 1, (1, 4)), rngs)
+        outcome = system.step(state, rows, np.tile(system.config.choices - 1, (1, 4)), rngs)
     assert outcome.reward[0] == 0.0
     assert np.isfinite(outcome.observation).all()
 
 
 def test_arrivals_per_second_are_per_slot_times_slot():
-    per_second = LyaPPOConfig(arrival_rate=20.0, arrival_rate_per="second")
+    per_second = LyaPPOConfig.from_options("default", {"arrival_rate": 20.0, "arrival_rate_per": "second"})
     assert per_second.arrival_rates_per_slot == pytest.approx([0.2])
 
 
@@ -135,24 +135,23 @@ def test_correlated_fading_has_the_correlation_asked_for():
 
 
 def joint_action(system, cut=0.0, local=-1.0, rate=-1.0, edge=-1.0, power=-1.0):
-    services = len(system.choices)
+    services = len(system.config.choices)
     member = np.concatenate([np.tile([cut, local, rate, edge], services), [power]])
     return np.tile(member, system.members)[None].astype(np.float64)
 
 
 def test_joint_requests_are_projected_and_counted():
     system, state, rows, rngs = build(decision="joint", num_services=2)
-    names = [metric.name for metric in system.metrics]
     outcome = system.step(state, rows, joint_action(system, local=1.0, rate=1.0, edge=1.0, power=1.0), rngs)
     # Four devices exceed C.4 and C.6 each, and all together C.7.
-    assert outcome.metrics[0, names.index("requests_projected")] == 9
+    assert outcome.metrics[0, M.requests_projected] == 9
     config = system.config
     per_device = state.request[0].reshape(3, 4, 2).sum(axis=2)
-    np.testing.assert_allclose(per_device[LOCAL], config.frequency_local_max_hz)
+    np.testing.assert_allclose(per_device[LOCAL], config.device_frequency_max_hz)
     np.testing.assert_allclose(per_device[TRANSMIT], 1.0)
-    np.testing.assert_allclose(per_device[EDGE].sum(), config.frequency_edge_max_hz)
+    np.testing.assert_allclose(per_device[EDGE].sum(), config.server_frequency_max_hz)
     modest = system.step(state, rows, joint_action(system, local=-0.5, rate=-0.5, edge=-0.9, power=0.0), rngs)
-    assert modest.metrics[0, names.index("requests_projected")] == 0
+    assert modest.metrics[0, M.requests_projected] == 0
 
 
 def test_joint_requests_are_what_is_served():
@@ -160,12 +159,11 @@ def test_joint_requests_are_what_is_served():
     system, state, rows, rngs = build(decision="joint", num_services=1, num_devices=1, arrival_rate=5.0)
     for _ in range(5):
         outcome = system.step(state, rows, joint_action(system, cut=1.0, local=0.0), rngs)
-    speed = 0.5 * system.config.frequency_local_max_hz
-    names = [metric.name for metric in system.metrics]
-    expected = 10 * system.config.slot_s * system.config.energy_coefficient * speed**3
-    assert outcome.metrics[0, names.index("energy_local_j")] == pytest.approx(expected, rel=1e-12)
-    assert outcome.metrics[0, names.index("energy_transmit_j")] == 0.0
-    assert np.isnan(outcome.metrics[0, names.index("certificate")])
+    speed = 0.5 * system.config.device_frequency_max_hz
+    expected = 10 * system.config.slot_s * system.config.device_energy_coefficient * speed**3
+    assert outcome.metrics[0, M.energy_local_j] == pytest.approx(expected, rel=1e-12)
+    assert outcome.metrics[0, M.energy_transmit_j] == 0.0
+    assert np.isnan(outcome.metrics[0, M.certificate])
 
 
 def test_joint_power_is_never_above_the_request():

@@ -113,8 +113,8 @@ def test_any_valid_configuration_works(case):
     [
         ("LyaPPO-v0", {"bandwidth_hz": 1.0}),
         ("LyaPPO-v0", {"slot_s": 1e-8}),
-        ("LyaPPO-v0", {"energy_coefficient": 1e-16}),
-        ("LyaPPO-v0", {"frequency_local_max_hz": 1e30}),
+        ("LyaPPO-v0", {"device_energy_coefficient": 1e-16}),
+        ("LyaPPO-v0", {"device_frequency_max_hz": 1e30}),
         ("LyaPPO-v0", {"networks": ["resnet18@65536"], "num_services": 1}),
     ],
 )

@@ -1,4 +1,4 @@
-"""Baselines of the XR system."""
+"""Baselines of `LyaPPO-v0`."""
 
 from edge_envs.lyappo.baselines.policies import available
 

@@ -1,4 +1,4 @@
-"""Simulating partitions that never change, for the searched baselines."""
+"""Search for the best partition that never changes, by simulation."""
 
 from __future__ import annotations
 
@@ -8,58 +8,70 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.lyappo.system import LyaPPOSystem
+from edge_envs.core.system import System
+from edge_envs.lyappo.model.state import State
 
 STABLE_RATIO = 0.98
-"""A partition counts as stable when, after the warm-up, at least this part of the arrivals is finished."""
+"""A partition counts as stable if devices finish at least this part of the tasks that arrive after the warm-up."""
 SEARCH_STREAM = 0x5EA7C4
-"""Sets the search's random streams apart from those of any environment seed."""
-MOST_PARTITIONS = 4096
-"""Above this number of shared partitions only a coarser grid per service is searched."""
+"""Part of the search's seeds, so that its random numbers differ from those of any environment."""
+PARTITIONS_MAX = 4096
+"""With more shared partitions than this, each service keeps a selection of its cuts."""
+CHUNK = 16
+"""Candidates simulated together, which limits the memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """What candidate partitions did, mean over worlds and over the periods after the warm-up."""
+    """Results of candidate partitions: means over worlds and over the steps after the warm-up."""
 
-    reward: NDArray[np.float64]  # (C, M) reward of each device per period
+    reward: NDArray[np.float64]  # (C, M) reward of each device per step
     ratio: NDArray[np.float64]  # (C, M) tasks finished over tasks arrived
 
 
-def shared_partitions(system: LyaPPOSystem) -> NDArray[np.int64]:
-    """All partitions that are the same on every device, as actions of shape (C, J).
+def shared_partitions(system: System[State]) -> NDArray[np.int64]:
+    """All partitions that are equal on all devices, as actions of shape (C, J).
 
-    Where there would be more than MOST_PARTITIONS, each service keeps an even selection of its cuts.
+    With more than PARTITIONS_MAX of them, each service keeps an even selection of its cuts.
     """
-    services = len(system.choices)
-    most = max(2, int(MOST_PARTITIONS ** (1 / services)))
-    options = [np.unique(np.linspace(0, n - 1, min(int(n), most)).round().astype(np.int64)) for n in system.choices]
+    choices = system.config.choices
+    most = max(2, int(PARTITIONS_MAX ** (1 / len(choices))))
+    options = [np.unique(np.linspace(0, n - 1, min(int(n), most)).round().astype(np.int64)) for n in choices]
     combinations = np.array(list(itertools.product(*options)), dtype=np.int64)
     return np.tile(combinations, system.members)
 
 
+def search(system: System[State], candidates: NDArray[np.int64], *, steps: int, worlds: int, seed: int) -> Outcomes:
+    """`simulate_fixed` for any number of candidates."""
+    parts = [
+        simulate_fixed(system, candidates[i : i + CHUNK], steps=steps, worlds=worlds, seed=seed)
+        for i in range(0, len(candidates), CHUNK)
+    ]
+    return Outcomes(np.concatenate([part.reward for part in parts]), np.concatenate([part.ratio for part in parts]))
+
+
 def simulate_fixed(
-    system: LyaPPOSystem, candidates: NDArray[np.int64], *, periods: int, worlds: int, seed: int
+    system: System[State], candidates: NDArray[np.int64], *, steps: int, worlds: int, seed: int
 ) -> Outcomes:
-    """Run each candidate (C, J) in `worlds` worlds for `periods`, on common random numbers; a quarter is warm-up."""
+    """Simulate each candidate (C, J) in `worlds` worlds, with equal random numbers; the first quarter is warm-up."""
     count = len(candidates)
     actions = np.repeat(candidates, worlds, axis=0)
     rngs = [np.random.default_rng([SEARCH_STREAM, seed, world]) for _ in range(count) for world in range(worlds)]
     state, rows = system.allocate(len(actions)), np.arange(len(actions))
     system.reset(state, rows, rngs)
-    warmup = periods // 4
+    warmup = steps // 4
     reward = np.zeros((len(actions), system.members))
-    for period in range(periods):
-        if period == warmup:
+    for step in range(steps):
+        if step == warmup:
             arrived, finished = state.arrived.copy(), state.finished.copy()
         outcome = system.step(state, rows, actions, rngs)
-        if period >= warmup:
+        if step >= warmup:
             reward += outcome.member_reward
     by_device = (count, worlds, system.members, -1)
     born = (state.arrived - arrived).reshape(by_device).sum(axis=(1, 3))
     done = (state.finished - finished).reshape(by_device).sum(axis=(1, 3))
     return Outcomes(
-        reward=reward.reshape(count, worlds, -1).mean(axis=1) / (periods - warmup),
+        reward=reward.reshape(count, worlds, -1).mean(axis=1) / (steps - warmup),
         ratio=done / np.maximum(born, 1),
     )
 

@@ -1,1 +1,1 @@
-"""The compiled step of one world: state, dynamics, allocation, reward and observation."""
+"""One step of `LyaPPO-v0`: parameters, state, dynamics, allocation, reward and observation, compiled by numba."""

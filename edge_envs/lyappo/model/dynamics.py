@@ -1,58 +1,21 @@
-"""The paper's physics: tasks in three queues per service, radio links, arrivals, energy.
-
-Everything is written for one row (world) of a batch of B worlds with M devices of N services each; service n of device
-m has index j = m N + n of J = M N, and its queues are the stages 0 local, 1 transmit and 2 edge.
-"""
+"""How a world evolves: tasks in three queues per service, (7)-(12), fading, arrivals and regimes."""
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edge_envs.core.kernels.jit import kernel_part
-from edge_envs.core.kernels.randomness import BLOCK_STEPS
 from edge_envs.core.physics.channel import complex_normal, exponential, free_space_exponent_gain, gauss_markov, poisson
-from edge_envs.lyappo.config import Parameters
-from edge_envs.lyappo.model.state import DROPPED, EDGE, FINISHED, PERIOD_DRAWS, QUEUED, Queues, State, fading_draws
+from edge_envs.lyappo.model.parameters import Parameters
+from edge_envs.lyappo.model.state import EDGE, REGIME_DRAWS, Queues, State, fading_draws
 
-RESET_DRAWS = 6
-"""Uniforms per device that a reset uses: distance, direction, blockage, arrival level, and two for the fading."""
-
-
-def reset(p: Parameters, s: State, rows: NDArray[np.int64], cut: NDArray[np.int64], draws: NDArray[np.float64]) -> None:
-    """Empty the queues of `rows`, put the partition `cut` (J,) in force and draw distances, regimes and fading.
-
-    `draws` has shape (len(rows), M, RESET_DRAWS). Regimes start from their stationary law.
-    """
-    for field in (*s.queues[:4], s.arrived, s.finished, s.dropped, s.period_backlog, s.period_allocation):
-        field[rows] = 0
-    for field in (s.allocation, s.power_w, s.period_power_w, s.period_rate_max, s.period_arrivals):
-        field[rows] = 0
-    for field in (s.energy_local_j, s.energy_transmit_j, s.certificate, s.projected):
-        field[rows] = 0
-    s.cut[rows] = cut
-    s.cursor[rows] = BLOCK_STEPS
-    place, turn, block, level, fading_1, fading_2 = np.moveaxis(draws, 2, 0)
-    drawn = p.distance_min_m + place * (p.distance_max_m - p.distance_min_m)
-    s.distance_m[rows] = p.distances_m if len(p.distances_m) else drawn
-    s.direction[rows] = np.where(turn < 0.5, 1.0, -1.0)
-    s.blocked[rows] = block < p.block_probability / (p.block_probability + p.clear_probability)
-    s.level[rows] = (level * len(p.arrival_rates)).astype(np.int64)
-    s.fading[rows] = np.stack(complex_normal(fading_1, fading_2), axis=-1)
-    update_gain(p, s, rows)
-
-
-def update_gain(p: Parameters, s: State, rows: NDArray[np.int64]) -> None:
-    """Mean gain of the given rows from their distances and blockage."""
-    gain = free_space_exponent_gain(s.distance_m[rows], p.antenna_gain, p.carrier_hz, p.path_loss_exponent)
-    s.mean_gain[rows] = np.where(s.blocked[rows], gain * p.blocked_gain, gain)
+QUEUED, FINISHED, DROPPED = 0, 1, 2
+"""What `enter` returns."""
 
 
 @kernel_part
 def enter(p: Parameters, q: Queues, row: int, j: int, n: int, stage: int, cut: int) -> int:
-    """Put one task of service j, its device's n-th, into the first stage from `stage` on that has work for it.
+    """Queue one task of service j, the n-th of its device, for its first stage with work, from `stage` on.
 
-    Returns QUEUED, FINISHED (no work left anywhere) or DROPPED (the queue is full).
+    Returns QUEUED, FINISHED (no stage has work) or DROPPED (the queue is full).
     """
     while stage <= EDGE:
         work = p.stage_work[stage, n, cut]
@@ -76,10 +39,10 @@ def enter(p: Parameters, q: Queues, row: int, j: int, n: int, stage: int, cut: i
 
 @kernel_part
 def serve(p: Parameters, s: State, row: int, j: int, n: int, stage: int, work: float) -> None:
-    """Serve one queue with `work` = f tau or r tau, first come first served, eqs. (7)-(12).
+    """Serve one queue with `work` = f tau or r tau, first in, first out; (7)-(12).
 
-    A task moves on only when whole; a residue of `completion_tolerance` of its stage counts as none. Tasks that leave
-    the system are counted in the state.
+    A task enters the next queue when its stage is complete; a residue of `completion_tolerance` counts as none. The
+    state counts tasks that leave the system.
     """
     q = s.queues
     if work <= 0.0:
@@ -98,19 +61,19 @@ def serve(p: Parameters, s: State, row: int, j: int, n: int, stage: int, work: f
         q.start[row, stage, j] += 1
         if q.start[row, stage, j] == p.queue_capacity:
             q.start[row, stage, j] = 0
-        way = enter(p, q, row, j, n, stage + 1, cut)
-        s.finished[row, j] += way == FINISHED
-        s.dropped[row, j] += way == DROPPED
+        outcome = enter(p, q, row, j, n, stage + 1, cut)
+        s.finished[row, j] += outcome == FINISHED
+        s.dropped[row, j] += outcome == DROPPED
         if q.size[row, stage, j] > 0:
             q.head[row, stage, j] = p.stage_work[stage, n, q.ring[row, q.start[row, stage, j], stage, j]]
-    # Exactly empty, whatever rounding the running sum has gathered.
+    # The running sum of the backlog may have accumulated rounding errors.
     q.head[row, stage, j] = 0.0
     q.backlog[row, stage, j] = 0.0
 
 
 @kernel_part
 def draw_gain(p: Parameters, s: State, row: int, m: int, at: int) -> float:
-    """Channel power gain h_m of one slot, from the row's draws `at` and, for correlated fading, `at + 1`."""
+    """Channel power gain h_m of one slot, from the row's uniform `at` and, for correlated fading, `at + 1`."""
     block = s.cursor[row]
     uniform = s.uniforms[row, block, at]
     if fading_draws(p) == 1:
@@ -126,19 +89,22 @@ def draw_gain(p: Parameters, s: State, row: int, m: int, at: int) -> float:
 
 @kernel_part
 def draw_arrivals(p: Parameters, level: int, uniform: float) -> int:
-    """Tasks born in one slot at one service, Poisson."""
-    return poisson(uniform, p.arrival_zero_probability[level], p.arrival_rates[level])
+    """Number of tasks born in one slot at one service, Poisson."""
+    return poisson(uniform, p.arrival_zero_probability[level], p.arrival_rates_per_slot[level])
 
 
 @kernel_part
 def advance_regimes(p: Parameters, s: State, row: int, at: int) -> None:
-    """Move the devices and switch blockage and arrival levels, once a period; PERIOD_DRAWS draws a device from `at`."""
+    """Move the devices and switch blockage and arrival levels, once per step.
+
+    Uses REGIME_DRAWS uniforms per device, from `at`.
+    """
     block_step = s.cursor[row]
     for m in range(p.num_devices):
         turn = s.uniforms[row, block_step, at]
         block = s.uniforms[row, block_step, at + 1]
         switch = s.uniforms[row, block_step, at + 2]
-        at += PERIOD_DRAWS
+        at += REGIME_DRAWS
         if p.step_m > 0.0:
             if turn < p.reversal_probability:
                 s.direction[row, m] = -s.direction[row, m]
@@ -155,8 +121,8 @@ def advance_regimes(p: Parameters, s: State, row: int, at: int) -> None:
         else:
             s.blocked[row, m] = block < p.block_probability
         if switch < p.arrival_switch_probability:
-            # What is left of the uniform picks one of the other levels.
-            others = len(p.arrival_rates) - 1
+            # Given the switch, switch / probability is uniform on [0, 1) and selects one of the other levels.
+            others = len(p.arrival_rates_per_slot) - 1
             other = min(others - 1, int(switch / p.arrival_switch_probability * others))
             s.level[row, m] = other + (other >= s.level[row, m])
         gain = free_space_exponent_gain(s.distance_m[row, m], p.antenna_gain, p.carrier_hz, p.path_loss_exponent)
@@ -166,4 +132,4 @@ def advance_regimes(p: Parameters, s: State, row: int, at: int) -> None:
 @kernel_part
 def local_energy(p: Parameters, frequency_sum: float) -> float:
     """Energy of a device's processor in one slot, eq. (5) [J]."""
-    return p.slot_s * p.energy_coefficient * frequency_sum * frequency_sum * frequency_sum
+    return p.slot_s * p.device_energy_coefficient * frequency_sum * frequency_sum * frequency_sum

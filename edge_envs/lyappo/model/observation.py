@@ -1,4 +1,4 @@
-"""The observation of a world."""
+"""The observation: state (25)-(33) of the last step, scaled to order one and clipped to ±OBSERVATION_LIMIT."""
 
 from __future__ import annotations
 
@@ -8,35 +8,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel, kernel_part
-from edge_envs.lyappo.config import Parameters
+from edge_envs.lyappo.config import LyaPPOConfig, Observation
+from edge_envs.lyappo.model.parameters import OBSERVATION, Parameters
 from edge_envs.lyappo.model.state import EDGE, State
 
 OBSERVATION_LIMIT = 10.0
-"""Observations are scaled to order one and clipped here."""
+"""Largest absolute value of an observation."""
 
 BACKLOG_SCALES = np.array([1e7, 1e4, 1e7])
-"""Backlogs are shown as log(1 + Q / scale) / 3 - 1 [cycles, bit, cycles]; chosen: about one task."""
+"""A backlog Q is observed as log(1 + Q / scale) / 3 - 1 [cycles, bit, cycles]; chosen: about one task."""
 
-PAPER_FACTS, EXTENDED_FACTS = 9, 13
-"""Numbers per service: backlogs, task sizes and allocations by stage; extended also end backlogs and arrivals."""
+SERVICE_COLUMNS = {Observation.PAPER: 9, Observation.EXTENDED: 13}
+"""Columns per service: backlog, task size and allocation by stage; extended: also final backlogs and arrivals."""
 
-DEVICE_FACTS = 2
-"""Numbers per device beside its services': power and full-power rate."""
+DEVICE_COLUMNS = 2
+"""Columns per device after those of its services: power and full-power rate."""
+
+
+def member_view(config: LyaPPOConfig) -> NDArray[np.int64]:
+    """Columns of the central observation that each device sees, shape (M, m): its own, and the server's backlog."""
+    own = SERVICE_COLUMNS[config.observation] * config.num_services + DEVICE_COLUMNS
+    columns = np.arange(config.num_devices * own).reshape(config.num_devices, own)
+    return np.hstack([columns, np.full((config.num_devices, 1), columns.size)])
 
 
 @kernel_part
 def log_backlog(backlog: float, scale: float) -> float:
-    """A backlog as the agent sees it."""
+    """A backlog as it is observed."""
     return min(OBSERVATION_LIMIT, math.log(1.0 + backlog / scale) / 3.0 - 1.0)
 
 
 @kernel_part
-def encode(p: Parameters, s: State, row: int, observation: NDArray[np.float32]) -> None:
-    """State (25)-(33) of the period just over into observation[row], device after device, scaled to order one."""
+def encode_row(p: Parameters, s: State, row: int, observation: NDArray[np.float32]) -> None:
+    """Write the observation of one row: the devices' columns, then the backlog of the server."""
     at = 0
-    rate_scale = 4.0 * p.bandwidth_hz
-    scales = (p.frequency_local_max_hz / p.num_services, rate_scale,
-              p.frequency_edge_max_hz / (p.num_devices * p.num_services))  # fmt: skip
+    rate_scale = 4.0 * p.device_bandwidth_hz
+    scales = (p.device_frequency_max_hz / p.num_services, rate_scale,
+              p.server_frequency_max_hz / (p.num_devices * p.num_services))  # fmt: skip
     edge_total = 0.0
     for m in range(p.num_devices):
         for n in range(p.num_services):
@@ -49,21 +57,21 @@ def encode(p: Parameters, s: State, row: int, observation: NDArray[np.float32]) 
                 observation[row, at + 1] = size
                 observation[row, at + 2] = min(share, OBSERVATION_LIMIT)
                 at += 3
-            if p.extended_observation:
+            if p.observation == OBSERVATION.EXTENDED:
                 for stage in range(3):
                     observation[row, at] = log_backlog(s.queues.backlog[row, stage, j], BACKLOG_SCALES[stage])
                     at += 1
-                mean = p.arrivals_per_slot * p.slots
+                mean = p.arrivals_per_slot * p.slots_per_period
                 observation[row, at] = min(s.period_arrivals[row, j] / mean - 1.0, OBSERVATION_LIMIT)
                 at += 1
         observation[row, at] = s.period_power_w[row, m] / p.power_max_w
-        observation[row, at + 1] = min(s.period_rate_max[row, m] / p.bandwidth_hz / 5.0 - 3.0, OBSERVATION_LIMIT)
-        at += DEVICE_FACTS
+        observation[row, at + 1] = min(s.period_rate_max[row, m] / p.device_bandwidth_hz / 5.0 - 3.0, OBSERVATION_LIMIT)
+        at += DEVICE_COLUMNS
     observation[row, at] = log_backlog(edge_total, BACKLOG_SCALES[EDGE])
 
 
 @kernel
-def encode_all(p: Parameters, s: State, observation: NDArray[np.float32]) -> None:
-    """`encode` every row."""
+def encode(p: Parameters, s: State, observation: NDArray[np.float32]) -> None:
+    """Write the observations of all rows."""
     for row in range(len(observation)):
-        encode(p, s, row, observation)
+        encode_row(p, s, row, observation)

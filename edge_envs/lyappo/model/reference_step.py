@@ -1,4 +1,4 @@
-"""The allocation of a slot by CVXPY, in place of the compiled solvers."""
+"""A step in which CVXPY solves Problems 3, 4 and 5 of every slot, for `solver="cvxpy"`."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.lyappo.config import Parameters
-from edge_envs.lyappo.model import reward as reward_module
-from edge_envs.lyappo.model import step
+from edge_envs.lyappo.model.observation import encode_row
+from edge_envs.lyappo.model.parameters import Parameters
+from edge_envs.lyappo.model.reward import departures, report
 from edge_envs.lyappo.model.state import EDGE, LOCAL, TRANSMIT, State, fading_draws
+from edge_envs.lyappo.model.step import begin_step, draw_channels, end_step, finish_slot
 from edge_envs.lyappo.solvers.reference_cvxpy import CompiledReference
 
 
-class ReferenceAllocator:
-    """`period.run` with CVXPY's allocations in every slot, for `LyaPPO-v0` with `solver="cvxpy"`.
+class ReferenceStep:
+    """`step.run` with allocations by CVXPY.
 
     Raises:
         ImportError: CVXPY is not installed.
@@ -24,34 +25,36 @@ class ReferenceAllocator:
     def __init__(self, parameters: Parameters) -> None:
         p, reference = parameters, CompiledReference()
         self._local = partial(
-            reference.solve_local, slot_s=p.slot_s, weight=p.weight_local, energy_coefficient=p.energy_coefficient,
-            frequency_max_hz=p.frequency_local_max_hz,
+            reference.solve_local, slot_s=p.slot_s, weight=p.weight_local,
+            energy_coefficient=p.device_energy_coefficient, frequency_max_hz=p.device_frequency_max_hz,
         )  # fmt: skip
         self._transmit = partial(
             reference.solve_transmit, slot_s=p.slot_s, weight=p.weight_transmit, power_max_w=p.power_max_w,
-            bandwidth_hz=p.bandwidth_hz, noise_w_per_hz=p.noise_w_per_hz,
+            bandwidth_hz=p.device_bandwidth_hz, noise_w_per_hz=p.noise_w_per_hz,
         )  # fmt: skip
-        self._edge = partial(reference.solve_edge, slot_s=p.slot_s, frequency_max_hz=p.frequency_edge_max_hz)
+        self._edge = partial(reference.solve_edge, slot_s=p.slot_s, frequency_max_hz=p.server_frequency_max_hz)
 
     def run(
         self, p: Parameters, s: State, rows: NDArray[np.int64], choices: NDArray[np.int64],
         observation: NDArray[np.float32], reward: NDArray[np.float64], member: NDArray[np.float64],
         metrics: NDArray[np.float64],
     ) -> None:  # fmt: skip
-        """Advance `rows` by one period, as `period.run`."""
+        """Advance `rows` by one step; see `step.run`."""
         channel_draws = fading_draws(p) * p.num_devices
         slot_draws = channel_draws + p.num_devices * p.num_services
         for row in rows.tolist():
-            finished, dropped = reward_module.leavers(p, s, row)
-            step.begin_period(p, s, row, choices)
-            for slot in range(p.slots):
-                step.draw_channels(p, s, row, slot * slot_draws)
+            finished, dropped = departures(p, s, row)
+            begin_step(p, s, row, choices)
+            for slot in range(p.slots_per_period):
+                draw_channels(p, s, row, slot * slot_draws)
                 self._allocate(p, s, row)
-                step.finish_slot(p, s, row, slot * slot_draws + channel_draws)
-            step.close_period(p, s, row, p.slots * slot_draws, finished, dropped, observation, reward, member, metrics)
+                finish_slot(p, s, row, slot * slot_draws + channel_draws)
+            end_step(p, s, row, p.slots_per_period * slot_draws)
+            encode_row(p, s, row, observation)
+            reward[row] = report(p, s, row, finished, dropped, member, metrics)
 
     def _allocate(self, p: Parameters, s: State, row: int) -> None:
-        """Solve Problems 3, 4 and 5 for the slot; keeps the period's largest relative duality gap."""
+        """Solve Problems 3, 4 and 5 for the slot; keeps the step's largest relative duality gap."""
         backlog = s.queues.backlog[row]
         splits = []
         for m in range(p.num_devices):

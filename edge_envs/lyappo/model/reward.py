@@ -1,4 +1,4 @@
-"""Reward and metrics of a step."""
+"""Reward (34) and metrics of a step."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel_part
-from edge_envs.core.metrics import Metric
-from edge_envs.lyappo.config import Parameters
+from edge_envs.core.metrics import Metric, columns
+from edge_envs.lyappo.model.parameters import DECISION, Parameters
 from edge_envs.lyappo.model.state import State
 
 METRICS = (
@@ -26,17 +26,15 @@ METRICS = (
     Metric("tasks_dropped", "tasks", "tasks that found a full queue"),
     Metric("requests_projected", "requests", "sums of requested resources above C.4, C.6 or C.7, scaled down (joint)"),
 )
-"""Columns of the metrics, in the order in which `report` fills them."""
-
-(
-    ENERGY_J, ENERGY_LOCAL_J, ENERGY_TRANSMIT_J, POWER_MW, BACKLOG_LOCAL, BACKLOG_TRANSMIT, BACKLOG_EDGE, ARRIVED,
-    FINISHED_NOW, FINISHED_RATIO, MEAN_CUT, CERTIFICATE, DROPPED_NOW, PROJECTED,
-) = range(len(METRICS))  # fmt: skip
+MEMBER_METRICS = ("power_mw", "finished_ratio")
+M, MEMBER = columns(METRICS), columns(("reward", *MEMBER_METRICS))
+BACKLOGS = (M.backlog_local_cycles, M.backlog_transmit_bits, M.backlog_edge_cycles)
+"""Columns of the mean backlogs, by stage."""
 
 
 @kernel_part
-def leavers(p: Parameters, s: State, row: int) -> tuple[int, int]:
-    """Tasks of the row that were finished and dropped since the reset."""
+def departures(p: Parameters, s: State, row: int) -> tuple[int, int]:
+    """Numbers of tasks finished and dropped since the reset."""
     finished, dropped = 0, 0
     for j in range(p.num_devices * p.num_services):
         finished += s.finished[row, j]
@@ -45,12 +43,15 @@ def leavers(p: Parameters, s: State, row: int) -> tuple[int, int]:
 
 
 @kernel_part
-def report(p: Parameters, s: State, row: int, member: NDArray[np.float64], metrics: NDArray[np.float64]) -> float:
-    """Reward (34) of the period just over; fills `member` (3, B, M: reward, mW, finished ratio) and `metrics`.
+def report(
+    p: Parameters, s: State, row: int, finished_before: int, dropped_before: int, member: NDArray[np.float64],
+    metrics: NDArray[np.float64],
+) -> float:  # fmt: skip
+    """Reward (34) of the step; fills the row of zeroed arrays `member` (3, B, M) and `metrics`.
 
-    Counts of tasks finished and dropped in the period are left to the caller, who knows those before it.
+    `finished_before` and `dropped_before` are the row's `departures` before the step.
     """
-    to_mw = 1e3 / (p.slots * p.slot_s)
+    to_mw = 1e3 / (p.slots_per_period * p.slot_s)
     services = p.num_devices * p.num_services
     reward = 0.0
     finished_all, arrived_all = 0, 0
@@ -60,23 +61,27 @@ def report(p: Parameters, s: State, row: int, member: NDArray[np.float64], metri
         for j in range(m * p.num_services, (m + 1) * p.num_services):
             for stage in range(3):
                 queued += p.backlog_price[stage] * s.period_backlog[row, stage, j]
-                metrics[row, BACKLOG_LOCAL + stage] += s.period_backlog[row, stage, j] / services
+                metrics[row, BACKLOGS[stage]] += s.period_backlog[row, stage, j] / services
             finished += s.finished[row, j]
             arrived += s.arrived[row, j]
-            metrics[row, ARRIVED] += s.period_arrivals[row, j]
-            metrics[row, MEAN_CUT] += s.cut[row, j] / services
+            metrics[row, M.tasks_arrived] += s.period_arrivals[row, j]
+            metrics[row, M.tasks_dropped] += s.dropped[row, j]
+            metrics[row, M.mean_cut] += s.cut[row, j] / services
         energy = s.energy_local_j[row, m] + s.energy_transmit_j[row, m]
-        member[0, row, m] = -(p.reward_energy_per_j * energy / p.slots + p.reward_backlog * queued)
-        member[1, row, m] = energy * to_mw
-        member[2, row, m] = finished / arrived if arrived > 0 else 1.0
-        reward += member[0, row, m]
-        metrics[row, ENERGY_J] += energy
-        metrics[row, ENERGY_LOCAL_J] += s.energy_local_j[row, m]
-        metrics[row, ENERGY_TRANSMIT_J] += s.energy_transmit_j[row, m]
+        cost = p.reward_energy_per_j * energy / p.slots_per_period + p.reward_backlog * queued
+        member[MEMBER.reward, row, m] = -cost
+        member[MEMBER.power_mw, row, m] = energy * to_mw
+        member[MEMBER.finished_ratio, row, m] = finished / arrived if arrived > 0 else 1.0
+        reward -= cost
+        metrics[row, M.energy_j] += energy
+        metrics[row, M.energy_local_j] += s.energy_local_j[row, m]
+        metrics[row, M.energy_transmit_j] += s.energy_transmit_j[row, m]
         finished_all += finished
         arrived_all += arrived
-    metrics[row, POWER_MW] = metrics[row, ENERGY_J] * to_mw / p.num_devices
-    metrics[row, FINISHED_RATIO] = finished_all / arrived_all if arrived_all > 0 else 1.0
-    metrics[row, CERTIFICATE] = np.nan if p.joint else s.certificate[row]
-    metrics[row, PROJECTED] = s.projected[row]
+    metrics[row, M.power_mw] = metrics[row, M.energy_j] * to_mw / p.num_devices
+    metrics[row, M.tasks_finished] = finished_all - finished_before
+    metrics[row, M.tasks_dropped] -= dropped_before
+    metrics[row, M.finished_ratio] = finished_all / arrived_all if arrived_all > 0 else 1.0
+    metrics[row, M.certificate] = np.nan if p.decision == DECISION.JOINT else s.certificate[row]
+    metrics[row, M.requests_projected] = s.projected[row]
     return reward

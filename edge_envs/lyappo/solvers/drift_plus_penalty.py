@@ -1,11 +1,11 @@
 """Exact solutions of the paper's Problems 3, 4 and 5, each with a certificate.
 
-For a given total, all three problems are linear in the split, so the largest backlog is served first; what remains is
-one concave, piecewise linear gain against one convex cost in the total. A price of the total certifies the result: see
-`edge_envs.lyappo.solvers.certificates`.
+For a given total, all three problems are linear in the split, so the largest backlog is served first. A concave,
+piecewise linear value then meets one convex cost of the total. The resource price, the multiplier of the total,
+certifies the solution; see `edge_envs.lyappo.solvers.certificates`.
 
-The kernels work on the `count` queues from [row, stage, first] on, of arrays with shape (B, 3, J); `solve_local`,
-`solve_transmit` and `solve_edge` wrap them for Python.
+The kernels solve for the `count` queues from [row, stage, first] on, in arrays of shape (B, 3, J). `solve_local`,
+`solve_transmit` and `solve_edge` of `api.py` call them from Python.
 """
 
 from __future__ import annotations
@@ -19,13 +19,12 @@ from edge_envs.core.kernels.jit import kernel_part
 from edge_envs.lyappo.solvers.certificates import LN2, edge_gap, local_gap, transmit_gap
 
 Floats = NDArray[np.float64]
-
 Indices = NDArray[np.int64]
 
 
 @kernel_part
 def largest_first(backlog: Floats, row: int, stage: int, first: int, count: int, order: Indices) -> None:
-    """Indices of the queues in `order`, largest backlog first, ties by index (insertion sort: few queues)."""
+    """Write the queues' indices into `order`, largest backlog first, ties by index (insertion sort: few queues)."""
     for i in range(count):
         candidate = first + i
         j = i
@@ -37,21 +36,12 @@ def largest_first(backlog: Floats, row: int, stage: int, first: int, count: int,
 
 @kernel_part
 def local_frequency(
-    backlog: Floats,
-    row: int,
-    stage: int,
-    first: int,
-    count: int,
-    slot_s: float,
-    weight: float,
-    coefficient: float,
-    cap: float,
-    order: Indices,
-    frequency: Floats,
-) -> tuple[float, float, float]:
+    backlog: Floats, row: int, stage: int, first: int, count: int, slot_s: float, weight: float, coefficient: float,
+    cap: float, order: Indices, frequency: Floats,
+) -> tuple[float, float, float]:  # fmt: skip
     """Problem 3 of one device: min U^l delta (sum f)^3 - sum Q f, subject to sum f <= F, 0 <= f <= Q/tau.
 
-    Fills `frequency[row, stage, first : first + count]` and returns (sum of f, price, relative duality gap).
+    Fills `frequency[row, stage, first : first + count]` and returns (sum of f, resource price, relative duality gap).
     """
     scale = 3.0 * weight * coefficient
     largest_first(backlog, row, stage, first, count, order)
@@ -75,25 +65,25 @@ def local_frequency(
         break
     else:
         stopped = False
-    price = scale * total * total
+    resource_price = scale * total * total
     if stopped or total >= cap:
-        # Where a queue is left it sets the price, at the cap or to the last digit; otherwise the marginal cost does.
-        price = max(price, queue)
-    gap = local_gap(backlog, row, stage, first, count, slot_s, weight, coefficient, cap, frequency, price)
-    return total, price, gap
+        # A queue that is not emptied sets the price; if all are emptied, the marginal cost does.
+        resource_price = max(resource_price, queue)
+    gap = local_gap(backlog, row, stage, first, count, slot_s, weight, coefficient, cap, frequency, resource_price)
+    return total, resource_price, gap
 
 
 @kernel_part
 def full_power_rate(gain: float, power_max: float, bandwidth: float, noise: float) -> float:
     """Largest rate of a device, eq. (3) at full power [bit/s]."""
     snr = power_max * gain / (bandwidth * noise)
-    # log1p is three times slower and more exact only for a small SNR.
+    # log1p takes three times as long, and is more accurate only for a small SNR.
     return bandwidth * (math.log(1.0 + snr) if snr > 1.0 else math.log1p(snr)) / LN2
 
 
 @kernel_part
 def power_for_rate(rate: float, gain: float, bandwidth: float, noise: float) -> float:
-    """Power that carries `rate`, the inverse of eq. (3) [W]; 0 for rate 0 whatever the gain."""
+    """Power for `rate`, the inverse of eq. (3) [W]; 0 for rate 0 at any gain."""
     if rate <= 0.0:
         return 0.0
     return bandwidth * noise / gain * math.expm1(rate / bandwidth * LN2)
@@ -101,21 +91,13 @@ def power_for_rate(rate: float, gain: float, bandwidth: float, noise: float) -> 
 
 @kernel_part
 def split_rate(
-    backlog: Floats,
-    row: int,
-    stage: int,
-    first: int,
-    count: int,
-    slot_s: float,
-    first_bit: float,
-    rate_max: float,
-    bandwidth: float,
-    order: Indices,
-    rate: Floats,
-) -> tuple[float, float]:
-    """Rates of Problem 4 where the first bit/s costs `first_bit`; fills `rate`.
+    backlog: Floats, row: int, stage: int, first: int, count: int, slot_s: float, first_bit: float, rate_max: float,
+    bandwidth: float, order: Indices, rate: Floats,
+) -> tuple[float, float]:  # fmt: skip
+    """Rates of Problem 4, given the marginal cost `first_bit` of a rate of zero; fills `rate`.
 
-    Returns the sum of the rates, and the backlog at which service ends: 0 if all queues are emptied below `rate_max`.
+    Returns the sum of the rates, and the backlog of the first queue that is not emptied: 0 if all queues are emptied
+    below `rate_max`.
     """
     largest_first(backlog, row, stage, first, count, order)
     for i in range(count):
@@ -142,58 +124,52 @@ def split_rate(
 
 @kernel_part
 def transmit_rate(
-    backlog: Floats,
-    row: int,
-    stage: int,
-    first: int,
-    count: int,
-    slot_s: float,
-    weight: float,
-    gain: float,
-    power_max: float,
-    rate_max: float,
-    bandwidth: float,
-    noise: float,
-    order: Indices,
-    rate: Floats,
-) -> tuple[float, float, float, float]:
+    backlog: Floats, row: int, stage: int, first: int, count: int, slot_s: float, weight: float, gain: float,
+    power_max: float, rate_max: float, bandwidth: float, noise: float, order: Indices, rate: Floats,
+) -> tuple[float, float, float, float]:  # fmt: skip
     """Problem 4 of one device: min U^t p - sum Q r, subject to sum r <= R(p), p <= p_max, 0 <= r <= Q/tau.
 
-    Fills `rate[row, stage, first : first + count]` and returns (sum of r, power, price, relative duality gap), where
+    Fills `rate[row, stage, first : first + count]` and returns (sum of r, power, resource price, relative duality gap).
     `rate_max` is R(p_max). The marginal cost of the sum is U^t N_0 ln 2 / h * 2^(sum r / b).
     """
     first_bit = weight * noise * LN2 / gain
     total, last = split_rate(backlog, row, stage, first, count, slot_s, first_bit, rate_max, bandwidth, order, rate)
     power = min(power_max, power_for_rate(total, gain, bandwidth, noise))
-    # A queue that is left sets the price, at full power or to the last digit; otherwise the marginal cost does.
-    price = max(last, first_bit + weight * power * LN2 / bandwidth) if total > 0.0 else last
+    # A queue that is not emptied sets the price; if all are emptied, the marginal cost does.
+    resource_price = max(last, first_bit + weight * power * LN2 / bandwidth) if total > 0.0 else last
     gap = transmit_gap(
-        backlog, row, stage, first, count, slot_s, weight, gain, power_max, bandwidth, noise, rate, power, price
+        backlog,
+        row,
+        stage,
+        first,
+        count,
+        slot_s,
+        weight,
+        gain,
+        power_max,
+        bandwidth,
+        noise,
+        rate,
+        power,
+        resource_price,
     )
-    return total, power, price, gap
+    return total, power, resource_price, gap
 
 
 @kernel_part
 def edge_frequency(
-    backlog: Floats,
-    row: int,
-    stage: int,
-    first: int,
-    count: int,
-    slot_s: float,
-    cap: float,
-    order: Indices,
+    backlog: Floats, row: int, stage: int, first: int, count: int, slot_s: float, cap: float, order: Indices,
     frequency: Floats,
-) -> tuple[float, float, float]:
+) -> tuple[float, float, float]:  # fmt: skip
     """Problem 5: max sum Q f, subject to sum f <= F^e, 0 <= f <= Q/tau (Theorem 1, corrected).
 
-    Fills `frequency[row, stage, first : first + count]` and returns (sum of f, price, relative duality gap).
+    Fills `frequency[row, stage, first : first + count]` and returns (sum of f, resource price, relative duality gap).
     """
     total = 0.0
     for i in range(first, first + count):
         frequency[row, stage, i] = backlog[row, stage, i] / slot_s
         total += frequency[row, stage, i]
-    price = 0.0
+    resource_price = 0.0
     if total > cap:
         largest_first(backlog, row, stage, first, count, order)
         total = 0.0
@@ -202,8 +178,8 @@ def edge_frequency(
             if frequency[row, stage, queue] < cap - total:
                 total += frequency[row, stage, queue]
                 continue
-            if price == 0.0:
-                price = backlog[row, stage, queue]
+            if resource_price == 0.0:
+                resource_price = backlog[row, stage, queue]
             frequency[row, stage, queue] = cap - total
             total = cap
-    return total, price, edge_gap(backlog, row, stage, first, count, slot_s, cap, frequency, price)
+    return total, resource_price, edge_gap(backlog, row, stage, first, count, slot_s, cap, frequency, resource_price)

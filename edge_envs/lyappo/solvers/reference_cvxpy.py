@@ -1,15 +1,15 @@
-"""Slow reference solutions of Problems 3, 4 and 5: what a convex solver says, to check and to time the closed forms.
+"""Slow reference solutions of Problems 3, 4 and 5 by CVXPY, to check and to time the exact solutions.
 
-CVXPY gets each problem in units in which its numbers are of order one: backlogs over the largest one (or over the cost
-of the first bit, if that is more), shares over a `unit` of the resource, the objective over both. Its answer is clipped
-to the feasible set. The certificate of what is left comes from weak duality, not from the solver: for any price
-`mu >= 0` of the total `S = sum x`, with its cost `c` and its capacity `C` (all divided by tau),
+CVXPY gets each problem in units in which its numbers are of order one: backlogs over `worth`, the largest backlog (or
+the cost of the first bit, if that is larger), shares over a `unit` of the resource, the objective over both. Its answer
+is clipped to the feasible set. Weak duality certifies the clipped solution: for any resource price `mu >= 0`, the
+multiplier of the total `S = sum x`, with its cost `c` and its capacity `C` (all divided by tau),
 
     c(S) - mu S - min_{0 <= T <= C} (c(T) - mu T)  +  sum_i (Q_i - mu)^+ (Q_i/tau - x_i) + (mu - Q_i)^+ x_i
 
-bounds the distance to the optimum. Of the prices "marginal cost of S" and "backlog of a queue" the one with the
-smallest bound counts. It is given relative to `sum_i Q_i x_i`, or to the unit of the objective where that is more: an
-interior-point method leaves specks where nothing is worth serving.
+bounds the distance to the optimum. Candidates for mu are the marginal cost of S and the backlog of each queue; the
+smallest bound counts. It is relative to `sum_i Q_i x_i` or to the unit of the objective, whichever is larger: an
+interior-point method leaves small shares where nothing is worth serving.
 
 Needs the extra `reference`.
 """
@@ -20,6 +20,7 @@ import math
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -27,17 +28,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from edge_envs.core.io.extras import load_cvxpy
-from edge_envs.lyappo.solvers.api import Split, as_queues
+from edge_envs.lyappo.solvers.api import Split, checked_gain, checked_queues
 from edge_envs.lyappo.solvers.drift_plus_penalty import LN2, Floats, full_power_rate, power_for_rate
 
 TOLERANCE = 1e-12
-"""Asked of the interior-point method, in the problems' units; at times it stops short of it for want of digits."""
+"""Tolerance of the interior-point method, in the problems' units; rounding can stop it earlier."""
 
 STEPS = (0.99, 0.9, 0.7)
-"""Clarabel's `max_step_fraction`: its default, and what helps where it gets stuck (1 in 20000 random instances)."""
+"""Values of Clarabel's `max_step_fraction`: its default, then those that help if it fails (1 in 20000 instances)."""
 
 Form = Callable[..., tuple[Any, Any]]
-"""Builds a CVXPY problem and its variable from named numbers, or from CVXPY parameters in their place."""
+"""Builds a CVXPY problem and its variable from named numbers or from CVXPY parameters."""
 
 Solve = Callable[[Form, dict[str, Any]], Floats]
 """Solution of a form for the given numbers."""
@@ -46,7 +47,7 @@ Solve = Callable[[Form, dict[str, Any]], Floats]
 def local_form(queue: Any, full: Any, cap: Any, cost: Any) -> tuple[Any, Any]:
     """Problem 3: min cost total^3 - queue x, subject to 0 <= x <= full, sum x <= total <= cap.
 
-    Clarabel at times gives up on the cost of the sum itself, but not on that of a total above it.
+    Clarabel sometimes fails if the cost is that of the sum itself, and not of a total above it.
     """
     cp = load_cvxpy()
     x, total = cp.Variable(queue.size, nonneg=True), cp.Variable(nonneg=True)
@@ -57,7 +58,7 @@ def local_form(queue: Any, full: Any, cap: Any, cost: Any) -> tuple[Any, Any]:
 def transmit_form(queue: Any, full: Any, cap: Any, slope: Any, offset: Any) -> tuple[Any, Any]:
     """Problem 4: min exp(slope total + offset) - queue x, subject to 0 <= x <= full, sum x <= total <= cap.
 
-    The cost's factor stands in the exponent, which is then of order one at the optimum whatever the channel.
+    With the cost's factor in the exponent, the exponent at the optimum is of order one for any channel.
     """
     cp = load_cvxpy()
     x, total = cp.Variable(queue.size, nonneg=True), cp.Variable(nonneg=True)
@@ -82,72 +83,63 @@ def optimum(problem: Any, x: Any) -> Floats:
     limits = dict.fromkeys(("tol_gap_abs", "tol_gap_rel", "tol_feas"), TOLERANCE)
     for step in STEPS:
         with warnings.catch_warnings(), suppress(failed):
-            # Short of the tolerance the status is "inaccurate"; how much so, the certificate tells.
+            # Above the tolerance the status is "inaccurate"; the certificate measures the error.
             warnings.filterwarnings("ignore", message="Solution may be inaccurate")
             problem.solve(solver="CLARABEL", max_step_fraction=step, **limits)
             if x.value is not None:
                 return np.asarray(x.value, dtype=np.float64)
-    raise RuntimeError("Clarabel found no solution; solver='exact' needs none")
+    raise RuntimeError("Clarabel found no solution; use solver='exact'")
 
 
 def rebuild(form: Form, numbers: dict[str, Any]) -> Floats:
-    """Solve a form as a problem built for these numbers alone."""
+    """Solve a form as a problem built for these numbers only."""
     return optimum(*form(**numbers))
 
 
 def solve_local_cvxpy(
-    backlog_cycles: ArrayLike,
-    *,
-    slot_s: float,
-    weight: float,
-    energy_coefficient: float,
-    frequency_max_hz: float,
+    backlog_cycles: ArrayLike, *, slot_s: float, weight: float, energy_coefficient: float, frequency_max_hz: float,
     solve: Solve = rebuild,
-) -> Split:
-    """Problem 3 of one device by CVXPY: frequencies of its services [cycles/s], as `solve_local`.
+) -> Split:  # fmt: skip
+    """Problem 3 of one device by CVXPY; see `api.solve_local`.
 
     Raises:
         ImportError: CVXPY is not installed.
-        ValueError: a backlog that is not a vector of finite numbers >= 0.
+        ValueError: an argument of another shape, or a number that is not allowed.
         RuntimeError: the solver failed.
     """
-    queues = as_queues(backlog_cycles)[0].ravel()
+    queues = checked_queues(
+        "backlog_cycles", backlog_cycles, slot_s=slot_s, weight=weight, energy_coefficient=energy_coefficient,
+        frequency_max_hz=frequency_max_hz,
+    )  # fmt: skip
     scale = weight * energy_coefficient
     worth = float(queues.max())
     unit = min(frequency_max_hz, float(queues.sum()) / slot_s, math.sqrt(worth / (3.0 * scale)))
     if unit <= 0.0:
         return Split(np.zeros_like(queues), 0.0, worth, 0.0)
-    numbers = _shared_numbers(queues, slot_s, frequency_max_hz, unit, worth)
-    share = solve(local_form, {**numbers, "cost": scale * unit * unit / worth}) * unit
-    share = feasible(share, queues / slot_s, frequency_max_hz)
-    price, gap = certify(
-        queues, share, slot_s, frequency_max_hz, worth * unit,
+    return scaled(
+        solve, local_form, queues, slot_s, frequency_max_hz, unit, worth, {"cost": scale * unit * unit / worth},
         cost=lambda total: scale * total**3,
         marginal=lambda total: 3.0 * scale * total * total,
         best_total=lambda price: math.sqrt(price / (3.0 * scale)),
     )  # fmt: skip
-    return Split(share, float(share.sum()), price, gap)
 
 
 def solve_transmit_cvxpy(
-    backlog_bits: ArrayLike,
-    *,
-    slot_s: float,
-    weight: float,
-    gain: float,
-    power_max_w: float,
-    bandwidth_hz: float,
-    noise_w_per_hz: float,
-    solve: Solve = rebuild,
-) -> Split:
-    """Problem 4 of one device by CVXPY: rates of its services [bit/s] and their power [W], as `solve_transmit`.
+    backlog_bits: ArrayLike, *, slot_s: float, weight: float, gain: float, power_max_w: float, bandwidth_hz: float,
+    noise_w_per_hz: float, solve: Solve = rebuild,
+) -> Split:  # fmt: skip
+    """Problem 4 of one device by CVXPY; see `api.solve_transmit`.
 
     Raises:
         ImportError: CVXPY is not installed.
-        ValueError: a backlog that is not a vector of finite numbers >= 0.
+        ValueError: an argument of another shape, or a number that is not allowed.
         RuntimeError: the solver failed.
     """
-    queues = as_queues(backlog_bits)[0].ravel()
+    queues = checked_queues(
+        "backlog_bits", backlog_bits, slot_s=slot_s, weight=weight, power_max_w=power_max_w,
+        bandwidth_hz=bandwidth_hz, noise_w_per_hz=noise_w_per_hz,
+    )  # fmt: skip
+    gain = float(checked_gain(gain))
     rate_max = full_power_rate(gain, power_max_w, bandwidth_hz, noise_w_per_hz)
     largest = float(queues.max())
     unit = min(bandwidth_hz, float(queues.sum()) / slot_s, rate_max)
@@ -156,89 +148,70 @@ def solve_transmit_cvxpy(
         return Split(np.zeros_like(queues), 0.0, largest, 0.0)
     slope = LN2 * unit / bandwidth_hz
     worth = max(largest, first_bit)
-    numbers = _shared_numbers(queues, slot_s, rate_max, unit, worth)
-    numbers |= {"slope": slope, "offset": math.log(first_bit / worth / slope)}
-    share = feasible(solve(transmit_form, numbers) * unit, queues / slot_s, rate_max)
-    price, gap = certify(
-        queues, share, slot_s, rate_max, worth * unit,
+    split = scaled(
+        solve, transmit_form, queues, slot_s, rate_max, unit, worth,
+        {"slope": slope, "offset": math.log(first_bit / worth / slope)},
         cost=lambda total: weight * power_for_rate(total, gain, bandwidth_hz, noise_w_per_hz),
         marginal=lambda total: first_bit * 2.0 ** (total / bandwidth_hz),
         best_total=lambda price: bandwidth_hz * math.log2(max(price / first_bit, 1.0)),
     )  # fmt: skip
-    total = float(share.sum())
-    power = power_for_rate(total, gain, bandwidth_hz, noise_w_per_hz)
-    return Split(share, total, price, gap, min(power_max_w, power))
+    power = power_for_rate(split.total, gain, bandwidth_hz, noise_w_per_hz)
+    return replace(split, power_w=min(power_max_w, power))
 
 
 def solve_edge_cvxpy(
     backlog_cycles: ArrayLike, *, slot_s: float, frequency_max_hz: float, solve: Solve = rebuild
 ) -> Split:
-    """Problem 5 by CVXPY: server frequencies of all queues [cycles/s], as `solve_edge`.
+    """Problem 5 by CVXPY; see `api.solve_edge`.
 
     Raises:
         ImportError: CVXPY is not installed.
-        ValueError: a backlog that is not a vector of finite numbers >= 0.
+        ValueError: an argument of another shape, or a number that is not allowed.
         RuntimeError: the solver failed.
     """
-    queues = as_queues(backlog_cycles)[0].ravel()
+    queues = checked_queues("backlog_cycles", backlog_cycles, slot_s=slot_s, frequency_max_hz=frequency_max_hz)
     worth = float(queues.max())
     unit = min(frequency_max_hz, float(queues.sum()) / slot_s)
     if unit <= 0.0:
         return Split(np.zeros_like(queues), 0.0, worth, 0.0)
-    share = solve(edge_form, _shared_numbers(queues, slot_s, frequency_max_hz, unit, worth)) * unit
-    share = feasible(share, queues / slot_s, frequency_max_hz)
-    price, gap = certify(
-        queues, share, slot_s, frequency_max_hz, worth * unit,
+    return scaled(
+        solve, edge_form, queues, slot_s, frequency_max_hz, unit, worth, {},
         cost=lambda total: 0.0,
         marginal=lambda total: 0.0,
         best_total=lambda price: frequency_max_hz if price > 0.0 else 0.0,
     )  # fmt: skip
-    return Split(share, float(share.sum()), price, gap)
 
 
-def _shared_numbers(queues: Floats, slot_s: float, cap: float, unit: float, worth: float) -> dict[str, Any]:
-    """What all three forms take, in units of the resource and of a backlog's worth."""
-    return {"queue": queues / worth, "full": np.minimum(queues / slot_s, cap) / unit, "cap": cap / unit}
-
-
-def feasible(share: Floats, full: Floats, cap: float) -> Floats:
-    """The share, clipped to what empties the queues and then scaled down to the capacity."""
-    clipped: Floats = np.clip(share, 0.0, full)
-    total = clipped.sum()
-    return clipped * (cap / total) if total > cap else clipped
-
-
-def certify(
-    queues: Floats,
-    share: Floats,
-    slot_s: float,
-    cap: float,
-    least: float,
-    *,
-    cost: Callable[[float], float],
-    marginal: Callable[[float], float],
+def scaled(
+    solve: Solve, form: Form, queues: Floats, slot_s: float, cap: float, unit: float, worth: float,
+    numbers: dict[str, float], *, cost: Callable[[float], float], marginal: Callable[[float], float],
     best_total: Callable[[float], float],
-) -> tuple[float, float]:
-    """Price with the smallest weak-duality bound on a feasible `share`, and the bound relative to max(sum Q x, least).
+) -> Split:  # fmt: skip
+    """Solve a form in units of the resource and of `worth`; the shares are made feasible and certified.
 
-    The cost of the total comes as its value, its derivative and the total at which the derivative meets a price.
+    The functions give the cost of a total, its derivative, and the total at which the derivative equals a price.
     """
+    full = queues / slot_s
+    shared = {"queue": queues / worth, "full": np.minimum(full, cap) / unit, "cap": cap / unit}
+    share: Floats = np.clip(solve(form, {**shared, **numbers}) * unit, 0.0, full)
+    if share.sum() > cap:
+        share = share * (cap / share.sum())
     total = float(share.sum())
     best = (0.0, math.inf)
     for price in (marginal(total), *queues.tolist()):
         other = min(cap, best_total(price))
-        left = np.maximum(queues - price, 0.0) @ (queues / slot_s - share) + np.maximum(price - queues, 0.0) @ share
+        left = np.maximum(queues - price, 0.0) @ (full - share) + np.maximum(price - queues, 0.0) @ share
         bound = cost(total) - cost(other) - price * (total - other) + float(left)
         if bound < best[1]:
             best = price, bound
-    return best[0], max(best[1], 0.0) / max(float(queues @ share), least)
+    return Split(share, total, best[0], max(best[1], 0.0) / max(float(queues @ share), worth * unit))
 
 
 class CompiledReference:
-    """The CVXPY solutions with problems that are compiled once per number of queues and then only get new numbers.
+    """Solves by CVXPY with problems that are compiled once per number of queues.
 
-    Same interface as the functions above, without the time that CVXPY takes to build a problem (its rules for
-    parametrised problems, "DPP", are met).
+    The methods have the interface of the functions above. A call only sets the parameters of a problem (all comply with
+    CVXPY's rules for parametrised programs, DPP), and saves the time to build it.
 
     Raises:
         ImportError: CVXPY is not installed.

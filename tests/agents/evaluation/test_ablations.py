@@ -62,7 +62,9 @@ def test_an_ablation_has_a_name_of_its_own(toy_id, define):
 
 def test_an_ablation_is_no_baseline(toy_id, define):
     define(ABLATIONS)
-    with pytest.raises(ValueError, match=r"'longer' is an ablation.*use 'wanted' .* end_probability=0\.0, offset=-1\.0$"):
+    with pytest.raises(
+        ValueError, match=r"'longer' is an ablation.*use 'wanted' .* end_probability=0\.0, offset=-1\.0$"
+    ):
         make_baseline("longer", gym.make(toy_id))
     with pytest.raises(ValueError, match=r"'shifte' does not exist for ToySystem; known: random, wanted"):
         make_baseline("shifte", gym.make(toy_id))

@@ -44,7 +44,7 @@ def test_dynamic_preset_adds_the_regime_table_which_beats_fixed_cuts():
 
 @pytest.mark.parametrize("kind", [gym.make, gym.make_vec])
 @pytest.mark.parametrize("preset", ["default", "dynamic-full"])
-def test_every_baseline_acts_in_both_shells(kind, preset):
+def test_every_baseline_acts_in_single_and_vector_environments(kind, preset):
     env = kind("LyaPPO-v0", preset=preset, num_devices=2)
     for name in baselines_of(env):
         policy = make_baseline(name, env, seed=1)
@@ -82,13 +82,13 @@ def test_price_waits_for_the_backlog():
     assert isinstance(env.system, LyaPPOSystem)
     policy = make_baseline("price", env)
     observation = np.zeros(env.observation_space.shape or ())
-    np.testing.assert_array_equal(policy.predict(observation)[0], env.system.initial_cut)
+    np.testing.assert_array_equal(policy.predict(observation)[0], env.system.config.initial_cut)
     env.state.queues.backlog[0, 1] = 1e9
-    np.testing.assert_array_equal(policy.predict(observation)[0], np.tile(env.system.choices - 1, 4))
+    np.testing.assert_array_equal(policy.predict(observation)[0], np.tile(env.system.config.choices - 1, 4))
 
 
 def play_price(kind, explicit, **options):
-    """Actions and prices of the drift-price heuristic over three episodes, its memory passed on by hand or not."""
+    """Actions and prices of the drift-price heuristic over three episodes, its memory passed explicitly or not."""
     env = kind("LyaPPO-v0", max_episode_steps=12, **options)
     policy = make_baseline("price", env)
     observation, _ = env.reset(seed=3)
@@ -114,8 +114,8 @@ def play_price(kind, explicit, **options):
 )
 def test_price_remembers_by_itself(kind, options):
     """`action, _ = policy.predict(observation)` in every step does what passing the state does, episode by episode."""
-    by_hand, alone = (play_price(kind, explicit, **options) for explicit in (True, False))
-    for step, (one, other) in enumerate(zip(by_hand, alone, strict=True)):
+    passed, alone = (play_price(kind, explicit, **options) for explicit in (True, False))
+    for step, (one, other) in enumerate(zip(passed, alone, strict=True)):
         if options.get("autoreset_mode") == "NextStep" and step % 13 == 12:
             continue  # the action of a row that restarts is not used, and its memory not either
         assert_same(one, other, f"step {step}")
@@ -125,7 +125,7 @@ def test_price_smooths_within_an_episode_and_begins_afresh_in_the_next():
     env = edge_env_of(gym.make("LyaPPO-v0"))
     policy, observation = make_baseline("price", env), np.zeros(1)
     env.reset(seed=0)
-    fixed = env.system.initial_cut  # type: ignore[attr-defined]
+    fixed = env.system.config.initial_cut  # type: ignore[attr-defined]
 
     def price(**options):
         return policy.predict(observation, **options)[1]
@@ -163,9 +163,9 @@ def test_search_is_reproducible_and_apart_from_environment_seeds():
     system = LyaPPOSystem.from_options("default", {"num_devices": 2})
     candidates = shared_partitions(system)
     assert candidates.shape == (36, 4)
-    first = simulate_fixed(system, candidates[:5], periods=40, worlds=2, seed=0)
-    again = simulate_fixed(system, candidates[:5], periods=40, worlds=2, seed=0)
-    other = simulate_fixed(system, candidates[:5], periods=40, worlds=2, seed=1)
+    first = simulate_fixed(system, candidates[:5], steps=40, worlds=2, seed=0)
+    again = simulate_fixed(system, candidates[:5], steps=40, worlds=2, seed=0)
+    other = simulate_fixed(system, candidates[:5], steps=40, worlds=2, seed=1)
     np.testing.assert_array_equal(first.reward, again.reward)
     assert not np.array_equal(first.reward, other.reward)
 
@@ -174,4 +174,4 @@ def test_partitions_stay_few_with_many_services():
     system = LyaPPOSystem.from_options("default", {"num_services": 4, "cuts": "all"})
     candidates = shared_partitions(system)
     assert len(candidates) <= 4096
-    assert {0, *(system.choices - 1).tolist()} <= set(candidates.ravel().tolist())
+    assert {0, *(system.config.choices - 1).tolist()} <= set(candidates.ravel().tolist())

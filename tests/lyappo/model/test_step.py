@@ -6,6 +6,7 @@ from scipy.stats import poisson
 
 from edge_envs.core.kernels.randomness import BLOCK_STEPS
 from edge_envs.lyappo.config import LyaPPOConfig
+from edge_envs.lyappo.model.reward import M
 from edge_envs.lyappo.system import LyaPPOSystem
 from tests.lyappo.model.reference import Parameters as ReferenceParameters
 from tests.lyappo.model.reference import simulate
@@ -21,12 +22,12 @@ def reference_parameters(config: LyaPPOConfig) -> ReferenceParameters:
         num_services=config.num_services,
         slot_s=config.slot_s,
         slots_per_period=config.slots_per_period,
-        frequency_local_max_hz=config.frequency_local_max_hz,
-        frequency_edge_max_hz=config.frequency_edge_max_hz,
+        frequency_local_max_hz=config.device_frequency_max_hz,
+        frequency_edge_max_hz=config.server_frequency_max_hz,
         power_max_w=config.power_max_w,
         device_bandwidth_hz=config.bandwidth_hz / config.num_devices,
         noise_w_per_hz=10 ** (config.noise_dbm_per_hz / 10) / 1000,
-        energy_coefficient=config.energy_coefficient,
+        energy_coefficient=config.device_energy_coefficient,
         weight_local=config.weight_local,
         weight_transmit=config.weight_transmit,
         reward_energy_per_j=config.reward_energy_per_j,
@@ -54,7 +55,7 @@ def drawn(config: LyaPPOConfig, uniforms: np.ndarray, distance_m: np.ndarray) ->
     [
         ("default", {}),
         ("paper", {"num_services": 3, "num_devices": 2}),
-        ("default", {"num_devices": 3, "num_services": 4, "frequency_edge_max_hz": 0.6e9, "slots_per_period": 7}),
+        ("default", {"num_devices": 3, "num_services": 4, "server_frequency_max_hz": 0.6e9, "slots_per_period": 7}),
         ("default", {"cuts": "all", "arrival_rate": 0.35, "power_max_w": 0.02}),
     ],
 )
@@ -68,7 +69,7 @@ def test_period_matches_task_by_task_simulation(preset, options):
     system.reset(state, rows, rngs)
     cuts, arrivals, gains, records = [], [], [], []
     for _ in range(PERIODS):
-        action = chooser.integers(0, np.tile(system.choices, system.members))[None]
+        action = chooser.integers(0, np.tile(system.config.choices, system.members))[None]
         outcome = system.step(state, rows, action, rngs)
         cuts.append(state.cut[0].reshape(config.num_devices, config.num_services).copy())
         born, gain = drawn(config, state.uniforms[0, (state.cursor[0] - 1) % BLOCK_STEPS], state.distance_m[0])
@@ -80,7 +81,7 @@ def test_period_matches_task_by_task_simulation(preset, options):
             "full": state.period_rate_max[0].copy(), "local_j": state.energy_local_j[0].copy(),
             "transmit_j": state.energy_transmit_j[0].copy(), "reward": outcome.member_reward[0],
             "count": state.queues.size[0].copy(), "born": state.period_arrivals[0].copy(),
-            "finished": outcome.metrics[0, 8], "certificate": outcome.metrics[0, 11],
+            "finished": outcome.metrics[0, M.tasks_finished], "certificate": outcome.metrics[0, M.certificate],
         })  # fmt: skip
     expected = simulate(reference_parameters(config), np.array(cuts), np.concatenate(arrivals), np.concatenate(gains))
     for ours, theirs in zip(records, expected, strict=True):

@@ -1,6 +1,7 @@
 """The exact solutions of Problems 3, 4 and 5 at the edges: empty, equal, dead, full and refused."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def test_dead_channel_sends_nothing(gain, weight):
     """A bit costs more than any backlog is worth; the certificate stays a number."""
     split = api.solve_transmit([1e5, 0.0, 3e4], **{**TRANSMIT, "gain": gain, "weight": weight})
     assert (split.total, split.power_w, split.gap) == (0.0, 0.0, 0.0)
-    assert math.isfinite(split.price)
+    assert math.isfinite(split.resource_price)
 
 
 def test_dead_channel_at_any_price():
@@ -77,12 +78,30 @@ def test_rate_exactly_at_full_power():
     assert split.power_w == pytest.approx(options["power_max_w"], rel=1e-14)
 
 
-@pytest.mark.parametrize("name", [f"{p.name}{way}" for p in PROBLEMS for way in ("", "_cvxpy")])
+every_solver = pytest.mark.parametrize("name", [f"{p.name}{way}" for p in PROBLEMS for way in ("", "_cvxpy")])
+
+
+def solve(name: str, backlog: Any, options: dict[str, Any]) -> Any:
+    """Solve a problem exactly or by CVXPY."""
+    return getattr(reference_cvxpy if name.endswith("cvxpy") else api, f"solve_{name}")(backlog, **options)
+
+
+@every_solver
 @pytest.mark.parametrize(
     "backlog", [[-1.0], [1.0, math.nan], [math.inf], [], [[1.0, 2.0]], 3.0], ids=lambda backlog: str(backlog)
 )
 def test_bad_backlog_is_refused(name, backlog):
     """Neither the exact solvers nor the references guess what was meant."""
-    module = reference_cvxpy if name.endswith("cvxpy") else api
-    with pytest.raises(ValueError, match="backlog"):
-        getattr(module, f"solve_{name}")(backlog, **BY_NAME[name.split("_")[0]].options)
+    with pytest.raises(ValueError, match=r"^backlog_(cycles|bits)"):
+        solve(name, backlog, BY_NAME[name.split("_")[0]].options)
+
+
+@every_solver
+@pytest.mark.parametrize("value", [-1.0, 0.0, math.nan, math.inf])
+def test_bad_numbers_are_refused_by_name(name, value):
+    """Every number must be positive and finite; only the gain may be 0."""
+    options = BY_NAME[name.split("_")[0]].options
+    for key in options:
+        if (key, value) != ("gain", 0.0):
+            with pytest.raises(ValueError, match=rf"^{key}={value!r} is not possible; give "):
+                solve(name, [1e5, 2e5], {**options, key: value})

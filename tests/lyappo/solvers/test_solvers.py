@@ -90,7 +90,7 @@ def test_certificate_is_the_duality_gap(problem):
         split = problem.exact(backlog, options)
         removed = float(backlog @ split.share)
         value = problem.objective(backlog, split, options)
-        bound = problem.dual(backlog, split.price, options)
+        bound = problem.dual(backlog, split.resource_price, options)
         rounding = 1e-14 * float(backlog @ backlog) / SLOT_S
         assert bound <= value + rounding + 1e-13 * removed
         assert value - bound <= (split.gap + 1e-11) * removed + rounding
@@ -141,7 +141,7 @@ def test_certificate_counts_what_exceeds_a_limit(problem):
         split = problem.exact(backlog, options)
         if split.total < problem.cap(options) * (1.0 - 1e-12):
             continue
-        assert certificate(problem, backlog, options, 2.0 * split.share, split.price) > 1e-3
+        assert certificate(problem, backlog, options, 2.0 * split.share, split.resource_price) > 1e-3
         tested += 1
     assert tested >= 20
 
@@ -198,7 +198,7 @@ def assert_as_searched(problem: Problem, backlog: Floats, options: Options) -> N
     assert split.power_w == pytest.approx(power, rel=1e-9, abs=1e-13 * options.get("power_max_w", 0.0))
     # The price is known to rounding; where hardly any of the backlog can be served, that is much beside what is served.
     removed = float(backlog @ split.share)
-    rounding = 1e-14 * split.price * backlog.sum() / options["slot_s"]
+    rounding = 1e-14 * split.resource_price * backlog.sum() / options["slot_s"]
     assert split.gap * removed <= 1e-12 * removed + rounding if removed > 0.0 else split.gap == 0.0
     assert_feasible(problem, backlog, split, options)
 
