@@ -116,7 +116,7 @@ def test_it_goes_on_after_a_signal(monkeypatch, capsys, system):
             signal.raise_signal(signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr(record.Record, "reached", reached)
+        patch.setattr(record.Record, "advance_to", reached)
         assert call(patch, train, *TRAIN, "--run", "run") == 143
     assert call(monkeypatch, train, "--resume", "run", "--seeds", "0") == 0
     assert "note: resuming after " in capsys.readouterr().out
