@@ -216,8 +216,8 @@ def test_interpolation_is_exact_between_points_of_a_plane():
         ([0.1, 0.2], [1, 2], [20, 21], "at least 4"),
         ([0.1] * 5, [1, 2, 3, 4], [20] * 5, "give equal numbers"),
         ([0.1, 0.2, 0.3, 0.1], [1, 2, 3, 4], [20, 21, math.nan, 22], "not finite"),
-        ([0.1] * 4, [1, 2, 3, 4], [20, 21, 22, 23], "two compression rates"),
-        ([0.1, 0.2, 0.1, 0.2], [5] * 4, [20, 21, 22, 23], "two SNR"),
+        ([0.1] * 4, [1, 2, 3, 4], [20, 21, 22, 23], "two or more compression rates"),
+        ([0.1, 0.2, 0.1, 0.2], [5] * 4, [20, 21, 22, 23], "two or more SNR"),
     ],
 )
 def test_fit_refuses_what_cannot_be_fitted(rho, snr_db, psnr, message):
