@@ -15,15 +15,8 @@ from edge_envs.core.runtime.snapshot import ANYTHING, BELOW_ONE
 from edge_envs.core.system import CompiledSystem, IntArray, Kernels
 from edge_envs.dtirs import invariants
 from edge_envs.dtirs.config import DTIRSConfig, Model
-from edge_envs.dtirs.model import dynamics, reward
+from edge_envs.dtirs.model import dynamics, observation, reward
 from edge_envs.dtirs.model.calibration import reference_of
-from edge_envs.dtirs.model.observation import (
-    OBSERVATION_LIMIT,
-    device_columns,
-    encode_all,
-    member_views,
-    shared_columns,
-)
 from edge_envs.dtirs.model.parameters import parameters_of
 from edge_envs.dtirs.model.state import State, allocate
 from edge_envs.dtirs.model.step import run
@@ -42,7 +35,7 @@ class DTIRSSystem(CompiledSystem[State]):
     """
 
     config_class = DTIRSConfig
-    kernels = Kernels(allocate, encode_all, run)
+    kernels = Kernels(allocate, observation.encode_all, run)
     metrics = reward.METRICS
     member_metrics = reward.MEMBER_METRICS
     headline = ("delay_s", "mean_cut", "local_share", "twin_share", "deadline_violations")
@@ -60,8 +53,8 @@ class DTIRSSystem(CompiledSystem[State]):
         self.cut_numbers = p.cut_numbers
         """Layers before the cut, by index of an action, shape (L,)."""
         self.caveat = FITTED if config.model == Model.PRINTED else ""
-        self.set_spaces(member_views(p), OBSERVATION_LIMIT)
-        self.own_view = self.member_view[:, : device_columns(p) + shared_columns(p)]
+        self.set_spaces(observation.member_views(p), observation.OBSERVATION_LIMIT)
+        self.own_view = self.member_view[:, : observation.device_columns(p) + observation.shared_columns(p)]
         self.action_space = spaces.MultiDiscrete(np.full(self.members, len(p.cut_numbers)))
         self.member_action_space = spaces.MultiDiscrete([len(p.cut_numbers)])
 

@@ -188,10 +188,10 @@ def threshold_twins(
         ValueError: an impossible argument; the message names it.
     """
     front, speed, _, _ = _pool_arguments(front_flop, speed_flop_s, 1.0, None)
-    most = finite_array("compute_delay_max_s", compute_delay_max_s, (None,))
-    if len(most) not in (1, len(front)):
-        raise ValueError(f"compute_delay_max_s has shape {most.shape}, expected a number or ({len(front)},)")
-    late: NDArray[np.bool_] = front / speed > most
+    limit = finite_array("compute_delay_max_s", np.atleast_1d(compute_delay_max_s), (None,))
+    if len(limit) not in (1, len(front)):
+        raise ValueError(f"compute_delay_max_s has shape {limit.shape}, expected a number or ({len(front)},)")
+    late: NDArray[np.bool_] = front / speed > limit
     return late
 
 
