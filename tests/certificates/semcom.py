@@ -142,7 +142,7 @@ P4 = [
     *broken(
         subproblems.bandwidth_at_price,
         ("first device's energy for all", "workspace.energy_min_j[n]", "workspace.energy_min_j[0]"),
-        ("a higher price for each device", "(price / worth", "((1.0 + n) * price / worth"),
+        ("a higher price for each device", "(bandwidth_price / worth", "((1.0 + n) * bandwidth_price / worth"),
         ("SNR required ignored", "max(free, workspace.u_min[n])", "free"),
     ),
     *broken(
@@ -164,13 +164,13 @@ P7 = [
     *broken(
         paper_algorithms.best_at_price,
         ("required rate halved", "return u, rate_nats_per_s", "return u, 0.5 * rate_nats_per_s"),
-        ("power limit ignored", "0.0), least), most) if", "0.0), least), math.inf) if"),
+        ("power limit ignored", "0.0), least), most)\n", "0.0), least), math.inf)\n"),
     ),
     *broken(paper_algorithms.refine, ("stops at once", "size <= tolerance", "size <= 1e9")),
 ]
 
 ALTERNATION = [
-    *broken(paper_algorithms.alternate, ("required rates halved", "rates[n] = work", "rates[n] = 0.5 * work")),
+    *broken(paper_algorithms.alternate, ("required rates halved", "bps[n] = work", "bps[n] = 0.5 * work")),
     *P4[:2],
     *P3[:3],
 ]
@@ -211,12 +211,16 @@ DEVICE = [
     *broken(
         one_device.at_full_power,
         ("at full power: one step", "range(STEPS_MAX)", "range(1)"),
-        ("at full power: band's price halved", "strength = price", "strength = 0.5 * price"),
+        ("at full power: band's price halved", "strength = band", "strength = 0.5 * band"),
     ),
     *broken(
         problem.time_price_of,
         ("frequency squared", "fast * fast * fast", "fast * fast"),
-        ("first device's cycles for all", "problem.device_cycles[n]", "problem.device_cycles[0]"),
+        (
+            "first device's cycles for all",
+            "compute_phase(problem,",
+            "compute_phase(problem._replace(device_cycles=problem.device_cycles[:1].repeat(len(problem.bits))),",
+        ),
     ),
 ]
 

@@ -217,7 +217,7 @@ def test_drift_serves_who_is_owed():
 
 
 def balance(env: Any, at: float, limit: float) -> np.ndarray:
-    """Queues for which a rate's cost, by V, and its earnings, by Z, are in balance at a limit of the rates, in closed form.
+    """Queues for which a rate's cost, by V, and its earnings, by Z, balance at a limit of the rates, in closed form.
 
     Cost of a rate and SNR are those of the round in which all rates are `at`.
     """

@@ -34,7 +34,7 @@ LINKS: list[dict[str, Any]] = [
     {}, {"psnr_min_db": 28.0}, {"psnr_min_db": 29.0, "extra_gain_db": -10.0}, {"power_max_dbm": 4.0},
     {"weight_time": 0.9, "device_energy_coefficient": 1e-27},
 ]  # fmt: skip
-"""Changes of the preset "paper" under which the paper's policies are compared; requirements bind in all but the first."""
+"""Changes of the preset "paper" for the comparison of the paper's policies; requirements bind except in the first."""
 
 
 def acted(name: str, seed: int, options: dict[str, Any]) -> tuple[SemComConfig, World, dict[str, Any]]:
@@ -255,7 +255,7 @@ def test_joint_is_the_optimum_over_all_rates_of_many_draws(psnr_min_db, extra_ga
 
 @pytest.mark.parametrize("name", ["alg3", "joint", "average"])
 def test_baselines_that_set_the_link_only(name):
-    """With decision="power_bandwidth", the round has the baseline's powers and bandwidths, and Problem 3 sets the rest."""
+    """With decision="power_bandwidth", the action sets powers and bandwidths, and Problem 3 the other variables."""
     config, world, info = acted(name, 3, {"decision": "power_bandwidth", "psnr_min_db": 28.0})
     decision = {
         "average": lambda: average_of(config, world), "alg3": lambda: algorithm_3(config, world, None),

@@ -1,6 +1,6 @@
 """Slow, independent solutions of Problems 3, 4 and 1 (at given compression), and the plain cost of an allocation.
 
-The tests use this module as an oracle. It uses the statement of the problems only: what an allocation costs, (5)-(16). The
+The tests use this module as an oracle. It uses the problems' statement only: what an allocation costs, (5)-(16). The
 rest is search. One device at one upload time and one price of bandwidth is a scalar problem; upload times, delay and
 price are searched around it, one inside the other. Problem 1 comes with a lower bound of its own, so how good the
 search was is known for each instance. `reference_convex` solves the same problems by other people's solvers.
