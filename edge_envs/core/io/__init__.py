@@ -1,1 +1,1 @@
-"""What every command needs: error handling, atomic files and optional dependencies."""
+"""Error handling of commands, atomic files and optional dependencies."""

@@ -1,4 +1,4 @@
-"""What every command line of the project does with bad input, with signals, and on consoles that lack characters."""
+"""Error handling of commands: invalid input, signals, and consoles with limited encodings."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-LONGEST = 1000
-"""Characters of an error that are shown: files quote themselves in them."""
+LENGTH_MAX = 1000
+"""Largest number of characters of an error that are shown; messages may quote the contents of files."""
 STOPPING = (signal.SIGINT, signal.SIGTERM)
-"""Ctrl-C, and what a batch system sends first."""
+"""Signals of Ctrl-C and of batch systems."""
 PLAIN = {
     "±": "+-", "\u00d7": "x", "µ": "u", "·": "-", "\u2013": "-", "\u2014": "-", "\u2212": "-", "≥": ">=", "≤": "<=",
 }  # fmt: skip
-"""What stands in place of a character that a console cannot show."""
+"""Replacements of characters that a console cannot show."""
 Handler = Callable[[int, FrameType | None], None]
 
 
 class Stopped(KeyboardInterrupt):
-    """The process was asked to stop.
+    """A signal requests the process to stop.
 
     Args:
-        number: of the signal.
+        number: number of the signal.
     """
 
     def __init__(self, number: int) -> None:
@@ -37,14 +37,14 @@ class Stopped(KeyboardInterrupt):
 
 
 def guarded(job: Callable[[], int], cannot_write: str = "{error}", extra: str | None = None) -> int:
-    """Exit status of a command's job; bad input and files that cannot be written end in one line and status 2.
+    """Run a command and return its exit status; invalid input and unwritable files exit with one line and status 2.
 
-    Ctrl-C and SIGTERM end in one line and 128 plus the signal's number; a second one ends the process at once.
+    After Ctrl-C or SIGTERM, the status is 128 plus the signal's number. A second signal ends the process at once.
 
     Args:
-        job: the work; returns its exit status.
+        job: the command; returns its exit status.
         cannot_write: message for an OSError, with "{error}" in it.
-        extra: what to install where a package is missing and the message does not say.
+        extra: extra to install if a package is missing and the error does not name one.
     """
     print_anything()
     try:
@@ -56,7 +56,7 @@ def guarded(job: Callable[[], int], cannot_write: str = "{error}", extra: str | 
     except ValueError as error:
         fail(error)
     except BrokenPipeError:
-        # As `| head` leaves it: nobody reads on, and Python would complain once more when it flushes at its end.
+        # The reader has closed the pipe, as `head` does; without this, Python reports the error again on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
@@ -69,27 +69,27 @@ def guarded(job: Callable[[], int], cannot_write: str = "{error}", extra: str | 
 
 
 def fail(error: object) -> NoReturn:
-    """One line on standard error and exit status 2."""
+    """Print an error as one line on standard error, and exit with status 2."""
     text = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in " ".join(str(error).split()))
-    print(f"error: {text if len(text) <= LONGEST else text[: LONGEST - 3] + '...'}", file=sys.stderr)
+    print(f"error: {text if len(text) <= LENGTH_MAX else text[: LENGTH_MAX - 3] + '...'}", file=sys.stderr)
     raise SystemExit(2)
 
 
 def name_of(stop: KeyboardInterrupt) -> str:
-    """The signal that it stands for."""
+    """Name of the signal that stops the process."""
     return str(stop) or signal.SIGINT.name
 
 
 def status_of(stop: KeyboardInterrupt) -> int:
-    """Exit status of a process that was asked to stop: 128 plus the signal's number, as shells have it."""
+    """Exit status of a process after a signal: 128 plus the signal's number, as in POSIX shells."""
     return 128 + (stop.number if isinstance(stop, Stopped) else signal.SIGINT)
 
 
 @contextmanager
 def handling(handler: Handler) -> Iterator[None]:
-    """Let a function handle SIGINT and SIGTERM, those aside that this process was started to ignore.
+    """Handle SIGINT and SIGTERM by a function, except signals that this process ignores from its start.
 
-    Only the main thread can do that; in another one nothing changes.
+    Only the main thread can set handlers; in other threads this does nothing.
     """
     before = {}
     if threading.current_thread() is threading.main_thread():
@@ -104,7 +104,7 @@ def handling(handler: Handler) -> Iterator[None]:
 
 
 def next_ends_at_once() -> None:
-    """Give both signals back to the system, so that the next one ends the process wherever it is."""
+    """Restore the default handlers, so that the next signal ends the process at once."""
     for number in STOPPING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
@@ -117,7 +117,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """While packages are imported, which takes seconds: a signal ends the process in one line, not in a traceback."""
+    """End the process with one line and not with a traceback if a signal arrives during imports."""
 
     def leave(number: int, frame: FrameType | None) -> None:
         os.write(2, f"interrupted by {signal.Signals(number).name} before anything was done; start again\n".encode())
@@ -128,9 +128,9 @@ def importing() -> Iterator[None]:
 
 
 def print_anything() -> None:
-    """Let standard output and error print every character: what their encoding lacks in a plain form, not as an error.
+    """Replace characters that the encoding of standard output or error lacks, instead of raising an error.
 
-    Error handlers that the user asked for stay.
+    An error handler that the user has set is kept.
     """
     codecs.register_error("edge_envs.plain", _plain)
     for stream in (sys.stdout, sys.stderr):
@@ -140,7 +140,7 @@ def print_anything() -> None:
 
 
 def encodes(stream: object, text: str) -> bool:
-    """Return True if a stream's encoding has these characters."""
+    """Return True if a stream's encoding contains all characters of a text."""
     try:
         text.encode(getattr(stream, "encoding", None) or "utf-8")
     except (UnicodeError, LookupError):
@@ -155,14 +155,14 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
 
 
 def plain(character: str) -> str:
-    """A character in ASCII: a look-alike where there is one, else its escape."""
+    """A similar character in ASCII if there is one, else an escape sequence."""
     if character in PLAIN:
         return PLAIN[character]
-    if "\u2500" <= character <= "\u257f":  # lines of boxes
+    if "\u2500" <= character <= "\u257f":  # box-drawing lines
         return {"─": "-", "━": "-", "│": "|", "┃": "|"}.get(character, "+")
-    if "\u2580" <= character <= "\u259f":  # blocks of progress bars
+    if "\u2580" <= character <= "\u259f":  # progress bars
         return "#"
-    if "\u2800" <= character <= "\u28ff":  # dots of spinners
+    if "\u2800" <= character <= "\u28ff":  # spinners
         return "*"
     alike = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
     return alike or ascii(character)[1:-1]

@@ -1,4 +1,4 @@
-"""Packages that only some of the extras bring."""
+"""Imports of packages that only extras install."""
 
 from __future__ import annotations
 

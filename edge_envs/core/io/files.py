@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Atomic writing of files."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write to a temporary file beside `path`, sync it, and rename it, so that no half file is ever seen.
+    """Write to a temporary file in the same folder, sync it, and rename it, so that the file is never incomplete.
 
-    A process that is killed on the way leaves the old file, and at worst a `.<name>.<process>.tmp` beside it.
+    If the process is killed meanwhile, the old file remains; a temporary file `.<name>.<process>.tmp` may remain, too.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -28,12 +28,12 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, document: Any) -> None:
-    """Write a document as JSON, atomically; numbers that are not finite, which JSON lacks, become null."""
+    """Write a document as JSON, atomically; numbers that are not finite become null."""
     write_atomically(path, (json.dumps(finite(document), indent=1, allow_nan=False) + "\n").encode())
 
 
 def finite(found: Any) -> Any:
-    """A document without numbers that are not finite: None in their place."""
+    """A copy of a document with None in place of numbers that are not finite."""
     if isinstance(found, Mapping):
         return {key: finite(value) for key, value in found.items()}
     if isinstance(found, (list, tuple)):
@@ -42,7 +42,7 @@ def finite(found: Any) -> Any:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder last, where folders can be synced (not on Windows)."""
+    """Sync the entries of a folder to disk; does nothing on Windows."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:
