@@ -1,4 +1,4 @@
-"""Hypothesis strategies over configurations and actions, made from the fields of a configuration and from the action space."""
+"""Hypothesis strategies over configurations and actions, made from the fields of a configuration and its spaces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operations beside MACs, raw inputs of another word length, and the two CIFAR classifiers, against hand-computed values."""
+"""Operations beside MACs, raw inputs of another word length, the two CIFAR classifiers: against sums made here."""
 
 from __future__ import annotations
 
