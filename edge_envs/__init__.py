@@ -18,7 +18,7 @@ for _id, (_system, _steps) in _SYSTEMS.items():
             entry_point="edge_envs.core.env:EdgeEnv",
             vector_entry_point="edge_envs.core.env:EdgeVectorEnv",
             max_episode_steps=_steps,
-            # The shells check actions and the order of calls themselves; wrappers that do it again cost time.
+            # The environments check actions and the order of calls; Gymnasium's wrappers for that would cost time.
             order_enforce=False,
             disable_env_checker=True,
             kwargs={"system": _system},

@@ -1,1 +1,1 @@
-"""What all wings share; knows no paper."""
+"""Code shared by all papers: the System interface, the Gymnasium classes, kernels and physics."""

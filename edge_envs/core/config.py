@@ -1,4 +1,4 @@
-"""Validated, frozen configuration: a named preset, then keyword overrides, and one clear error for anything else."""
+"""Validated, frozen configurations: a preset with keyword overrides; errors name the parameter and the fix."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args, get_type_h
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Positive = Annotated[float, Field(ge=1e-30, le=1e30)]
-"""A positive number so bounded that products of a few neither overflow nor vanish."""
+"""A positive number within bounds that prevent overflow and underflow in products of a few such numbers."""
 NonNegative = Annotated[float, Field(ge=0, le=1e30)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Length = Annotated[float, Field(ge=1e-3, le=1e12)]
-"""A distance [m] that has a finite gain at any path loss exponent."""
+"""A distance [m] with a finite gain for any path loss exponent."""
 Bandwidth = Annotated[float, Field(ge=1.0, le=1e15)]
 Exponent = Annotated[float, Field(gt=0, le=10)]
-"""A path loss exponent."""
+"""A path loss exponent [-]."""
 EnergyCoefficient = Annotated[float, Field(ge=1e-40, le=1)]
-"""Energy of a processor's cycle over its squared speed."""
-MOST_GIB = 1.0
+"""Energy of a processor cycle, divided by the squared frequency [J s^2, that is W s^3]."""
+GIB_MAX = 1.0
 """Largest array of one world [GiB]."""
 
 
 def nearest(word: str, known: list[str]) -> str:
-    """The tail of an error message: the word probably meant, or all known words where none is near."""
+    """End of an error message: the most similar known word, or all known words if none is similar."""
     close = get_close_matches(word, known, n=1)
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
 
@@ -35,9 +35,10 @@ P = TypeVar("P", bound=tuple[Any, ...])
 
 
 def kernel_parameters(kind: type[P], config: BaseModel, **derived: Any) -> P:
-    """The named tuple of type `kind` that kernels read: derived values, and fields of equal name of the configuration.
+    """The parameters of kernels as a named tuple of type `kind`.
 
-    Numbers get the type of the tuple's field. An option with named values becomes its code (see `metrics.codes`).
+    Fields that are not in `derived` are copied from the configuration's attribute of the same name. Numbers are
+    converted to the type of the tuple's field, options with named values to their code (see `metrics.codes`).
 
     Raises:
         TypeError: a field of `kind` that is neither derived nor in the configuration.
@@ -57,7 +58,7 @@ def kernel_parameters(kind: type[P], config: BaseModel, **derived: Any) -> P:
 
 
 def _options(annotation: Any) -> type[Enum] | None:
-    """The enum of an option with named values, also of an optional one; None for other types."""
+    """The enum in the annotation of an option with named values; None for other annotations."""
     for each in (annotation, *get_args(annotation)):
         if isinstance(each, type) and issubclass(each, Enum):
             return each
@@ -65,29 +66,29 @@ def _options(annotation: Any) -> type[Enum] | None:
 
 
 BESIDE = ("preset", "check", "render_mode", "max_episode_steps")
-"""Arguments of `gym.make` beside the configuration's parameters."""
+"""Arguments of `gym.make` that are not parameters of the configuration."""
 
 
-class UnknownParameter(TypeError, ValueError):  # noqa: N818  (the name says what happened)
-    """A keyword that is no parameter.
+class UnknownParameter(TypeError, ValueError):  # noqa: N818  (published name)
+    """A keyword is not a parameter.
 
-    A TypeError as Python raises it for an unknown keyword, on which frameworks retry without a keyword of their own,
-    and a ValueError as for every other impossible option.
+    It is a TypeError, as for any unknown keyword in Python: frameworks then retry without their own keywords. It is
+    also a ValueError, as for any other invalid option.
     """
 
 
 def first_complaint(error: ValidationError) -> str:
-    """Where the first value stands that pydantic refuses, and why, in printable characters."""
+    """Place of the first invalid value and the reason, in printable characters."""
     first = error.errors(include_url=False)[0]
     where = ascii(".".join(map(str, first["loc"])))[1:-1][:60]
     return f"{where or 'the whole'}: {first['msg'].removeprefix('Value error, ')}"
 
 
 class SystemConfig(BaseModel):
-    """Base of every environment's configuration.
+    """Base class of the environments' configurations.
 
-    A field's docstring gives its meaning, its unit in square brackets, and its source; error messages quote it. An
-    option with named values has a StrEnum as its type; the configuration holds the value as a plain string.
+    A field's docstring gives its meaning, its unit in square brackets, and its source; error messages quote it. The
+    type of an option with named values is a StrEnum; the configuration stores the value as a plain string.
     """
 
     model_config = ConfigDict(
@@ -96,21 +97,21 @@ class SystemConfig(BaseModel):
     )  # fmt: skip
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"default": {}}
-    """Preset name -> the fields in which it differs from the defaults."""
+    """Name of a preset -> its values that differ from the defaults."""
     renamed: ClassVar[Mapping[str, str]] = {}
-    """Earlier name of a field -> its name; earlier names still work as keywords, with a DeprecationWarning."""
+    """Earlier name of a field -> current name. Earlier names are accepted as keywords with a DeprecationWarning."""
 
     def __eq__(self, other: object) -> bool:
-        """Return True if all parameters are equal; cached derived values do not count."""
+        """Return True if all parameters are equal; cached derived values are ignored."""
         return isinstance(other, SystemConfig) and type(self) is type(other) and self.model_dump() == other.model_dump()
 
     @classmethod
     def from_options(cls, preset: str, options: Mapping[str, Any]) -> Self:
-        """The preset's configuration with `options` put over it.
+        """The configuration of a preset, overridden by `options`.
 
         Raises:
-            UnknownParameter: an unknown key, beside anything else that is wrong; it is a ValueError and a TypeError.
-            ValueError: unknown preset or impossible value, naming the field, the value and its meaning.
+            UnknownParameter: an unknown key, even if values are invalid, too; it is a ValueError and a TypeError.
+            ValueError: an unknown preset or an invalid value; the message names the field, the value and its meaning.
         """
         if not isinstance(preset, str) or preset not in cls.presets:
             raise ValueError(f"preset={preset!r} does not exist; {nearest(str(preset), list(cls.presets))}")
@@ -122,10 +123,10 @@ class SystemConfig(BaseModel):
 
     @classmethod
     def _current(cls, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Options under their current names.
+        """The options with current names.
 
         Raises:
-            ValueError: an option under both its earlier and its current name.
+            ValueError: an option is given by both its earlier and its current name.
         """
         current = dict(options)
         for old, new in cls.renamed.items():
@@ -137,23 +138,23 @@ class SystemConfig(BaseModel):
         return current
 
     def limit_array(self, numbers: int, number_bytes: int, *fields: str) -> None:
-        """Raise ValueError if an array is too large for one world.
+        """Raise ValueError if an array of one world is too large.
 
         Args:
-            numbers: entries of the array.
-            number_bytes: bytes of an entry.
-            fields: parameters that determine the size, for the message.
+            numbers: number of entries.
+            number_bytes: size of an entry [bytes].
+            fields: names of the parameters that determine the size, for the message.
 
         Raises:
-            ValueError: it is larger than `MOST_GIB`.
+            ValueError: the array is larger than `GIB_MAX`.
         """
         size_gib = numbers * number_bytes / 2**30
-        if size_gib > MOST_GIB:
+        if size_gib > GIB_MAX:
             values = ", ".join(f"{name}={getattr(self, name)}" for name in fields)
             raise ValueError(f"{values} take {size_gib:.1f} GiB of memory for one world; make one of them smaller")
 
     def replace(self, **changes: Any) -> Self:
-        """The same configuration with some fields changed, validated (a plain copy would keep cached properties).
+        """A validated copy with some fields changed; unlike with `model_copy`, derived values are computed again.
 
         Raises:
             ValueError: as in `from_options`.

@@ -1,4 +1,4 @@
-"""A System as a Gymnasium environment: one world. `EdgeVectorEnv` is the same for many."""
+"""A System with one world as a Gymnasium environment."""
 
 from __future__ import annotations
 
@@ -32,27 +32,26 @@ __all__ = ["EdgeEnv", "EdgeVectorEnv"]
 class EdgeEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
     """One world of a System.
 
-    `info` is flat and holds numpy scalars and arrays only: every metric of the system by name; `member_reward` and the
-    other `member_*` arrays, one entry per member; and `episode_mean_<metric>`, the metric over the episode so far (its
-    mean, or the last or largest value where the metric says so), so at its end that of the episode. Where the system
-    closes choices there is `action_mask`: int8, shape (M, C), 1 where a choice is open in the observation returned
-    with it, as `action_space.sample(mask=tuple(action_mask))` takes it.
+    `info` is flat and contains only numpy scalars and arrays: every metric of the system by name; `member_reward` and
+    the other `member_*` arrays with one entry per member; and `episode_mean_<metric>`, the summary of a metric over the
+    episode so far (its mean, or the last or largest value; see `Metric.over_episode`). If the system can close choices,
+    `action_mask` has their state for the returned observation: int8, shape (M, C), 1 if a choice is open. Pass it to
+    `action_space.sample(mask=tuple(action_mask))`.
 
-    The info of `reset` has the same keys, and NaN where a step would report: no step has happened. `member_reward` is
-    0 there, as it sums to the reward, which is 0 in a step of a vector environment that restarts a row.
+    The info of `reset` has the same keys. Before the first step, metrics are NaN and `member_reward` is 0.
 
-    The episode clock is Gymnasium's `TimeLimit`, which `gym.make` puts around this class.
+    Gymnasium's `TimeLimit`, a wrapper that `gym.make` adds, truncates the episodes.
 
     Args:
         system: "package.module:Class" of the System, or the class.
         render_mode: None or "rgb_array".
-        check: whether to verify every invariant of the system after each reset and step.
-        preset: named configuration of the system.
-        options: overrides of single parameters.
+        check: if True, verify every invariant of the system after each reset and step.
+        preset: name of a preset of the system's configuration.
+        options: parameters that override the preset.
 
     Raises:
         UnknownParameter: an unknown parameter; it is a ValueError and a TypeError.
-        ValueError: unknown preset, or an impossible value.
+        ValueError: an unknown preset or an invalid value.
     """
 
     metadata = METADATA
@@ -73,7 +72,7 @@ class EdgeEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
         self.action_space = self.system.action_space
         self.observation_space = self.system.observation_space
         self.world = world_of(self.system, 1, check)
-        """What resets and steps the state: the system, or the system with its checks."""
+        """Resets and steps the state: the system, or with `check=True` a `Checked` system."""
         self.state = self.system.allocate(1)
         self._rows = np.zeros(1, dtype=np.int64)
         self._summary = EpisodeSummary(self.system, 1)
@@ -85,10 +84,10 @@ class EdgeEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], Info]:
-        """Start an episode; with `seed` from a fresh generator, else from the current one.
+        """Start an episode, with a new generator if `seed` is given.
 
         Raises:
-            ValueError: an option, as there is none.
+            ValueError: `options` is not empty.
         """
         check_reset_options(options, None)
         super().reset(seed=seed)
@@ -111,7 +110,7 @@ class EdgeEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
 
     def _info(self, report: Report, observation: NDArray[np.float32]) -> Info:
         names = self._names
-        # Iterating over `flat` makes numpy scalars in a third of the time that a row takes.
+        # Iterating over `flat` creates numpy scalars three times as fast as iterating over a row.
         info: Info = dict(zip(names.metrics, report.metrics.flat, strict=True))
         info["member_reward"] = report.member_reward[0]
         for key, name in names.members:
@@ -120,11 +119,11 @@ class EdgeEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
         return self._with_mask(info, observation)
 
     def step(self, action: Any) -> tuple[NDArray[np.float32], float, bool, bool, Info]:
-        """One decision.
+        """Advance the world by one decision.
 
         Raises:
-            ValueError: an action of the wrong shape, dtype or range.
-            RuntimeError: there was no reset before.
+            ValueError: an action of a wrong shape, dtype or value.
+            RuntimeError: `reset` was not called before.
         """
         if not self._started:
             raise RuntimeError("step() before reset(): call reset() first")
@@ -144,12 +143,12 @@ class EdgeEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
 
     @property
     def action_masks(self) -> Callable[[], BoolArray]:
-        """`action_masks()`: which choices are open now, one member's after the other's, shape (sum of the choices,).
+        """`action_masks()` returns the open choices of all members as booleans of shape (sum of the choices,).
 
-        Masked agents (sb3-contrib's MaskablePPO) ask for it. All True where the system closes none.
+        sb3-contrib's MaskablePPO calls it. All are True if the system never closes choices.
 
         Raises:
-            AttributeError: the action is a Box, so `hasattr` says no.
+            AttributeError: the action space is a Box; `hasattr` returns False then.
         """
         if not isinstance(self.action_space, spaces.MultiDiscrete):
             raise AttributeError(f"there is no action_masks() for {self.action_space}: only choices can be closed")
@@ -161,22 +160,23 @@ class EdgeEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
         return flat_masks(self.system, self.system.observe(self.state))[0]
 
     def snapshot(self) -> Arrays:
-        """Copies of everything that coming steps depend on, by name: state, clock, summaries and generator.
+        """Copies of all arrays that determine future steps, by name: state, clock, summaries and generator.
 
-        It has the form of a snapshot of `EdgeVectorEnv` with one row. The clock of `TimeLimit` is not in it.
+        The form is that of `EdgeVectorEnv.snapshot` with one row. The clock of `TimeLimit` is not included.
 
         Raises:
-            ValueError: a generator was set that is no PCG64.
+            ValueError: the generator is not a PCG64.
         """
         return take_snapshot(self.system, self.state, self._progress(), (self.np_random,))
 
     def restore(self, snapshot: Arrays) -> None:
-        """Go on from a snapshot of an environment made alike, bit for bit; `render` begins anew.
+        """Continue, with equal results, from a snapshot of an environment with an equal configuration.
 
-        Wrappers know nothing of it: call `reset` of the wrapped environment before, so that `TimeLimit` has a clock.
+        `render` starts with the next step. The state of wrappers is not restored: call `reset` of the wrapped
+        environment before, so that `TimeLimit` has a clock.
 
         Raises:
-            ValueError: a snapshot of another configuration, or values that cannot be; nothing has changed then.
+            ValueError: a snapshot of another configuration, or invalid values; the environment is unchanged then.
         """
         progress = self._progress()
         self.np_random = restore_snapshot(snapshot, self.system, self.state, progress)[0]
@@ -188,7 +188,7 @@ class EdgeEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
         return {**self._summary.arrays(), "done": done, "started": started}
 
     def render(self) -> Any:
-        """The episode so far as an RGB picture (needs matplotlib, extra `train`); None without a render mode."""
+        """The episode so far as an RGB image (needs matplotlib, extra `train`); None if `render_mode` is None."""
         if self.render_mode is None:
             return None
         from edge_envs.core.runtime.rendering import draw_episode

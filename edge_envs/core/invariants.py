@@ -1,4 +1,4 @@
-"""Invariants that `check=True` verifies: what one is, and helpers that build common ones."""
+"""Invariants, which `check=True` verifies, and helpers that build common ones."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 TOLERANCE = 1e-9
-"""Relative deviation that passes for rounding; chosen: a sum over a thousand members is good to 1e-12, a backlog kept
-through an episode to some 1e-11, and a mistake in the model or a solver is larger."""
+"""Relative deviation attributed to rounding; chosen: that of a sum over a thousand members is about 1e-12, that of a
+backlog over an episode 1e-11, and errors in a model or a solver cause larger ones."""
 
 LARGEST = float(np.finfo(np.float64).max)
 
 
-class BrokenInvariant(RuntimeError):  # noqa: N818  (it says what happened)
-    """Something that must always hold does not; the message names it, the row, the step and the numbers."""
+class BrokenInvariant(RuntimeError):  # noqa: N818  (published name)
+    """An invariant does not hold; the message has its name, the row, the step and the numbers."""
 
 
 class Invariant(NamedTuple):
-    """In every entry `value` relates to `limit` as said, up to rounding.
+    """A relation between `value` and `limit` that holds in every entry, up to rounding.
 
-    Both broadcast to (R, ...), an entry of the first axis per row checked; or to (1, ...) for the last row alone, where
-    scratch memory knows of no other. Rounding is relative to the limit or to `scale`, whichever is larger.
+    Both broadcast to (R, ...) with one entry of the first axis per row; or to (1, ...) for the last row only, if the
+    numbers are from scratch memory. Rounding is relative to the limit or to `scale`, whichever is larger.
     """
 
     name: str
@@ -34,43 +34,43 @@ class Invariant(NamedTuple):
     scale: Any = 0.0
 
     def deviation(self) -> NDArray[Any]:
-        """By how much every entry breaks it in its own unit: not above zero where it holds."""
+        """Violation of each entry, in its unit; it is at most zero if the relation holds exactly."""
         difference = np.asarray(self.value, dtype=np.float64) - self.limit
         if self.relation == "==":
             return np.abs(difference)  # type: ignore[no-any-return]
         return -difference if self.relation == ">=" else difference
 
     def size(self) -> NDArray[Any]:
-        """What rounding is relative to."""
+        """The numbers to which rounding is relative."""
         return np.maximum(np.abs(self.limit), self.scale)  # type: ignore[no-any-return]
 
     def holds(self) -> bool:
-        """Whether it holds in every entry; NaN never does."""
+        """Return True if the relation holds in every entry; NaN violates it."""
         return bool((self.deviation() <= TOLERANCE * self.size()).all())
 
 
 def finite(name: str, value: NDArray[Any]) -> Iterator[Invariant]:
-    """Numbers all of which are finite."""
+    """All numbers are finite."""
     with np.errstate(over="ignore"):
         total = value.sum()
-    # A sum is finite only if all terms are, and takes less time than a look at each.
+    # A finite sum has finite terms only, and takes less time than a check of each term.
     yield Invariant(name, np.abs(total if np.isfinite(total) else value), "<=", LARGEST)
 
 
 def over(amount: NDArray[Any], rate: NDArray[Any], where: NDArray[np.bool_]) -> NDArray[Any]:
-    """Time that an amount takes at a rate, 0 elsewhere; `where` broadcasts to the rates."""
+    """Time for an amount at a rate, 0 outside `where`, which broadcasts to the rates."""
     return np.divide(amount, rate, out=np.zeros(rate.shape), where=np.broadcast_to(where, rate.shape))
 
 
 def within(name: str, value: Any, low: Any, high: Any) -> Iterator[Invariant]:
-    """Numbers between two limits."""
+    """All numbers are between two limits."""
     yield Invariant(name, value, ">=", low)
     yield Invariant(name, value, "<=", high)
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step of R rows: what was decided, what came of it, and what the state was before."""
+    """A step of R rows: actions, results, and parts of the state before it."""
 
     actions: NDArray[Any]  # (R, A)
     reward: NDArray[Any]  # (R,)

@@ -1,4 +1,4 @@
-"""Metrics that a step reports, and columns by name for the kernels that write them."""
+"""Metrics reported by a step, and the names of columns and codes in kernels."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any, Literal
 class Metric:
     """One number that a step reports for each world.
 
-    `over_episode` says how an episode summarises its steps: by their mean, their last value (for quantities that
-    already count from the start of the episode) or their largest. A metric that `certifies` is NaN where nothing was
-    certified, and at least 0 elsewhere; one NaN makes the episode's mean or largest value NaN.
+    `over_episode` is the summary of an episode: the mean of its steps, the last value (for totals since the start of
+    the episode) or the largest. A metric that `certifies` is NaN if nothing was certified, and otherwise at least 0;
+    after one NaN, the mean and the largest value of the episode are NaN.
     """
 
     name: str
@@ -26,16 +26,16 @@ class Metric:
 
 
 def columns(declared: Iterable[Metric | str]) -> Any:
-    """Columns by name: a named tuple with 0, 1, 2, ... under the names of metrics, in the declared order.
+    """Column indices by name: a named tuple with the values 0, 1, 2, ... in the declared order.
 
-    Kernels index arrays with it, as in `metrics[row, M.delay_s]`; numba compiles the columns as constants.
+    Kernels index arrays with it, as in `metrics[row, M.delay_s]`; for numba the indices are constants.
     """
     names = [each.name if isinstance(each, Metric) else each for each in declared]
     return namedtuple("Columns", names)(*range(len(names)))  # type: ignore[misc]
 
 
 def codes(options: type[Enum]) -> Any:
-    """Codes of an option's values: a named tuple with 0, 1, 2, ... under the names of the enum's members.
+    """Codes of an option's values: a named tuple with the values 0, 1, 2, ... and the names of the enum's members.
 
     A kernel compares a parameter with them, as in `p.decision == DECISION.JOINT`.
     """

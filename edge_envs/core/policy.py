@@ -24,7 +24,7 @@ def edge_env_of(env: AnyEnv) -> EdgeEnv | EdgeVectorEnv:
     """The environment of this package inside any wrappers.
 
     Raises:
-        TypeError: there is none.
+        TypeError: the innermost environment is not of this package.
     """
     inner: object = env.unwrapped
     if not isinstance(inner, (EdgeEnv, EdgeVectorEnv)):
@@ -38,10 +38,10 @@ def baselines_of(env: AnyEnv) -> Mapping[str, BaselineFactory]:
 
 
 def ablations_of(env: AnyEnv) -> Mapping[str, Ablation]:
-    """The ablations of an environment's configuration, by name; most systems have none.
+    """The ablations of an environment's configuration, by name; empty for most systems.
 
     Raises:
-        RuntimeError: the system calls both a baseline and an ablation by the same name.
+        RuntimeError: a baseline and an ablation of the system have the same name.
     """
     system = edge_env_of(env).system
     found = system.ablations()
@@ -51,15 +51,15 @@ def ablations_of(env: AnyEnv) -> Mapping[str, Ablation]:
 
 
 def make_baseline(name: str, env: AnyEnv, seed: int = 0) -> Policy:
-    """Build the baseline `name` for an environment, single or vector, wrapped or not.
+    """Build the baseline `name` for a single or vector environment, with or without wrappers.
 
     Args:
         name: a key of `baselines_of(env)`.
         env: the environment in which the baseline will act; some baselines read its state.
-        seed: of the baseline's own draws or searches, apart from the environment's.
+        seed: seed of the baseline's random numbers and searches; the environment's seed is independent of it.
 
     Raises:
-        ValueError: no baseline of that name for this environment and configuration.
+        ValueError: the environment's configuration has no baseline of that name.
     """
     env = edge_env_of(env)
     known = baselines_of(env)

@@ -1,4 +1,4 @@
-"""Rules that choose actions: the policy interface, and what the baselines of all papers share."""
+"""Policies that choose actions by rules: the interface, and base classes of the papers' baselines."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 
 class Policy(Protocol):
-    """Anything that maps observations to actions; models of Stable-Baselines3 are policies.
+    """A map from observations to actions; models of Stable-Baselines3 are policies.
 
-    A policy with a memory returns it as the second value and continues from the `state` it is given. Without a `state`,
-    a baseline of this package continues from its own memory of the previous call, so
-    `action, _ = policy.predict(observation)` in every step is enough. `episode_start`, booleans (B,), is True in the
-    rows whose memory restarts. If it is left out, a baseline restarts the rows that its environment has not stepped
-    since their reset. After `restore`, pass the `state` that belongs to the snapshot.
+    A policy with a memory returns it as the second value, and continues from `state` if that is given. Without `state`,
+    a baseline of this package continues from its previous call, so `action, _ = policy.predict(observation)` in every
+    step suffices. `episode_start`, booleans (B,), is True in rows whose memory restarts. By default, a baseline
+    restarts the rows that its environment has not stepped since their reset. After `restore`, pass the `state` that
+    belongs to the snapshot.
     """
 
     @abstractmethod
@@ -30,12 +30,12 @@ class Policy(Protocol):
         episode_start: Any = None,
         deterministic: bool = False,
     ) -> tuple[NDArray[Any], Any]:
-        """Actions for one observation (n,) or a batch (B, n), and the recurrent state (None where there is none)."""
+        """Actions for one observation (n,) or a batch (B, n), and the recurrent state (None if there is none)."""
         ...
 
 
 class Env(Protocol):
-    """What a baseline reads of the environment it acts in, an `EdgeEnv` or an `EdgeVectorEnv`."""
+    """Attributes of an `EdgeEnv` or `EdgeVectorEnv` that a baseline reads."""
 
     system: Any
     state: Any
@@ -60,15 +60,15 @@ class Ablation:
     """
 
     policy: str
-    """name of the baseline"""
+    """Name of the baseline"""
     options: Mapping[str, Any]
-    """options of the environment that remove or replace the component"""
+    """Options of the environment that remove or replace the component"""
     meaning: str
-    """what is compared, in a few words"""
+    """What is compared, in a few words"""
 
 
 class ConstantPolicy:
-    """Always the same action, of shape (A,)."""
+    """A policy that always returns the same action, of shape (A,)."""
 
     def __init__(self, action: NDArray[Any]) -> None:
         self.action = action
@@ -76,14 +76,14 @@ class ConstantPolicy:
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
     ) -> tuple[NDArray[Any], Any]:
-        """The action, once per observation of a batch."""
+        """The action, repeated for each observation of a batch."""
         del episode_start, deterministic
         batch = np.shape(observation)[:-1]
         return np.broadcast_to(self.action, (*batch, *self.action.shape)).copy(), state
 
 
 class RandomPolicy:
-    """Uniformly random actions from a generator of its own."""
+    """Uniformly random actions from the policy's own generator."""
 
     def __init__(self, space: Any, seed: int) -> None:
         self._low, self._high = (
@@ -95,7 +95,7 @@ class RandomPolicy:
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
     ) -> tuple[NDArray[Any], Any]:
-        """One random action per observation of a batch, also with `deterministic=True`."""
+        """A random action for each observation of a batch, even with `deterministic=True`."""
         del episode_start, deterministic
         shape = (*np.shape(observation)[:-1], *np.shape(self._low))
         if self._discrete:
@@ -124,21 +124,21 @@ def beginning(env: Env, episode_start: Any = None) -> NDArray[np.bool_]:
 
 
 def copy_row(source: Any, row: int, target: Any, fields: Iterable[str] | Mapping[str, str]) -> None:
-    """Copy fields of one row of a state into row 0 of another state, in place.
+    """Copy fields from one row of a state to row 0 of another state, in place.
 
     Args:
         source: the state to read.
-        row: its row.
-        target: the state to write; usually it has a single row.
+        row: index of the row in `source`.
+        target: the state to write; usually it has one row.
         fields: names of the fields, or a mapping from the target's names to the source's.
     """
     pairs = fields.items() if isinstance(fields, Mapping) else ((name, name) for name in fields)
-    for name, known in pairs:
-        getattr(target, name)[0] = getattr(source, known)[row]
+    for name, source_name in pairs:
+        getattr(target, name)[0] = getattr(source, source_name)[row]
 
 
 class WorldPolicy:
-    """Chooses the action of one world after the other from the environment's state; subclasses define `action`."""
+    """A policy that computes one world's action from the environment's state; subclasses define `action`."""
 
     def __init__(self, env: Env) -> None:
         self.env = env
@@ -146,7 +146,7 @@ class WorldPolicy:
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
     ) -> tuple[NDArray[Any], Any]:
-        """Actions for every world of the environment; of the observation, only the number of axes counts."""
+        """Actions of all worlds of the environment; only the number of axes of the observation is used."""
         del episode_start, deterministic
         batch = np.array([self.action(row) for row in range(len(self.env.episode_steps))])
         return (batch if np.ndim(observation) == 2 else batch[0]), state
@@ -161,9 +161,9 @@ class RulePolicy(WorldPolicy):
 
     Args:
         rule: computes the action from the copy.
-        fields: what the rule sees of the world; see `copy_row`.
+        fields: fields of the state that the rule sees; see `copy_row`.
         env: the environment.
-        seed: of the rule's own draws. Each world has a generator, so its actions do not depend on the batch.
+        seed: seed of the rule's random numbers. Each world has its own generator, independent of the batch.
     """
 
     def __init__(self, rule: Rule, fields: Iterable[str] | Mapping[str, str], env: Env, seed: int) -> None:
@@ -174,15 +174,16 @@ class RulePolicy(WorldPolicy):
         self.rngs = [np.random.default_rng([seed, row]) for row in range(len(env.episode_steps))]
 
     def action(self, row: int) -> NDArray[Any]:
-        """The rule's action for a world as it is now."""
+        """The rule's action for the current state of a world."""
         copy_row(self.env.state, row, self.sketch, self.fields)
         return np.array(self.rule(self.parameters, self.sketch, self.rngs[row]))
 
 
 class BestConstantPolicy(WorldPolicy):
-    """The best constant action for what an episode keeps fixed; each search runs once.
+    """The best constant action for an episode, found by a search.
 
-    Subclasses define `key`, which identifies what is fixed in a world, and `search`.
+    Subclasses define `search`, and `key`, which identifies all that is constant during an episode. Episodes with equal
+    keys share one search.
     """
 
     def __init__(self, env: Env) -> None:
@@ -190,7 +191,7 @@ class BestConstantPolicy(WorldPolicy):
         self._known: dict[bytes, NDArray[Any]] = {}
 
     def action(self, row: int) -> NDArray[Any]:
-        """The constant action of the world's episode."""
+        """The constant action for a world's episode."""
         key = self.key(row)
         if key not in self._known:
             self._known[key] = self.search(row)
@@ -198,7 +199,7 @@ class BestConstantPolicy(WorldPolicy):
 
     @abstractmethod
     def key(self, row: int) -> bytes:
-        """What the episode of a world keeps fixed, as bytes."""
+        """All that is constant during a world's episode, as bytes."""
 
     @abstractmethod
     def search(self, row: int) -> NDArray[Any]:

@@ -23,7 +23,6 @@ from edge_envs.core.invariants import Invariant, Step
 from edge_envs.core.kernels.jit import FastCall, kernel
 from edge_envs.core.metrics import Metric
 from edge_envs.core.rules import Ablation, BaselineFactory, random_actions
-from edge_envs.core.runtime.snapshot import arrays_of
 
 FloatArray = NDArray[np.floating[Any]]
 IntArray = NDArray[np.int64]
@@ -35,7 +34,7 @@ CLIP_HINT = "clip the agent's output, as gymnasium.wrappers.ClipAction (or gymna
 
 @dataclass(slots=True)
 class Outcome:
-    """What one step of a batch of B worlds with M members returned; rows that were not stepped hold zeros.
+    """Result of one step of a batch of B worlds with M members; rows that were not stepped hold zeros.
 
     `metrics` has one column per entry of `System.metrics`; `member_metrics` maps a name to one value per member.
     `member_reward` sums to `reward` over the members.
@@ -50,21 +49,21 @@ class Outcome:
 
 
 class System(ABC, Generic[StateT]):
-    """A paper's system as a batch of worlds, each a team of `members` like members.
+    """A paper's system as a batch of worlds, each a team of `members` members with equal spaces.
 
-    The spaces describe ONE world. The central action is the members' actions one after the other, and every number a
-    member sees stands in the central observation: `member_view[m]` lists its columns, so the member view of a batch
-    is `observation[:, member_view]` with shape (B, M, m).
+    The spaces describe ONE world. The central action is the concatenation of the members' actions. The central
+    observation contains all that a member sees: `member_view[m]` lists its columns, so the member view of a batch is
+    `observation[:, member_view]` with shape (B, M, m).
 
-    Where `mask_view` is set, a member's action is one index, and the observation itself says which of its C choices are
-    open, so that whoever sees the observation can leave the closed ones out. A closed choice is still a valid action,
-    whose meaning the environment's documentation gives.
+    If `mask_view` is set, a member's action is one index, and columns of the observation mark which of its C choices
+    are open. An agent should not choose a closed one, but it is a valid action; the environment's documentation
+    describes its effect.
 
-    Rows are independent: row i of any batch draws from `rngs[i]` alone, in an order that does not depend on the batch.
+    Rows are independent: row i of any batch draws only from `rngs[i]`, in an order that does not depend on the batch.
     """
 
     config_class: ClassVar[type[SystemConfig]]
-    """Class of the configuration, from which `from_options` builds the system."""
+    """Class of the configuration; `from_options` uses it."""
     config: Any
     action_space: spaces.Space[Any]
     observation_space: spaces.Space[Any]
@@ -73,46 +72,46 @@ class System(ABC, Generic[StateT]):
     members: int
     member_view: IntArray
     group_view: IntArray | None = None
-    """Columns (M, G) that hold 1.0 where a member belongs to a group and 0.0 elsewhere, where members form groups."""
+    """Columns (M, G) with 1.0 if a member belongs to a group and 0.0 otherwise; None if members form no groups."""
     mask_view: IntArray | None = None
-    """Columns (M, C) that hold 1.0 where a choice is open to a member and 0.0 elsewhere, where some can be closed."""
+    """Columns (M, C) with 1.0 if a choice is open to a member and 0.0 otherwise; None if all choices always are."""
     metrics: tuple[Metric, ...]
     member_metrics: tuple[str, ...] = ()
-    """Names of the numbers that a step reports for each member, beside its reward."""
+    """Names of the numbers that a step reports for each member, in addition to its reward."""
     headline: tuple[str, ...]
-    """Metrics that a table of results shows, the most important one first."""
+    """Metrics shown in tables of results, the most important one first."""
     reference_baseline: str
-    """The baseline that others are compared with."""
+    """The baseline with which others are compared."""
     strongest_baseline: str
-    """The best shipped rule, which scores 1 on a scale where random actions score 0; it is not a bound."""
+    """The best shipped rule, with the normalized score 1, where random actions have 0; it is not a bound."""
     logged: tuple[str, ...] = ()
-    """Metrics whose logarithm an evaluation reports, too (`log_...`), as they differ by orders between episodes."""
+    """Metrics whose logarithm an evaluation also reports (`log_...`); they vary by orders between episodes."""
     warmup_fraction: float = 0.25
-    """First part of an episode that an evaluation leaves out of the metrics' means, while queues fill."""
+    """First part of an episode, in which queues fill; an evaluation excludes it from the means of metrics."""
     evaluation_episodes: int = 16
-    """Episodes per seed that make a good evaluation."""
+    """Recommended number of evaluation episodes per seed."""
     scratch: tuple[str, ...] = ()
-    """Fields of the state that nothing is carried in from one step to the next."""
+    """Fields of the state that are scratch memory: their values do not matter between steps."""
     remembered: tuple[str, ...] = ()
-    """Fields of the state, dotted where nested, that `invariants` needs from before a step."""
+    """Fields of the state, such as "queues.backlog", whose values before a step `invariants` needs."""
     caveat: str = ""
-    """What a reader of a table of results must know, such as that levels were fitted; empty for nothing."""
+    """Note printed below tables of results, such as that levels were fitted; "" for none."""
 
     @cached_property
     def own_view(self) -> IntArray:
-        """Columns (M, f) with a member's own facts, for networks that see all members; all that it sees unless said."""
+        """Columns (M, f) of each member only, for networks that see all members; `member_view` by default."""
         return self.member_view
 
     @cached_property
     def limits(self) -> Mapping[str, tuple[float, float]]:
-        """Smallest and largest value of the state's whole numbers and of all that indices are made from, by name.
+        """Smallest and largest values of the state's integers, and of numbers from which indices are computed, by name.
 
-        A stored state is checked against them, as the kernels trust what they read; see `EdgeVectorEnv.restore`.
+        `EdgeVectorEnv.restore` checks a snapshot against them, because kernels do not check their indices.
         """
         return {}
 
     def action_mask(self, observation: NDArray[np.floating[Any]]) -> BoolArray | None:
-        """Which choices are open in observations (..., n), shape (..., M, C); None where all always are."""
+        """Open choices in observations (..., n), as booleans (..., M, C); None if all choices always are open."""
         if self.mask_view is None:
             return None
         mask: BoolArray = observation[..., self.mask_view] > 0.5
@@ -124,7 +123,7 @@ class System(ABC, Generic[StateT]):
 
         Raises:
             UnknownParameter: an unknown key; it is a TypeError and a ValueError.
-            ValueError: an unknown preset or an impossible value; the message names it and the fix.
+            ValueError: an unknown preset or an invalid value; the message names it and the fix.
         """
         return cls(cls.config_class.from_options(preset, options))  # type: ignore[call-arg]
 
@@ -142,7 +141,7 @@ class System(ABC, Generic[StateT]):
 
     @abstractmethod
     def reset(self, state: StateT, rows: IntArray, rngs: Sequence[Generator]) -> None:
-        """Start the given rows afresh, in place; `rngs` are the generators of ALL rows."""
+        """Start episodes in the given rows, in place; `rngs` are the generators of ALL rows."""
 
     @abstractmethod
     def observe(self, state: StateT) -> NDArray[np.float32]:
@@ -160,18 +159,18 @@ class System(ABC, Generic[StateT]):
         """
 
     def invariants(self, state: StateT, step: Step | None) -> Iterable[Invariant]:
-        """What must hold in the rows of `state`, the only ones it has but for its scratch; for the checking mode.
+        """Invariants of all rows of `state`, which `check=True` verifies.
 
         Args:
-            state: after a step, or after a reset.
+            state: the state after a step or a reset. It has only the rows to check, except for scratch memory.
             step: the step just taken; None after a reset.
         """
         return ()
 
     def blank_outcome(self, batch: int) -> tuple[Outcome, FloatArray]:
-        """An outcome of zeros for a kernel to fill, and the memory behind its member part.
+        """An outcome of zeros for a kernel to fill, and its members' part as one array.
 
-        That is of shape (1 + len(member_metrics), B, M): rewards first, then the member metrics in their order.
+        The array has shape (1 + len(member_metrics), B, M): rewards first, then the member metrics in their order.
         """
         shape = self.observation_space.shape
         assert shape is not None
@@ -187,7 +186,7 @@ class System(ABC, Generic[StateT]):
         return outcome, member
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle and copy a System as what it is built from."""
+        """Pickle and copy a System through its configuration."""
         return type(self), (self.config,)
 
     @cached_property
@@ -202,7 +201,7 @@ class System(ABC, Generic[StateT]):
         """Actions as an array of shape (batch, A) in the kernels' dtype: int64, or float64 for a Box.
 
         Raises:
-            ValueError: wrong shape, dtype or range; the message names the offending entry.
+            ValueError: a wrong shape, dtype or value; the message names the entry.
         """
         low, high = self._action_bounds
         array = np.asarray(actions)
@@ -217,21 +216,21 @@ class System(ABC, Generic[StateT]):
             row, entry = divmod(at, len(low))
             value = array[row, entry]
             message = f"action[{entry}] = {value} of row {row} is not in {self.action_space}"
-            # Clipping leaves NaN as it is.
+            # Clipping does not remove NaN.
             clip = isinstance(self.action_space, spaces.Box) and not np.isnan(value)
             raise ValueError(f"{message}; {CLIP_HINT}" if clip else message)
         return array
 
 
 class Kernels(NamedTuple):
-    """Functions of a paper's model that a `CompiledSystem` calls."""
+    """Functions of a paper's model, called by `CompiledSystem`."""
 
     allocate: Callable[[Any, int], Any]
-    """(parameters, batch) -> state, before its first reset."""
+    """(parameters, batch) -> state before its first reset."""
     encode: Callable[[Any, Any, NDArray[np.float32]], None]
-    """(parameters, state, observation): writes the observations of all rows, in place."""
+    """(parameters, state, observation): writes the observations of all rows."""
     run: Callable[..., None]
-    """(parameters, state, rows, actions, *kernel_arguments, observation, reward, member, metrics): one step of rows."""
+    """(parameters, state, rows, actions, *kernel_arguments, observation, reward, member, metrics): one step."""
 
 
 class CompiledSystem(System[StateT]):
@@ -239,7 +238,7 @@ class CompiledSystem(System[StateT]):
 
     kernels: ClassVar[Kernels]
     parameters: Any
-    """What the kernels read, made from `config`."""
+    """The kernels' parameters, made from `config`."""
 
     def set_spaces(self, view: IntArray, limit: float) -> None:
         """Set `members`, `member_view` and Box observation spaces with bounds ±`limit`.
@@ -257,11 +256,11 @@ class CompiledSystem(System[StateT]):
         """Draw the random numbers of a step of `rows` into the state, each row from its own generator."""
 
     def decode(self, state: StateT, rows: IntArray, actions: NDArray[Any]) -> NDArray[Any]:
-        """Actions of all rows as the kernel takes them."""
+        """Convert the actions of all rows to the kernel's form."""
         return actions
 
     def kernel_arguments(self) -> tuple[Any, ...]:
-        """Further arguments of the kernel, after the actions."""
+        """Additional arguments of the kernel, after the actions."""
         return ()
 
     def allocate(self, batch: int) -> StateT:
@@ -271,8 +270,11 @@ class CompiledSystem(System[StateT]):
 
     def observe(self, state: StateT) -> NDArray[np.float32]:
         """Central observations of all rows, shape (B, n), in fresh memory."""
-        batch = len(next(iter(arrays_of(state, self.scratch)))[1])
-        observation = np.empty((batch, *self.observation_space.shape), dtype=np.float32)  # type: ignore[misc]
+        fields: Mapping[str, Any] = state._asdict()  # type: ignore[attr-defined]
+        array = next(value for name, value in fields.items() if name not in self.scratch)
+        while isinstance(array, tuple):
+            array = array[0]
+        observation = np.empty((len(array), *self.observation_space.shape), dtype=np.float32)  # type: ignore[misc]
         self.kernels.encode(self.parameters, state, observation)
         return observation
 
@@ -301,7 +303,7 @@ def box(size: int, limit: float) -> spaces.Box:
 
 @kernel
 def first_outside(array: NDArray[Any], low: NDArray[Any], high: NDArray[Any]) -> int:
-    """Flat index of the first entry of a matrix outside its column's bounds (or NaN), -1 if there is none."""
+    """Flat index of the first entry of a matrix outside its column's bounds or NaN; -1 if there is none."""
     for row in range(array.shape[0]):
         for column in range(array.shape[1]):
             if not low[column] <= array[row, column] <= high[column]:
@@ -313,7 +315,7 @@ def load_system(target: str | type[System[Any]]) -> type[System[Any]]:
     """The System class behind "package.module:Class", or the class itself.
 
     Raises:
-        ValueError: nothing of that name, or not a System.
+        ValueError: no such module or class, or a class that is not a System.
     """
     found: object = target
     if isinstance(target, str):

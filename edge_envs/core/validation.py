@@ -1,4 +1,4 @@
-"""Checks of arguments that Python callers pass to solvers and environments. Each error names the value and the fix."""
+"""Checks of arguments of solvers and environments. Each error names the argument, the value and the fix."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def finite_array(
     """A fresh, contiguous float array of finite numbers.
 
     Args:
-        name: of the argument, for the error.
-        values: numbers.
-        shape: the expected shape; None stands for any length.
-        low: the smallest number allowed.
-        strict: if True, numbers must be above `low`.
+        name: name of the argument, for the error.
+        values: the numbers.
+        shape: expected shape; None for any length.
+        low: lower bound of the numbers.
+        strict: True if numbers equal to `low` are invalid.
 
     Raises:
-        ValueError: another shape, or a number that is not allowed.
+        ValueError: another shape, or an invalid number.
     """
     try:
         array = np.array(values, dtype=np.float64, order="C")
@@ -44,10 +44,10 @@ def finite_array(
 
 
 def positive_number(name: str, value: float, *, infinite: bool = False) -> float:
-    """The number, which must be above zero, and finite unless `infinite` is True.
+    """The number as a float.
 
     Raises:
-        ValueError: it is not.
+        ValueError: it is not above zero, or it is infinite and `infinite` is False.
     """
     if not (value > 0.0 and (infinite or math.isfinite(value))):
         raise ValueError(f"{name}={value!r} is not possible; give a {'' if infinite else 'finite '}number > 0")
@@ -60,10 +60,10 @@ def is_whole(value: object) -> bool:
 
 
 def whole_number(name: str, value: Any, least: int) -> int:
-    """The whole number, which must be at least `least`.
+    """The number as an int.
 
     Raises:
-        ValueError: it is not.
+        ValueError: it is not a whole number of at least `least`.
     """
     if not is_whole(value) or value < least:
         raise ValueError(f"{name}={value!r} is not possible; give a whole number >= {least}")

@@ -33,32 +33,32 @@ from edge_envs.core.system import BoolArray, FloatArray, IntArray, System, load_
 from edge_envs.core.validation import is_whole
 
 RESET_MASK = "reset_mask"
-"""The only option of a reset."""
+"""The only option of `reset`."""
 
 
 class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
-    """A batch of worlds of a System, stepped together: row i equals `EdgeEnv` seeded with `seed + i`, bit for bit.
+    """A batch of worlds of a System. Row i behaves exactly as an `EdgeEnv` seeded with `seed + i`.
 
-    `info` has Gymnasium's array form: every key of `EdgeEnv`'s info as an array over the rows, with a mask `_key` of
-    its own. All keys are there in every step and after every reset, and all masks are True, but for a reset of some
-    rows, which says nothing of the others. A row that restarts in a step (NEXT_STEP, SAME_STEP) holds what `reset`
-    reports: NaN, and 0 in `member_reward`. With SAME_STEP the finished episode's last numbers are in `final_info`.
+    `info` has Gymnasium's array form: every key of `EdgeEnv`'s info, with an array over the rows, and a mask `_key`.
+    All steps and resets have all keys. All masks are True, except after a reset of some rows: then those of the other
+    rows are False. A row that restarts in a step (NEXT_STEP, SAME_STEP) has the info of a reset: NaN, and 0 for
+    `member_reward`. With SAME_STEP, `final_info` has the last numbers of the finished episode.
 
-    `np_random`, `np_random_seed`, `call`, `get_attr` and `set_attr` answer as those of Gymnasium's `SyncVectorEnv`.
+    `np_random`, `np_random_seed`, `call`, `get_attr` and `set_attr` behave as those of Gymnasium's `SyncVectorEnv`.
 
     Args:
         system: "package.module:Class" of the System, or the class.
         num_envs: number of worlds.
-        max_episode_steps: steps after which an episode is truncated, None for never.
-        autoreset_mode: when a finished row starts anew (NEXT_STEP, SAME_STEP or DISABLED), as in Gymnasium.
-        render_mode: only None.
-        check: whether to verify every invariant of the system after each reset and step.
-        preset: named configuration of the system.
-        options: overrides of single parameters.
+        max_episode_steps: steps after which an episode is truncated; None for no limit.
+        autoreset_mode: when a finished row restarts (NEXT_STEP, SAME_STEP or DISABLED), as in Gymnasium.
+        render_mode: None, the only value.
+        check: if True, verify every invariant of the system after each reset and step.
+        preset: name of a preset of the system's configuration.
+        options: parameters that override the preset.
 
     Raises:
         UnknownParameter: an unknown parameter; it is a ValueError and a TypeError.
-        ValueError: unknown preset or mode, or an impossible value.
+        ValueError: an unknown preset or mode, or an invalid value.
     """
 
     def __init__(
@@ -94,10 +94,10 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.world = world_of(self.system, num_envs, check)
-        """What resets and steps the state: the system, or the system with its checks."""
+        """Resets and steps the state: the system, or with `check=True` a `Checked` system."""
         self.state = self.system.allocate(num_envs)
         self.member_reward: FloatArray = np.zeros((num_envs, self.system.members))
-        """Members' rewards in the last step, (B, M), which sum to its reward in every row and autoreset mode."""
+        """Members' rewards in the last step, (B, M); they sum to the reward, in every autoreset mode."""
         seeded = [seeded_generator() for _ in range(num_envs)]
         self.rngs: list[Generator] = [rng for rng, _ in seeded]
         self._seeds: list[int] = [seed for _, seed in seeded]
@@ -111,10 +111,10 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
 
     @property  # type: ignore[override]
     def np_random(self) -> tuple[Generator, ...]:
-        """The rows' generators. When set, a generator for each row, whose seeds are then unknown (-1).
+        """The rows' generators. After they are set, `np_random_seed` is -1 for every row.
 
         Raises:
-            ValueError: when set to anything but `num_envs` different generators.
+            ValueError: set to anything but `num_envs` different generators.
         """
         return tuple(self.rngs)
 
@@ -130,7 +130,7 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
 
     @property
     def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]
-        """The seeds of the rows' generators; -1 where a generator was set, or restored from a snapshot."""
+        """The seeds of the rows' generators; -1 for those that were set or restored from a snapshot."""
         return tuple(self._seeds)
 
     @property
@@ -139,15 +139,15 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         return self._summary.steps.copy()
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
-        """What each row's single environment would answer: an attribute, or the result of a method.
+        """An attribute of each row's single environment, or the result of its method.
 
-        Known are `action_masks`, `action_space`, `episode_steps`, `metadata`, `np_random`, `np_random_seed`,
+        The names are `action_masks`, `action_space`, `episode_steps`, `metadata`, `np_random`, `np_random_seed`,
         `observation_space`, `render`, `render_mode`, `snapshot`, `spec` and `system`; no method takes arguments.
 
         Raises:
-            AttributeError: another name, or `action_masks` where the action is a Box.
+            AttributeError: another name, or `action_masks` with a Box as the action space.
             RuntimeError: `action_masks` before the first reset.
-            TypeError: arguments.
+            TypeError: arguments were given.
         """
         answers = self._row_answers()
         if name not in answers:
@@ -210,14 +210,14 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], Info]:
-        """Start episodes in all rows, or where `options["reset_mask"]` (boolean array) says so.
+        """Start episodes in all rows, or in the rows of `options["reset_mask"]` (booleans, shape (B,)).
 
         Args:
-            seed: row i gets `seed + i`, or its entry of a list; None keeps a row's generator.
-            options: may hold "reset_mask" and nothing else; rows outside it keep their state.
+            seed: row i gets the seed `seed + i`, or entry i of a list; None keeps its generator.
+            options: may contain only "reset_mask"; other rows keep their state.
 
         Raises:
-            ValueError: a wrong number of seeds, another option, or a mask of the wrong shape or without a True.
+            ValueError: a wrong number of seeds, another option, or a mask of a wrong shape or without a True.
             TypeError: a mask that is not a boolean array.
         """
         seeds = [int(seed) + i for i in range(self.num_envs)] if isinstance(seed, (int, np.integer)) else seed
@@ -250,11 +250,11 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         self._started[rows] = True
 
     def step(self, actions: Any) -> tuple[NDArray[np.float32], FloatArray, BoolArray, BoolArray, Info]:
-        """One decision in every row; a row that finished in the step before starts anew instead (NEXT_STEP).
+        """Advance every row by one decision; with NEXT_STEP, rows that finished in the previous step restart instead.
 
         Raises:
-            ValueError: actions of the wrong shape, dtype or range.
-            RuntimeError: a row that was never reset, or a finished row with autoreset disabled.
+            ValueError: actions of a wrong shape, dtype or value.
+            RuntimeError: a row was never reset, or has finished with autoreset disabled.
         """
         if not self._started.all():
             raise RuntimeError("step() before reset(): call reset() on all rows first")
@@ -285,7 +285,7 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         return observation, outcome.reward, outcome.terminated, truncated, info
 
     def _restart_all(self) -> tuple[NDArray[np.float32], FloatArray, BoolArray, BoolArray, Info]:
-        """The step of NEXT_STEP in which no row goes on."""
+        """The step of NEXT_STEP in which all rows restart."""
         self._start(self._all)
         self.member_reward = np.zeros_like(self.member_reward)
         observation = self.system.observe(self.state)
@@ -297,7 +297,7 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         return self._info(Report.of_reset(self.system, self.num_envs, rows), observation, rows)
 
     def _info(self, report: Report, observation: NDArray[np.float32], rows: IntArray) -> Info:
-        """The info that tells of `rows`, which the report is zero outside of."""
+        """The info of `rows`; the report is zero in all others."""
         info = report.entries(self._names)
         present = np.zeros(self.num_envs, dtype=np.bool_)
         present[rows] = True
@@ -308,7 +308,7 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         return announced(info, present)
 
     def _final(self, rows: IntArray, observation: NDArray[np.float32], report: Report) -> Info:
-        """`final_obs` and `final_info` of finished rows, as SAME_STEP has them."""
+        """`final_obs` and `final_info` of finished rows, for SAME_STEP."""
         finished = np.zeros(self.num_envs, dtype=np.bool_)
         finished[rows] = True
         final_obs = np.full(self.num_envs, None, dtype=object)
@@ -320,20 +320,20 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
     # Snapshots
 
     def snapshot(self) -> Arrays:
-        """Copies of everything that coming steps depend on, by name: states, clocks, summaries and generators.
+        """Copies of all arrays that determine future steps, by name: states, clocks, summaries and generators.
 
-        Rows of these arrays are a snapshot of an environment with these rows alone, single or vector.
+        A selection of rows of these arrays is a snapshot of an environment, single or vector, with these rows only.
 
         Raises:
-            ValueError: a generator was set that is no PCG64.
+            ValueError: a generator is not a PCG64.
         """
         return take_snapshot(self.system, self.state, self._progress(), self.rngs)
 
     def restore(self, snapshot: Arrays) -> None:
-        """Go on from a snapshot of an environment made alike, bit for bit.
+        """Continue, with equal results, from a snapshot of an environment with an equal configuration.
 
         Raises:
-            ValueError: a snapshot of another configuration, or values that cannot be; nothing has changed then.
+            ValueError: a snapshot of another configuration, or invalid values; the environment is unchanged then.
         """
         self.np_random = restore_snapshot(snapshot, self.system, self.state, self._progress())
 

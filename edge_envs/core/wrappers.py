@@ -1,4 +1,4 @@
-"""Action wrappers for agents that want a continuous action."""
+"""Action wrappers for agents with continuous actions."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from edge_envs.core.system import CLIP_HINT
 
 
 def partition_box(space: spaces.Space[Any]) -> spaces.Box:
-    """The Box in [-1, 1] whose entries stand for the indices of a MultiDiscrete space.
+    """The Box in [-1, 1] with one entry for each index of a MultiDiscrete space.
 
     Raises:
-        TypeError: another space than a one-dimensional MultiDiscrete that starts at 0.
+        TypeError: not a one-dimensional MultiDiscrete that starts at 0.
     """
     if not isinstance(space, spaces.MultiDiscrete) or space.nvec.ndim != 1 or np.any(space.start):
         raise TypeError(f"ContinuousPartition needs a one-dimensional MultiDiscrete action space, got {space}")
@@ -26,9 +26,9 @@ def partition_box(space: spaces.Space[Any]) -> spaces.Box:
 
 
 def continuous_space(space: spaces.Space[Any]) -> tuple[spaces.Box, NDArray[np.integer[Any]] | None]:
-    """The Box an agent with continuous actions acts in, and the number of choices behind each entry.
+    """The Box in which an agent with continuous actions acts, and the number of choices of each entry.
 
-    A Box is taken as it is, and the choices are None; for a MultiDiscrete it is `partition_box`.
+    For a Box it is the same space, and None; for a MultiDiscrete it is `partition_box`, and `nvec`.
 
     Raises:
         TypeError: neither a Box nor a one-dimensional MultiDiscrete that starts at 0.
@@ -41,10 +41,10 @@ def continuous_space(space: spaces.Space[Any]) -> tuple[spaces.Box, NDArray[np.i
 
 
 def to_index(action: Any, choices: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
-    """Index floor((a + 1) / 2 * n), at most n - 1: n equal parts of [-1, 1]. Shapes (..., A) and (A,).
+    """Index min(floor((a + 1) / 2 * n), n - 1), from n equal parts of [-1, 1]. Shapes (..., A) and (A,).
 
     Raises:
-        ValueError: another shape, or an entry outside [-1, 1] or NaN.
+        ValueError: another shape, or an entry that is NaN or outside [-1, 1].
     """
     action = np.asarray(action, dtype=np.float64)
     if action.shape[-1:] != choices.shape:
@@ -54,14 +54,14 @@ def to_index(action: Any, choices: NDArray[np.integer[Any]]) -> NDArray[np.int64
         *row, entry = np.argwhere(~inside)[0].tolist()
         place = f" of row {', '.join(map(str, row))}" if row else ""
         value = float(action[~inside][0])
-        # Clipping leaves NaN as it is.
+        # Clipping does not remove NaN.
         hint = "" if np.isnan(value) else f"; {CLIP_HINT}"
         raise ValueError(f"action[{entry}] = {value}{place} is outside [-1, 1]{hint}")
     return np.minimum(((action + 1.0) / 2.0 * choices).astype(np.int64), choices - 1)
 
 
 class ContinuousPartition(gym.ActionWrapper[Any, Any, Any], gym.utils.RecordConstructorArgs):
-    """A single environment whose MultiDiscrete action is driven by a Box, so that DDPG, TD3 and SAC apply.
+    """Convert a Box action to a MultiDiscrete one, for agents such as DDPG, TD3 and SAC.
 
     Raises:
         TypeError: the wrapped action space is not a one-dimensional MultiDiscrete.
@@ -74,7 +74,7 @@ class ContinuousPartition(gym.ActionWrapper[Any, Any, Any], gym.utils.RecordCons
         self._choices = env.action_space.nvec  # type: ignore[attr-defined]
 
     def action(self, action: Any) -> NDArray[np.int64]:
-        """The indices for a Box action of shape (A,)."""
+        """Indices for a Box action of shape (A,)."""
         return to_index(action, self._choices)
 
 
@@ -92,5 +92,5 @@ class ContinuousPartitionVector(VectorWrapper):  # not generic in Gymnasium 1.2
         self._choices = env.single_action_space.nvec  # type: ignore[attr-defined]
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """One step with Box actions of shape (B, A)."""
+        """Take one step with Box actions of shape (B, A)."""
         return self.env.step(to_index(actions, self._choices))

@@ -51,7 +51,7 @@ class RateUnit(StrEnum):
 
 
 class Placement(StrEnum):
-    """Where the devices are: at even distances, drawn anew in each episode, or moving radially."""
+    """Where the devices are: at even distances, drawn in each episode, or moving radially."""
 
     SPREAD = "spread"
     UNIFORM = "uniform"

@@ -115,7 +115,7 @@ def test_stationary_dynamics():
         np.testing.assert_allclose(state.mean_gain, gain * np.where(state.blocked, p.blocked_gain, 1.0), rtol=1e-12)
     assert np.mean(blocked) == pytest.approx(1 / 3, abs=0.03)
     np.testing.assert_allclose(np.mean(levels, axis=0), 1 / 3, atol=0.03)
-    # All move 1.5 m a period, but for those that turn round at an end.
+    # All move 1.5 m per step, except those that reverse at an end.
     assert np.median(np.concatenate(moves)) == pytest.approx(p.step_m)
     assert np.concatenate(moves).max() <= p.step_m * (1 + 1e-9)
 

@@ -1,1 +1,1 @@
-"""Compiled kernels: compilation and its cache, random draws, and one-dimensional root finding."""
+"""Compiled kernels: compilation and its cache, random numbers and one-dimensional root finding."""

@@ -1,4 +1,4 @@
-"""Safeguards of one-dimensional root finding: a step that leaves its bracket is replaced by the bracket's middle."""
+"""Safeguards of one-dimensional root finding: the middle of the bracket replaces a step outside it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from edge_envs.core.kernels.jit import kernel
 
 @kernel
 def inside_or_middle(candidate: float, low: float, high: float) -> float:
-    """The candidate if it lies inside (low, high), else the arithmetic middle; NaN gives the middle."""
+    """The candidate if it is inside (low, high), else (also for NaN) the arithmetic mean of the ends."""
     return candidate if low < candidate < high else 0.5 * (low + high)
 
 
 @kernel
 def inside_or_geometric_middle(candidate: float, low: float, high: float) -> float:
-    """The candidate if it lies inside (low, high), else the geometric middle; for positive brackets over decades."""
+    """The candidate if it is inside (low, high), else the geometric mean of the ends, which must be positive."""
     return candidate if low < candidate < high else math.sqrt(low * high)

@@ -1,9 +1,9 @@
-"""The cache of compiled kernels: where numba puts it, but never older than the sources.
+"""A cache of compiled kernels that is never older than the sources.
 
-numba's own cache watches the file of the kernel alone. A kernel would go on with the old version of a function that it
-takes from another file. Here the names of the cached files carry a digest of this package's sources and of those in the
-package or folder of the kernel's own file; the key of an entry holds those of kernels that it calls from elsewhere, and
-the values of its global numbers.
+numba's own cache depends only on the file of a kernel, so a kernel would contain an old version of a function from
+another file. Here the names of the cached files contain a digest of this package's sources and of those in the package
+or folder of the kernel's file. The key of an entry contains the digests for kernels that it calls from elsewhere, and
+the values of global numbers.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache
 PACKAGE = Path(__file__).parents[2]
 DIGEST_BYTES = 8
 OF_A_DIGEST = re.compile(rf"\.py\d+\w*-([0-9a-f]{{{2 * DIGEST_BYTES}}})\.(?:nbi|\d+\.nbc)$")
-"""The end of a cached file's name, with the digest as its first group."""
+"""End of a cached file's name; the first group is the digest."""
 LOOK_EVERY_S = 0.1
-"""Time between two looks at the sources: some hundred kernels are loaded one after the other."""
+"""Shortest time between two checks of the sources, because hundreds of kernels are loaded one after the other [s]."""
 
 
 def source_root(file: Path) -> tuple[Path, bool]:
-    """The folder whose sources a kernel of `file` may use, and if its subfolders belong to it.
+    """The folder whose sources a kernel in `file` may use, and True if its subfolders are included.
 
-    It is the outermost package around the file, or else the file's own folder without subfolders.
+    It is the outermost package around the file, or the file's folder without subfolders if there is no package.
     """
     root = file.parent
     while (root.parent / "__init__.py").is_file() and (root / "__init__.py").is_file():
@@ -43,10 +43,10 @@ def source_root(file: Path) -> tuple[Path, bool]:
 
 
 class Sources:
-    """All Python files under some roots as they are at the time of construction.
+    """All Python files under some roots, at the time of construction.
 
     Attributes:
-        digest: of the files' names and contents, as hexadecimal digits.
+        digest: digest of the files' names and contents, as hexadecimal digits.
     """
 
     def __init__(self, roots: tuple[tuple[Path, bool], ...]) -> None:
@@ -54,7 +54,7 @@ class Sources:
         self._stamps = self._look()
         digest = blake2b(digest_size=DIGEST_BYTES)
         for root, name in self._stamps:
-            # A file that vanishes in between, or cannot be read, cannot be imported either.
+            # A file that was deleted meanwhile, or cannot be read, cannot be imported either.
             with suppress(OSError):
                 content = (root / name).read_bytes()
                 digest.update(f"{name}\0{len(content)}\0".encode())
@@ -63,7 +63,7 @@ class Sources:
         self._changed, self._looked = False, -math.inf
 
     def _look(self) -> dict[tuple[Path, str], tuple[int, int]]:
-        """Time of the last change and size of every file, by root and name."""
+        """Modification time and size of every file, by root and name."""
         stamps = {}
         for root, nested in self._roots:
             for path in sorted(root.rglob("*.py") if nested else root.glob("*.py")):
@@ -73,7 +73,7 @@ class Sources:
         return stamps
 
     def changed(self) -> bool:
-        """Return True if a file was added, removed or written since; looks again after `LOOK_EVERY_S`."""
+        """Return True if a file was added, removed or written since; checks at most every `LOOK_EVERY_S`."""
         if not self._changed and monotonic() - self._looked > LOOK_EVERY_S:
             self._changed, self._looked = self._look() != self._stamps, monotonic()
         return self._changed
@@ -81,12 +81,12 @@ class Sources:
 
 @cache
 def sources_of(*roots: tuple[Path, bool]) -> Sources:
-    """The sources under `roots` as they were when this process first asked."""
+    """The sources under `roots` at the time of the first call in this process."""
     return Sources(roots)
 
 
 def used_by(function: Callable[..., Any]) -> tuple[set[tuple[Path, bool]], list[str]]:
-    """Source roots of the kernels that a kernel calls, directly or not, and the global values that they use."""
+    """Source roots and global values of a kernel and of all kernels that it calls, directly or indirectly."""
     roots, values, left, seen = set(), [], [function], set()
     while left:
         current = left.pop()
@@ -105,7 +105,7 @@ def used_by(function: Callable[..., Any]) -> tuple[set[tuple[Path, bool]], list[
 
 
 def global_values(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
-    """Names of a function's code with what they stand for in its module, or in a module that it names."""
+    """Names in a function's code with their values in its module, or in a module that the code refers to."""
     codes = [function.__code__]
     for code in codes:
         codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
@@ -119,7 +119,7 @@ def global_values(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
 
 
 class _Implementation(CompileResultCacheImpl):
-    """Names the cached files after the digest of the kernel's sources."""
+    """Puts the digest of the kernel's sources into the names of the cached files."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         own = source_root(Path(function.__code__.co_filename).resolve())
@@ -132,10 +132,10 @@ class _Implementation(CompileResultCacheImpl):
 
 
 class KernelCache(FunctionCache):
-    """numba's cache of one kernel; a cache that cannot be read or written costs a compilation, never an error.
+    """numba's cache of one kernel; if it cannot be read or written, the kernel is compiled without an error.
 
     Raises:
-        RuntimeError: if there is no folder that can be written.
+        RuntimeError: no folder for it is writable.
     """
 
     _impl_class = _Implementation
@@ -149,7 +149,7 @@ class KernelCache(FunctionCache):
         return (*key, elsewhere, blake2b("\n".join(values).encode(), digest_size=DIGEST_BYTES).hexdigest())
 
     def _sources_changed(self) -> bool:
-        """Return True if a source changed: nobody knows then which version this process has imported."""
+        """Return True if a source changed: this process may have imported another version then."""
         elsewhere = () if self._impl.of_the_package else used_by(self._py_func)[0]
         return self._impl.sources.changed() or any(sources_of(root).changed() for root in elsewhere)
 
@@ -158,8 +158,10 @@ class KernelCache(FunctionCache):
             return None
         try:
             return super().load_overload(signature, target_context)
-        except Exception as error:  # whatever a damaged file makes of unpickling and of LLVM
-            note_once("damage", f"a compiled kernel in {self.cache_path} cannot be read ({error}); it is compiled anew")
+        except Exception as error:  # a damaged file can cause any error of pickle or LLVM
+            note_once(
+                "damage", f"a compiled kernel in {self.cache_path} cannot be read ({error}); it is compiled again"
+            )
             with suppress(OSError):
                 self.flush()
             return None
@@ -176,32 +178,32 @@ class KernelCache(FunctionCache):
 
 @cache
 def delete_stale(folder: Path, digest: str) -> None:
-    """Delete the kernels in a cache folder that were compiled from other sources; once a process is enough."""
+    """Delete the kernels in a cache folder that were compiled from other sources; only once per process."""
     for path in folder.iterdir():
         found = OF_A_DIGEST.search(path.name)
         if found and found[1] != digest:
-            # Another process may be quicker; whoever still wants a deleted kernel compiles it anew.
+            # Another process may have deleted the file; a process that needs it compiles it again.
             with suppress(OSError):
                 path.unlink()
 
 
 def add_cache(dispatcher: Any) -> None:
-    """Give a kernel that numba has wrapped its cache, where its source is a file and a folder can be written."""
+    """Add the cache to a kernel wrapped by numba, if its source is a file and a cache folder is writable."""
     function = dispatcher.py_func
-    if not Path(function.__code__.co_filename).is_file():  # typed in, or from a zip archive
+    if not Path(function.__code__.co_filename).is_file():  # from an interactive session or a zip archive
         return
     try:
         dispatcher._cache = KernelCache(function)
     except RuntimeError:
-        note_no_cache("no folder for compiled kernels can be written")
+        note_no_cache("no folder for compiled kernels is writable")
 
 
 def note_no_cache(reason: str) -> None:
-    """Say on stderr, once a process, that kernels are compiled without a cache, and what to do about it."""
+    """Write to stderr, once per process, that there is no cache, and the fix."""
     note_once(
         "no cache",
-        f"{reason}, so every process compiles its kernels anew; set the environment variable NUMBA_CACHE_DIR to a "
-        "folder that can be written",
+        f"{reason}, so every process compiles its kernels again; set the environment variable NUMBA_CACHE_DIR to a "
+        "writable folder",
     )
 
 

@@ -1,4 +1,4 @@
-"""The one way kernels are compiled."""
+"""Compilation of kernels by numba."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
@@ -17,9 +17,9 @@ PLAIN = bool(cast(Any, numba.config).DISABLE_JIT)
 
 
 def _njit(function: Function, **options: Any) -> Function:
-    """`numba.njit` with a cache that follows all sources; the plain function where NUMBA_DISABLE_JIT is set.
+    """`numba.njit` with a cache that depends on all sources; the plain function if NUMBA_DISABLE_JIT is set.
 
-    The plain function then runs under `numpy.errstate(all="ignore")`, as machine code divides by zero in silence.
+    The plain function runs under `numpy.errstate(all="ignore")`: as in machine code, division by zero does not warn.
     """
     if PLAIN:
         return np.errstate(all="ignore")(function)
@@ -29,33 +29,33 @@ def _njit(function: Function, **options: Any) -> Function:
 
 
 def compiled(function: Function) -> Function:
-    """Compile a function, and keep what was compiled; typed as the function (numba itself loses type variables).
+    """Compile a function with a cache; the result has the function's type, whose type variables numba would lose.
 
-    Division by zero gives inf or NaN, as in numpy: left open, numba would take the rule of whichever kernel compiled
-    the function first. No fastmath: a row must come out the same bits whatever the batch around it.
+    Division by zero gives inf or NaN, as in numpy. Without this setting, the rule of the kernel that compiles the
+    function first would apply. There is no fastmath: the results of a row must not depend on its batch.
     """
     return _njit(function)
 
 
 def kernel(function: Function) -> Function:
-    """Compile a function that works in place: it neither allocates nor slices arrays, and divides as numpy does.
+    """Compile a function that neither allocates nor slices arrays; division by zero is as in `compiled`.
 
-    Without allocation numba's reference counts can be left out; they would cost ten times the arithmetic where a
-    helper takes a tuple of arrays. Allocating in such a function is a compile-time error, not a leak.
+    Without allocation, numba's reference counting can be omitted. It takes ten times as long as the arithmetic if a
+    helper has a tuple of arrays as argument. Allocation in such a function is a compile-time error.
     """
     return _njit(function, **_IN_PLACE)
 
 
 def kernel_part(function: Function) -> Function:
-    """A piece of a `kernel`, merged into it: a call would copy the whole state's array headers each time."""
+    """Compile a function as `kernel`, inlined into its callers: a call would copy the headers of the state's arrays."""
     return _njit(function, **_IN_PLACE, inline="always")
 
 
 class FastCall:
-    """A kernel that is always called with arguments of the same types, without numba's look at them.
+    """A kernel for arguments of always equal types; numba does not inspect them in each call.
 
-    For a state of some eighty arrays the look costs more than the work on one world. The caller vouches for the types:
-    the machine code compares little more than item sizes.
+    For a state of eighty arrays, the inspection takes longer than a step of one world. The caller must ensure that the
+    types are equal: the machine code only compares the sizes of items.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -63,7 +63,7 @@ class FastCall:
         self._entry: Callable[..., Any] | None = None
 
     def __call__(self, *arguments: Any) -> Any:
-        """Call the kernel; the first call compiles it for the types at hand, or loads it from the cache."""
+        """Call the kernel; the first call compiles it for the arguments' types, or loads it from the cache."""
         if self._entry is None and PLAIN:
             self._entry = self._function
         elif self._entry is None:

@@ -1,4 +1,4 @@
-"""Uniform draws for the kernels: each row from its own generator, in blocks."""
+"""Uniform random numbers for the kernels, drawn in blocks from the generator of each row."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from edge_envs.core.kernels.jit import kernel
 
 BLOCK_STEPS = 4
-"""Steps drawn at once. A larger block saves calls but leaves the processor's cache at 1024 worlds."""
+"""Steps per block. Larger blocks need fewer calls, but exceed the processor's cache with 1024 worlds."""
 
 
 def allocate_uniforms(batch: int, draws_per_step: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Empty blocks of shape (batch, BLOCK_STEPS, draws_per_step) and their cursors, all used up."""
+    """Blocks of shape (batch, BLOCK_STEPS, draws_per_step), and cursors that mark them as used up."""
     return np.zeros((batch, BLOCK_STEPS, draws_per_step)), np.full(batch, BLOCK_STEPS, dtype=np.int64)
 
 
@@ -26,10 +26,10 @@ def refill(
     rows: NDArray[np.integer[Any]],
     rngs: Sequence[Generator],
 ) -> None:
-    """Draw the next block of every row of `rows` whose block is used up, in place.
+    """Draw new blocks, in place, for those of `rows` that have used up theirs.
 
-    When a row draws depends on its own steps alone, so its stream is the same in any batch. A reset sets the cursor to
-    BLOCK_STEPS, which drops what is left of the block.
+    A row draws after a fixed number of its own steps, so its random numbers do not depend on the batch. A reset sets
+    the cursor to BLOCK_STEPS, which discards the rest of the block.
     """
     if used_up(cursor, rows):
         empty = rows[cursor[rows] >= BLOCK_STEPS]
@@ -40,7 +40,7 @@ def refill(
 
 @kernel
 def used_up(cursor: NDArray[np.int64], rows: NDArray[np.integer[Any]]) -> bool:
-    """Whether any of `rows` has used up its block."""
+    """Return True if any of `rows` has used up its block."""
     found = False
     for i in range(len(rows)):
         found = found or cursor[rows[i]] >= BLOCK_STEPS

@@ -1,1 +1,1 @@
-"""Physics that several papers share: units, radio channels, layer tables of networks, images."""
+"""Physics shared by the papers: units, radio channels, layer tables of networks, images."""

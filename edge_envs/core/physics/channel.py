@@ -1,13 +1,11 @@
-"""Radio channels: the gain of a link, factor by factor, and the random variables behind it.
+"""Radio channels: the factors of a link's gain and their random variables.
 
-A gain is a POWER ratio, received over transmitted, so SNR = gain * power / (N0 * bandwidth). A link's gain is
-the product of its path loss by distance, of shadowing (median one) and of fading (mean one), as far as a
-paper has them.
+A gain is a POWER ratio, received over transmitted, so SNR = gain * power / (N0 * bandwidth). A link's gain is the
+product of its path loss by distance, shadowing (median one) and fading (mean one), if a paper has them.
 
-Nothing here draws: whoever owns the generator passes uniforms, so every function is pure. All are compiled
-by numba and may be called from Python and from other kernels. Arguments annotated `Value` are floats or float
-arrays of one shape. Ranges are not checked: the caller's config vouches for them. A distance or gain of zero
-gives inf.
+The functions are pure: callers pass uniform random numbers. They are compiled by numba, for calls from Python and from
+kernels. Arguments of type `Value` are floats or float arrays of equal shapes. Ranges are not checked; configurations
+validate them. A distance or gain of zero gives inf.
 """
 
 import math
@@ -20,7 +18,7 @@ from edge_envs.core.physics.units import SPEED_OF_LIGHT, Value
 
 @compiled
 def free_space_exponent_gain(distance_m: Value, antenna_gain: float, carrier_hz: float, exponent: float) -> Value:
-    """Mean gain (A c / (4 pi f d))^e: the amplitude ratio of free space, raised to a path-loss exponent.
+    """Mean gain (A c / (4 pi f d))^e: the amplitude ratio of free space with a path loss exponent.
 
     A is the antenna gain as a ratio, f the carrier [Hz], d > 0 the distance [m] and e > 0 the exponent.
     """
@@ -30,7 +28,7 @@ def free_space_exponent_gain(distance_m: Value, antenna_gain: float, carrier_hz:
 
 @compiled
 def distance_for_gain(gain: Value, antenna_gain: float, carrier_hz: float, exponent: float) -> Value:
-    """Distance A c / (4 pi f) * g^(-1/e) [m] where `free_space_exponent_gain` is `gain` > 0."""
+    """Distance A c / (4 pi f) * g^(-1/e) [m] at which `free_space_exponent_gain` is `gain` > 0."""
     unit_gain_distance_m = antenna_gain * SPEED_OF_LIGHT / (4.0 * math.pi * carrier_hz)
     distance_m: Value = unit_gain_distance_m * (1.0 / gain) ** (1.0 / exponent)
     return distance_m
@@ -40,9 +38,9 @@ def distance_for_gain(gain: Value, antenna_gain: float, carrier_hz: float, expon
 def power_law_gain(distance_m: Value, reference_gain: float, exponent: float) -> Value:
     """Mean gain C0 (d / 1 m)^(-e), with C0 the gain at 1 m as a ratio, d > 0 the distance [m].
 
-    The exponent e is 2 in free space, more where the ground and walls absorb.
+    The exponent e is 2 in free space, and larger with absorption by ground and walls.
     """
-    # not d ** -e: on whole numbers numba would compute in int64, where 10 km to the 5th overflows
+    # not d ** -e: for integers numba would compute in int64, which overflows at 10 km to the fifth power
     gain: Value = reference_gain * (1.0 / distance_m) ** exponent
     return gain
 
@@ -71,7 +69,7 @@ def log_normal_gain(normal: Value, deviation_db: float) -> Value:
 @compiled
 def exponential(uniform: Value) -> Value:
     """Exp(1) variable -ln(1 - u), for u in [0, 1): the power gain |h|^2 of Rayleigh fading, of mean one."""
-    # numpy's uniforms are multiples of 2^-53, so 1 - u is exact and log1p, twice as slow, has nothing to add
+    # numpy's uniforms are multiples of 2^-53, so 1 - u is exact, and log1p, which takes twice as long, is not needed
     variable: Value = -np.log(1.0 - uniform)
     return variable
 
@@ -114,11 +112,10 @@ def gauss_markov(
 def poisson(uniform: float, exp_minus_rate: float, rate: float) -> int:
     """Poisson count by inversion of a uniform u in [0, 1]: the smallest k with P(count <= k) >= u.
 
-    `exp_minus_rate` is exp(-rate), computed once by the caller, since all draws of a rate share it. Floats
-    only. The search climbs from 0, about `rate` steps: meant for rates up to 50. Rounding in the summed
-    probabilities can move the count only where u lies within some 1e-15 of a step of the distribution, so
-    also next to 1. The search ends where the sum stops growing, even at u = 1. Rates above 700 give
-    wrong counts, because exp(-rate) loses its digits.
+    `exp_minus_rate` is exp(-rate), which the caller computes once per rate. All arguments are floats. The search starts
+    at 0 and takes about `rate` steps, so it is suitable for rates up to 50. Rounding of the sum of probabilities can
+    change the count only if u is within about 1e-15 of a step of the distribution function, or of 1. The search ends if
+    the sum stops growing, even for u = 1. Rates above 700 give wrong counts, because exp(-rate) underflows.
     """
     count = 0
     probability = exp_minus_rate

@@ -1,8 +1,8 @@
-"""Images for the wings with a neural part: photographs that installed packages ship, and CIFAR-10 where a user has it.
+"""Images for training: photographs in installed packages, and CIFAR-10 from a local folder.
 
-Nothing is downloaded. The built-in patches are cut from seven photographs inside the wheels of scikit-learn and
-scikit-image, scaled down so that 32 x 32 pixels hold about as much detail as they do in CIFAR-10; flat patches (sky,
-table tops) are left out, because their mean colour alone would score well. Training and test patches come from
+Nothing is downloaded. The built-in patches are parts of seven photographs in the wheels of scikit-learn and
+scikit-image, scaled down so that 32 x 32 pixels have about as much detail as in CIFAR-10. Flat patches (sky, table
+tops) are omitted, because their mean colour alone would reach a good quality. Training and test patches come from
 different photographs. All images are uint8 of shape (number, height, width, 3).
 """
 
@@ -33,9 +33,9 @@ CIFAR_SIZE = 32
 """Height and width of a CIFAR-10 image [pixels]."""
 CIFAR_CLASSES = 10
 CIFAR_RECORDS = 10_000
-"""Images in each of the six files."""
+"""Number of images in each of the six files."""
 CIFAR_RECORD_BYTES = 1 + 3 * CIFAR_SIZE**2
-"""A label, then the red, green and blue planes, row by row [bytes]."""
+"""Size of a label followed by the red, green and blue planes, row by row [bytes]."""
 CIFAR_FOLDER = "cifar-10-batches-bin"
 """Name of the folder inside the archive."""
 CIFAR_FILES: dict[str, tuple[str, ...]] = {
@@ -59,8 +59,8 @@ PHOTOGRAPHS: dict[str, _Source] = {
     "astronaut": _Source("skimage", "data/astronaut.png"),
     "chelsea": _Source("skimage", "data/chelsea.png"),
 }
-"""Name -> package and file; the place in this order is the label of a patch. Licences: CC BY 2.0 for the first two,
-else public domain or CC0, motorcycle_left from the Middlebury stereo data set; see the packages' own notes."""
+"""Name -> package and file; the position in this order is the label of a patch. Licences: CC BY 2.0 for the first two,
+the others are in the public domain or CC0; motorcycle_left is from the Middlebury stereo data set. See the packages."""
 
 PHOTOGRAPH_SPLITS: dict[str, tuple[str, ...]] = {
     "train": ("china", "flower", "coffee", "motorcycle_left", "rocket"),
@@ -69,10 +69,10 @@ PHOTOGRAPH_SPLITS: dict[str, tuple[str, ...]] = {
 
 
 def read_cifar10(path: str | Path, split: Split = "train") -> tuple[Images, Labels]:
-    """CIFAR-10 from its binary version.
+    """Read CIFAR-10 from its binary version.
 
     Args:
-        path: folder with data_batch_1.bin to data_batch_5.bin and test_batch.bin, or the folder that holds
+        path: folder with data_batch_1.bin to data_batch_5.bin and test_batch.bin, or the folder that contains
             `cifar-10-batches-bin`.
         split: "train" (50,000 images) or "test" (10,000 images).
 
@@ -80,8 +80,8 @@ def read_cifar10(path: str | Path, split: Split = "train") -> tuple[Images, Labe
         Images (n, 32, 32, 3) uint8 and classes (n,) int64 from 0 to 9, in the order of the files.
 
     Raises:
-        FileNotFoundError: a file is missing; the message says where to get it and where to put it.
-        ValueError: an unknown split, or a file that is damaged; the message names it.
+        FileNotFoundError: a file is missing; the message says how to get it.
+        ValueError: an unknown split, or a damaged file; the message names it.
     """
     names = _choose(CIFAR_FILES, split)
     folder = Path(path)
@@ -100,7 +100,7 @@ def read_cifar10(path: str | Path, split: Split = "train") -> tuple[Images, Labe
 def _cifar_file(path: Path) -> tuple[Images, Labels]:
     size, expected = path.stat().st_size, CIFAR_RECORDS * CIFAR_RECORD_BYTES
     if size != expected:
-        raise ValueError(f"{path} has {size:,} bytes where CIFAR-10's binary files have {expected:,}: fetch it again")
+        raise ValueError(f"{path} has {size:,} bytes, but CIFAR-10's binary files have {expected:,}: download it again")
     records = np.fromfile(path, dtype=np.uint8).reshape(-1, CIFAR_RECORD_BYTES)
     labels = records[:, 0].astype(np.int64)
     strange = np.flatnonzero(labels >= CIFAR_CLASSES)
@@ -112,14 +112,14 @@ def _cifar_file(path: Path) -> tuple[Images, Labels]:
 
 
 def photograph(name: str, downscale: int = 1) -> Images:
-    """One whole photograph, with every `downscale` x `downscale` pixels averaged into one.
+    """A photograph, with blocks of `downscale` x `downscale` pixels averaged.
 
     Returns:
-        Image (height, width, 3) uint8; remainders at the right and the bottom are cut off.
+        Image (height, width, 3) uint8, without incomplete blocks at the right and the bottom.
 
     Raises:
-        ValueError: an unknown name, or a downscale that leaves no pixel.
-        ImportError: the package that ships it, or Pillow, is not installed.
+        ValueError: an unknown name, or a downscale larger than the image.
+        ImportError: the package with the photograph, or Pillow, is not installed.
     """
     if name not in PHOTOGRAPHS:
         raise ValueError(f"no photograph {name!r}; there are {', '.join(PHOTOGRAPHS)}")
@@ -143,22 +143,21 @@ def photograph_patches(
 ) -> tuple[Images, Labels]:
     """Square patches of the built-in photographs that are not flat.
 
-    A patch's spread is the root mean square of its three channels' standard deviations, pixels counted from 0 to 1.
+    The spread of a patch is the root mean square of the standard deviations of its channels, for pixels from 0 to 1.
 
     Args:
         size: height and width of a patch [pixels].
-        split: which photographs: `PHOTOGRAPH_SPLITS`.
-        count: number of patches at random places, all places alike, overlaps allowed; None is every tile of a grid,
-            without overlaps and without chance.
-        downscales: the scales at which each photograph is cut.
-        min_std: smallest spread of a patch, exclusive [-].
-        seed: of the random places.
+        split: "train" or "test"; see `PHOTOGRAPH_SPLITS`.
+        count: number of patches at uniformly random positions, which may overlap; None for all tiles of a grid.
+        downscales: the scales of each photograph; see `photograph`.
+        min_std: lower bound of the spread, exclusive [-].
+        seed: seed of the random positions.
 
     Returns:
-        Patches (n, size, size, 3) uint8 and labels (n,) int64, the photograph's place in `PHOTOGRAPHS`.
+        Patches (n, size, size, 3) uint8 and labels (n,) int64, the photographs' positions in `PHOTOGRAPHS`.
 
     Raises:
-        ValueError: an unknown split, an impossible size, count or downscale, or no patch that qualifies.
+        ValueError: an unknown split, an invalid size, count or downscale, or no patch with a sufficient spread.
         ImportError: scikit-learn, scikit-image or Pillow is not installed.
     """
     if size < 1 or (count is not None and count < 1) or not downscales:
@@ -181,7 +180,7 @@ def photograph_patches(
 
 
 def _spread(image: Images, size: int) -> NDArray[np.float64]:
-    """Spread of the patch at each place (top, left) of an image, by differences of running sums."""
+    """Spread of the patch at each position (top, left) of an image, from cumulative sums."""
     values = image.astype(np.float64) / 255
     variance = np.zeros((image.shape[0] - size + 1, image.shape[1] - size + 1))
     for channel in np.moveaxis(values, 2, 0):
@@ -203,7 +202,7 @@ def _choose(table: dict[str, tuple[str, ...]], split: str) -> tuple[str, ...]:
 
 
 def _shipped(source: _Source) -> Path:
-    """The file inside the installed package, found without importing the package."""
+    """Path of a file in an installed package, found without importing the package."""
     spec = importlib.util.find_spec(source.package)
     folders = list(spec.submodule_search_locations or ()) if spec else []
     paths = [path for folder in folders if (path := Path(folder, source.path)).is_file()]
@@ -215,10 +214,10 @@ def _shipped(source: _Source) -> Path:
 
 
 def read_image(path: str | Path) -> Images:
-    """A picture file as (height, width, 3) uint8; grey ones get three equal channels, transparency is dropped.
+    """Read an image file as (height, width, 3) uint8; grey images get three equal channels, transparency is dropped.
 
     Raises:
-        OSError: the file is missing or no picture.
+        OSError: the file is missing or is not an image.
         ImportError: Pillow is not installed.
     """
     try:

@@ -1,6 +1,6 @@
-"""Conversions between the units wireless papers print and the SI units the models compute in.
+"""Conversions between units of wireless papers and the SI units of the models.
 
-Every function takes a float or a float array and returns the same; arrays are converted entry by entry.
+Every function takes a float or a float array and returns the same type.
 """
 
 from typing import TypeVar
@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 Value = TypeVar("Value", float, NDArray[np.float64])
-"""A float, or an array of them."""
+"""A float or an array of floats."""
 
 SPEED_OF_LIGHT = 3e8
-"""Speed of light [m/s] as the papers round it; the exact 299 792 458 would lower a cubed gain by 0.2 %."""
+"""Speed of light [m/s], rounded as in the papers; with the exact 299 792 458, a cubed gain would be 0.2 % lower."""
 
 BITS_PER_BYTE = 8
 """Bits in a byte."""
@@ -25,13 +25,13 @@ def db_to_linear(level_db: Value) -> Value:
 
 
 def linear_to_db(ratio: Value) -> Value:
-    """Level 10 log10(ratio) [dB] of a power ratio; a ratio of 0 gives -inf with numpy's warning."""
+    """Level 10 log10(ratio) [dB] of a power ratio; a ratio of 0 gives -inf, with a warning of numpy."""
     level_db: Value = 10.0 * np.log10(ratio)
     return level_db
 
 
 def dbm_to_watt(level_dbm: Value) -> Value:
-    """Power 10^((level_dbm - 30) / 10) [W] of a level in dBm, that is in dB over one milliwatt."""
+    """Power 10^((level_dbm - 30) / 10) [W] of a level in dBm, which is relative to one milliwatt."""
     return db_to_linear(level_dbm - 30.0)
 
 
@@ -41,7 +41,7 @@ def watt_to_dbm(power_w: Value) -> Value:
 
 
 def noise_density(level_dbm_per_hz: Value) -> Value:
-    """Noise power spectral density N0 [W/Hz] of a level in dBm/Hz: thermal noise, -174, is 3.98e-21 W/Hz."""
+    """Noise power spectral density N0 [W/Hz] of a level in dBm/Hz; thermal noise, -174 dBm/Hz, is 3.98e-21 W/Hz."""
     return dbm_to_watt(level_dbm_per_hz)
 
 

@@ -1,4 +1,4 @@
-"""The checking mode (`check=True`): invariants verified after every reset and step."""
+"""Verification of invariants after every reset and step (`check=True`)."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from edge_envs.core.runtime.snapshot import ANYTHING, arrays_of, fields_of
 from edge_envs.core.system import Outcome, System
 
 COUNTED = ("devices", "users", "tasks", "requests")
-"""Units of the metrics that count: they are never negative."""
+"""Units of metrics that are counts, which are never negative."""
 
 MEMBERS = ("devices", "users")
-"""Those of them that count members: whole numbers, and no more than there are members."""
+"""Units of metrics that count members: whole numbers, at most the number of members."""
 
 
 class Checked:
-    """`System.reset` and `System.step` of one batch, with all invariants verified after each.
+    """`System.reset` and `System.step` of one batch, followed by a verification of all invariants.
 
     Args:
         system: the system.
-        batch: worlds of the batch.
+        batch: number of worlds.
     """
 
     def __init__(self, system: System[Any], batch: int) -> None:
         self.verified = 0
-        """Invariants verified so far, each in all the rows of a step or reset at once."""
+        """Number of invariants verified so far; one counts once for all rows of a step or reset."""
         self._system = system
         self._steps = np.zeros(batch, dtype=np.int64)
 
     def reset(self, state: Any, rows: NDArray[np.int64], rngs: Sequence[Generator]) -> None:
-        """`System.reset`.
+        """Call `System.reset`.
 
         Raises:
-            BrokenInvariant: one of them does not hold.
+            BrokenInvariant: an invariant does not hold.
         """
         system, at = self._system, self._selection(rows)
         system.reset(state, rows, rngs)
@@ -49,10 +49,10 @@ class Checked:
         self.verify(rows, stored(system, selected(state, at, system.scratch), None))
 
     def step(self, state: Any, rows: NDArray[np.int64], actions: NDArray[Any], rngs: Sequence[Generator]) -> Outcome:
-        """`System.step`.
+        """Call `System.step`.
 
         Raises:
-            BrokenInvariant: one of them does not hold.
+            BrokenInvariant: an invariant does not hold.
         """
         system, at = self._system, self._selection(rows)
         before = {name: attrgetter(name)(state)[at].copy() for name in system.remembered}
@@ -72,16 +72,16 @@ class Checked:
         return outcome
 
     def _selection(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | slice:
-        """Rows as an index that copies nothing where they are all there are."""
+        """Rows as an index; a slice, which copies nothing, if they are all rows."""
         return slice(None) if len(rows) == len(self._steps) else rows
 
     def verify(self, rows: NDArray[np.int64], invariants: Iterable[Invariant]) -> None:
-        """Raise BrokenInvariant if one of the invariants does not hold.
+        """Raise BrokenInvariant for the first invariant that does not hold.
 
         Raises:
-            BrokenInvariant: the first that does not.
+            BrokenInvariant: an invariant does not hold.
         """
-        with np.errstate(all="ignore"):  # broken values may overflow on the way to the message
+        with np.errstate(all="ignore"):  # invalid values may overflow
             for invariant in invariants:
                 self.verified += 1
                 if not invariant.holds():
@@ -107,10 +107,10 @@ class Checked:
 
 
 def world_of(system: System[Any], batch: int, check: bool) -> System[Any] | Checked:
-    """What resets and steps a batch: the system, or the system with its invariants verified.
+    """The system, or with `check=True` a `Checked` system, to reset and step a batch.
 
     Raises:
-        ValueError: `check` is neither True nor False.
+        ValueError: `check` is not a boolean.
     """
     if not isinstance(check, bool):
         raise ValueError(f"check={check!r} is neither True nor False")
@@ -118,7 +118,7 @@ def world_of(system: System[Any], batch: int, check: bool) -> System[Any] | Chec
 
 
 def selected(state: Any, at: NDArray[np.int64] | slice, scratch: Sequence[str] = ()) -> Any:
-    """A state with the rows `at` of all its arrays, also of those in NamedTuples in it; scratch as it is."""
+    """A state with the rows `at` of all arrays, including those in nested NamedTuples; scratch memory is kept whole."""
     parts = {
         name: value if name in scratch else selected(value, at) if isinstance(value, tuple) else value[at]
         for name, value in fields_of(state).items()
@@ -127,7 +127,7 @@ def selected(state: Any, at: NDArray[np.int64] | slice, scratch: Sequence[str] =
 
 
 def observed(system: System[Any], observation: NDArray[Any]) -> Iterator[Invariant]:
-    """Observations (R, n) are finite and inside their space, and every member has a choice and a group."""
+    """Observations (R, n) are finite and in their space; every member has an open choice and one group."""
     space = system.observation_space
     assert isinstance(space, spaces.Box)
     yield from within("observation_space", observation, space.low, space.high)
@@ -140,7 +140,7 @@ def observed(system: System[Any], observation: NDArray[Any]) -> Iterator[Invaria
 
 
 def reported(system: System[Any], step: Step) -> Iterator[Invariant]:
-    """Rewards and metrics are finite, members' rewards add up, and what counts is a count."""
+    """Rewards and metrics are finite, members' rewards sum to the reward, and counts are valid."""
     yield from finite("reward_finite", step.reward)
     yield from finite("member_reward_finite", step.member_reward)
     total, size = step.member_reward.sum(axis=1), np.abs(step.member_reward).sum(axis=1)
@@ -163,7 +163,7 @@ def reported(system: System[Any], step: Step) -> Iterator[Invariant]:
 
 
 def stored(system: System[Any], state: Any, step: Step | None) -> Iterator[Invariant]:
-    """The state is finite, and the invariants of the system hold."""
+    """The state is finite and within its limits, and the invariants of the system hold."""
     for name, array in arrays_of(state, system.scratch):
         limits = system.limits.get(name)
         if limits == ANYTHING:
@@ -172,7 +172,7 @@ def stored(system: System[Any], state: Any, step: Step | None) -> Iterator[Invar
             yield from finite(f"state_{name}_finite", array)
         if limits is not None:
             low, high = limits
-            # Large arrays of small numbers: their extremes cost less than a look at each as a float.
+            # For large arrays of small integers, minimum and maximum take less time than a conversion to float.
             kept = array.size == 0 or (float(array.min()) >= low and float(array.max()) <= high)
             yield from within(f"state_{name}_limits", np.array([low]) if kept else array, low, high)
     yield from system.invariants(state, step)

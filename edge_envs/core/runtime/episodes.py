@@ -1,4 +1,4 @@
-"""What the Gymnasium classes report of an episode: running summaries of the metrics, and the entries of `info`."""
+"""Summaries of metrics over an episode, and the entries of `info`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Info = dict[str, Any]
 METADATA: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}
 """`metadata` of a single environment."""
 MASK = "action_mask"
-"""Entry of an info with the choices that are open in the observation returned with it."""
+"""Key of the open choices in an info."""
 EPISODE_MEAN = "episode_mean_"
-"""What the name of a metric's summary over the episode begins with."""
+"""Prefix of the key of a metric's summary over the episode."""
 
 
 class EpisodeSummary:
-    """Running summary of the metrics over the steps of each row's episode: mean, last or largest value."""
+    """Running summary of the metrics over each row's episode: mean, last or largest value."""
 
     def __init__(self, system: System[Any], batch: int) -> None:
         self.steps = np.zeros(batch, dtype=np.int64)
@@ -30,18 +30,18 @@ class EpisodeSummary:
         self.totals = np.zeros((batch, len(system.metrics)))
 
     def restart(self, rows: IntArray) -> None:
-        """Forget the episodes of `rows`."""
+        """Start new episodes in `rows`."""
         self.steps[rows] = 0
         self.totals[rows] = 0.0
 
     def add(self, rows: IntArray, metrics: FloatArray) -> FloatArray:
-        """Take in one step of `rows`; returns their summaries so far, of the shape of `metrics`, zero elsewhere."""
+        """Add one step of `rows`; returns their summaries so far, shaped as `metrics`, with zeros in other rows."""
         summary = np.zeros(metrics.shape)
         accumulate(rows, metrics, self._kinds, self.steps, self.totals, summary)
         return summary
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """What the summaries go on from, by the names that snapshots use."""
+        """The arrays of the running summaries, by their names in snapshots."""
         return {"summary.steps": self.steps, "summary.totals": self.totals}
 
 
@@ -49,7 +49,7 @@ class EpisodeSummary:
 def accumulate(
     rows: IntArray, metrics: FloatArray, kinds: IntArray, steps: IntArray, totals: FloatArray, summary: FloatArray
 ) -> None:
-    """Add one step of `rows` to the running totals, in place; kind 0 is a mean, 1 the last value, 2 the largest."""
+    """Add one step of `rows` to the totals, in place; kind 0 is the mean, 1 the last value, 2 the largest."""
     for i in range(len(rows)):
         row = rows[i]
         steps[row] += 1
@@ -59,14 +59,14 @@ def accumulate(
                 totals[row, column] += value
                 summary[row, column] = totals[row, column] / steps[row]
             else:
-                # NaN, which stands for "not certified", is larger than any number here, and stays.
+                # NaN means "not certified"; it counts as the largest value, so the summary stays NaN.
                 if kinds[column] == 1 or steps[row] == 1 or value > totals[row, column] or value != value:
                     totals[row, column] = value
                 summary[row, column] = totals[row, column]
 
 
 class Names(NamedTuple):
-    """Keys of an info, in the order in which they stand there."""
+    """Keys of an info, in its order."""
 
     metrics: tuple[str, ...]
     summaries: tuple[str, ...]
@@ -75,7 +75,7 @@ class Names(NamedTuple):
 
     @classmethod
     def of(cls, system: System[Any]) -> Names:
-        """The keys of a system's infos, but for the open choices."""
+        """The keys of a system's infos, without that of the open choices."""
         metrics = tuple(metric.name for metric in system.metrics)
         members = tuple(("member_" + name, name) for name in system.member_metrics)
         return cls(metrics, tuple(EPISODE_MEAN + name for name in metrics), members)
@@ -91,22 +91,22 @@ class Report(NamedTuple):
 
     @classmethod
     def of_step(cls, outcome: Outcome, summaries: FloatArray) -> Report:
-        """Numbers of a step; rows that were not stepped hold zeros."""
+        """Numbers of a step; rows that were not stepped have zeros."""
         return cls(outcome.metrics, summaries, outcome.member_reward, outcome.member_metrics)
 
     @classmethod
     def of_reset(cls, system: System[Any], batch: int, rows: IntArray) -> Report:
-        """Numbers of a reset of `rows`, zero elsewhere."""
+        """Numbers of a reset of `rows`; other rows have zeros."""
         metrics, members = np.zeros((batch, len(system.metrics))), (batch, system.members)
         named = {name: np.zeros(members) for name in system.member_metrics}
         return cls(metrics, metrics.copy(), np.zeros(members), named).restarted(rows)
 
     def restarted(self, rows: IntArray) -> Report:
-        """A copy in which `rows` say that no step has happened: NaN, and members' rewards of 0."""
+        """A copy with the numbers before a first step in `rows`: NaN, and 0 for members' rewards."""
         return self._filled(rows, np.nan)
 
     def without(self, rows: IntArray) -> Report:
-        """A copy in which `rows` hold zeros."""
+        """A copy with zeros in `rows`."""
         return self._filled(rows, 0.0)
 
     def _filled(self, rows: IntArray, value: float) -> Report:
@@ -118,7 +118,7 @@ class Report(NamedTuple):
         )
 
     def entries(self, names: Names) -> Info:
-        """Every number by its key, as arrays over the rows."""
+        """Arrays over the rows, by key."""
         info: Info = dict(zip(names.metrics, self.metrics.T, strict=True))
         info["member_reward"] = self.member_reward
         for key, name in names.members:
@@ -134,7 +134,7 @@ def _with(array: FloatArray, rows: IntArray, value: float) -> FloatArray:
 
 
 def announced(info: Info, present: BoolArray) -> Info:
-    """Add Gymnasium's `_key` masks: for every key an array of its own that says in which rows the entry is present."""
+    """Add Gymnasium's `_key` masks: for every key a copy of `present`, which is True in rows with the entry."""
     masks = np.empty((len(info), len(present)), dtype=np.bool_)
     masks[:] = present
     info.update(zip(["_" + key for key in info], masks, strict=True))
@@ -142,16 +142,16 @@ def announced(info: Info, present: BoolArray) -> Info:
 
 
 def open_choices(system: System[Any], observation: NDArray[np.float32]) -> NDArray[np.int8] | None:
-    """Which choices are open, (..., M, C), as `spaces.MultiDiscrete.sample` takes it; None where all always are."""
+    """Open choices (..., M, C) as a mask for `spaces.MultiDiscrete.sample`; None if all choices always are."""
     mask = system.action_mask(observation)
     return None if mask is None else mask.astype(np.int8)
 
 
 def flat_masks(system: System[Any], observation: NDArray[np.float32]) -> BoolArray:
-    """Which choices are open in observations (B, n), as masked agents want it: (B, sum of the choices), one by one.
+    """Open choices in observations (B, n), one member after the other, shape (B, sum of the choices).
 
     Raises:
-        AttributeError: the action is a Box, of which no choice can be closed.
+        AttributeError: the action space is a Box, which has no choices.
     """
     space = system.action_space
     if not isinstance(space, spaces.MultiDiscrete):
@@ -163,10 +163,10 @@ def flat_masks(system: System[Any], observation: NDArray[np.float32]) -> BoolArr
 
 
 def check_reset_options(options: Mapping[str, Any] | None, known: str | None) -> None:
-    """Refuse what `reset(options=...)` does not know.
+    """Raise ValueError if `options` of `reset` has an unknown key.
 
     Raises:
-        ValueError: another key than the known one; the message names that.
+        ValueError: a key other than `known`; the message names both.
     """
     for key in options or ():
         if key != known:

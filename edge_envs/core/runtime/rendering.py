@@ -1,4 +1,4 @@
-"""One look for all environments: an episode so far as a picture (needs matplotlib, extra `train`)."""
+"""An image of the episode so far, equal for all environments (needs matplotlib, extra `train`)."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from edge_envs.core.system import Outcome, System
 
 SIZE_INCHES, DOTS_PER_INCH = (9.6, 5.4), 100
 INK, GRID = "#30343f", "#d9dce3"
-MOST_MEMBERS = 10
-"""With more members than this, their mean and spread are drawn in place of single lines."""
+MEMBERS_MAX = 10
+"""Largest number of members drawn as single lines; for more, the mean and quantiles are drawn."""
 
 
 def draw_episode(system: System[Any], history: Sequence[Outcome]) -> NDArray[np.uint8]:
-    """Cost of each member and the headline metrics over the steps of an episode.
+    """Draw the cost of each member and the headline metrics over the steps of an episode.
 
     Args:
-        system: says which metrics to show.
-        history: outcomes of single-world steps, oldest first; may be empty.
+        system: the system, whose `headline` metrics are drawn.
+        history: outcomes of the steps of one world, oldest first; may be empty.
 
     Returns:
-        RGB picture of shape (540, 960, 3).
+        RGB image of shape (540, 960, 3).
 
     Raises:
-        ImportError: matplotlib is missing; the message names the extra.
+        ImportError: matplotlib is not installed; the message names the extra.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -59,7 +59,7 @@ def draw_episode(system: System[Any], history: Sequence[Outcome]) -> NDArray[np.
 
 
 def _draw_members(panel: Any, steps: NDArray[np.int64], cost: NDArray[np.float64]) -> None:
-    if cost.shape[1] <= MOST_MEMBERS:
+    if cost.shape[1] <= MEMBERS_MAX:
         for m in range(cost.shape[1]):
             panel.plot(steps, cost[:, m], linewidth=1.0, label=f"member {m + 1}")
         if len(steps):

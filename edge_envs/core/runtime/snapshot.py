@@ -1,4 +1,4 @@
-"""Snapshots of a batch of worlds as plain arrays: taken, checked and restored."""
+"""Snapshots of a batch of worlds as plain arrays."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from edge_envs.core.metrics import Metric
 
 BELOW_ONE = float(np.nextafter(1.0, 0.0))
-"""Largest value of a uniform draw."""
+"""Largest value of a uniform random number."""
 COUNT_MAX = float(1 << 53)
 """Largest value of a counter."""
 FINITE_MAX = float(np.finfo(np.float64).max)
 Arrays = dict[str, NDArray[Any]]
 ANYTHING = (-np.inf, np.inf)
-"""Limits of values that nothing depends on."""
+"""Limits of values that are not checked, because nothing depends on them."""
 WORD = 1 << 64
 
 
 class Described(Protocol):
-    """What a snapshot reads of a `System`; see its fields of the same names."""
+    """Attributes of a `System` that a snapshot needs; see there."""
 
     @property
     def scratch(self) -> Sequence[str]: ...
@@ -35,14 +35,14 @@ class Described(Protocol):
 
 
 def fields_of(state: Any) -> dict[str, Any]:
-    """Fields of a state, which is a NamedTuple or a dataclass."""
+    """Fields of a state (a NamedTuple or a dataclass) by name."""
     if isinstance(state, tuple):
         return state._asdict()  # type: ignore[attr-defined, no-any-return]
     return {field.name: getattr(state, field.name) for field in fields(state)}
 
 
 def arrays_of(state: Any, scratch: Sequence[str] = (), prefix: str = "") -> Iterator[tuple[str, NDArray[Any]]]:
-    """The arrays of a state with their names, those of nested tuples as "outer.inner"; without the scratch fields."""
+    """Names and arrays of a state, without scratch memory; arrays of nested tuples have names like "outer.inner"."""
     for name, value in fields_of(state).items():
         if name in scratch:
             continue
@@ -53,10 +53,10 @@ def arrays_of(state: Any, scratch: Sequence[str] = (), prefix: str = "") -> Iter
 
 
 def pack_generators(rngs: Sequence[Generator]) -> NDArray[np.uint64]:
-    """States of PCG64 generators, a row of six words each.
+    """States of PCG64 generators, six words per row.
 
     Raises:
-        ValueError: a generator of another kind.
+        ValueError: a generator is not a PCG64.
     """
     rows = []
     for rng in rngs:
@@ -69,7 +69,7 @@ def pack_generators(rngs: Sequence[Generator]) -> NDArray[np.uint64]:
 
 
 def unpack_generators(words: NDArray[np.uint64]) -> list[Generator]:
-    """Generators with the states that `pack_generators` returned."""
+    """Generators from the states that `pack_generators` returned."""
     rngs = []
     for row in words.tolist():
         bits = PCG64()
@@ -84,16 +84,16 @@ def unpack_generators(words: NDArray[np.uint64]) -> list[Generator]:
 
 
 def take_snapshot(system: Described, state: Any, progress: Arrays, rngs: Sequence[Generator]) -> Arrays:
-    """Copies of everything that later steps of a batch depend on, by name; the first axis of each is the batch.
+    """Copies of all arrays that determine future steps of a batch, by name; the first axis of each is the batch.
 
     Args:
-        system: of the batch.
-        state: of the batch.
+        system: the system.
+        state: the state of the batch.
         progress: clocks and running summaries, by name.
         rngs: the rows' generators.
 
     Raises:
-        ValueError: a generator is no PCG64.
+        ValueError: a generator is not a PCG64.
     """
     return {
         **{f"state.{name}": array.copy() for name, array in arrays_of(state, system.scratch)},
@@ -103,16 +103,16 @@ def take_snapshot(system: Described, state: Any, progress: Arrays, rngs: Sequenc
 
 
 def restore_snapshot(snapshot: Arrays, system: Described, state: Any, progress: Arrays) -> list[Generator]:
-    """Restore a snapshot into `state` and `progress` of an equal batch, in place; returns the rows' generators.
+    """Write a snapshot into `state` and `progress` of a batch of equal size; returns the rows' generators.
 
     Raises:
-        ValueError: a snapshot of another configuration, or impossible values; nothing has changed then.
+        ValueError: a snapshot of another configuration, or invalid values; nothing is changed then.
     """
     arrays = {f"state.{name}": array for name, array in arrays_of(state, system.scratch)} | progress
     check_alike(snapshot, {**arrays, "generators": np.zeros((len(progress["started"]), 6), dtype=np.uint64)})
     check_values({name: snapshot[f"state.{name}"] for name, _ in arrays_of(state, system.scratch)}, system.limits)
     taken = {name: snapshot[name] for name in progress}
-    # What certifies may be NaN or infinite, and its summary with it.
+    # Certificates may be NaN or infinite, and so may their summaries.
     certifies = np.array([metric.certifies for metric in system.metrics])
     totals = taken["summary.totals"]
     taken["summary.totals"] = np.where(~np.isfinite(totals) & certifies, 0.0, totals)
@@ -127,7 +127,7 @@ def check_alike(found: Mapping[str, NDArray[Any]], expected: Mapping[str, NDArra
     """Raise ValueError if two sets of arrays differ in names, shapes or types.
 
     Raises:
-        ValueError: the message names the first difference.
+        ValueError: they differ; the message names the first difference.
     """
     for name in sorted(found.keys() ^ expected.keys()):
         raise ValueError(f"{name!r} is {'missing' if name in expected else 'unknown'}")
@@ -140,16 +140,16 @@ def check_alike(found: Mapping[str, NDArray[Any]], expected: Mapping[str, NDArra
 
 
 def check_values(arrays: Mapping[str, NDArray[Any]], limits: Mapping[str, tuple[float, float]]) -> None:
-    """Raise ValueError if values are not finite or outside their limits; kernels index memory by them unchecked.
+    """Raise ValueError if values are not finite or are outside their limits; kernels use them as unchecked indices.
 
     Raises:
-        ValueError: the message names the first such array.
+        ValueError: an array has such values; the message names the first one.
     """
     for name, array in arrays.items():
         low, high = limits.get(name, (-FINITE_MAX, FINITE_MAX))
         if (low, high) == ANYTHING or not array.size:
             continue
-        # As floats of Python: a float32 would bring the limits to its own type, and with that to infinity.
+        # Convert to Python's float: a comparison with float32 would round large limits to infinity.
         if not (float(array.min()) >= low and float(array.max()) <= high):
             if (low, high) == (-FINITE_MAX, FINITE_MAX):
                 raise ValueError(f"{name!r} holds values that are not finite")

@@ -59,7 +59,7 @@ def test_cifar_training_files_come_in_order_and_in_the_archives_folder(tmp_path)
     assert np.count_nonzero(images) == 5
 
 
-def test_cifar_missing_files_are_named_with_the_mend(tmp_path):
+def test_cifar_missing_files_are_named_with_the_fix(tmp_path):
     write_batch(tmp_path / TRAIN_FILES[0])
     with pytest.raises(FileNotFoundError, match=r"no data_batch_2.bin, .*data_batch_5.bin in .*cifar-10-binary.tar.gz"):
         read_cifar10(tmp_path)
@@ -71,7 +71,7 @@ def test_cifar_missing_files_are_named_with_the_mend(tmp_path):
 def test_cifar_file_of_another_size_is_refused_by_name(tmp_path, size):
     with (tmp_path / "test_batch.bin").open("wb") as file:
         file.truncate(size)
-    with pytest.raises(ValueError, match=rf"test_batch.bin has {size:,} bytes where .* 30,730,000"):
+    with pytest.raises(ValueError, match=rf"test_batch.bin has {size:,} bytes, but .* 30,730,000"):
         read_cifar10(tmp_path, "test")
 
 

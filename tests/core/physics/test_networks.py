@@ -7,16 +7,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from edge_envs.core.physics.networks import (
-    NETWORKS,
-    Cuts,
-    Layer,
-    Network,
-    _extent,
-    _VanishedError,
-    build_network,
-    parse_network,
-)
+from edge_envs.core.physics.network_zoo import _extent, _VanishedError
+from edge_envs.core.physics.networks import NETWORKS, Cuts, Layer, Network, build_network, parse_network
 
 # (spec, total MACs, input bits, useful cuts as (name, device share of the MACs, bits over input bits))
 USEFUL = [
