@@ -18,9 +18,9 @@ from agents.evaluation.statistics import Interval
 from agents.hyperparameters.lookup import settings_for
 from agents.hyperparameters.settings import AgentName, PolicyName
 from agents.runs.folder import BEST, Run, RunConfig
-from experiments.common import caption, command, percent, percent_text, publish, spread_text
-from experiments.kept import check_agents, kept_note, kept_rows, mean_alone
-from experiments.learned import NETWORKS_NOTE, LearnedArguments, by_model, summary, trained
+from experiments.shared.common import caption, command, percent, percent_text, publish, spread_text
+from experiments.shared.kept import check_agents, kept_note, kept_rows, mean_alone
+from experiments.shared.learned import NETWORKS_NOTE, LearnedArguments, by_model, summary, trained
 
 ENV = "DTIRS-v0"
 METRICS = ("delay_s", "reward", "mean_cut", "local_share", "twin_share", "certificate")

@@ -27,8 +27,8 @@ from experiments.ablations.dtirs import (
     sweep,
 )
 from experiments.claims.dtirs import all_claims
-from experiments.claims.verdicts import RULES, as_document, claims_table, spread
-from experiments.common import caption, command, publish, spread_text
+from experiments.shared.common import caption, command, publish, spread_text
+from experiments.shared.verdicts import RULES, as_document, claims_table, spread
 
 
 @dataclass(frozen=True)

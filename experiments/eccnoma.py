@@ -22,9 +22,9 @@ from agents.hyperparameters.settings import AgentName, PolicyName
 from agents.runs.folder import BEST, LAST, Run, RunConfig
 from agents.worlds import EVALUATION_STREAM, make_worlds, stream_seeds
 from edge_envs.core.policy import Policy, make_baseline
-from experiments.common import caption, command, percent_text, publish, spread_text
-from experiments.kept import check_agents, kept_note, kept_rows, mean_alone
-from experiments.learned import NETWORKS_NOTE, LearnedArguments, trained
+from experiments.shared.common import caption, command, percent_text, publish, spread_text
+from experiments.shared.kept import check_agents, kept_note, kept_rows, mean_alone
+from experiments.shared.learned import NETWORKS_NOTE, LearnedArguments, trained
 
 ENV = "ECCNOMA-v0"
 REFERENCE = "iterated-best-response"

@@ -43,8 +43,8 @@ from experiments.ablations.eccnoma import (
     subchannel_options,
 )
 from experiments.claims.eccnoma import all_claims
-from experiments.claims.verdicts import RULES, Claim, Estimate, as_document, claims_table, spread
-from experiments.common import caption, command, publish, spread_text
+from experiments.shared.common import caption, command, publish, spread_text
+from experiments.shared.verdicts import RULES, Claim, Estimate, as_document, claims_table, spread
 
 TAIL_LIMITS_S = (1.0, 10.0, 100.0)
 

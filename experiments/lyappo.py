@@ -22,9 +22,9 @@ from agents.hyperparameters.settings import AgentName, PolicyName
 from agents.reports.console import HEALTHY_RATIO
 from agents.runs.folder import BEST, LAST, Run, RunConfig
 from agents.worlds import EVALUATION_STREAM, make_worlds, stream_seeds
-from experiments.common import caption, command, publish, spread_text
-from experiments.kept import check_agents, kept_note, kept_rows
-from experiments.learned import NETWORKS_NOTE, LearnedArguments, by_model, summary, trained
+from experiments.shared.common import caption, command, publish, spread_text
+from experiments.shared.kept import check_agents, kept_note, kept_rows
+from experiments.shared.learned import NETWORKS_NOTE, LearnedArguments, by_model, summary, trained
 
 ENV = "LyaPPO-v0"
 MODELS = (LAST, BEST)

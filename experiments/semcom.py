@@ -16,9 +16,9 @@ from agents.evaluation.contestants import Entry, baseline_names
 from agents.hyperparameters.lookup import settings_for
 from agents.hyperparameters.settings import AgentName, PolicyName
 from agents.runs.folder import BEST, Run, RunConfig
-from experiments.common import caption, command, publish, spread_text
-from experiments.kept import check_agents, kept_note, kept_rows
-from experiments.learned import NETWORKS_NOTE, LearnedArguments, by_model, summary, trained
+from experiments.shared.common import caption, command, publish, spread_text
+from experiments.shared.kept import check_agents, kept_note, kept_rows
+from experiments.shared.learned import NETWORKS_NOTE, LearnedArguments, by_model, summary, trained
 
 ENV = "SemCom-v0"
 METRICS = ("cost", "shortfall_db", "targets_met", "queue_db", "reward", "psnr_mean_db", "delay_s", "energy_j")

@@ -15,8 +15,8 @@ from agents.evaluation.episodes import Table
 from edge_envs.core.io.files import write_atomically
 from experiments.ablations.semcom import POLICIES, SWEEPS, Sweep, excess, mean, missed, run_sweep
 from experiments.claims.semcom import all_claims
-from experiments.claims.verdicts import RULES, as_document, claims_table, spread
-from experiments.common import caption, command, percent_text, publish, spread_text
+from experiments.shared.common import caption, command, percent_text, publish, spread_text
+from experiments.shared.verdicts import RULES, as_document, claims_table, spread
 
 MISSED = "†"
 """Marks rows with draws that miss the PSNR requirement."""

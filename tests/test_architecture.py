@@ -129,7 +129,10 @@ def test_no_circles():
     assert circles(graph()) == []
 
 
-@pytest.mark.parametrize("folder", ["edge_envs.core", *(f"edge_envs.{paper}" for paper in PAPERS), "agents"])
+FOLDERS = ("edge_envs.core", *(f"edge_envs.{paper}" for paper in PAPERS), "agents", "experiments", "benchmarks")
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
 def test_no_circles_between_rooms(folder):
     assert circles(rooms(folder)) == []
 
@@ -199,7 +202,7 @@ def test_few_files_side_by_side():
 
 if __name__ == "__main__":
     print(f"{'folder':<24}{'files':>6}{'parts':>6}{'imports':>8}{'levels':>7}{'circles':>8}")
-    for name in ("edge_envs.core", *(f"edge_envs.{paper}" for paper in PAPERS), "agents", "experiments", "benchmarks"):
+    for name in FOLDERS:
         edges = rooms(name)
         beside = len([path for path in (ROOT / name.replace(".", "/")).glob("*.py") if path.name != "__init__.py"])
         loops = circles(edges)

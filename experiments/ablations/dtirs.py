@@ -18,7 +18,7 @@ from edge_envs.dtirs.model import dynamics
 from edge_envs.dtirs.model import state as state_module
 from edge_envs.dtirs.solvers.api import allocate_power
 from edge_envs.dtirs.system import DTIRSSystem
-from experiments.claims.verdicts import Estimate, mean_of
+from experiments.shared.verdicts import Estimate, mean_of
 
 PRESET = "paper"
 ITERATIONS = 12

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from agents.evaluation.contestants import Entry, find_entry
 from agents.worlds import EVALUATION_STREAM, make_worlds, step_values, stream_seeds
 from edge_envs.core.policy import make_baseline
-from experiments.claims.verdicts import Estimate, mean_of
+from experiments.shared.verdicts import Estimate, mean_of
 
 ENV, PRESET = "ECCNOMA-v0", "paper"
 NETWORKS = {"NiN": "nin@32", "YOLOv2": "tiny-yolov2-cifar@32", "VGG16": "vgg16-cifar@32"}

@@ -9,7 +9,7 @@ from typing import Any
 from agents.evaluation.episodes import Table, play
 from agents.worlds import EVALUATION_STREAM, make_worlds, stream_seeds
 from edge_envs.core.policy import make_baseline
-from experiments.claims.verdicts import Estimate, mean_of
+from experiments.shared.verdicts import Estimate, mean_of
 
 ENV, PRESET = "SemCom-v0", "paper"
 PAPERS_OWN = ("random", "average", "pb-only", "fh-rho-only", "alg3")

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from experiments.ablations.dtirs import BUDGETS_W, CROWDS, CURVE, ELEMENTS, ITERATIONS, MIDDLE, Frames
-from experiments.claims.verdicts import Claim, Estimate, Part, counted, every, falling, judge, mean_of, rising, some
+from experiments.shared.verdicts import Claim, Estimate, Part, counted, every, falling, judge, mean_of, rising, some
 
 OTHERS = ("no-irs", "no-dt", "admm-equal", "ga")
 """The paper's four baselines of Fig. 5."""

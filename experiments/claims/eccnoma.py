@@ -24,7 +24,7 @@ from experiments.ablations.eccnoma import (
     saving,
     speed_up,
 )
-from experiments.claims.verdicts import Claim, Estimate, Part, falling, flat, judge, rising
+from experiments.shared.verdicts import Claim, Estimate, Part, falling, flat, judge, rising
 
 CLOSE = 0.1
 """Relative distance within which a quoted level is met."""

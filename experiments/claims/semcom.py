@@ -8,7 +8,7 @@ import numpy as np
 
 from agents.evaluation.episodes import Table
 from experiments.ablations.semcom import PAPERS_OWN, POLICIES, SWEEPS, TIE, excess, mean, missed
-from experiments.claims.verdicts import Claim, Estimate, Part, counted, falling, judge, rising, some
+from experiments.shared.verdicts import Claim, Estimate, Part, counted, falling, judge, rising, some
 
 Point = Mapping[str, Table]
 Cases = dict[str, list[Part]]

@@ -23,8 +23,8 @@ from experiments.ablations.eccnoma import (
 )
 from experiments.ablations.semcom import SWEEPS, excess, missed
 from experiments.claims import dtirs, eccnoma, semcom
-from experiments.claims.verdicts import RULES, Verdict, spread
-from experiments.common import wrapped
+from experiments.shared.common import wrapped
+from experiments.shared.verdicts import RULES, Verdict, spread
 
 RESULTS = Path(__file__).parents[2] / "docs/results"
 

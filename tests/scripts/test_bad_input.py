@@ -14,7 +14,7 @@ import train
 from agents.evaluation import comparison as comparing
 from agents.reports import files as report_files
 from agents.runs.folder import BEST, CONFIG, Run
-from experiments.common import command
+from experiments.shared.common import command
 from tests.scripts.running import ENV, EVALUATE, ID, QUICK, SMALL, call, execute, make_run, table_rows
 
 BAD_TRAINING = {

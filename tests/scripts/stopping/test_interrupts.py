@@ -26,7 +26,7 @@ from agents.training.vec_env import WorldVecEnv
 from agents.worlds import system_of
 from benchmarks import training_share as benchmark
 from edge_envs.core.io.command import Stopped
-from experiments.learned import trained
+from experiments.shared.learned import trained
 from tests.agents.crowd import CROWD
 from tests.scripts.running import ENV, EVALUATE, QUICK, ROOT, SMALL, call, environment, execute, table_rows
 from tests.scripts.stopping.test_kills import curves, hashes

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from agents.evaluation.statistics import interval
-from experiments.claims.verdicts import (
+from experiments.shared.verdicts import (
     Claim,
     Part,
     Verdict,

@@ -12,8 +12,8 @@ from agents.evaluation.episodes import Scores
 from agents.evaluation.statistics import Interval, interval
 from agents.runs import provenance
 from agents.runs.provenance import NO_REVISION, stamp, stamp_of
-from experiments.common import caption, percent, percent_text, publish, spread_text, wrapped
-from experiments.learned import summary
+from experiments.shared.common import caption, percent, percent_text, publish, spread_text, wrapped
+from experiments.shared.learned import summary
 
 
 def test_a_caption_says_what_the_spread_is_how_many_trainings_and_which_commit():

@@ -7,8 +7,8 @@ import math
 
 import pytest
 
-from experiments.common import spread_text
-from experiments.kept import check_agents, kept_note, kept_rows
+from experiments.shared.common import spread_text
+from experiments.shared.kept import check_agents, kept_note, kept_rows
 
 ROW = {"cost": {"mean": 1.5, "half_width": 0.2, "by_training_seed": [1.4, 1.6]}}
 

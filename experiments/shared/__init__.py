@@ -1,0 +1,1 @@
+"""Shared parts of the experiments: options, result pages, learned agents, and verdicts on claims."""
