@@ -1,4 +1,4 @@
-"""What the tests of the shells share: exact comparison of everything an environment returns, and random actions."""
+"""Helpers for tests of environments: exact comparison of everything an environment returns, and random actions."""
 
 from __future__ import annotations
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Annotated, Any, ClassVar, Self
+from enum import Enum
+from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -29,11 +31,44 @@ def nearest(word: str, known: list[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
 
 
+P = TypeVar("P", bound=tuple[Any, ...])
+
+
+def kernel_parameters(kind: type[P], config: BaseModel, **derived: Any) -> P:
+    """The named tuple of type `kind` that kernels read: derived values, and fields of equal name of the configuration.
+
+    Numbers get the type of the tuple's field. An option with named values becomes its code (see `metrics.codes`).
+
+    Raises:
+        TypeError: a field of `kind` that is neither derived nor in the configuration.
+    """
+    types = get_type_hints(kind)
+    values = dict(derived)
+    for name in types.keys() - derived.keys():
+        if not hasattr(config, name):
+            raise TypeError(f"{kind.__name__}.{name} is neither derived nor in {type(config).__name__}")
+        value = getattr(config, name)
+        field = type(config).model_fields.get(name)
+        options = _options(field.annotation) if field is not None else None
+        if options is not None and types[name] is int:
+            value = [each.value for each in options].index(value)
+        values[name] = types[name](value) if types[name] in (bool, int, float) else value
+    return kind(**values)
+
+
+def _options(annotation: Any) -> type[Enum] | None:
+    """The enum of an option with named values, also of an optional one; None for other types."""
+    for each in (annotation, *get_args(annotation)):
+        if isinstance(each, type) and issubclass(each, Enum):
+            return each
+    return None
+
+
 BESIDE = ("preset", "check", "render_mode", "max_episode_steps")
-"""What `gym.make` takes beside a configuration's parameters."""
+"""Arguments of `gym.make` beside the configuration's parameters."""
 
 
-class UnknownParameter(TypeError, ValueError):  # noqa: N818  (it says what happened)
+class UnknownParameter(TypeError, ValueError):  # noqa: N818  (the name says what happened)
     """A keyword that is no parameter.
 
     A TypeError as Python raises it for an unknown keyword, on which frameworks retry without a keyword of their own,
@@ -49,18 +84,24 @@ def first_complaint(error: ValidationError) -> str:
 
 
 class SystemConfig(BaseModel):
-    """Base of every wing's configuration.
+    """Base of every environment's configuration.
 
-    A field's docstring gives its meaning, its unit in square brackets, and its source; error messages quote it.
+    A field's docstring gives its meaning, its unit in square brackets, and its source; error messages quote it. An
+    option with named values has a StrEnum as its type; the configuration holds the value as a plain string.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False, use_enum_values=True,
+        validate_default=True,
+    )  # fmt: skip
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"default": {}}
     """Preset name -> the fields in which it differs from the defaults."""
+    renamed: ClassVar[Mapping[str, str]] = {}
+    """Earlier name of a field -> its name; earlier names still work as keywords, with a DeprecationWarning."""
 
     def __eq__(self, other: object) -> bool:
-        """Whether all parameters are equal; cached derived values, arrays among them, do not count."""
+        """Return True if all parameters are equal; cached derived values do not count."""
         return isinstance(other, SystemConfig) and type(self) is type(other) and self.model_dump() == other.model_dump()
 
     @classmethod
@@ -74,13 +115,34 @@ class SystemConfig(BaseModel):
         if not isinstance(preset, str) or preset not in cls.presets:
             raise ValueError(f"preset={preset!r} does not exist; {nearest(str(preset), list(cls.presets))}")
         try:
-            return cls(**{**cls.presets[preset], **options})
+            return cls(**{**cls.presets[preset], **cls._current(options)})
         except ValidationError as error:
             unknown = any(problem["type"] == "extra_forbidden" for problem in error.errors(include_url=False))
             raise (UnknownParameter if unknown else ValueError)(cls._explain(error)) from None
 
+    @classmethod
+    def _current(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Options under their current names.
+
+        Raises:
+            ValueError: an option under both its earlier and its current name.
+        """
+        current = dict(options)
+        for old, new in cls.renamed.items():
+            if old in current:
+                if new in current:
+                    raise ValueError(f"{old} is the earlier name of {new}; give {new} only")
+                warnings.warn(f"{old} is now called {new}", DeprecationWarning, stacklevel=4)
+                current[new] = current.pop(old)
+        return current
+
     def limit_array(self, numbers: int, number_bytes: int, *fields: str) -> None:
-        """Refuse what would take an array of so many numbers, whose size goes by `fields`, if it is beyond measure.
+        """Raise ValueError if an array is too large for one world.
+
+        Args:
+            numbers: entries of the array.
+            number_bytes: bytes of an entry.
+            fields: parameters that determine the size, for the message.
 
         Raises:
             ValueError: it is larger than `MOST_GIB`.
@@ -114,3 +176,10 @@ class SystemConfig(BaseModel):
             meaning = (cls.model_fields[field].description or "").split("\n")[0]
             lines.append(f"{place}={problem['input']!r} is not possible: {message} ({meaning})")
         return "; ".join(lines)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "WingConfig":
+        warnings.warn("WingConfig is now SystemConfig", DeprecationWarning, stacklevel=2)
+        return SystemConfig
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edge_envs.core.runtime.checking import world_of
 from edge_envs.core.runtime.episodes import (
     MASK,
+    METADATA,
     EpisodeSummary,
     Info,
     Names,
@@ -54,7 +55,7 @@ class EdgeEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
         ValueError: unknown preset, or an impossible value.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012  (Gymnasium's own spelling)
+    metadata = METADATA
 
     def __init__(
         self,

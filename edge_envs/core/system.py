@@ -1,25 +1,29 @@
-"""The contract between a paper's model and the Gymnasium shells.
+"""The contract between a paper's model and the Gymnasium classes.
 
-A `System` is a batch of independent worlds. It is built from its configuration, holds no mutable state, and never
-meets Gymnasium's step protocol: the shells in `edge_envs.core.env` own the state, the clocks and the generators.
+A `System` is a batch of independent worlds. It is built from its configuration and holds no mutable state. The
+Gymnasium classes `EdgeEnv` and `EdgeVectorEnv` own the state, the episode clocks and the random generators.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar
 
 import numpy as np
 from gymnasium import spaces
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from edge_envs.core.config import SystemConfig
 from edge_envs.core.invariants import Invariant, Step
-from edge_envs.core.kernels.jit import kernel
+from edge_envs.core.kernels.jit import FastCall, kernel
+from edge_envs.core.metrics import Metric
+from edge_envs.core.rules import Ablation, BaselineFactory, random_actions
+from edge_envs.core.runtime.snapshot import arrays_of
 
 FloatArray = NDArray[np.floating[Any]]
 IntArray = NDArray[np.int64]
@@ -27,23 +31,6 @@ BoolArray = NDArray[np.bool_]
 StateT = TypeVar("StateT")
 CLIP_HINT = "clip the agent's output, as gymnasium.wrappers.ClipAction (or gymnasium.wrappers.vector.ClipAction) does"
 """End of the error for a Box action out of bounds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One number a step reports for each world.
-
-    `over_episode` says how the steps of an episode are summed up: their mean, the last value (for quantities that
-    already count from the start of the episode) or the largest. A metric that `certifies` is NaN where nothing was
-    certified, and at least 0 elsewhere; a NaN in one step makes the episode's mean or largest
-    value NaN.
-    """
-
-    name: str
-    unit: str
-    meaning: str
-    over_episode: Literal["mean", "last", "max"] = "mean"
-    certifies: bool = False
 
 
 @dataclass(slots=True)
@@ -71,11 +58,13 @@ class System(ABC, Generic[StateT]):
 
     Where `mask_view` is set, a member's action is one index, and the observation itself says which of its C choices are
     open, so that whoever sees the observation can leave the closed ones out. A closed choice is still a valid action,
-    whose meaning the wing's documentation gives.
+    whose meaning the environment's documentation gives.
 
     Rows are independent: row i of any batch draws from `rngs[i]` alone, in an order that does not depend on the batch.
     """
 
+    config_class: ClassVar[type[SystemConfig]]
+    """Class of the configuration, from which `from_options` builds the system."""
     config: Any
     action_space: spaces.Space[Any]
     observation_space: spaces.Space[Any]
@@ -93,13 +82,13 @@ class System(ABC, Generic[StateT]):
     headline: tuple[str, ...]
     """Metrics that a table of results shows, the most important one first."""
     reference_baseline: str
-    """The baseline against which others are measured, where the configuration has it."""
+    """The baseline that others are compared with."""
     strongest_baseline: str
-    """The strongest baseline, which scores 1 where random actions score 0, where the configuration has it."""
+    """The best shipped rule, which scores 1 on a scale where random actions score 0; it is not a bound."""
     logged: tuple[str, ...] = ()
     """Metrics whose logarithm an evaluation reports, too (`log_...`), as they differ by orders between episodes."""
     warmup_fraction: float = 0.25
-    """Part of an episode that an evaluation leaves out of the metrics' means, while queues fill."""
+    """First part of an episode that an evaluation leaves out of the metrics' means, while queues fill."""
     evaluation_episodes: int = 16
     """Episodes per seed that make a good evaluation."""
     scratch: tuple[str, ...] = ()
@@ -130,13 +119,22 @@ class System(ABC, Generic[StateT]):
         return mask
 
     @classmethod
-    @abstractmethod
-    def from_options(cls, preset: str, options: Mapping[str, Any]) -> System[Any]:
+    def from_options(cls, preset: str, options: Mapping[str, Any]) -> Self:
         """Build the system from a named preset and keyword overrides.
 
         Raises:
-            ValueError: an unknown preset or key, or an impossible value; the message names it and the mend.
+            UnknownParameter: an unknown key; it is a TypeError and a ValueError.
+            ValueError: an unknown preset or an impossible value; the message names it and the fix.
         """
+        return cls(cls.config_class.from_options(preset, options))  # type: ignore[call-arg]
+
+    def baselines(self) -> Mapping[str, BaselineFactory]:
+        """Factories of the configuration's baselines, by name; every system has `random`."""
+        return {"random": random_actions}
+
+    def ablations(self) -> Mapping[str, Ablation]:
+        """The configuration's ablations, by name; none by default."""
+        return {}
 
     @abstractmethod
     def allocate(self, batch: int) -> StateT:
@@ -223,6 +221,82 @@ class System(ABC, Generic[StateT]):
             clip = isinstance(self.action_space, spaces.Box) and not np.isnan(value)
             raise ValueError(f"{message}; {CLIP_HINT}" if clip else message)
         return array
+
+
+class Kernels(NamedTuple):
+    """Functions of a paper's model that a `CompiledSystem` calls."""
+
+    allocate: Callable[[Any, int], Any]
+    """(parameters, batch) -> state, before its first reset."""
+    encode: Callable[[Any, Any, NDArray[np.float32]], None]
+    """(parameters, state, observation): writes the observations of all rows, in place."""
+    run: Callable[..., None]
+    """(parameters, state, rows, actions, *kernel_arguments, observation, reward, member, metrics): one step of rows."""
+
+
+class CompiledSystem(System[StateT]):
+    """A System whose step is one compiled kernel; subclasses define spaces, `reset` and `draw`."""
+
+    kernels: ClassVar[Kernels]
+    parameters: Any
+    """What the kernels read, made from `config`."""
+
+    def set_spaces(self, view: IntArray, limit: float) -> None:
+        """Set `members`, `member_view` and Box observation spaces with bounds ±`limit`.
+
+        Args:
+            view: columns of the central observation that each member sees, shape (M, m); all columns occur.
+            limit: largest absolute value of an observation.
+        """
+        self.members, self.member_view = len(view), view
+        self.observation_space = box(int(view.max()) + 1, limit)
+        self.member_observation_space = box(view.shape[1], limit)
+
+    @abstractmethod
+    def draw(self, state: StateT, rows: IntArray, rngs: Sequence[Generator]) -> None:
+        """Draw the random numbers of a step of `rows` into the state, each row from its own generator."""
+
+    def decode(self, state: StateT, rows: IntArray, actions: NDArray[Any]) -> NDArray[Any]:
+        """Actions of all rows as the kernel takes them."""
+        return actions
+
+    def kernel_arguments(self) -> tuple[Any, ...]:
+        """Further arguments of the kernel, after the actions."""
+        return ()
+
+    def allocate(self, batch: int) -> StateT:
+        """State arrays of `batch` worlds, before their first reset."""
+        state: StateT = self.kernels.allocate(self.parameters, batch)
+        return state
+
+    def observe(self, state: StateT) -> NDArray[np.float32]:
+        """Central observations of all rows, shape (B, n), in fresh memory."""
+        batch = len(next(iter(arrays_of(state, self.scratch)))[1])
+        observation = np.empty((batch, *self.observation_space.shape), dtype=np.float32)  # type: ignore[misc]
+        self.kernels.encode(self.parameters, state, observation)
+        return observation
+
+    @cached_property
+    def run(self) -> Callable[..., None]:
+        """The kernel of a step."""
+        return FastCall(self.kernels.run)
+
+    def step(self, state: StateT, rows: IntArray, actions: NDArray[Any], rngs: Sequence[Generator]) -> Outcome:
+        """Advance the given rows by one decision, in place; see `System.step`."""
+        rows = np.ascontiguousarray(rows, dtype=np.int64)
+        decoded = self.decode(state, rows, actions)
+        self.draw(state, rows, rngs)
+        outcome, member = self.blank_outcome(len(actions))
+        self.run(
+            self.parameters, state, rows, decoded, *self.kernel_arguments(), outcome.observation, outcome.reward,
+            member, outcome.metrics,
+        )  # fmt: skip
+        return outcome
+
+
+def box(size: int, limit: float) -> spaces.Box:
+    """A Box of float32 with bounds ±`limit`, shape (size,)."""
+    return spaces.Box(-limit, limit, (size,), np.float32)
 
 
 @kernel

@@ -18,6 +18,7 @@ from edge_envs.core.config import nearest
 from edge_envs.core.runtime.checking import world_of
 from edge_envs.core.runtime.episodes import (
     MASK,
+    METADATA,
     EpisodeSummary,
     Info,
     Names,
@@ -29,14 +30,10 @@ from edge_envs.core.runtime.episodes import (
 )
 from edge_envs.core.runtime.snapshot import Arrays, restore_snapshot, take_snapshot
 from edge_envs.core.system import BoolArray, FloatArray, IntArray, System, load_system
+from edge_envs.core.validation import is_whole
 
 RESET_MASK = "reset_mask"
 """The only option of a reset."""
-
-
-def whole(value: object) -> bool:
-    """Return True if a value is an integer, of Python or numpy, and no truth value."""
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
@@ -78,9 +75,9 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
     ) -> None:
         if render_mode is not None:
             raise ValueError(f"render_mode={render_mode!r} is not possible for a vector environment; use gym.make")
-        if not whole(num_envs) or num_envs < 1:
+        if not is_whole(num_envs) or num_envs < 1:
             raise ValueError(f"num_envs={num_envs!r} must be a whole number of at least 1")
-        if max_episode_steps is not None and (not whole(max_episode_steps) or max_episode_steps < 1):
+        if max_episode_steps is not None and (not is_whole(max_episode_steps) or max_episode_steps < 1):
             raise ValueError(
                 f"max_episode_steps={max_episode_steps!r} must be a whole number of at least 1, or None for no limit"
             )
@@ -160,10 +157,8 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         return tuple(answers[name]())
 
     def _row_answers(self) -> dict[str, Callable[[], Iterable[Any]]]:
-        from edge_envs.core.env import EdgeEnv
-
         shared = {
-            "metadata": EdgeEnv.metadata,
+            "metadata": METADATA,
             "spec": self.spec,
             "action_space": self.single_action_space,
             "observation_space": self.single_observation_space,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edge_envs.core.invariants import Invariant, Step
 from edge_envs.core.kernels.jit import FastCall
+from edge_envs.core.rules import Ablation, BaselineFactory
 from edge_envs.core.runtime.snapshot import ANYTHING, BELOW_ONE
 from edge_envs.core.system import IntArray, Outcome, System
 from edge_envs.dtirs import invariants
@@ -47,6 +48,7 @@ class DTIRSSystem(System[State]):
     the AP's processor, downlink powers and IRS phases are solved.
     """
 
+    config_class = DTIRSConfig
     metrics = reward.METRICS
     member_metrics = reward.MEMBER_METRICS
     headline = ("delay_s", "mean_cut", "local_share", "twin_share", "deadline_violations")
@@ -86,10 +88,17 @@ class DTIRSSystem(System[State]):
             views.append(np.concatenate([turned[0], common, turned[1:].ravel()]))
         return np.array(views, dtype=np.int64)
 
-    @classmethod
-    def from_options(cls, preset: str, options: Mapping[str, Any]) -> DTIRSSystem:
-        """Build the system from a preset and overrides; see `DTIRSConfig`."""
-        return cls(DTIRSConfig.from_options(preset, options))
+    def baselines(self) -> Mapping[str, BaselineFactory]:
+        """Factories of the configuration's baselines, by name."""
+        from edge_envs.dtirs.baselines import available
+
+        return available(self)
+
+    def ablations(self) -> Mapping[str, Ablation]:
+        """The configuration's ablations, by name."""
+        from edge_envs.dtirs.baselines import ablations
+
+        return ablations(self)
 
     @cached_property
     def reference_s(self) -> float:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edge_envs.core.invariants import Invariant, Step
 from edge_envs.core.kernels.jit import FastCall
+from edge_envs.core.rules import Ablation, BaselineFactory
 from edge_envs.core.runtime.snapshot import BELOW_ONE
 from edge_envs.core.system import IntArray, Outcome, System
 from edge_envs.eccnoma import invariants
@@ -36,6 +37,7 @@ class ECCNOMASystem(System[State]):
     solved on the true state; what is observed of channels and servers is one frame old, unless csi_delay=0.
     """
 
+    config_class = ECCNOMAConfig
     metrics = reward.METRICS
     member_metrics = reward.MEMBER_METRICS
     reference_baseline = "iterated-best-response"
@@ -71,10 +73,17 @@ class ECCNOMASystem(System[State]):
         self.member_action_space = spaces.MultiDiscrete([choices])
         self._run = FastCall(step_module.run)
 
-    @classmethod
-    def from_options(cls, preset: str, options: Mapping[str, Any]) -> ECCNOMASystem:
-        """Build the system from a preset and overrides; see `ECCNOMAConfig`."""
-        return cls(ECCNOMAConfig.from_options(preset, options))
+    def baselines(self) -> Mapping[str, BaselineFactory]:
+        """Factories of the configuration's baselines, by name."""
+        from edge_envs.eccnoma.baselines import available
+
+        return available(self)
+
+    def ablations(self) -> Mapping[str, Ablation]:
+        """The configuration's ablations, by name."""
+        from edge_envs.eccnoma.baselines import ablations
+
+        return ablations(self)
 
     @cached_property
     def limits(self) -> Mapping[str, tuple[float, float]]:

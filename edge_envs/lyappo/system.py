@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from edge_envs.core.invariants import Invariant, Step
 from edge_envs.core.kernels.jit import FastCall
 from edge_envs.core.kernels.randomness import BLOCK_STEPS, refill
+from edge_envs.core.rules import BaselineFactory
 from edge_envs.core.runtime.snapshot import BELOW_ONE, COUNT_MAX
 from edge_envs.core.system import IntArray, Outcome, System
 from edge_envs.lyappo import invariants
@@ -37,6 +38,7 @@ class LyaPPOSystem(System[State]):
     down and counted as `requests_projected`.
     """
 
+    config_class = LyaPPOConfig
     metrics = reward.METRICS
     member_metrics = ("power_mw", "finished_ratio")
     headline = ("power_mw", "mean_cut")
@@ -79,10 +81,11 @@ class LyaPPOSystem(System[State]):
     def _box(size: int, limit: float) -> spaces.Box:
         return spaces.Box(-limit, limit, (size,), np.float32)
 
-    @classmethod
-    def from_options(cls, preset: str, options: Mapping[str, Any]) -> LyaPPOSystem:
-        """Build the system from a preset and overrides; see `LyaPPOConfig`."""
-        return cls(LyaPPOConfig.from_options(preset, options))
+    def baselines(self) -> Mapping[str, BaselineFactory]:
+        """Factories of the configuration's baselines, by name."""
+        from edge_envs.lyappo.baselines import available
+
+        return available(self)
 
     @cached_property
     def limits(self) -> Mapping[str, tuple[float, float]]:

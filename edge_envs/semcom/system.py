@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from edge_envs.core.invariants import Invariant, Step
 from edge_envs.core.kernels.jit import FastCall
 from edge_envs.core.kernels.randomness import BLOCK_STEPS, refill
+from edge_envs.core.rules import BaselineFactory
 from edge_envs.core.runtime.snapshot import BELOW_ONE, COUNT_MAX
 from edge_envs.core.system import IntArray, Outcome, System
 from edge_envs.semcom import invariants
@@ -43,6 +44,7 @@ class SemComSystem(System[State]):
     "joint" it is (power, bandwidth, device frequency, server frequency, compression) and nothing is solved.
     """
 
+    config_class = SemComConfig
     metrics = reward.METRICS
     member_metrics = reward.MEMBER_METRICS
     reference_baseline = "best-static"
@@ -73,10 +75,11 @@ class SemComSystem(System[State]):
     def _box(size: int, limit: float) -> spaces.Box:
         return spaces.Box(-limit, limit, (size,), np.float32)
 
-    @classmethod
-    def from_options(cls, preset: str, options: Mapping[str, Any]) -> SemComSystem:
-        """Build the system from a preset and overrides; see `SemComConfig`."""
-        return cls(SemComConfig.from_options(preset, options))
+    def baselines(self) -> Mapping[str, BaselineFactory]:
+        """Factories of the configuration's baselines, by name."""
+        from edge_envs.semcom.baselines import available
+
+        return available(self)
 
     @cached_property
     def limits(self) -> Mapping[str, tuple[float, float]]:

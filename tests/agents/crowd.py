@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from edge_envs.core.config import SystemConfig
 from edge_envs.core.env import EdgeEnv, EdgeVectorEnv
-from edge_envs.core.policy import ConstantPolicy
-from edge_envs.core.system import FloatArray, IntArray, Metric, Outcome, System
+from edge_envs.core.metrics import Metric
+from edge_envs.core.rules import BaselineFactory, ConstantPolicy
+from edge_envs.core.system import FloatArray, IntArray, Outcome, System
 
 CROWD = "Crowd-v0"
 CROWD_STEPS = 8
@@ -58,6 +59,8 @@ class CrowdSystem(System[CrowdState]):
     warmup_fraction = 0.0
     evaluation_episodes = 8
 
+    config_class = CrowdConfig
+
     def __init__(self, config: CrowdConfig) -> None:
         self.config = config
         self.members = config.count
@@ -74,9 +77,13 @@ class CrowdSystem(System[CrowdState]):
         self.action_space = spaces.MultiDiscrete(np.full(count, CHOICES))
         self.member_action_space = spaces.MultiDiscrete([CHOICES])
 
-    @classmethod
-    def from_options(cls, preset: str, options: Mapping[str, Any]) -> CrowdSystem:
-        return cls(CrowdConfig.from_options(preset, options))
+    def baselines(self) -> Mapping[str, BaselineFactory]:
+        """Random actions, the best ones, and members that stay."""
+        return {
+            **super().baselines(),
+            "best": lambda env, seed: BestOfCrowd(env),
+            "stay": lambda env, seed: StayOfCrowd(env),
+        }
 
     def allocate(self, batch: int) -> CrowdState:
         shape = (batch, self.members)

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from edge_envs.core.config import SystemConfig
 from edge_envs.core.env import EdgeVectorEnv
-from edge_envs.core.system import FloatArray, IntArray, Metric, Outcome, System
+from edge_envs.core.metrics import Metric
+from edge_envs.core.rules import BaselineFactory, ConstantPolicy
+from edge_envs.core.system import FloatArray, IntArray, Outcome, System
 
 TOY = "Toy-v0"
 TOY_STEPS = 12
@@ -63,6 +65,8 @@ class ToySystem(System[ToyState]):
     members = MEMBERS
     member_view = VIEW
 
+    config_class = ToyConfig
+
     def __init__(self, config: ToyConfig) -> None:
         self.config = config
         self.observation_space = spaces.Box(-10.0, 10.0, (7,), np.float32)
@@ -76,9 +80,12 @@ class ToySystem(System[ToyState]):
             self.action_space = spaces.Box(-1.0, 1.0, (4,), np.float32)
             self.member_action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
 
-    @classmethod
-    def from_options(cls, preset: str, options: Mapping[str, Any]) -> ToySystem:
-        return cls(ToyConfig.from_options(preset, options))
+    def baselines(self) -> Mapping[str, BaselineFactory]:
+        """Random actions; and the wanted ones, where actions are indices."""
+        found = dict(super().baselines())
+        if not self.config.box:
+            found["wanted"] = lambda env, seed: ConstantPolicy(WANTED.ravel())
+        return found
 
     def allocate(self, batch: int) -> ToyState:
         return ToyState(np.zeros(batch, np.int64), np.zeros(batch), np.zeros(batch, np.int64))

@@ -163,3 +163,19 @@ def test_nearest():
     assert nearest("steal", ["steel", "glass"]) == "did you mean 'steel'?"
     assert nearest("xyz", ["steel", "glass"]) == "known: steel, glass"
     assert nearest("", []) == "known: "
+
+
+class Renamed(SystemConfig):
+    """A configuration with a field that had another name."""
+
+    presets = {"default": {}, "long": {"frame_s": 2.0}}  # noqa: RUF012
+    renamed = {"frame": "frame_s"}  # noqa: RUF012
+    frame_s: float = 1.0
+    """Length of a frame [s]; chosen."""
+
+
+def test_an_earlier_name_still_works_with_a_warning():
+    with pytest.warns(DeprecationWarning, match="frame is now called frame_s"):
+        assert Renamed.from_options("long", {"frame": 3.0}).frame_s == 3.0
+    with pytest.raises(ValueError, match="frame is the earlier name of frame_s; give frame_s only"):
+        Renamed.from_options("default", {"frame": 3.0, "frame_s": 3.0})

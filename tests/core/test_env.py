@@ -1,4 +1,4 @@
-"""The two shells around a toy System whose worlds also end by themselves, which no registered id need do."""
+"""The two Gymnasium classes around a toy System that also terminates, which no registered id does."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from edge_envs.core.config import SystemConfig
 from edge_envs.core.env import EdgeEnv, EdgeVectorEnv
+from edge_envs.core.metrics import Metric
 from edge_envs.core.runtime.episodes import EpisodeSummary
-from edge_envs.core.system import IntArray, Metric, Outcome, System, load_system
+from edge_envs.core.system import IntArray, Outcome, System, load_system
 from tests.helpers import assert_same, random_actions, rollout, row_of
 
 STEPS = 6
@@ -31,7 +32,7 @@ class ToyConfig(SystemConfig):
     goal: float = 6.0
     """Sum of the places at which a world ends [-]."""
     continuous: bool = False
-    """Whether the action is a Box [-]."""
+    """True for a Box action, False for indices [-]."""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"default": {}, "far": {"goal": 1e9}}
 
 

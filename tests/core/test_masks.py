@@ -1,4 +1,4 @@
-"""Closed choices: where the infos of the two shells name them, and that they belong to the observation beside them."""
+"""Action masks: both Gymnasium classes report them in info, in line with the observation returned with them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def sync(num_envs: int, mode: AutoresetMode) -> SyncVectorEnv:
 
 
 def mask_in(observation: NDArray[Any]) -> NDArray[np.int8]:
-    """The mask, cut out of an observation by hand."""
+    """The mask, computed from the observation here."""
     return observation[..., 3:].reshape(*observation.shape[:-1], 2, CHOICES).astype(np.int8)
 
 
@@ -75,7 +75,7 @@ def test_a_system_closes_nothing_and_groups_nobody_unless_it_says_so():
 
 
 def test_own_facts_of_a_wing_whose_members_see_each_other():
-    """DTIRS: the member view goes on to the others' facts, its own facts do not."""
+    """DTIRS: the member view includes the others' facts, `own_view` does not."""
     system = DTIRSSystem(DTIRSConfig.from_options("default", {"num_devices": 3}))
     facts = system.own_view.shape[1]
     assert facts < system.member_view.shape[1]

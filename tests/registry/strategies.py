@@ -1,4 +1,4 @@
-"""Hypothesis strategies over configurations and actions, read off the fields of a wing and off its action space."""
+"""Hypothesis strategies over configurations and actions, made from the fields of a configuration and its spaces."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from edge_envs.core.config import SystemConfig
 
 Options = dict[str, Any]
 THOROUGH = os.environ.get("EDGE_ENVS_PROPERTIES") == "thorough"
-"""Whether to try 20 times as many examples."""
+"""If set, tests try 20 times as many examples."""
 LARGEST_DRAWN: dict[str, int] = {
     "num_devices": 6, "num_users": 6, "num_aps": 3, "num_subchannels": 5, "num_services": 3, "num_antennas": 4,
     "num_elements": 8, "slots_per_period": 12, "queue_capacity": 2048, "calibration_rounds": 30, "phase_samples": 20,

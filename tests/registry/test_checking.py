@@ -271,7 +271,7 @@ def listen(env: Any, monkeypatch: Any) -> tuple[set[str], set[str]]:
         with np.errstate(all="ignore"):
             for invariant in invariants:
                 names.add(invariant.name)
-                # so that a complaint can tell the row
+                # so that the message names the row
                 assert np.shape(invariant.deviation())[:1] in {(len(rows),), (1,)} or invariant.name.endswith("_finite")
                 if not invariant.holds():
                     broken.add(invariant.name)

@@ -184,14 +184,14 @@ def expected_twins(case: Case) -> list[tuple[int, int]]:
 @every_case
 def test_no_entry_is_constant_and_none_appears_twice(case):
     table = observed(case)
-    told = np.setdiff1d(np.arange(table.shape[1]), structural(case.system()))
-    constant = told[(table == table[0]).all(axis=0)[told]]
+    informative = np.setdiff1d(np.arange(table.shape[1]), structural(case.system()))
+    constant = informative[(table == table[0]).all(axis=0)[informative]]
     assert constant.tolist() == expected_constants(case)
-    told = np.setdiff1d(told, constant)
+    informative = np.setdiff1d(informative, constant)
     twins = [
         (one, other)
-        for i, one in enumerate(told.tolist())
-        for other in told[i + 1 :].tolist()
+        for i, one in enumerate(informative.tolist())
+        for other in informative[i + 1 :].tolist()
         if np.array_equal(table[:, one], table[:, other])
     ]
     assert twins == expected_twins(case)
@@ -199,7 +199,7 @@ def test_no_entry_is_constant_and_none_appears_twice(case):
 
 @every_case
 def test_no_entry_is_stuck_at_a_bound(case):
-    """Clipped most of the time, an entry tells nothing."""
+    """An entry that is clipped most of the time carries no information."""
     box = case.system().observation_space
     assert isinstance(box, spaces.Box)
     table = observed(case)

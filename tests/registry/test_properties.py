@@ -49,7 +49,7 @@ def worlds(case: Case, options: Options) -> tuple[EdgeVectorEnv, list[gym.Env[An
 
 
 def complains(error: ValueError, config: Any) -> bool:
-    """Whether a refusal is one line that names a field, or says that its parameters are beyond measure."""
+    """Return True if an error is one line that names a field, or says that parameters are too extreme."""
     text = str(error)
     # A name of one word could be any word.
     named = any(
@@ -160,7 +160,7 @@ def test_what_takes_too_much_memory_is_named(env_id, options, words):
 
 
 def field_cases() -> list[Any]:
-    """Every field of every wing."""
+    """Every field of every configuration."""
     return [
         pytest.param(small(Case(spec.id)), name, id=f"{spec.id}-{name}")
         for spec in SPECS
@@ -202,14 +202,14 @@ def test_any_invalid_value_is_named(case, name):
 @every_id
 def test_any_unknown_key_is_named(case):
     """Any name that is no parameter is refused as such."""
-    system, shell = case.system(), cast(Any, EdgeEnv)
+    system, make = case.system(), cast(Any, EdgeEnv)
     known = {*config_class(case).model_fields, "system", "preset", "check", "render_mode"}
 
     @effort(20)
     @given(st.text(max_size=20).filter(lambda key: key not in known and key not in {"id", "max_episode_steps"}))
     def refused(key: str) -> None:
         with pytest.raises(ValueError, match="unexpected keyword argument") as caught:
-            shell(type(system), **{key: 1})
+            make(type(system), **{key: 1})
         assert repr(key) in str(caught.value)
 
     refused()

@@ -1,4 +1,4 @@
-"""Snapshots of the vector environment: a restored one goes on bit for bit, and what cannot be is refused."""
+"""Snapshots of the vector environment: a restored one continues bit for bit, and impossible values are refused."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def test_a_restored_environment_goes_on_bit_for_bit(case: Case, mode):
     env.reset(seed=5)
     walk(env, policy, EPISODE + 2)
     taken = env.snapshot()
-    told = policy._rng.bit_generator.state
+    saved = policy._rng.bit_generator.state
     went_on = walk(env, policy, 2 * EPISODE)
     other = case.vector(ROWS, mode)
     other.restore(taken)
-    policy._rng.bit_generator.state = told
+    policy._rng.bit_generator.state = saved
     assert walk(other, policy, 2 * EPISODE) == went_on
     env.restore(taken)
-    policy._rng.bit_generator.state = told
+    policy._rng.bit_generator.state = saved
     assert walk(env, policy, 2 * EPISODE) == went_on
 
 

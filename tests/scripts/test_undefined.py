@@ -19,7 +19,7 @@ from agents.runs.folder import EVALUATION
 from agents.training import record
 from tests.agents.toy import TOY_STEPS, UnboundedToy, UncertainToy
 from tests.scripts.running import call
-from tests.scripts.test_kills import curves, hashes
+from tests.scripts.stopping.test_kills import curves, hashes
 
 ID = "Uncertain-v0"
 TRAIN = ("--env", ID, "--steps", "256", "--num-envs", "4", "--seeds", "2", "--episodes", "2")

@@ -1,10 +1,10 @@
-"""The checking mode of the shells (`check=True`): what must hold after every reset and step, whatever is decided."""
+"""The checking mode (`check=True`): invariants verified after every reset and step."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 
 from edge_envs.core.invariants import TOLERANCE, BrokenInvariant, Invariant, Step, finite, within
 from edge_envs.core.runtime.snapshot import ANYTHING, arrays_of, fields_of
-
-if TYPE_CHECKING:
-    from edge_envs.core.system import Outcome, System
+from edge_envs.core.system import Outcome, System
 
 COUNTED = ("devices", "users", "tasks", "requests")
 """Units of the metrics that count: they are never negative."""
@@ -78,12 +76,12 @@ class Checked:
         return slice(None) if len(rows) == len(self._steps) else rows
 
     def verify(self, rows: NDArray[np.int64], invariants: Iterable[Invariant]) -> None:
-        """Raise where one of the invariants does not hold.
+        """Raise BrokenInvariant if one of the invariants does not hold.
 
         Raises:
             BrokenInvariant: the first that does not.
         """
-        with np.errstate(all="ignore"):  # of what is broken, anything may be worked out on the way to the complaint
+        with np.errstate(all="ignore"):  # broken values may overflow on the way to the message
             for invariant in invariants:
                 self.verified += 1
                 if not invariant.holds():
@@ -165,7 +163,7 @@ def reported(system: System[Any], step: Step) -> Iterator[Invariant]:
 
 
 def stored(system: System[Any], state: Any, step: Step | None) -> Iterator[Invariant]:
-    """The state is finite, and what the wing says of it and of the step holds."""
+    """The state is finite, and the invariants of the system hold."""
     for name, array in arrays_of(state, system.scratch):
         limits = system.limits.get(name)
         if limits == ANYTHING:

@@ -13,6 +13,8 @@ from edge_envs.core.kernels.jit import kernel
 from edge_envs.core.system import BoolArray, FloatArray, IntArray, Outcome, System
 
 Info = dict[str, Any]
+METADATA: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}
+"""`metadata` of a single environment."""
 MASK = "action_mask"
 """Entry of an info with the choices that are open in the observation returned with it."""
 EPISODE_MEAN = "episode_mean_"

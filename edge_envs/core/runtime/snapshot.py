@@ -1,17 +1,16 @@
-"""Everything that a batch of worlds goes on from, as plain arrays: taken, checked and put back."""
+"""Snapshots of a batch of worlds as plain arrays: taken, checked and restored."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.random import PCG64, Generator
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from edge_envs.core.system import System
+from edge_envs.core.metrics import Metric
 
 BELOW_ONE = float(np.nextafter(1.0, 0.0))
 """Largest value of a uniform draw."""
@@ -22,6 +21,17 @@ Arrays = dict[str, NDArray[Any]]
 ANYTHING = (-np.inf, np.inf)
 """Limits of values that nothing depends on."""
 WORD = 1 << 64
+
+
+class Described(Protocol):
+    """What a snapshot reads of a `System`; see its fields of the same names."""
+
+    @property
+    def scratch(self) -> Sequence[str]: ...
+    @property
+    def limits(self) -> Mapping[str, tuple[float, float]]: ...
+    @property
+    def metrics(self) -> Sequence[Metric]: ...
 
 
 def fields_of(state: Any) -> dict[str, Any]:
@@ -50,16 +60,16 @@ def pack_generators(rngs: Sequence[Generator]) -> NDArray[np.uint64]:
     """
     rows = []
     for rng in rngs:
-        told: Any = rng.bit_generator.state
-        if told["bit_generator"] != "PCG64":
-            raise ValueError(f"a snapshot holds PCG64 generators only, not {told['bit_generator']}")
-        words = [word for name in ("state", "inc") for word in divmod(told["state"][name], WORD)]
-        rows.append([*words, told["has_uint32"], told["uinteger"]])
+        state: Any = rng.bit_generator.state
+        if state["bit_generator"] != "PCG64":
+            raise ValueError(f"a snapshot holds PCG64 generators only, not {state['bit_generator']}")
+        words = [word for name in ("state", "inc") for word in divmod(state["state"][name], WORD)]
+        rows.append([*words, state["has_uint32"], state["uinteger"]])
     return np.array(rows, dtype=np.uint64).reshape(-1, 6)
 
 
 def unpack_generators(words: NDArray[np.uint64]) -> list[Generator]:
-    """Generators in the states that `pack_generators` told."""
+    """Generators with the states that `pack_generators` returned."""
     rngs = []
     for row in words.tolist():
         bits = PCG64()
@@ -73,8 +83,8 @@ def unpack_generators(words: NDArray[np.uint64]) -> list[Generator]:
     return rngs
 
 
-def take_snapshot(system: System[Any], state: Any, progress: Arrays, rngs: Sequence[Generator]) -> Arrays:
-    """Copies of everything that coming steps of a batch depend on, by name; the first axis of each is the batch.
+def take_snapshot(system: Described, state: Any, progress: Arrays, rngs: Sequence[Generator]) -> Arrays:
+    """Copies of everything that later steps of a batch depend on, by name; the first axis of each is the batch.
 
     Args:
         system: of the batch.
@@ -92,11 +102,11 @@ def take_snapshot(system: System[Any], state: Any, progress: Arrays, rngs: Seque
     }
 
 
-def restore_snapshot(snapshot: Arrays, system: System[Any], state: Any, progress: Arrays) -> list[Generator]:
-    """Put a snapshot into `state` and `progress` of a batch made alike, in place; returns the rows' generators.
+def restore_snapshot(snapshot: Arrays, system: Described, state: Any, progress: Arrays) -> list[Generator]:
+    """Restore a snapshot into `state` and `progress` of an equal batch, in place; returns the rows' generators.
 
     Raises:
-        ValueError: a snapshot of another configuration, or values that cannot be; nothing has changed then.
+        ValueError: a snapshot of another configuration, or impossible values; nothing has changed then.
     """
     arrays = {f"state.{name}": array for name, array in arrays_of(state, system.scratch)} | progress
     check_alike(snapshot, {**arrays, "generators": np.zeros((len(progress["started"]), 6), dtype=np.uint64)})
@@ -114,26 +124,26 @@ def restore_snapshot(snapshot: Arrays, system: System[Any], state: Any, progress
 
 
 def check_alike(found: Mapping[str, NDArray[Any]], expected: Mapping[str, NDArray[Any]]) -> None:
-    """Whether two sets of arrays have the same names, shapes and types.
+    """Raise ValueError if two sets of arrays differ in names, shapes or types.
 
     Raises:
-        ValueError: they have not; the message names the first difference.
+        ValueError: the message names the first difference.
     """
     for name in sorted(found.keys() ^ expected.keys()):
         raise ValueError(f"{name!r} is {'missing' if name in expected else 'unknown'}")
     for name, array in expected.items():
-        told = found[name]
-        if (told.shape, told.dtype) != (array.shape, array.dtype):
+        given = found[name]
+        if (given.shape, given.dtype) != (array.shape, array.dtype):
             raise ValueError(
-                f"{name!r} has shape {told.shape} and type {told.dtype}, expected {array.shape} and {array.dtype}"
+                f"{name!r} has shape {given.shape} and type {given.dtype}, expected {array.shape} and {array.dtype}"
             )
 
 
 def check_values(arrays: Mapping[str, NDArray[Any]], limits: Mapping[str, tuple[float, float]]) -> None:
-    """Whether the values of a state can be: finite, and within their limits, without which a kernel could go astray.
+    """Raise ValueError if values are not finite or outside their limits; kernels index memory by them unchecked.
 
     Raises:
-        ValueError: they cannot; the message names the first array.
+        ValueError: the message names the first such array.
     """
     for name, array in arrays.items():
         low, high = limits.get(name, (-FINITE_MAX, FINITE_MAX))

@@ -1,5 +1,5 @@
 """Baselines and ablations of the split-learning system."""
 
-from edge_envs.dtirs.baselines.policies import available, schemes
+from edge_envs.dtirs.baselines.policies import ablations, available
 
-__all__ = ["available", "schemes"]
+__all__ = ["ablations", "available"]

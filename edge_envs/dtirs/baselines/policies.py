@@ -11,7 +11,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from edge_envs.core.env import EdgeEnv, EdgeVectorEnv
-from edge_envs.core.policy import Ablation, BaselineFactory, ConstantPolicy, Policy, random_actions
+from edge_envs.core.rules import Ablation, BaselineFactory, ConstantPolicy, Policy, random_actions
 from edge_envs.dtirs.baselines import paper_algorithm_5, search
 from edge_envs.dtirs.config import EPISODE, FIXED, Parameters
 from edge_envs.dtirs.model import dynamics
@@ -46,7 +46,7 @@ def available(system: DTIRSSystem) -> Mapping[str, BaselineFactory]:
     return found
 
 
-def schemes(system: DTIRSSystem) -> Mapping[str, Ablation]:
+def ablations(system: DTIRSSystem) -> Mapping[str, Ablation]:
     """Schemes that are a baseline in an environment which leaves out or changes a component."""
     config = system.config
     last, best = "last-cut", "proposed"

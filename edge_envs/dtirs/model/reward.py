@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel, kernel_part
-from edge_envs.core.system import Metric
+from edge_envs.core.metrics import Metric
 from edge_envs.dtirs.config import NO_TWIN, OPTIMAL, SDR, Parameters
 from edge_envs.dtirs.model import allocation
 from edge_envs.dtirs.model.state import State

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edge_envs.core.validation import FloatArray, numbers, positive
+from edge_envs.core.validation import FloatArray, finite_array, positive_number
 from edge_envs.dtirs.solvers import certificates, compute_pool, power
 from edge_envs.dtirs.solvers.api_phases import Phases, link_gains, optimise_phases, phase_quadratic
 
@@ -78,11 +78,14 @@ def allocate_power(
     Raises:
         ValueError: an impossible argument, named.
     """
-    nats = numbers("nat_seconds", nat_seconds, 0.0)
-    gain = numbers("gain_per_w", gain_per_w, 0.0, len(nats))
+    nats = finite_array("nat_seconds", nat_seconds, (None,))
+    gain = finite_array("gain_per_w", gain_per_w, (len(nats),))
     if (gain[nats > 0.0] == 0.0).any():
         raise ValueError("gain_per_w=0.0 is not possible for a user with nat_seconds > 0; its delay would be infinite")
-    total, most = positive("power_total_w", power_total_w), positive("power_max_w", power_max_w)
+    total, most = (
+        positive_number("power_total_w", power_total_w, infinite=True),
+        positive_number("power_max_w", power_max_w, infinite=True),
+    )
     if total == math.inf:
         raise ValueError("power_total_w=inf is not possible; give a finite number")
     watts = np.zeros(len(nats))
@@ -102,12 +105,12 @@ def allocate_power(
 def _pool_arguments(
     front_flop: ArrayLike, speed_flop_s: ArrayLike, capacity_flop_s: float, back_flop: ArrayLike | None
 ) -> tuple[FloatArray, FloatArray, float, FloatArray]:
-    front = numbers("front_flop", front_flop, 0.0)
-    speed = numbers("speed_flop_s", speed_flop_s, 0.0, len(front), strict=True)
-    capacity = positive("capacity_flop_s", capacity_flop_s)
+    front = finite_array("front_flop", front_flop, (None,))
+    speed = finite_array("speed_flop_s", speed_flop_s, (len(front),), strict=True)
+    capacity = positive_number("capacity_flop_s", capacity_flop_s, infinite=True)
     if capacity == math.inf:
         raise ValueError("capacity_flop_s=inf is not possible; give a finite number")
-    back = np.zeros(len(front)) if back_flop is None else numbers("back_flop", back_flop, 0.0, len(front))
+    back = np.zeros(len(front)) if back_flop is None else finite_array("back_flop", back_flop, (len(front),))
     return front, speed, capacity, back
 
 
@@ -173,7 +176,7 @@ def choose_twins(
         ValueError: an impossible argument, named.
     """
     front, speed, capacity, back = _pool_arguments(front_flop, speed_flop_s, capacity_flop_s, back_flop)
-    sync = numbers("sync_s", sync_s, 0.0, len(front))
+    sync = finite_array("sync_s", sync_s, (len(front),))
     twin = np.zeros(len(front), dtype=np.bool_)
     scratch, order = np.zeros(len(front)), np.zeros(len(front), dtype=np.int64)
     root_price = compute_pool.choose_twins(front, back, speed, sync, capacity, scratch, order, twin)
@@ -192,7 +195,7 @@ def threshold_twins(
         ValueError: an impossible argument, named.
     """
     front, speed, _, _ = _pool_arguments(front_flop, speed_flop_s, 1.0, None)
-    most = numbers("compute_delay_max_s", compute_delay_max_s, 0.0)
+    most = finite_array("compute_delay_max_s", compute_delay_max_s, (None,))
     if len(most) not in (1, len(front)):
         raise ValueError(f"compute_delay_max_s has shape {most.shape}, expected a number or ({len(front)},)")
     late: NDArray[np.bool_] = front / speed > most
@@ -210,7 +213,7 @@ def bisect_frequency(
         ValueError: an impossible argument, named.
     """
     front, speed, capacity, _ = _pool_arguments(front_flop, speed_flop_s, capacity_flop_s, None)
-    positive("tolerance", tolerance)
+    positive_number("tolerance", tolerance, infinite=True)
     twins, none = _twins(twin, len(front)), np.zeros(len(front))
     boosted = twins & (front > 0.0)
     if not boosted.any():
@@ -253,7 +256,7 @@ def search_cuts(
     work = np.asarray(front_flop, dtype=np.float64)
     if work.ndim != 2 or work.shape[1] == 0 or not (np.isfinite(work) & (work >= 0.0)).all():
         raise ValueError(f"front_flop has shape {work.shape}, expected (K, M) finite numbers >= 0 with M >= 1")
-    speed = numbers("speed_flop_s", speed_flop_s, 0.0, len(work), strict=True)
-    boost = numbers("twin_boost_flop_s", twin_boost_flop_s, 0.0, len(work))
+    speed = finite_array("speed_flop_s", speed_flop_s, (len(work),), strict=True)
+    boost = finite_array("twin_boost_flop_s", twin_boost_flop_s, (len(work),))
     boosted = speed + np.where(_twins(twin, len(work)), boost, 0.0)
     return np.argmin(work / boosted[:, None], axis=1).astype(np.int64) + 1

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edge_envs.core.validation import FloatArray, numbers, positive
+from edge_envs.core.validation import FloatArray, finite_array, positive_number
 from edge_envs.dtirs.solvers import irs_links, phases
 
 Method = Literal["sdr", "ca", "random"]
@@ -85,7 +85,7 @@ def phase_quadratic(
     down, up, users, kind = _channels(ap_irs, irs_ud, uplink, irs_ap)
     count, elements = users.shape[2:]
     weights = [
-        np.ones(count) if weight is None else numbers(name, weight, -math.inf, count)
+        np.ones(count) if weight is None else finite_array(name, weight, (count,), low=-math.inf)
         for name, weight in (("weight_dl", weight_dl), ("weight_ul", weight_ul))
     ]
     q, spread = np.zeros((2, elements, elements)), np.zeros((2, elements, elements))
@@ -149,7 +149,7 @@ def optimise_phases(
     for name, number, least in (("samples", samples, 1), ("seed", seed, 0)):
         if not isinstance(number, int | np.integer) or number < least:
             raise ValueError(f"{name}={number!r} is not possible; give a whole number of at least {least}")
-    positive("gap", gap)
+    positive_number("gap", gap, infinite=True)
     elements = len(form)
     q = np.ascontiguousarray(np.stack([form.real, form.imag]))
     rank = phases.factor_rank(elements)

@@ -1,5 +1,5 @@
 """Baselines and ablations of split inference over NOMA."""
 
-from edge_envs.eccnoma.baselines.policies import available, schemes
+from edge_envs.eccnoma.baselines.policies import ablations, available
 
-__all__ = ["available", "schemes"]
+__all__ = ["ablations", "available"]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.env import EdgeEnv, EdgeVectorEnv
-from edge_envs.core.policy import Ablation, BaselineFactory, Policy, random_actions
+from edge_envs.core.rules import Ablation, BaselineFactory, Policy, random_actions
 from edge_envs.eccnoma.baselines import search
 from edge_envs.eccnoma.config import Parameters
 from edge_envs.eccnoma.model import dynamics, reward
@@ -70,7 +70,7 @@ def available(system: ECCNOMASystem) -> Mapping[str, BaselineFactory]:
     return found
 
 
-def schemes(system: ECCNOMASystem) -> Mapping[str, Ablation]:
+def ablations(system: ECCNOMASystem) -> Mapping[str, Ablation]:
     """Schemes with a use of the radio and the server of their own: a baseline in an environment with other options."""
     config = system.config
     if config.access != "noma" or config.assignment != "search":

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel_part
-from edge_envs.core.system import Metric
+from edge_envs.core.metrics import Metric
 from edge_envs.eccnoma.config import OPTIMAL, RANDOM, TDMA, Parameters
 from edge_envs.eccnoma.model import allocation
 from edge_envs.eccnoma.model.state import State

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edge_envs.core.env import EdgeEnv, EdgeVectorEnv
 from edge_envs.core.physics.channel import distance_for_gain, free_space_exponent_gain
 from edge_envs.core.physics.units import linear_to_db
-from edge_envs.core.policy import BaselineFactory, ConstantPolicy, Policy, beginning, random_actions
+from edge_envs.core.rules import BaselineFactory, ConstantPolicy, Policy, beginning, random_actions
 from edge_envs.lyappo.baselines.search import Outcomes, best_stable, shared_partitions, simulate_fixed
 from edge_envs.lyappo.model.state import LOCAL, TRANSMIT
 from edge_envs.lyappo.system import LyaPPOSystem

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel_part
-from edge_envs.core.system import Metric
+from edge_envs.core.metrics import Metric
 from edge_envs.lyappo.config import Parameters
 from edge_envs.lyappo.model.state import State
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.env import EdgeEnv, EdgeVectorEnv
-from edge_envs.core.policy import BaselineFactory, ConstantPolicy, Policy, random_actions
+from edge_envs.core.rules import BaselineFactory, ConstantPolicy, Policy, random_actions
 from edge_envs.semcom.baselines import rules
 from edge_envs.semcom.config import LONG_TERM, Parameters
 from edge_envs.semcom.model import state as state_module

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel_part
-from edge_envs.core.system import Metric
+from edge_envs.core.metrics import Metric
 from edge_envs.semcom.config import COMPRESSION, JOINT, LONG_TERM, POWER_BANDWIDTH, UTILITY, Parameters
 from edge_envs.semcom.image_quality import psnr_db
 from edge_envs.semcom.model.state import State

@@ -17,7 +17,6 @@ import train
 from agents.evaluation import comparison as comparing
 from agents.evaluation.contestants import find_entries, find_entry
 from edge_envs.core.policy import Ablation, ablations_of, baselines_of, make_baseline
-from tests.agents import baselines as toy_baselines
 from tests.agents.toy import ToySystem
 from tests.scripts.running import call, policies, table_rows
 
@@ -39,7 +38,7 @@ def define(monkeypatch: pytest.MonkeyPatch) -> Define:
         def found(system: ToySystem) -> Mapping[str, Ablation]:
             return {} if system.config.box else ablations
 
-        monkeypatch.setattr(toy_baselines, "schemes", found, raising=False)
+        monkeypatch.setattr(ToySystem, "ablations", found)
 
     return define
 
@@ -57,13 +56,15 @@ def test_ablations_of_an_environment(toy_id, define):
 
 def test_an_ablation_has_a_name_of_its_own(toy_id, define):
     define({**ABLATIONS, "random": Ablation("wanted", {"offset": 1.0}, "")})
-    with pytest.raises(RuntimeError, match="calls both a baseline and a scheme 'random'"):
+    with pytest.raises(RuntimeError, match="calls both a baseline and an ablation 'random'"):
         ablations_of(gym.make(toy_id))
 
 
 def test_an_ablation_is_no_baseline(toy_id, define):
     define(ABLATIONS)
-    with pytest.raises(ValueError, match=r"'longer' is a scheme.*play 'wanted' .* end_probability=0\.0, offset=-1\.0$"):
+    with pytest.raises(
+        ValueError, match=r"'longer' is an ablation.*use 'wanted' .* end_probability=0\.0, offset=-1\.0$"
+    ):
         make_baseline("longer", gym.make(toy_id))
     with pytest.raises(ValueError, match=r"'shifte' does not exist for ToySystem; known: random, wanted"):
         make_baseline("shifte", gym.make(toy_id))

@@ -28,7 +28,6 @@ from agents.runs.curves import LARGEST_BYTES, curve_of
 from agents.runs.folder import EVALUATION
 from agents.worlds import EVALUATION_STREAM, make_worlds, stream_seeds
 from edge_envs.core.policy import Ablation, make_baseline
-from tests.agents import baselines as toy_baselines
 from tests.agents.toy import TOY, TOY_STEPS, ToySystem
 from tests.agents.toy_runs import toy_run
 
@@ -37,10 +36,10 @@ NAMES = ["wanted", "random", "x=runs/a,runs/b", "shifted"]
 
 @pytest.fixture
 def evaluated(tmp_path, monkeypatch, toy_id):
-    """All kinds of entries but own agents, two seeds of three episodes."""
+    """All kinds of entries but custom agents, two seeds of three episodes."""
     monkeypatch.chdir(tmp_path)
     ablations = {"shifted": Ablation("wanted", {"offset": 10.0}, "metrics | are larger")}
-    monkeypatch.setattr(toy_baselines, "schemes", lambda system: ablations, raising=False)
+    monkeypatch.setattr(ToySystem, "ablations", lambda self: ablations)
     for seed, name in enumerate("ab"):
         toy_run(Path(f"runs/{name}"), seed=seed)
     return evaluate(find_entries(NAMES, TOY, "default", {}), Setting(TOY, "default", {}, 2, 3))

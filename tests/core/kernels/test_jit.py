@@ -18,7 +18,7 @@ from edge_envs.core.kernels.jit import FastCall, compiled, kernel, kernel_part
 
 
 class Pair(NamedTuple):
-    """Arguments as the wings pass them."""
+    """Arguments as the environments pass them."""
 
     floats: np.ndarray
     number: int

@@ -215,7 +215,7 @@ def test_poisson_ends_next_to_one(rate):
     exp_minus_rate = math.exp(-rate)
     far = channel.poisson(1 - 1e-12, exp_minus_rate, rate)
     assert stats.poisson.sf(far, rate) <= 1e-12 < stats.poisson.sf(far - 1, rate)
-    # 1.1e-16 from one the sum has no digit left to tell counts apart: right to a factor of ten in the tail
+    # 1.1e-16 from one the sum has too few digits to separate counts: right to a factor of ten in the tail
     farther = channel.poisson(1 - 2.0**-53, exp_minus_rate, rate)
     assert stats.poisson.sf(farther, rate) <= 1e-15
     assert stats.poisson.sf(farther - 1, rate) >= 1e-17

@@ -1,4 +1,4 @@
-"""Operations beside MACs, raw inputs of another word length, and the two CIFAR classifiers, by hand."""
+"""Operations beside MACs, raw inputs of another word length, and the two CIFAR classifiers, against sums worked out here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Unit conversions against values worked out by hand."""
+"""Unit conversions against hand-computed values."""
 
 import numpy as np
 import pytest

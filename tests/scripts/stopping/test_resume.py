@@ -23,7 +23,7 @@ from agents.runs.folder import CHECKPOINTS, CONFIG, EVALUATION, FINISHED, LAST, 
 from agents.runs.provenance import versions
 from agents.training import callback, record, trainer
 from tests.scripts.running import ENV, ROOT, call, environment
-from tests.scripts.test_kills import curves, hashes
+from tests.scripts.stopping.test_kills import curves, hashes
 
 SMALL = ("--steps", "960", "--num-envs", "8", "--set", "num_devices=2", "max_episode_steps=10")
 COMMON = ("--seeds", "0", "--checkpoint-every", "0")

@@ -29,7 +29,7 @@ from edge_envs.core.io.command import Stopped
 from experiments.common import trained
 from tests.agents.crowd import CROWD
 from tests.scripts.running import ENV, EVALUATE, QUICK, ROOT, SMALL, call, environment, execute, table_rows
-from tests.scripts.test_kills import curves, hashes
+from tests.scripts.stopping.test_kills import curves, hashes
 
 TINY = ("--set", "num_devices=2", "max_episode_steps=10")
 TRAININGS: dict[str, tuple[str, ...]] = {

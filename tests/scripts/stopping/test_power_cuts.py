@@ -13,8 +13,8 @@ import pytest
 import train
 from agents.runs.folder import CONFIG
 from tests.scripts.running import ENV, call
-from tests.scripts.test_kills import curves, hashes
-from tests.scripts.test_resume import COMMON, SMALL
+from tests.scripts.stopping.test_kills import curves, hashes
+from tests.scripts.stopping.test_resume import COMMON, SMALL
 
 CUTS = 12
 Names = dict[str, tuple[int, bool]]

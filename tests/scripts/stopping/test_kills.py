@@ -64,7 +64,7 @@ def curves(folder: Path) -> list[tuple[str, int, float]]:
 
 @pytest.mark.parametrize("name", TRAININGS)
 def test_a_killed_training_ends_as_one_that_never_stopped(tmp_path, name):
-    program = str(ROOT / "tests/scripts/kill_training.py")
+    program = str(ROOT / "tests/scripts/stopping/kill_training.py")
     done = subprocess.run(
         [sys.executable, program, str(tmp_path), "7", str(KILLS), *TRAININGS[name]],
         env=environment(), capture_output=True, text=True, timeout=600, check=False,

@@ -2,7 +2,7 @@
 
 Only kills that leave a checkpoint count.
 
-Usage: python kill_training.py FOLDER SEED KILLS ARGUMENT ... (those of train.py). Prints what came of it as JSON.
+Usage: python kill_training.py FOLDER SEED KILLS ARGUMENT ... (those of train.py). Prints the outcome as JSON.
 Processes are forked from this one, which has everything loaded, so that most of a victim's life is training.
 """
 
@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 sys.path.insert(0, str(ROOT))
 
 import train  # noqa: E402  (the project is not installed as a package)

@@ -1,0 +1,205 @@
+"""Rules that choose actions: the policy interface, and what the baselines of all papers share."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+
+class Policy(Protocol):
+    """Anything that maps observations to actions; models of Stable-Baselines3 are policies.
+
+    A policy with a memory returns it as the second value and continues from the `state` it is given. Without a `state`,
+    a baseline of this package continues from its own memory of the previous call, so
+    `action, _ = policy.predict(observation)` in every step is enough. `episode_start`, booleans (B,), is True in the
+    rows whose memory restarts. If it is left out, a baseline restarts the rows that its environment has not stepped
+    since their reset. After `restore`, pass the `state` that belongs to the snapshot.
+    """
+
+    @abstractmethod
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[Any], Any]:
+        """Actions for one observation (n,) or a batch (B, n), and the recurrent state (None where there is none)."""
+        ...
+
+
+class Env(Protocol):
+    """What a baseline reads of the environment it acts in, an `EdgeEnv` or an `EdgeVectorEnv`."""
+
+    system: Any
+    state: Any
+
+    @property
+    def episode_steps(self) -> NDArray[np.int64]:
+        """Steps of each world's episode so far, shape (B,)."""
+        ...
+
+
+BaselineFactory = Callable[[Any, int], Policy]
+"""Builds a baseline for an environment (see `Env`) and a seed. The baseline may read the environment's state."""
+Rule = Callable[[Any, Any, Generator], NDArray[Any]]
+"""Maps kernel parameters, a state with one world (which the rule may change) and a generator to an action (A,)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ablation:
+    """A baseline in a system with a component removed or replaced.
+
+    To run it, make the environment with `options` in addition to your own, and use the baseline `policy` in it.
+    """
+
+    policy: str
+    """name of the baseline"""
+    options: Mapping[str, Any]
+    """options of the environment that remove or replace the component"""
+    meaning: str
+    """what is compared, in a few words"""
+
+
+class ConstantPolicy:
+    """Always the same action, of shape (A,)."""
+
+    def __init__(self, action: NDArray[Any]) -> None:
+        self.action = action
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[NDArray[Any], Any]:
+        """The action, once per observation of a batch."""
+        del episode_start, deterministic
+        batch = np.shape(observation)[:-1]
+        return np.broadcast_to(self.action, (*batch, *self.action.shape)).copy(), state
+
+
+class RandomPolicy:
+    """Uniformly random actions from a generator of its own."""
+
+    def __init__(self, space: Any, seed: int) -> None:
+        self._low, self._high = (
+            (space.start, space.start + space.nvec) if hasattr(space, "nvec") else (space.low, space.high)
+        )
+        self._discrete = hasattr(space, "nvec")
+        self._rng = np.random.default_rng(seed)
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[NDArray[Any], Any]:
+        """One random action per observation of a batch, also with `deterministic=True`."""
+        del episode_start, deterministic
+        shape = (*np.shape(observation)[:-1], *np.shape(self._low))
+        if self._discrete:
+            return self._rng.integers(self._low, self._high, size=shape), state
+        return self._rng.uniform(self._low, self._high, size=shape).astype(np.float32), state
+
+
+def random_actions(env: Env, seed: int) -> Policy:
+    """Uniformly random actions, the baseline `random` of every environment. Sees nothing."""
+    return RandomPolicy(env.system.action_space, seed)
+
+
+def beginning(env: Env, episode_start: Any = None) -> NDArray[np.bool_]:
+    """Rows (B,) in which a policy's memory restarts: those not stepped since their reset, and those of `episode_start`.
+
+    Raises:
+        ValueError: `episode_start` has another shape.
+    """
+    fresh: NDArray[np.bool_] = env.episode_steps == 0
+    if episode_start is None:
+        return fresh
+    start = np.atleast_1d(np.asarray(episode_start, dtype=np.bool_))
+    if start.shape != fresh.shape:
+        raise ValueError(f"episode_start has shape {start.shape}, expected {fresh.shape}")
+    return fresh | start
+
+
+def copy_row(source: Any, row: int, target: Any, fields: Iterable[str] | Mapping[str, str]) -> None:
+    """Copy fields of one row of a state into row 0 of another state, in place.
+
+    Args:
+        source: the state to read.
+        row: its row.
+        target: the state to write; usually it has a single row.
+        fields: names of the fields, or a mapping from the target's names to the source's.
+    """
+    pairs = fields.items() if isinstance(fields, Mapping) else ((name, name) for name in fields)
+    for name, known in pairs:
+        getattr(target, name)[0] = getattr(source, known)[row]
+
+
+class WorldPolicy:
+    """Chooses the action of one world after the other from the environment's state; subclasses define `action`."""
+
+    def __init__(self, env: Env) -> None:
+        self.env = env
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[NDArray[Any], Any]:
+        """Actions for every world of the environment; of the observation, only the number of axes counts."""
+        del episode_start, deterministic
+        batch = np.array([self.action(row) for row in range(len(self.env.episode_steps))])
+        return (batch if np.ndim(observation) == 2 else batch[0]), state
+
+    @abstractmethod
+    def action(self, row: int) -> NDArray[Any]:
+        """Action (A,) of one world."""
+
+
+class RulePolicy(WorldPolicy):
+    """Applies a rule to a copy of each world.
+
+    Args:
+        rule: computes the action from the copy.
+        fields: what the rule sees of the world; see `copy_row`.
+        env: the environment.
+        seed: of the rule's own draws. Each world has a generator, so its actions do not depend on the batch.
+    """
+
+    def __init__(self, rule: Rule, fields: Iterable[str] | Mapping[str, str], env: Env, seed: int) -> None:
+        super().__init__(env)
+        self.rule, self.fields = rule, fields
+        self.parameters = env.system.parameters
+        self.sketch = env.system.allocate(1)
+        self.rngs = [np.random.default_rng([seed, row]) for row in range(len(env.episode_steps))]
+
+    def action(self, row: int) -> NDArray[Any]:
+        """The rule's action for a world as it is now."""
+        copy_row(self.env.state, row, self.sketch, self.fields)
+        return np.array(self.rule(self.parameters, self.sketch, self.rngs[row]))
+
+
+class BestConstantPolicy(WorldPolicy):
+    """The best constant action for what an episode keeps fixed; each search runs once.
+
+    Subclasses define `key`, which identifies what is fixed in a world, and `search`.
+    """
+
+    def __init__(self, env: Env) -> None:
+        super().__init__(env)
+        self._known: dict[bytes, NDArray[Any]] = {}
+
+    def action(self, row: int) -> NDArray[Any]:
+        """The constant action of the world's episode."""
+        key = self.key(row)
+        if key not in self._known:
+            self._known[key] = self.search(row)
+        return self._known[key]
+
+    @abstractmethod
+    def key(self, row: int) -> bytes:
+        """What the episode of a world keeps fixed, as bytes."""
+
+    @abstractmethod
+    def search(self, row: int) -> NDArray[Any]:
+        """The best constant action (A,) for the world's episode."""
