@@ -1,4 +1,4 @@
-"""The report in headless Chromium: it draws without complaint, and its tables and plots hold the document's numbers."""
+"""The report in headless Chromium: it draws without errors, and its tables and plots hold the document's numbers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from agents.reports.html import as_html
 from tests.agents.reports.report_sample import HOSTILE, report_document
 
 REQUIRED = os.environ.get("EDGE_ENVS_NEEDS_BROWSER") == "1"
-"""Whether a missing browser is a failure, as in CI, and not a reason to skip."""
+"""True if a missing browser is a failure, as in CI, rather than a reason to skip."""
 SWITCHES = (
     "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -62,29 +62,29 @@ def address(document: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="module")
-def heard() -> dict[str, list[str]]:
-    """What the page asked for and complained of, over all tests."""
-    return {"requests": [], "complaints": []}
+def events() -> dict[str, list[str]]:
+    """Requests, console messages and errors of the page, over all tests."""
+    return {"requests": [], "errors": []}
 
 
 @pytest.fixture(scope="module")
-def open_page(browser: Any, address: str, heard: dict[str, list[str]]) -> Any:
+def open_page(browser: Any, address: str, events: dict[str, list[str]]) -> Any:
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.set_default_timeout(PATIENCE_MS)
-    page.on("request", lambda request: heard["requests"].append(request.url))
-    page.on("console", lambda message: heard["complaints"].append(message.text))
-    page.on("pageerror", lambda error: heard["complaints"].append(str(error)))
+    page.on("request", lambda request: events["requests"].append(request.url))
+    page.on("console", lambda message: events["errors"].append(message.text))
+    page.on("pageerror", lambda error: events["errors"].append(str(error)))
     page.goto(address)
     return page
 
 
 @pytest.fixture
-def page(open_page: Any, heard: dict[str, list[str]], address: str) -> Iterator[Any]:
-    """The page at its first environment; every test ends with a look at what it asked for and complained of."""
+def page(open_page: Any, events: dict[str, list[str]], address: str) -> Iterator[Any]:
+    """The page at its first environment; after every test there must be no request and no error."""
     show(open_page, FIRST)
     yield open_page
-    assert heard["complaints"] == []
-    assert {request.partition("#")[0] for request in heard["requests"]} == {address}
+    assert events["errors"] == []
+    assert {request.partition("#")[0] for request in events["requests"]} == {address}
 
 
 def show(page: Any, env_id: str) -> None:
@@ -167,7 +167,7 @@ def assert_shows(text: str, value: float | None, half: float = 0.0) -> None:
         assert value == 0 or abs(value) >= 0.99e3 * unit
 
 
-def test_opens_without_complaint(page: Any) -> None:
+def test_opens_without_errors(page: Any) -> None:
     assert page.title() == "Benchmark: 2 environments"
     assert page.evaluate("window.broken") is None
 
@@ -176,8 +176,8 @@ def test_trainings_and_commit_stand_under_the_table(page: Any, document: dict[st
     show(page, FIRST)
     note = page.locator("#table-note").text_content()
     learned = [policy for policy in section(document, FIRST)["policies"] if policy["runs"]]
-    told = ", ".join(f"{policy['label']} {len(policy['runs'])}" for policy in learned)
-    assert f"trainings: {told}; edge-envs 0.9.0, commit fcdae9effc. " in note
+    found = ", ".join(f"{policy['label']} {len(policy['runs'])}" for policy in learned)
+    assert f"trainings: {found}; edge-envs 0.9.0, commit fcdae9effc. " in note
 
 
 @pytest.mark.parametrize("env_id", [FIRST, SECOND])
@@ -302,10 +302,10 @@ def test_every_choice_draws_the_documents_numbers(page: Any, document: dict[str,
         points = [(trace["x"][0], trace["y"][0]) for trace in drawn(page, "tradeoff")]
         assert points == [(each["metrics"][name]["mean"], each["metrics"][names[-1]]["mean"]) for each in having[name]]
         page.select_option("#curves-metric", name)
-        *lines, bar = drawn(page, "curves")
+        *lines, reference = drawn(page, "curves")
         assert [line["y"] for line in lines] == [curve["metrics"][name] for curve in environment["curves"]]
         assert [line["x"] for line in lines] == [curve["steps"] for curve in environment["curves"]]
-        assert bar["y"] == [policies[0]["metrics"][name]["mean"]] * 2
+        assert reference["y"] == [policies[0]["metrics"][name]["mean"]] * 2
     for name in ("reward", "action_mean"):
         page.select_option("#episode-metric", name)
         series = environment["episode"]["series"]
@@ -356,11 +356,11 @@ def test_no_horizontal_scrolling(page: Any, width: int) -> None:
         page.set_viewport_size({"width": 1280, "height": 900})
 
 
-def test_details_tell_configuration_and_versions(page: Any, document: dict[str, Any]) -> None:
+def test_details_show_configuration_and_versions(page: Any, document: dict[str, Any]) -> None:
     environment = section(document, FIRST)
-    told = page.locator("#configuration tbody").text_content()
+    found = page.locator("#configuration tbody").text_content()
     for name, value in environment["configuration"].items():
-        assert f"{name}{value if isinstance(value, str) else json.dumps(value, separators=(',', ':'))}" in told
+        assert f"{name}{value if isinstance(value, str) else json.dumps(value, separators=(',', ':'))}" in found
     versions = page.locator("#versions tbody").text_content()
     assert "edge-envs0.9.0" in versions
     assert page.locator("#caveat").inner_text() == environment["caveat"]

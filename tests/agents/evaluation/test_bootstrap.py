@@ -26,7 +26,7 @@ def summary(*tables: Any) -> list[bootstrap.Summary]:
 
 
 def near(ours: Interval, theirs: Any, width: float) -> bool:
-    """Whether both ends agree to a part of the interval's width, as two sets of resamples do."""
+    """Return True if both ends agree to a part of the interval's width, as two sets of resamples do."""
     return bool(max(abs(ours.low - theirs.low), abs(ours.high - theirs.high)) < width * (theirs.high - theirs.low))
 
 
@@ -235,7 +235,7 @@ def test_normalised_by_hand():
 
 
 def test_no_interval_of_a_score_where_the_bar_may_be_no_better():
-    """Of two worlds the upper bar is worse in one: a resample of it alone turns the scale."""
+    """In one of two worlds the strongest baseline is worse: a resample of it alone inverts the scale."""
     results = {"floor": scores([0.0, 0.0]), "top": scores([3.0, -1.0]), "middle": scores([0.5, 0.5])}
     found = normalised(results, "cost", "floor", "top")
     assert found is not None

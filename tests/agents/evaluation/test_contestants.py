@@ -76,7 +76,7 @@ def test_imported_networks_say_so(place):
         find("runs/toy__1,imported/one")
 
 
-def test_entries_of_the_same_label_are_told_apart(place):
+def test_entries_of_the_same_label_are_have_unique_labels(place):
     names = ["runs/toy__0,runs/toy__1", "runs/toy__[12]", "x=runs/toy__0", "wanted"]
     entries = find_entries(names, TOY, "default", {})
     assert [entry.label for entry in entries] == [*names[:2], "x", "wanted"]
@@ -96,21 +96,21 @@ def test_what_to_know_of_runs(place):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "expected"),
     [
-        (lambda told: told["versions"].update(torch="1.0"), "torch 1.0 in runs/toy__0, "),
-        (lambda told: told.update(git="abc\x1b"), "git abc\\x1b in runs/toy__0, "),
-        (lambda told: told.clear(), "runs/toy__0/config.json does not contain the versions"),
+        (lambda origin: origin["versions"].update(torch="1.0"), "torch 1.0 in runs/toy__0, "),
+        (lambda origin: origin.update(git="abc\x1b"), "git abc\\x1b in runs/toy__0, "),
+        (lambda origin: origin.clear(), "runs/toy__0/config.json does not contain the versions"),
     ],
 )
-def test_trainings_of_different_versions_are_told(place, change, told):
+def test_trainings_of_different_versions_are_reported(place, change, expected):
     file = Path("runs/toy__0") / CONFIG
     document = json.loads(file.read_text())
     change(document["provenance"])
     file.write_text(json.dumps(document))
     (remark,) = remarks([find("runs/toy__*")])
-    mixed = "" if told.startswith("runs") else "ppo-shared x3 was not trained with the same versions throughout: "
-    assert remark.startswith(mixed + told)
+    mixed = "" if expected.startswith("runs") else "ppo-shared x3 was not trained with the same versions throughout: "
+    assert remark.startswith(mixed + expected)
 
 
 def test_a_group_is_scored_run_by_run(place):

@@ -63,7 +63,7 @@ def test_trainings_of_one_agent_have_unique_labels():
     assert found() == {TOY: [("ppo-shared (a)", ["a"]), ("ppo-shared (b)", ["b"])]}
 
 
-def test_what_cannot_be_used_is_told():
+def test_what_cannot_be_used_is_reported():
     """One line each, and the rest is used."""
     runs = {
         name: toy_run(Path("runs") / name, seed=seed) for seed, name in enumerate(["bare", "broken", "going", "torn"])
@@ -82,8 +82,8 @@ def test_what_cannot_be_used_is_told():
     config.write_text(config.read_text().replace(CROWD, "Gone-v0"))
     notes: list[str] = []
     assert found(notes) == {TOY: [("ppo-shared", ["twin-2"])]}
-    told = {note.split(":")[0].removeprefix("skipped runs/"): note for note in notes}
-    assert len(notes) == len(told) == 9
+    reasons = {note.split(":")[0].removeprefix("skipped runs/"): note for note in notes}
+    assert len(notes) == len(reasons) == 9
     assert not any("\n" in note for note in notes)
     for name, reason in {
         "bare": "the run saved no model yet", "broken": "is damaged",
@@ -92,10 +92,10 @@ def test_what_cannot_be_used_is_told():
         "long": "max_episode_steps=50, which is not the default", "twin-1": "configuration and the seed of runs/twin-2",
         "wing": "it was trained on 'Gone-v0', which does not exist here",
     }.items():  # fmt: skip
-        assert reason in told[name]
+        assert reason in reasons[name]
 
 
-def test_a_folder_that_cannot_be_read_is_told(monkeypatch):
+def test_a_folder_that_cannot_be_read_is_reported(monkeypatch):
     toy_run(Path("runs/a"))
     toy_run(Path("runs/locked"), seed=1)
     is_file = Path.is_file

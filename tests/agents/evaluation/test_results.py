@@ -36,7 +36,7 @@ NAMES = ["wanted", "random", "x=runs/a,runs/b", "shifted"]
 
 @pytest.fixture
 def evaluated(tmp_path, monkeypatch, toy_id):
-    """All kinds of entries but own agents, two seeds of three episodes."""
+    """All kinds of entries but custom agents, two seeds of three episodes."""
     monkeypatch.chdir(tmp_path)
     ablations = {"shifted": Ablation("wanted", {"offset": 10.0}, "metrics | are larger")}
     monkeypatch.setattr(ToySystem, "ablations", lambda self: ablations)
@@ -112,13 +112,13 @@ def test_numbers_are_those_of_the_episodes(document, evaluated):
 
 def test_one_episode_step_by_step(document):
     """In the first evaluation world, of the learned and the named, without the ablation."""
-    told = document["environments"][0]["episode"]
-    assert told["seed"] == stream_seeds(EVALUATION_STREAM, 0, 1)[0]
-    assert list(told["series"]) == ["wanted", "random", "x"]
+    recorded = document["environments"][0]["episode"]
+    assert recorded["seed"] == stream_seeds(EVALUATION_STREAM, 0, 1)[0]
+    assert list(recorded["series"]) == ["wanted", "random", "x"]
     env = make_worlds(TOY, 1, "default", {})
     policy = make_baseline("wanted", env)
-    observation, _ = env.reset(seed=[told["seed"]])
-    series = told["series"]["wanted"]
+    observation, _ = env.reset(seed=[recorded["seed"]])
+    series = recorded["series"]["wanted"]
     assert set(series) == {"hits", "clock", "noise", "reward", "action_mean"}
     steps = len(series["reward"])
     assert {len(values) for values in series.values()} == {steps}
@@ -134,7 +134,7 @@ def test_one_episode_step_by_step(document):
         assert over == (step == steps - 1)
 
 
-def test_notes_are_told_everywhere(evaluated):
+def test_notes_are_shown_everywhere(evaluated):
     (evaluated.entries[2].run.path / EVALUATION).unlink()
     document = document_of([evaluated], ["x & <b>\nis not finished"])
     assert document["notes"] == [
@@ -217,7 +217,7 @@ def test_latency_of_an_own_agent_is_without_the_checks(monkeypatch, toy_id):
         latency_module.latency(Entry("mine", custom=own), TOY, "default", {})
 
 
-def evaluated_by_hand(rewards: dict[str, float], toy_id: str) -> Evaluated:
+def small_evaluation(rewards: dict[str, float], toy_id: str) -> Evaluated:
     results = {
         label: Scores({"reward": np.full((1, 1, 2), value), "hits": np.full((1, 1, 2), np.inf)})
         for label, value in rewards.items()
@@ -227,16 +227,16 @@ def evaluated_by_hand(rewards: dict[str, float], toy_id: str) -> Evaluated:
 
 
 def test_scores_and_ranks(toy_id):
-    found = evaluated_by_hand({"wanted": 4.0, "random": 2.0, "mine": 3.5, "lost": np.nan}, toy_id)
+    found = small_evaluation({"wanted": 4.0, "random": 2.0, "mine": 3.5, "lost": np.nan}, toy_id)
     assert found.ranks == {"wanted": 1, "random": 3, "mine": 2}
     assert found.normalised is not None
     assert found.normalised["mine"] == Interval(0.75, 0.75, 0.75)
-    assert evaluated_by_hand({"random": 2.0, "mine": 3.5}, toy_id).normalised is None
-    assert evaluated_by_hand({"wanted": 4.0, "mine": 3.5}, toy_id).normalised is None
+    assert small_evaluation({"random": 2.0, "mine": 3.5}, toy_id).normalised is None
+    assert small_evaluation({"wanted": 4.0, "mine": 3.5}, toy_id).normalised is None
 
 
 def test_what_is_not_finite_is_null(toy_id):
-    found = evaluated_by_hand({"wanted": 4.0, "lost": np.nan}, toy_id)
+    found = small_evaluation({"wanted": 4.0, "lost": np.nan}, toy_id)
     document = json.loads(json.dumps(results_module.policies(found), allow_nan=False))
     assert document[0]["metrics"]["hits"]["mean"] is None
     assert document[0]["metrics"]["hits"]["by_episode"] == [[None, None]]
@@ -315,7 +315,7 @@ def test_a_curve_of_what_is_not_defined_has_gaps(tmp_path, toy_id):
         ("step,reward\n1,\x1b[2J" + "x" * 999 + "\n", "\\x1b[2Jx"),
     ],
 )  # fmt: skip
-def test_a_damaged_curve_is_told_and_left_out(tmp_path, toy_id, content, complaint):
+def test_a_damaged_curve_is_reported_and_left_out(tmp_path, toy_id, content, complaint):
     run = toy_run(tmp_path / "run")
     file = run.path / EVALUATION
     file.unlink()
