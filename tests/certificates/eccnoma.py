@@ -154,7 +154,7 @@ POWERS = Solver(
     cost_of_powers,
     cost_of_powers,
     [
-        Mutation("interference missing in the slope", band_powers.band_slope, "+= price *", "+= 0.0 *"),
+        Mutation("interference missing in the slope", band_powers.band_slope, "+= interference_price *", "+= 0.0 *"),
         Mutation("interference with the wrong sign", band_powers.band_slope, "price = -per_rate", "price = per_rate"),
         Mutation("energy counted three times", band_powers.band_slope, "+= w.energy_cost", "+= 3.0 * w.energy_cost"),
         Mutation("early stop", band_powers.descend_powers, "residual <= tolerance", "residual <= 0.2"),
