@@ -183,7 +183,7 @@ def show_comparison(run: Run, console: Console, seeds: int, episodes: int | None
     others = [Entry(name) for name in names if name not in reference]
     entries = [*map(Entry, reference), Entry(label, run), Entry(last, run, LAST), *others]
     with Activity() as activity:
-        results = compare(entries, config.env_id, config.preset, plain, seeds=seeds, episodes=episodes, tell=activity)
+        results = compare(entries, config.env_id, config.preset, plain, seeds=seeds, episodes=episodes, notify=activity)
     if all((results[last][name] == results[label][name]).all() for name in ("reward", "return")):
         del results[last]
         entries = [entry for entry in entries if entry.label != last]
@@ -271,7 +271,7 @@ def train_to_end(run: Run, resume: bool, arguments: Arguments, console: Console)
     try:
         result = train(
             run, resume=resume, checkpoint_every_s=arguments.checkpoint_every,
-            tell=lambda line: console.print(f"note: {line}", soft_wrap=True),
+            notify=lambda line: console.print(f"note: {line}", soft_wrap=True),
         )  # fmt: skip
     except OSError as error:
         raise RunError(

@@ -10,7 +10,7 @@ Function = TypeVar("Function")
 
 
 def uncached(function: Function) -> Function:
-    """Compile like `edge_envs.core.kernels.jit.kernel`, but in every process anew.
+    """Compile like `edge_envs.core.kernels.jit.kernel`, but without a cache.
 
     Numba's cache checks a function's own file only, so a cached loop would go on calling an outdated solver.
     """

@@ -21,16 +21,16 @@ def compare(
     *,
     seeds: int,
     episodes: int,
-    tell: Callable[[str], object] | None = None,
+    notify: Callable[[str], object] | None = None,
 ) -> dict[str, Scores]:
-    """Score every entry on the same evaluation seeds; `tell` is called with a line of progress before each run."""
+    """Score every entry on the same evaluation seeds; `notify` is called with a line of progress before each run."""
     results: dict[str, Scores] = {}
     for number, entry in enumerate(entries, 1):
         own, factories, runs = entry.options(options), entry.factories(), []
         for run, factory in enumerate(factories, 1):
-            if tell is not None:
+            if notify is not None:
                 part = f", training {run} of {len(factories)}" if len(factories) > 1 else ""
-                tell(f"playing {entry.label} ({number} of {len(entries)}{part})")
+                notify(f"playing {entry.label} ({number} of {len(entries)}{part})")
             runs.append(score(factory, env_id, preset, own, seeds=seeds, episodes=episodes))
         results[entry.label] = Scores.of_runs(runs)
     return results

@@ -87,27 +87,27 @@ class Evaluated:
         return {entry.label: self.results[entry.label] for entry in self.entries if entry.ablation is None}
 
 
-def evaluate(entries: Sequence[Entry], setting: Setting, tell: Callable[[str], object] | None = None) -> Evaluated:
-    """Score the entries and time their decisions; `tell` is called with lines of progress.
+def evaluate(entries: Sequence[Entry], setting: Setting, notify: Callable[[str], object] | None = None) -> Evaluated:
+    """Score the entries and time their decisions; `notify` is called with lines of progress.
 
     Raises:
         ValueError: a custom agent fails.
     """
     where = (setting.env_id, setting.preset, setting.options)
-    results = compare(entries, *where, seeds=setting.seeds, episodes=setting.episodes, tell=tell)
+    results = compare(entries, *where, seeds=setting.seeds, episodes=setting.episodes, notify=notify)
     latencies = {}
     for number, entry in enumerate(entries, 1):
-        if tell is not None:
-            tell(f"timing decisions of {entry.label} ({number} of {len(entries)})")
+        if notify is not None:
+            notify(f"timing decisions of {entry.label} ({number} of {len(entries)})")
         latencies[entry.label] = latency(entry, *where)
     return Evaluated(setting, entries, results, latencies)
 
 
 def document_of(
-    evaluated: Sequence[Evaluated], notes: list[str], tell: Callable[[str], object] | None = None
+    evaluated: Sequence[Evaluated], notes: list[str], notify: Callable[[str], object] | None = None
 ) -> dict[str, Any]:
     """The whole evaluation, ready for JSON; for each file that cannot be read, a line is added to `notes`."""
-    sections = [section(each, notes, tell) for each in evaluated]
+    sections = [section(each, notes, notify) for each in evaluated]
     return {
         "format": FORMAT,
         "confidence": CONFIDENCE,
@@ -128,13 +128,13 @@ def processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def section(evaluated: Evaluated, notes: list[str], tell: Callable[[str], object] | None = None) -> dict[str, Any]:
+def section(evaluated: Evaluated, notes: list[str], notify: Callable[[str], object] | None = None) -> dict[str, Any]:
     """One environment of the document."""
     setting, system = evaluated.setting, evaluated.setting.system
     headline = headline_of(system)
     env = make_worlds(setting.env_id, 1, setting.preset, setting.options)
-    if tell is not None:
-        tell(f"{setting.env_id}: intervals, and one episode step by step")
+    if notify is not None:
+        notify(f"{setting.env_id}: intervals, and one episode step by step")
     return {
         "env_id": setting.env_id,
         "preset": setting.preset,

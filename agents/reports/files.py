@@ -6,6 +6,7 @@ import csv
 import html
 import io
 import json
+import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,8 @@ def as_markdown(document: Document) -> str:
     lines += [""] if lines else []
     if document.get("scores"):
         ids = [environment["env_id"] for environment in document["environments"]]
-        lines += ["# Normalised scores", "", f"{SCALE}; the mean is over the environments that a policy plays on.", ""]
+        meaning = f"{SCALE}; the mean is over the environments that a policy plays on."
+        lines += ["# Normalised scores", "", wrapped(meaning), ""]
         body = [
             [score["label"], *(number(score["by_env"].get(env_id)) for env_id in ids), number(score["mean"])]
             for score in document["scores"]
@@ -128,7 +130,12 @@ def _environment_lines(environment: Document, document: Document) -> list[str]:
         )  # fmt: skip
     caveat = [f"Note: {environment['caveat']}.", ""] if environment["caveat"] else []
     title = f"## {environment['env_id']}, preset `{environment['preset']}`{options}"
-    return [title, "", *caveat, *markdown_table(header, body), "", note, ""]
+    return [title, "", *caveat, *markdown_table(header, body), "", wrapped(note), ""]
+
+
+def wrapped(text: str) -> str:
+    """Text in lines of at most 120 characters."""
+    return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
 
 
 def number(value: float | None) -> str:

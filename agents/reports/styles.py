@@ -10,7 +10,7 @@ COLOURS = (
     "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#882255", "#117733", "#332288", "#999933",
     "#aa4499", "#44aa99",
 )  # fmt: skip
-"""Dark colours that colour-blind readers can tell apart on white (Okabe and Ito; Tol)."""
+"""Dark colours that colour-blind readers can distinguish on white (Okabe and Ito; Tol)."""
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "pentagon", "star")
 DASHES = ("solid", "dash", "dot")
 KINDS = ("learned", "custom", "strongest", "ablation", "baseline")

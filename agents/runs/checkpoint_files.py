@@ -120,8 +120,8 @@ class Checkpoints:
                 file.unlink(missing_ok=True)
         return path
 
-    def newest(self, tell: Callable[[str], None]) -> Checkpoint | None:
-        """The newest complete checkpoint, or None; `tell` receives a message for each damaged one.
+    def newest(self, notify: Callable[[str], None]) -> Checkpoint | None:
+        """The newest complete checkpoint, or None; `notify` receives a message for each damaged one.
 
         Raises:
             RunError: a file cannot be read, is too large, or has another format.
@@ -137,7 +137,7 @@ class Checkpoints:
                     f"{file} cannot be read ({error.strerror}); fix the problem, then rerun with --resume"
                 ) from error
             except ValueError as error:
-                tell(f"{file} cannot be used: {error}; trying the one before it")
+                notify(f"{file} cannot be used: {error}; trying the one before it")
                 continue
             self._complete = [file]
             return found

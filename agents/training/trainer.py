@@ -165,7 +165,7 @@ def train(
     resume: bool = False,
     checkpoint_every_s: float = CHECKPOINT_EVERY_S,
     quiet: bool = False,
-    tell: Callable[[str], None] = print,
+    notify: Callable[[str], None] = print,
 ) -> Trained:
     """Train the run's agent and save its networks.
 
@@ -180,7 +180,7 @@ def train(
             weights equal those of a training that was never stopped.
         checkpoint_every_s: least time between two checkpoints [s]; 0 for one before every rollout.
         quiet: show no progress bar.
-        tell: receives messages about resuming and about checkpoints that cannot be used.
+        notify: receives messages about resuming and about checkpoints that cannot be used.
 
     Raises:
         TypeError: the agent cannot control the environment's actions.
@@ -192,10 +192,10 @@ def train(
         if resume and run.finished:
             raise RunError(f"{run.path} was finished by another process; there is nothing to train")
         files = Checkpoints(run.path / CHECKPOINTS)
-        checkpoint = files.newest(tell) if resume else None
+        checkpoint = files.newest(notify) if resume else None
         if resume and checkpoint is None:
             check_replaceable(run)
-        return Training(run, files, checkpoint, checkpoint_every_s, quiet).run_to_end(tell if resume else None)
+        return Training(run, files, checkpoint, checkpoint_every_s, quiet).run_to_end(notify if resume else None)
 
 
 def is_finished(run: Run) -> bool:
@@ -267,27 +267,27 @@ class Training:
             parts["learning"] = [network, stages.worlds, self._progress, self._record, generators]
         self._saver.parts = parts
 
-    def run_to_end(self, tell: Callable[[str], None] | None) -> Trained:
-        """Train until the end or a signal; `tell` receives messages about resuming, None for a new training.
+    def run_to_end(self, notify: Callable[[str], None] | None) -> Trained:
+        """Train until the end or a signal; `notify` receives messages about resuming, None for a new training.
 
         Raises:
             Stopped: the signal came while kernels were compiled; nothing has changed.
         """
         warm_up(self._validation)
         with self._saver.stop.heard():
-            trained = self._run(tell)
+            trained = self._run(notify)
             if not trained.interrupted:
                 self.run.finish(asdict(trained))
                 self._files.clear()
         return replace(trained, signal=self._saver.stop.number)
 
-    def _run(self, tell: Callable[[str], None] | None) -> Trained:
+    def _run(self, notify: Callable[[str], None] | None) -> Trained:
         record, values, settings = self._record, self._values, self.run.config.settings
         if self._checkpoint is not None and values is not None:
             self._saver.restore(self._checkpoint, values)
         # The checkpoint has been accepted, so the folder may change from here on.
-        if tell is not None:
-            self._prepare_folder(tell)
+        if notify is not None:
+            self._prepare_folder(notify)
         self._writer.open()
         interrupted = False
         try:
@@ -306,14 +306,16 @@ class Training:
             trained = self._save_and_close(interrupted)
         return trained
 
-    def _prepare_folder(self, tell: Callable[[str], None]) -> None:
+    def _prepare_folder(self, notify: Callable[[str], None]) -> None:
         """Bring the folder of a resumed training back to its checkpoint."""
         values = self._values
-        tell("no checkpoint: starting again" if values is None else f"resuming after {values.record.steps_done} steps")
+        notify(
+            "no checkpoint: starting again" if values is None else f"resuming after {values.record.steps_done} steps"
+        )
         self.run.tidy()
         self.run.note_resumed()
         for name in cut_events(self.run.path, {} if values is None else values.events):
-            tell(f"{name} has lost curves that it had at the checkpoint")
+            notify(f"{name} has lost curves that it had at the checkpoint")
 
     def _save_and_close(self, interrupted: bool) -> Trained:
         """Save the current networks, and close everything."""

@@ -62,12 +62,12 @@ def radio_problems(size: Size, seed: int, balanced: bool = False) -> tuple[Radio
     s = state.allocate(p, 1)
     dynamics.begin_episode(p, s, 0, np.random.default_rng(seed))
     band_hz = LITERAL.bandwidth_up_hz / LITERAL.num_subchannels
-    everybody = np.ones(size.users)
+    per_user = np.ones(size.users)
 
     def problem(gain: Array, bits: float, low_w: float, high_w: float, direction: Any) -> RadioProblem:
         return RadioProblem(
-            gain=gain, ap=s.ap[0], bits=bits * everybody, delay_weight=p.weight_delay * everybody,
-            energy_weight=p.weight_energy * everybody, bandwidth_hz=band_hz, noise_w=p.noise_w_per_hz * band_hz,
+            gain=gain, ap=s.ap[0], bits=bits * per_user, delay_weight=p.weight_delay * per_user,
+            energy_weight=p.weight_energy * per_user, bandwidth_hz=band_hz, noise_w=p.noise_w_per_hz * band_hz,
             power_min_w=low_w, power_max_w=high_w, capacity=p.capacity, direction=direction,
         )  # fmt: skip
 

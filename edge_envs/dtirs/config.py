@@ -184,7 +184,7 @@ class DTIRSConfig(SystemConfig):
     frame_s: Positive = 1.0
     """Duration of a frame, for mobility and the backlog [s]; chosen."""
     twins: Twins = Twins.OPTIMAL
-    """Who computes on a twin: the best choice, rule (29), or nobody; chosen: the best choice."""
+    """Who computes on a twin: the best choice, rule (29), or no device; chosen: the best choice."""
     compute_delay_total_s: Positive = 6.0
     """T_max of (26) and (29), summed over the devices; one device has T_max / K [s]; fitted to Fig. 3."""
     rate_min_bit_s: NonNegative = 5e3

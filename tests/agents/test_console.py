@@ -15,9 +15,9 @@ def shown(monkeypatch, capsys, **variables: str) -> str:
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    with Activity() as tell:
-        tell("playing best-fixed (1 of 2)")
-        tell("playing [bold] (2 of 2)")
+    with Activity() as notify:
+        notify("playing best-fixed (1 of 2)")
+        notify("playing [bold] (2 of 2)")
     out, err = capsys.readouterr()
     assert out == ""
     return str(err)

@@ -200,7 +200,7 @@ def bisect_frequency(
 ) -> PoolShares:
     """Algorithm 3: the twins' boosts by bisection on the pool price, in a bracket and to a relative tolerance.
 
-    As printed, it has no bracket and does not terminate if nobody has a twin. `share_pool` is exact and faster.
+    As printed, it has no bracket and does not terminate if no device has a twin. `share_pool` is exact and faster.
 
     Raises:
         ValueError: an impossible argument; the message names it.

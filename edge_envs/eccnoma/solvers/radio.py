@@ -201,7 +201,7 @@ def joining_cost(
 def leaving_gain(link: Link, w: Radio, s: int, seat: int) -> float:
     """Decrease of the cost of band s if the user on a seat leaves it.
 
-    Disturbances are summed anew, as subtracting a strong signal would leave only rounding errors.
+    Disturbances are summed again for each user, because subtracting a strong signal would leave only rounding errors.
     """
     total = 0.0
     for i in range(w.crowd[s]):

@@ -148,7 +148,7 @@ def test_notes_are_shown_everywhere(evaluated):
 
 
 def test_only_runs_need_a_word_on_their_number(document):
-    text = report_files.as_markdown(document)
+    text = " ".join(report_files.as_markdown(document).split())
     assert (
         "With one training run an interval covers the noise of the episodes only, not that of another training" in text
     )
