@@ -22,7 +22,7 @@ from edge_envs.lyappo.config import Decision, LyaPPOConfig, Solver
 from edge_envs.lyappo.model import reward, step
 from edge_envs.lyappo.model.allocation import decode_joint
 from edge_envs.lyappo.model.observation import OBSERVATION_LIMIT, encode, member_view
-from edge_envs.lyappo.model.parameters import parameters_of
+from edge_envs.lyappo.model.parameters import DECISION, parameters_of
 from edge_envs.lyappo.model.state import State, allocate
 
 
@@ -93,7 +93,7 @@ class LyaPPOSystem(CompiledSystem[State]):
 
     def decode(self, state: State, rows: IntArray, actions: NDArray[Any]) -> NDArray[Any]:
         """Indices of the cuts, shape (B, J); with `decision="joint"` the state gets the requested resources."""
-        if self.config.decision == Decision.PARTITION:
+        if self.parameters.decision == DECISION.PARTITION:
             return actions
         return decode_joint(self.parameters, state, rows, actions, self.config.choices)
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from edge_envs.core.kernels.jit import kernel_part
 from edge_envs.core.metrics import Metric, columns
 from edge_envs.lyappo.model.parameters import DECISION, Parameters
-from edge_envs.lyappo.model.state import State
+from edge_envs.lyappo.model.state import EDGE, LOCAL, TRANSMIT, State
 
 METRICS = (
     Metric("energy_j", "J", "energy of all devices in the step"),
@@ -28,8 +28,6 @@ METRICS = (
 )
 MEMBER_METRICS = ("power_mw", "finished_ratio")
 M, MEMBER = columns(METRICS), columns(("reward", *MEMBER_METRICS))
-BACKLOGS = (M.backlog_local_cycles, M.backlog_transmit_bits, M.backlog_edge_cycles)
-"""Columns of the mean backlogs, by stage."""
 
 
 @kernel_part
@@ -54,18 +52,20 @@ def report(
     to_mw = 1e3 / (p.slots_per_period * p.slot_s)
     services = p.num_devices * p.num_services
     reward = 0.0
-    finished_all, arrived_all = 0, 0
+    finished_all, dropped_all, arrived_all = 0, 0, 0
     for m in range(p.num_devices):
         queued = 0.0
         finished, arrived = 0, 0
         for j in range(m * p.num_services, (m + 1) * p.num_services):
             for stage in range(3):
                 queued += p.backlog_price[stage] * s.period_backlog[row, stage, j]
-                metrics[row, BACKLOGS[stage]] += s.period_backlog[row, stage, j] / services
+            metrics[row, M.backlog_local_cycles] += s.period_backlog[row, LOCAL, j] / services
+            metrics[row, M.backlog_transmit_bits] += s.period_backlog[row, TRANSMIT, j] / services
+            metrics[row, M.backlog_edge_cycles] += s.period_backlog[row, EDGE, j] / services
             finished += s.finished[row, j]
             arrived += s.arrived[row, j]
             metrics[row, M.tasks_arrived] += s.period_arrivals[row, j]
-            metrics[row, M.tasks_dropped] += s.dropped[row, j]
+            dropped_all += s.dropped[row, j]
             metrics[row, M.mean_cut] += s.cut[row, j] / services
         energy = s.energy_local_j[row, m] + s.energy_transmit_j[row, m]
         cost = p.reward_energy_per_j * energy / p.slots_per_period + p.reward_backlog * queued
@@ -80,7 +80,7 @@ def report(
         arrived_all += arrived
     metrics[row, M.power_mw] = metrics[row, M.energy_j] * to_mw / p.num_devices
     metrics[row, M.tasks_finished] = finished_all - finished_before
-    metrics[row, M.tasks_dropped] -= dropped_before
+    metrics[row, M.tasks_dropped] = dropped_all - dropped_before
     metrics[row, M.finished_ratio] = finished_all / arrived_all if arrived_all > 0 else 1.0
     metrics[row, M.certificate] = np.nan if p.decision == DECISION.JOINT else s.certificate[row]
     metrics[row, M.requests_projected] = s.projected[row]
