@@ -138,8 +138,8 @@ def power_claim(five: Point, saved: Sequence[Sequence[float]]) -> Claim:
     return judge(
         "Fig. 6: proposed spends the least power",
         [Part(power[name] / power["proposed"], 1.0 + 1e-9) for name in OTHERS],
-        f"every device spends P_total / K: {text([1e3 * value[0] for value in power.values()])} mW, as more power always "
-        "saves delay. In its place: phases for the delay reach the downlink delay of random phases with "
+        f"every device spends P_total / K: {text([1e3 * value[0] for value in power.values()])} mW, as more power "
+        "always saves delay. In its place: phases for the delay reach the downlink delay of random phases with "
         + ", ".join(f"{100 * np.mean(parts):.0f}" for parts in saved)
         + " % less of 3, 4, 5 W",
     )

@@ -166,7 +166,7 @@ def li_gd(
         bits: data to send by cut (U, L), 0 if a user sends nothing.
         result_bits: data sent back (U,).
         fixed_cost: cost of computing on devices and server, by cut (L,).
-        warm: if False, the descent of every cut starts afresh from the initial point: plain gradient descent, for comparison.
+        warm: if False, every descent starts from the initial point: plain gradient descent, for comparison.
         tolerance: relative decrease of the cost at which a descent stops.
         iterations: largest number of steps of a descent.
 
