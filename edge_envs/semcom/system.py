@@ -9,6 +9,7 @@ import numpy as np
 from numpy.random import Generator
 
 from edge_envs.core.invariants import Invariant, Step
+from edge_envs.core.kernels.jit import FastCall
 from edge_envs.core.kernels.randomness import BLOCK_STEPS, refill
 from edge_envs.core.rules import BaselineFactory
 from edge_envs.core.runtime.snapshot import BELOW_ONE, COUNT_MAX
@@ -59,6 +60,7 @@ class SemComSystem(CompiledSystem[State]):
         self.set_spaces(view, observation.OBSERVATION_LIMIT)
         variables = VARIABLES[config.decision]
         self.action_space, self.member_action_space = box(self.members * variables, 1.0), box(variables, 1.0)
+        self._begin, self._price = FastCall(step.begin_episode), FastCall(observation.update_price)
 
     def baselines(self) -> Mapping[str, BaselineFactory]:
         """Factories of the configuration's baselines, by name."""
@@ -83,9 +85,9 @@ class SemComSystem(CompiledSystem[State]):
         scale, target_db = (0.0, np.empty(0)) if self.parameters.reset_geometry else calibrated(self.config)
         for row in rows.tolist():
             draws = rngs[row].random((self.members, step.RESET_DRAWS))
-            step.begin_episode(self.parameters, state, row, draws, scale, target_db)
+            self._begin(self.parameters, state, row, draws, scale, target_db)
             check_cost_scale(state.cost_scale[row])
-            observation.update_price(self.parameters, state, row)
+            self._price(self.parameters, state, row)
 
     def draw(self, state: State, rows: IntArray, rngs: Sequence[Generator]) -> None:
         """Draw the uniforms of the fading ahead."""

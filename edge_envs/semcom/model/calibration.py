@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.kernels.jit import kernel_part
+from edge_envs.core.kernels.jit import kernel
 from edge_envs.semcom.config import SemComConfig
 from edge_envs.semcom.image_quality import psnr_db
 from edge_envs.semcom.model.allocation import solve_round
@@ -22,7 +22,7 @@ COST_MAX = 1e6
 """Largest mean cost of a round at the smallest compression rates [-]; chosen: rounding errors grow beyond 1e7."""
 
 
-@kernel_part
+@kernel
 def calibrate(p: Parameters, s: State, row: int) -> None:
     """Compute cost scale and PSNR requirements of the row's geometry from optimal rounds with independent fading.
 

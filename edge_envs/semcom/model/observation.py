@@ -28,7 +28,7 @@ def facts(p: Parameters) -> int:
     return p.fading + (p.psnr_mode == PSNR_MODE.LONG_TERM) + p.observe_price + 3 * p.observe_geometry
 
 
-@kernel_part
+@kernel
 def update_price(p: Parameters, s: State, row: int) -> None:
     """Compute the compression prices of the next round: d cost / d rho_n at the middle compression rates."""
     if p.observe_price:
