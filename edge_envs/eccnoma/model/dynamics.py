@@ -11,7 +11,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from edge_envs.core.kernels.jit import kernel, kernel_part
+from edge_envs.core.kernels.jit import FastCall, kernel, kernel_part
 from edge_envs.core.physics.channel import gauss_markov, poisson, power_law_gain
 from edge_envs.eccnoma.model.calibration import set_reference
 from edge_envs.eccnoma.model.geometry import nearest_centre, place_users
@@ -142,6 +142,9 @@ def advance_row(p: Parameters, s: State, row: int) -> None:
     advance(p, s, row, False)
 
 
+FAST_BEGIN, FAST_ADVANCE = FastCall(begin), FastCall(advance_row)
+
+
 def begin_episode(p: Parameters, s: State, row: int, rng: Generator) -> None:
     """Start an episode in a row: new users, and one step of the past for delayed observations."""
     draw_users(p, s, row, rng)
@@ -151,6 +154,6 @@ def begin_episode(p: Parameters, s: State, row: int, rng: Generator) -> None:
 def start_processes(p: Parameters, s: State, row: int, rng: Generator) -> None:
     """Start fading, tasks and background loads of a row whose users are given."""
     draw(p, s, row, rng)
-    begin(p, s, row)
+    FAST_BEGIN(p, s, row)
     draw(p, s, row, rng)
-    advance_row(p, s, row)
+    FAST_ADVANCE(p, s, row)
