@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from edge_envs.core.runtime.checking import world_of
+from edge_envs.core.checking import world_of
 from edge_envs.core.runtime.episodes import (
     MASK,
     METADATA,

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from edge_envs.core.config import SystemConfig
 from edge_envs.core.invariants import Invariant, Step
 from edge_envs.core.kernels.jit import FastCall, kernel
-from edge_envs.core.metrics import Metric
+from edge_envs.core.kernels.metrics import Metric
 from edge_envs.core.rules import Ablation, BaselineFactory, random_actions
 
 FloatArray = NDArray[np.floating[Any]]

@@ -14,8 +14,8 @@ from gymnasium.vector.utils import batch_space
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from edge_envs.core.checking import world_of
 from edge_envs.core.config import nearest
-from edge_envs.core.runtime.checking import world_of
 from edge_envs.core.runtime.episodes import (
     MASK,
     METADATA,

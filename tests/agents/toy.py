@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edge_envs.core.config import SystemConfig
 from edge_envs.core.env import EdgeVectorEnv
-from edge_envs.core.metrics import Metric
+from edge_envs.core.kernels.metrics import Metric
 from edge_envs.core.rules import BaselineFactory, ConstantPolicy
 from edge_envs.core.system import FloatArray, IntArray, Outcome, System
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edge_envs.core.config import SystemConfig
 from edge_envs.core.env import EdgeEnv, EdgeVectorEnv
-from edge_envs.core.metrics import Metric
+from edge_envs.core.kernels.metrics import Metric
 from edge_envs.core.runtime.episodes import EpisodeSummary
 from edge_envs.core.system import IntArray, Outcome, System, load_system
 from tests.helpers import assert_same, random_actions, rollout, row_of

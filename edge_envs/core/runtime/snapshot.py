@@ -10,7 +10,7 @@ import numpy as np
 from numpy.random import PCG64, Generator
 from numpy.typing import NDArray
 
-from edge_envs.core.metrics import Metric
+from edge_envs.core.kernels.metrics import Metric
 
 BELOW_ONE = float(np.nextafter(1.0, 0.0))
 """Largest value of a uniform random number."""

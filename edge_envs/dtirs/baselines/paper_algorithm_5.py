@@ -16,7 +16,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import FastCall, kernel
-from edge_envs.core.metrics import columns
+from edge_envs.core.kernels.metrics import columns
 from edge_envs.dtirs.baselines import search
 from edge_envs.dtirs.model import allocation, channels
 from edge_envs.dtirs.model.parameters import MODEL, Parameters

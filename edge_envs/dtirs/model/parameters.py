@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.config import kernel_parameters
-from edge_envs.core.metrics import codes
+from edge_envs.core.kernels.metrics import codes
 from edge_envs.dtirs.config import Devices, DTIRSConfig, Model, Phase, Power, Twins, Uplink
 from edge_envs.dtirs.solvers.phases import factor_rank
 

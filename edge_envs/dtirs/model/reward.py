@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel, kernel_part
-from edge_envs.core.metrics import Metric, columns
+from edge_envs.core.kernels.metrics import Metric, columns
 from edge_envs.dtirs.model.allocation import waiting_time
 from edge_envs.dtirs.model.parameters import MODEL, PHASE, POWER, TWINS, Parameters
 from edge_envs.dtirs.model.state import SOLUTION, State, Workspace

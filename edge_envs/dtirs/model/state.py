@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.metrics import columns
+from edge_envs.core.kernels.metrics import columns
 from edge_envs.dtirs.model.parameters import DEVICE_DRAWS, UPLINK, Parameters
 
 FloatArray = NDArray[np.float64]

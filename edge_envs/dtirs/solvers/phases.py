@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel
-from edge_envs.core.metrics import columns
+from edge_envs.core.kernels.metrics import columns
 
 FloatArray = NDArray[np.float64]
 

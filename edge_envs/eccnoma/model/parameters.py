@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.config import kernel_parameters
-from edge_envs.core.metrics import codes
+from edge_envs.core.kernels.metrics import codes
 from edge_envs.core.physics.networks import parse_network
 from edge_envs.core.physics.units import db_to_linear, dbm_to_watt
 from edge_envs.eccnoma.config import (

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel_part
-from edge_envs.core.metrics import Metric, columns
+from edge_envs.core.kernels.metrics import Metric, columns
 from edge_envs.eccnoma.model import allocation
 from edge_envs.eccnoma.model.parameters import ACCESS, ARRIVALS, ASSIGNMENT, POWER, UNITS, Parameters
 from edge_envs.eccnoma.model.state import SERVER_GAP, UNITS_FREE, UNITS_USED, State

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel, kernel_part
-from edge_envs.core.metrics import codes
+from edge_envs.core.kernels.metrics import codes
 
 
 class Direction(StrEnum):

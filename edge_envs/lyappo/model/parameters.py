@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.config import kernel_parameters
-from edge_envs.core.metrics import codes
+from edge_envs.core.kernels.metrics import codes
 from edge_envs.core.physics.units import noise_density
 from edge_envs.lyappo.config import Decision, LyaPPOConfig, Observation, Placement, Solver
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel_part
-from edge_envs.core.metrics import Metric, columns
+from edge_envs.core.kernels.metrics import Metric, columns
 from edge_envs.lyappo.model.parameters import DECISION, Parameters
 from edge_envs.lyappo.model.state import EDGE, LOCAL, TRANSMIT, State
 

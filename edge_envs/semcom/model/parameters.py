@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.config import kernel_parameters
-from edge_envs.core.metrics import codes
+from edge_envs.core.kernels.metrics import codes
 from edge_envs.core.physics.units import db_to_linear, dbm_to_watt, noise_density
 from edge_envs.semcom.config import Decision, Geometry, PsnrMode, SemComConfig, Solver
 from edge_envs.semcom.image_quality import PsnrLaw

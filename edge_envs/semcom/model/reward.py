@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel_part
-from edge_envs.core.metrics import Metric, columns
+from edge_envs.core.kernels.metrics import Metric, columns
 from edge_envs.semcom.image_quality import psnr_db
 from edge_envs.semcom.model.parameters import DECISION, PSNR_MODE, SOLVER, Parameters
 from edge_envs.semcom.model.state import State

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel
-from edge_envs.core.metrics import columns
+from edge_envs.core.kernels.metrics import columns
 from edge_envs.semcom.solvers.spectral_efficiency import U_MAX, energy_ratio
 
 Array = NDArray[np.float64]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import edge_envs  # noqa: F401  (registers the ids)
-from edge_envs.core.metrics import columns
+from edge_envs.core.kernels.metrics import columns
 from edge_envs.semcom.model import reward
 
 WRITERS = ("account", "account_cost", "account_quality", "quality_reward", "report_member", "certify")
