@@ -27,7 +27,7 @@ with importing():
         from agents.reports.console import rich_table
         from agents.runs.checkpoint_files import Checkpoints
         from agents.runs.folder import BEST, CHECKPOINTS, LAST, Run, RunConfig, RunError
-        from agents.training.stopping import held_back
+        from agents.training.stopping import deferred
         from agents.training.trainer import CHECKPOINT_EVERY_S, is_finished, train
         from agents.worlds import system_of
         from edge_envs.core.config import first_complaint, nearest
@@ -291,15 +291,15 @@ def train_to_end(run: Run, resume: bool, arguments: Arguments, console: Console)
         raise Stopped(result.signal)
 
 
-def how_to_go_on(run: Run | None) -> str:
-    """Message after an interruption: what was saved, and how to resume."""
+def resume_hint(run: Run | None) -> str:
+    """End of the message after an interruption: what was saved, and how to resume."""
     if run is None:
         return "; nothing was written"
     if run.finished:
-        return f"after the end of the training; the networks are saved in {run.path}"
+        return f" after the end of the training; the networks are saved in {run.path}"
     if Checkpoints(run.path / CHECKPOINTS).files():
         return f"; a checkpoint was saved, resume with --resume {run.path}"
-    return f"before the first update; --resume {run.path} starts from the beginning"
+    return f" before the first update; --resume {run.path} starts from the beginning"
 
 
 def run_and_compare(arguments: Arguments, console: Console) -> int:
@@ -316,11 +316,11 @@ def run_and_compare(arguments: Arguments, console: Console) -> int:
             run = resumed(arguments, console)
         elif arguments.import_sb3 is not None:
             found = read_import(arguments, console)
-            with held_back("the run folder is written"):
+            with deferred("the run folder is written"):
                 run = write_import(arguments, *found)
         else:
             config = configure(arguments)
-            with held_back("the run folder is written"):
+            with deferred("the run folder is written"):
                 run = Run.create(config, arguments.run)
         if resume and is_finished(run):
             console.print(f"{run.path} is finished already; nothing to train", soft_wrap=True)
@@ -330,7 +330,7 @@ def run_and_compare(arguments: Arguments, console: Console) -> int:
             show_comparison(run, console, arguments.seeds, arguments.episodes)
     except KeyboardInterrupt as stop:
         status = status_of(stop)
-        console.print(f"interrupted by {name_of(stop)} {how_to_go_on(run)}".replace(" ;", ";"), soft_wrap=True)
+        console.print(f"interrupted by {name_of(stop)}{resume_hint(run)}", soft_wrap=True)
     if run is not None and run.finished:
         console.print(f"run folder: {run.path}", soft_wrap=True)
         console.print(f"curves: {tensorboard_command(run.path.parent)}", soft_wrap=True)

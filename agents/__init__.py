@@ -1,1 +1,1 @@
-"""What learns on the environments; not part of the wheel."""
+"""Agents: training, evaluation and reports; not part of the wheel."""

@@ -14,7 +14,7 @@ import edge_envs
 from edge_envs.core.config import nearest
 from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.core.policy import Policy
-from edge_envs.core.system import System
+from edge_envs.core.system import System, load_system
 
 EVALUATION_STREAM, VALIDATION_STREAM, TRAINING_STREAM, IMITATION_STREAM = 1, 2, 3, 4
 
@@ -57,6 +57,14 @@ def system_of(env_id: str, preset: str, options: Mapping[str, Any]) -> System[An
         ValueError: the id, the preset or a parameter is unknown, or a value is impossible.
     """
     return make_worlds(env_id, 1, preset, options).system
+
+
+def current_options(env_id: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options under their current names; run folders of earlier versions may hold earlier ones."""
+    spec = gym.registry.get(env_id)
+    config = getattr(load_system(spec.kwargs["system"]), "config_class", None) if spec else None
+    renamed = config.renamed if config else {}
+    return {renamed.get(key, key): value for key, value in options.items()}
 
 
 def stream_seeds(stream: int, seed: int, count: int) -> list[int]:

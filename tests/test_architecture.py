@@ -18,12 +18,12 @@ PACKAGES = ("edge_envs", "agents", "experiments", "benchmarks")
 PAPERS = ("lyappo", "dtirs", "eccnoma", "semcom")
 FILES_MAX = 10
 ROOMS = {
-    "paper": ("solvers", "config", "model", "invariants", "baselines", "system"),
+    "paper": ("image_quality", "solvers", "config", "model", "invariants", "baselines", "system"),
     "agents": ("worlds", "hyperparameters", "networks", "runs", "evaluation", "sb3_import", "training", "reports"),
 }
 """Parts of a paper and of `agents`, from the bottom up; a part imports only parts before it."""
-ALLOWED_SIDEWAYS = {("invariants", "baselines"), ("evaluation", "sb3_import"), ("training", "reports")}
-"""Neighbours of equal rank, which must not import each other at all."""
+FORBIDDEN_SIDEWAYS = {("invariants", "baselines"), ("evaluation", "sb3_import"), ("training", "reports")}
+"""Neighbours of equal rank: the second must not import the first."""
 HEAVY = {"torch", "matplotlib", "stable_baselines3", "pygame", "tensorboard", "tyro"}
 Graph = Mapping[str, set[str]]
 
@@ -73,9 +73,10 @@ def circles(edges: Graph) -> list[set[str]]:
 def closure(start: str, edges: Graph) -> set[str]:
     """All nodes that can be reached from a node."""
     seen: set[str] = set()
-    front = [start]
+    front = {start}
     while front:
-        front = [new for node in front for new in edges.get(node, ()) if new not in seen and not seen.add(new)]  # type: ignore[func-returns-value]
+        front = {other for node in front for other in edges.get(node, ())} - seen
+        seen |= front
     return seen
 
 
@@ -149,6 +150,7 @@ def test_layers():
                 assert to == "edge_envs", f"{module} imports {target}"
                 assert inner.split(".")[0] in allowed, f"{module} imports {target}"
             elif top == "agents":
+                assert to == "agents" or inner.split(".")[0] in ("", "core"), f"{module} imports {target}"
                 assert to in ("edge_envs", "agents"), f"{module} imports {target}"
             else:
                 assert to not in ("train", "evaluate") or top == to, f"{module} imports {target}"
@@ -161,7 +163,7 @@ def check_order(edges: Graph, order: Iterable[str]) -> None:
         for other in others:
             if own in rank and other in rank:
                 assert rank[other] < rank[own], f"{own} imports {other}"
-                assert (other, own) not in ALLOWED_SIDEWAYS, f"{own} imports {other}"
+                assert (other, own) not in FORBIDDEN_SIDEWAYS, f"{own} imports {other}"
 
 
 @pytest.mark.parametrize("paper", PAPERS)

@@ -10,7 +10,7 @@ from typing import Any
 
 from agents.evaluation.custom_agent import CustomAgent, is_custom_agent
 from agents.runs.folder import BEST, CONFIG, Run, RunConfig, RunError
-from agents.worlds import PolicyFactory, make_worlds, system_of
+from agents.worlds import PolicyFactory, current_options, make_worlds, system_of
 from edge_envs.core.config import nearest
 from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.core.policy import Ablation, Policy, ablations_of, baselines_of, make_baseline
@@ -62,7 +62,11 @@ class Entry:
 
     def trained_here(self, preset: str, given: Mapping[str, Any]) -> bool:
         """Return True if its run was trained on this preset with these options, or if it has no run."""
-        return self.run is None or (self.run.config.preset, self.run.config.options) == (preset, self.options(given))
+        if self.run is None:
+            return True
+        config = self.run.config
+        own, other = (current_options(config.env_id, each) for each in (config.options, self.options(given)))
+        return (config.preset, own) == (preset, other)
 
     @property
     def training(self) -> str:
@@ -287,7 +291,13 @@ def first_mismatch(runs: Sequence[Run]) -> str | None:
 
 def first_difference(one: Run, other: Run) -> tuple[str, Any, Any] | None:
     """First difference of two configurations apart from the seed: key, value of `other`, value of `one`."""
-    ours, theirs = (flattened(run.config.model_dump(exclude={"seed"})) for run in (one, other))
+    ours, theirs = (
+        flattened(
+            run.config.model_dump(exclude={"seed"})
+            | {"options": current_options(run.config.env_id, run.config.options)}
+        )
+        for run in (one, other)
+    )
     for place in (*ours, *theirs):
         if place not in ours or place not in theirs or ours[place] != theirs[place]:
             return place, theirs.get(place), ours.get(place)
@@ -315,9 +325,9 @@ def check_ablation(entry: Entry, env_id: str, preset: str, options: Mapping[str,
     try:
         known = baseline_names(env_id, preset, entry.options(options))
     except ValueError as error:
-        raise ValueError(f"policy={entry.label!r} cannot be played with these options: {error}") from error
+        raise ValueError(f"policy={entry.label!r} cannot be used with these options: {error}") from error
     if ablation.policy not in known:
         raise ValueError(
-            f"policy={entry.label!r} plays {ablation.policy!r}, which does not exist with these options; known: "
+            f"policy={entry.label!r} uses {ablation.policy!r}, which does not exist with these options; known: "
             f"{', '.join(known)}"
         )

@@ -181,8 +181,8 @@ def ranking_table(evaluated: Evaluated, sign: str = "±") -> RichTable:
 def score_table(scores: Sequence[Mapping[str, Any]], env_ids: Sequence[str]) -> RichTable:
     """Normalised scores over all environments."""
     caption = (
-        f"\n{SCALE}; the mean is over the environments that a policy plays on, and baselines of a single environment "
-        f"are in its table only; {stamp()}"
+        f"\n{SCALE}; the mean is over the environments that a policy is scored on, and baselines of a single "
+        f"environment are in its table only; {stamp()}"
     )
     table = _table("Normalised scores", caption, (*env_ids, "mean"))
     for row in scores:

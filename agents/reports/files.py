@@ -81,7 +81,7 @@ def as_markdown(document: Document) -> str:
     lines += [""] if lines else []
     if document.get("scores"):
         ids = [environment["env_id"] for environment in document["environments"]]
-        meaning = f"{SCALE}; the mean is over the environments that a policy plays on."
+        meaning = f"{SCALE}; the mean is over the environments that a policy is scored on."
         lines += ["# Normalised scores", "", wrapped(meaning), ""]
         body = [
             [score["label"], *(number(score["by_env"].get(env_id)) for env_id in ids), number(score["mean"])]

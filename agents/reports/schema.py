@@ -208,7 +208,7 @@ class Document(Part):
         ids = [environment.env_id for environment in self.environments]
         for name in ids:
             if ids.count(name) > 1:
-                raise ValueError(f"environment {name!r} stands in it twice")
+                raise ValueError(f"environment {name!r} occurs twice")
         for score in self.scores or []:
             for name in score.by_env.keys() - set(ids):
                 raise ValueError(f"the scores of {score.label!r} name {name!r}, which is not among environments")

@@ -65,7 +65,7 @@ def warmup_text(fraction: float) -> str:
 
 
 def table_note(environment: Environment, report: Document) -> str:
-    """What stands under the table of policies."""
+    """The note under the table of policies."""
     trainings = {policy.label: len(policy.runs) for policy in environment.policies if policy.runs}
     return (
         f"Means with {percent(report.confidence)} percentile bootstrap intervals of the "
@@ -81,17 +81,17 @@ def trainings_text(trainings: Mapping[str, int]) -> str:
 
 
 def scores_note(report: Document) -> str:
-    """What stands under the table of scores."""
+    """The note under the table of scores."""
     strongest = ", ".join(f"{each.strongest_baseline} in {each.env_id}" for each in report.environments)
     return (
         f"Mean reward on a scale where random is 0 and the strongest baseline is 1: {strongest}. The mean is over the "
-        f"environments that a policy plays on, so it does not compare policies that play on different ones. "
+        f"environments that a policy is scored on, so it does not compare policies that are scored on different ones. "
         f"{stamp(report)}."
     )
 
 
 def curves_note(environment: Environment) -> str:
-    """What stands under the training curves."""
+    """The note under the training curves."""
     if not environment.curve_metrics:
         return ""
     text = "Validation episodes during training, one line per run; their worlds are not those of the evaluation."
@@ -101,7 +101,7 @@ def curves_note(environment: Environment) -> str:
 
 
 def episode_note(environment: Environment) -> str:
-    """What stands under the recorded episode."""
+    """The note under the recorded episode."""
     if not (environment.episode and environment.series_metrics):
         return ""
     return f"The same episode for each policy (seed {environment.episode.seed})."

@@ -41,7 +41,7 @@ class Saver:
         """
         self._save("imitation")
         if "learning" in self.parts or not last:
-            self.stop.obey()
+            self.stop.stop_if_requested()
 
     def before_rollout(self, started: bool) -> None:
         """Save before a rollout if a checkpoint is due and the learning has started; then stop if that was requested.
@@ -52,7 +52,7 @@ class Saver:
         due = self.stop.number or time.monotonic() - self._saved_at >= self._every_s
         if due and started:
             self._save("learning")
-        self.stop.obey()
+        self.stop.stop_if_requested()
 
     def _save(self, stage: Stage) -> None:
         saved = [part.save() for part in self.parts[stage]]

@@ -57,12 +57,12 @@ class MemberBuffer(RolloutBuffer):
     def compute_returns_and_advantage(self, last_values: Tensor, dones: NDArray[Any]) -> None:
         """Compute every member's generalised advantages and lambda-returns; `last_values` has shape (B, M)."""
         next_values, ahead = last_values.numpy(), np.zeros((self.n_envs, self.members), dtype=np.float32)
-        goes_on = 1.0 - dones.astype(np.float32)
+        continues = 1.0 - dones.astype(np.float32)
         for step in reversed(range(self.buffer_size)):
-            delta = self.rewards[step] + self.gamma * next_values * goes_on[:, None] - self.values[step]
-            ahead = delta + self.gamma * self.gae_lambda * goes_on[:, None] * ahead
+            delta = self.rewards[step] + self.gamma * next_values * continues[:, None] - self.values[step]
+            ahead = delta + self.gamma * self.gae_lambda * continues[:, None] * ahead
             self.advantages[step] = ahead
-            next_values, goes_on = self.values[step], 1.0 - self.episode_starts[step]
+            next_values, continues = self.values[step], 1.0 - self.episode_starts[step]
         self.returns = self.advantages + self.values
 
     def _get_samples(self, batch_inds: NDArray[Any], env: Any = None) -> Any:

@@ -12,7 +12,7 @@ from edge_envs.core.io.command import Stopped, handling, next_ends_at_once
 
 
 class StopRequest:
-    """Remembers the first SIGINT or SIGTERM during `heard`; a second one ends the process at once.
+    """Remembers the first SIGINT or SIGTERM during `listening`; a second one ends the process at once.
 
     Args:
         after: name of the work that is completed before the stop, for the message to the user.
@@ -24,12 +24,12 @@ class StopRequest:
         """Number of the signal, 0 if none has come."""
 
     @contextmanager
-    def heard(self) -> Iterator[None]:
+    def listening(self) -> Iterator[None]:
         """Handle signals as requests to stop within the block."""
-        with handling(self._ask):
+        with handling(self._request):
             yield
 
-    def obey(self) -> None:
+    def stop_if_requested(self) -> None:
         """Raise Stopped if a signal has come.
 
         Raises:
@@ -38,7 +38,7 @@ class StopRequest:
         if self.number:
             raise Stopped(self.number)
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
+    def _request(self, number: int, frame: FrameType | None) -> None:
         next_ends_at_once()
         self.number = number
         # The handler may interrupt a print, which is not reentrant.
@@ -48,7 +48,7 @@ class StopRequest:
 
 
 @contextmanager
-def held_back(after: str) -> Iterator[None]:
+def deferred(after: str) -> Iterator[None]:
     """Delay the first SIGINT or SIGTERM to the end of the block, so that the block writes complete files.
 
     Args:
@@ -58,6 +58,6 @@ def held_back(after: str) -> Iterator[None]:
         Stopped: a signal came during the block.
     """
     request = StopRequest(after)
-    with request.heard():
+    with request.listening():
         yield
-    request.obey()
+    request.stop_if_requested()

@@ -143,7 +143,14 @@ class Stages:
         """Run the rounds of imitation that are left."""
         config = self.run.config
         worlds = make_worlds(config.env_id, config.settings.imitation_worlds, config.preset, self.options)
-        imitate(self.network, worlds, record, demonstrations, check_stop=saver.stop.obey, after_round=saver.after_round)
+        imitate(
+            self.network,
+            worlds,
+            record,
+            demonstrations,
+            check_stop=saver.stop.stop_if_requested,
+            after_round=saver.after_round,
+        )
         worlds.close()
 
     def learn(self, progress: Progress) -> None:
@@ -274,7 +281,7 @@ class Training:
             Stopped: the signal came while kernels were compiled; nothing has changed.
         """
         warm_up(self._validation)
-        with self._saver.stop.heard():
+        with self._saver.stop.listening():
             trained = self._run(notify)
             if not trained.interrupted:
                 self.run.finish(asdict(trained))

@@ -78,11 +78,11 @@ class System(ABC, Generic[StateT]):
     metrics: tuple[Metric, ...]
     member_metrics: tuple[str, ...] = ()
     """Names of the numbers that a step reports for each member, in addition to its reward."""
-    headline: tuple[str, ...]
+    headline: tuple[str, ...] = ()
     """Metrics shown in tables of results, the most important one first."""
-    reference_baseline: str
+    reference_baseline: str = "random"
     """The baseline with which others are compared."""
-    strongest_baseline: str
+    strongest_baseline: str = "random"
     """The best shipped rule, with the normalized score 1, where random actions have 0; it is not a bound."""
     logged: tuple[str, ...] = ()
     """Metrics whose logarithm an evaluation also reports (`log_...`); they vary by orders between episodes."""
@@ -96,6 +96,11 @@ class System(ABC, Generic[StateT]):
     """Fields of the state, such as "queues.backlog", whose values before a step `invariants` needs."""
     caveat: str = ""
     """Note printed below tables of results, such as that levels were fitted; "" for none."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not cls.headline and "metrics" in vars(cls):
+            cls.headline = (cls.metrics[0].name,)
 
     @cached_property
     def own_view(self) -> IntArray:

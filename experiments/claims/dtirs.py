@@ -43,7 +43,7 @@ def convergence_claims(five: Point, crowd: Sequence[Point]) -> list[Claim]:
     rose = [name for name, before, after in plain.steps if after > before * (1.0 + 1e-9)]
     worst = max(after - before for _, before, after in plain.steps)
     falls: dict[str, list[Part]] = {}
-    goes_on: dict[str, list[Part]] = {}
+    later_falls: dict[str, list[Part]] = {}
     for users, point in zip(CROWDS, crowd, strict=True):
         curve = [mean_of(values) for values in point["proposed"].curves(ITERATIONS + 1).T]
         drops = [before - after for before, after in pairwise(curve)]
@@ -51,7 +51,7 @@ def convergence_claims(five: Point, crowd: Sequence[Point]) -> list[Claim]:
             *(Part(after / before, high=1.0 + SAME) for before, after in pairwise(curve)),
             *(Part(drops[0] - drop, 0.0) for drop in drops[1:]),
         ]
-        goes_on[f"K = {users}"] = [Part(curve[-1] / curve[1], high=1.0 - SAME)]
+        later_falls[f"K = {users}"] = [Part(curve[-1] / curve[1], high=1.0 - SAME)]
     finals = [point["proposed"].final for point in crowd]
     return [
         counted("(64): Algorithm 5 never raises the objective", len(rose),
@@ -61,7 +61,7 @@ def convergence_claims(five: Point, crowd: Sequence[Point]) -> list[Claim]:
         judge(f"Fig. 2: the delay falls over the iterations (here {ITERATIONS}; a rise by 0.1 % counts as none), "
               "fastest first", falls, f"{text(plain.mean_curve(4).tolist(), 2)} s at iterations 0 to 3 (K = 100)",
               partly=False),
-        judge("Fig. 2: it falls gradually (by more than 0.1 % after the first iteration)", goes_on,
+        judge("Fig. 2: it falls gradually (by more than 0.1 % after the first iteration)", later_falls,
               "it is there after one iteration; the paper's slow fall does not follow from its steps", partly=False),
         judge("Fig. 2: more devices, more delay", rising(finals),
               f"K = {', '.join(map(str, CROWDS))}: {text([value[0] for value in finals])} s"),

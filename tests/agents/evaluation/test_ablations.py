@@ -113,9 +113,9 @@ def test_an_ablation_that_cannot_be_played_is_refused_at_once(toy_id, define):
         }
     )
     for name, message in (
-        ("missing", "policy='missing' plays 'wanted', which does not exist with these options; known: random"),
-        ("wrong", "policy='wrong' cannot be played with these options: offset='much' is not possible"),
-        ("unknown", "policy='unknown' cannot be played with these options: unexpected keyword argument 'ofset'"),
+        ("missing", "policy='missing' uses 'wanted', which does not exist with these options; known: random"),
+        ("wrong", "policy='wrong' cannot be used with these options: offset='much' is not possible"),
+        ("unknown", "policy='unknown' cannot be used with these options: unexpected keyword argument 'ofset'"),
     ):
         with pytest.raises(ValueError, match=re.escape(message)):
             find_entry(name, toy_id, "default", {})

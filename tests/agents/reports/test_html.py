@@ -146,7 +146,7 @@ WRONG: dict[str, tuple[Change, str]] = {
     "curve": (lambda d: d["environments"][0]["curves"][0].update(label="x"), "belongs to 'x', which is not a policy"),
     "short curve": (lambda d: d["environments"][0]["curves"][0]["steps"].pop(), "10 values of 'power_mw' for 9 steps"),
     "same environment": (
-        lambda d: d["environments"].append(d["environments"][0]), "environment 'LyaPPO-v0' stands in it twice"
+        lambda d: d["environments"].append(d["environments"][0]), "environment 'LyaPPO-v0' occurs twice"
     ),
     "note": (lambda d: d["notes"].append(3), "notes.2: Input should be a valid string"),
     "score": (lambda d: d["scores"][0]["by_env"].update(other=1.0), "'best-fixed' name 'other', which is not among"),

@@ -361,7 +361,7 @@ HEARING = """
 import sys, time
 from agents.training.stopping import StopRequest
 stop = StopRequest()
-with stop.heard():
+with stop.listening():
     print("hearing", flush=True)
     while not stop.number:
         time.sleep(0.01)

@@ -1,0 +1,64 @@
+"""Checks of arguments: what passes comes back as a fresh array or number; errors name the value and the fix."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_envs.core.validation import finite_array, is_whole, positive_number, whole_number
+
+
+def test_arrays_come_back_fresh_and_contiguous():
+    given = np.arange(6, dtype=np.float32).reshape(3, 2).T
+    found = finite_array("x", given, (2, None))
+    assert found.dtype == np.float64
+    assert found.flags.c_contiguous
+    found[0, 0] = 9.0
+    assert given[0, 0] == 0.0
+    assert finite_array("x", 2, ()) == 2.0
+
+
+@pytest.mark.parametrize(
+    ("values", "shape", "options", "message"),
+    [
+        ([1.0, 2.0], (3,), {}, "x has shape (2,), expected (3,)"),
+        ([[1.0]], (None,), {}, "x has shape (1, 1), expected (any,)"),
+        ([1.0, math.nan], (None,), {}, "x[1]=nan is not possible; give finite numbers >= 0"),
+        ([[1.0, math.inf]], (1, 2), {}, "x[0, 1]=inf is not possible; give finite numbers >= 0"),
+        ([-1.0], (1,), {}, "x[0]=-1.0 is not possible; give finite numbers >= 0"),
+        ([0.0], (1,), {"strict": True}, "x[0]=0.0 is not possible; give finite numbers > 0"),
+        ([-math.inf], (1,), {"low": -math.inf}, "x[0]=-inf is not possible; give finite numbers"),
+        (-1.0, (), {}, "x=-1.0 is not possible; give finite numbers >= 0"),
+        (["a"], (1,), {}, "x=['a'] is not possible; give an array of numbers"),
+    ],
+)
+def test_bad_arrays_are_refused(values: Any, shape, options, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        finite_array("x", values, shape, **options)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
+def test_numbers_that_are_not_positive_are_refused(value):
+    with pytest.raises(ValueError, match=r"^x=.* is not possible; give a finite number > 0$"):
+        positive_number("x", value)
+
+
+def test_positive_numbers():
+    assert positive_number("x", 2) == 2.0
+    assert positive_number("x", math.inf, infinite=True) == math.inf
+
+
+@pytest.mark.parametrize("value", [True, 2.0, "2", None, 1, np.float64(3.0)])
+def test_numbers_that_are_not_whole_are_refused(value):
+    with pytest.raises(ValueError, match=r"^x=.* is not possible; give a whole number >= 2$"):
+        whole_number("x", value, 2)
+
+
+def test_whole_numbers():
+    assert whole_number("x", np.int32(2), 2) == 2
+    assert is_whole(np.uint8(1))
+    assert not is_whole(np.True_)
