@@ -61,10 +61,10 @@ def common_deadline(problem: Problem, workspace: Workspace) -> float:
         total, slope = 0.0, 0.0
         for n in range(devices):
             compute = max(delay - workspace.upload_s[n], workspace.compute_min_s[n])
-            price, fall = time_price_of(problem, workspace, n, compute)
+            price, decay = time_price_of(problem, workspace, n, compute)
             workspace.time_price[n] = price
             total += price
-            slope += price * fall
+            slope += price * decay
         error = math.log(total / problem.weight_time)
         if error > 0.0:
             low = delay
