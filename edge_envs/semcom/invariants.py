@@ -41,7 +41,7 @@ def certified(p: Parameters, certificate: NDArray[Any]) -> Invariant:
 
 
 def limits(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:
-    """The limits (16a)-(16d) and, where the agent sets it, the compression rate of the action."""
+    """The limits (16a)-(16d) and, where the agent controls it, the compression rate of the action."""
     of = step.member
     yield Invariant("bandwidth_sum", of["bandwidth_hz"].sum(axis=1), "<=", p.bandwidth_hz)
     yield Invariant("bandwidth", of["bandwidth_hz"], ">=", 0.0)
