@@ -7,7 +7,6 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium import spaces
 from numpy.typing import NDArray
 
 from edge_envs.core.checking import world_of
@@ -19,6 +18,7 @@ from edge_envs.core.runtime.episodes import (
     Names,
     Report,
     check_reset_options,
+    choices_of,
     flat_masks,
     open_choices,
 )
@@ -150,8 +150,7 @@ class EdgeEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
         Raises:
             AttributeError: the action space is a Box; `hasattr` returns False then.
         """
-        if not isinstance(self.action_space, spaces.MultiDiscrete):
-            raise AttributeError(f"there is no action_masks() for {self.action_space}: only choices can be closed")
+        choices_of(self.action_space)
         return self._action_masks
 
     def _action_masks(self) -> BoolArray:

@@ -37,7 +37,7 @@ _DYNAMIC: Mapping[str, Any] = {
 
 
 class CutSet(StrEnum):
-    """Which cut points of a network can be chosen."""
+    """Cut points of a network that can be chosen."""
 
     USEFUL = "useful"
     ALL = "all"
@@ -51,7 +51,7 @@ class RateUnit(StrEnum):
 
 
 class Placement(StrEnum):
-    """Where the devices are: at even distances, drawn in each episode, or moving radially."""
+    """Positions of the devices: at even distances, drawn in each episode, or moving radially."""
 
     SPREAD = "spread"
     UNIFORM = "uniform"
@@ -59,21 +59,21 @@ class Placement(StrEnum):
 
 
 class Decision(StrEnum):
-    """What the agent sets."""
+    """Variables that the agent controls: the cuts; or also frequencies, rates and power."""
 
     PARTITION = "partition"
     JOINT = "joint"
 
 
 class Solver(StrEnum):
-    """What solves Problems 3, 4 and 5."""
+    """Solver of Problems 3, 4 and 5."""
 
     EXACT = "exact"
     CVXPY = "cvxpy"
 
 
 class Observation(StrEnum):
-    """What the agent observes."""
+    """Content of the observation."""
 
     EXTENDED = "extended"
     PAPER = "paper"
@@ -161,9 +161,9 @@ class LyaPPOConfig(SystemConfig):
     queue_capacity: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
     """Capacity of a queue, which drops and counts further tasks [tasks]; chosen: never reached in 200 periods."""
     decision: Decision = Decision.PARTITION
-    """What the agent decides: the cuts, or also frequencies, rates and power (the paper's PPO baseline)."""
+    """Variables that the agent controls: the cuts, or also frequencies, rates and power (the paper's PPO baseline)."""
     solver: Solver = Solver.EXACT
-    """What solves Problems 3-5: closed forms, or CVXPY (a slow reference; needs the extra `reference`)."""
+    """Solver of Problems 3-5: closed forms, or CVXPY (a slow reference; needs the extra `reference`)."""
     observation: Observation = Observation.EXTENDED
     """The paper's state (25)-(33), or also arrivals and final backlogs of the period; chosen: extended."""
 

@@ -30,9 +30,9 @@ def invariants(config: LyaPPOConfig, p: Parameters, s: State, step: Step | None)
     yield from within("distance", s.distance_m, p.distance_min_m, p.distance_max_m)
     last = np.tile(config.last_cut, p.num_devices)
     yield from within("cut_range", s.cut, p.k_min, last)
-    yield from resources(p, s, s.allocation, s.power_w, "slot")
+    yield from resources(p, s.allocation, s.power_w, "slot")
     if step is not None:
-        yield from resources(p, s, s.period_allocation, s.period_power_w, "period")
+        yield from resources(p, s.period_allocation, s.period_power_w, "period")
         yield Invariant("rate", devices(p, s.period_allocation[:, TRANSMIT]), "<=", s.period_rate_max)
         yield from flows(p, s, step)
         yield from accounts(p, s, step)
@@ -79,9 +79,7 @@ def queues_add_up(p: Parameters, s: State) -> Iterator[Invariant]:
     yield Invariant("empty_queue", np.where(q.size == 0, q.backlog, 0.0), "==", 0.0)
 
 
-def resources(
-    p: Parameters, s: State, allocation: NDArray[Any], power_w: NDArray[Any], when: str
-) -> Iterator[Invariant]:
+def resources(p: Parameters, allocation: NDArray[Any], power_w: NDArray[Any], when: str) -> Iterator[Invariant]:
     """C.4, C.7 and the power limit, for the last slot or the means over a step."""
     yield Invariant(f"allocation_{when}", allocation, ">=", 0.0)
     yield Invariant(f"local_capacity_{when}", devices(p, allocation[:, LOCAL]), "<=", p.device_frequency_max_hz)
@@ -106,8 +104,8 @@ def flows(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:
     spared = p.completion_tolerance * (served + most)
     size = np.maximum(before, most)
     yield Invariant("work_served", before - after, "<=", served + spared, size)
-    born = s.period_arrivals * work_of(p, s.cut)[:, LOCAL]
-    yield Invariant("work_born", (after + served)[:, LOCAL], "<=", before[:, LOCAL] + born, size[:, LOCAL])
+    arrived = s.period_arrivals * work_of(p, s.cut)[:, LOCAL]
+    yield Invariant("work_arrived", (after + served)[:, LOCAL], "<=", before[:, LOCAL] + arrived, size[:, LOCAL])
 
 
 def accounts(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:

@@ -42,7 +42,7 @@ class PsnrMode(StrEnum):
 
 
 class Decision(StrEnum):
-    """What the agent sets: compression rates; powers and bandwidths; all five variables."""
+    """Variables that the agent controls: compression rates; powers and bandwidths; all five variables."""
 
     COMPRESSION = "compression"
     POWER_BANDWIDTH = "power_bandwidth"
@@ -50,7 +50,7 @@ class Decision(StrEnum):
 
 
 class Solver(StrEnum):
-    """What is solved around compression rates: P1, the paper's Algorithm 3, or P3 at even shares."""
+    """Solver at given compression rates: P1, the paper's Algorithm 3, or P3 at even shares."""
 
     JOINT = "joint"
     ALG3 = "alg3"
@@ -146,7 +146,7 @@ class SemComConfig(SystemConfig):
     """Deadline of a round; devices that finish later are counted [s]; chosen. With psnr_mode="hard", the required SNR
     of a device that cannot meet the deadline is lowered, and the solver holds the deadline if possible."""
     decision: Decision = Decision.COMPRESSION
-    """What the agent sets: "compression" rates, "power_bandwidth", or "joint", all five variables; chosen."""
+    """Variables that the agent controls: "compression" rates, "power_bandwidth", or "joint" for all five; chosen."""
     solver: Solver = Solver.JOINT
     """With decision="compression", how the other variables are set: "joint", the optimum of P1; "alg3", the paper's
     Algorithm 3 from even shares; "p3_only", P3 at even shares (p = pmax / 2, B = B_total / N); chosen: joint."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edge_envs.core.invariants import Invariant, Step, within
 from edge_envs.semcom.image_quality import SNR_MIN, PsnrLaw
+from edge_envs.semcom.model.allocation import REQUEST, REQUESTS
 from edge_envs.semcom.model.parameters import DECISION, PSNR_MODE, SOLVER, Parameters
 from edge_envs.semcom.model.state import State
 
@@ -40,7 +41,7 @@ def certified(p: Parameters, certificate: NDArray[Any]) -> Invariant:
 
 
 def limits(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:
-    """The limits (16a)-(16d) and, where the agent sets it, the compression rate of the action."""
+    """The limits (16a)-(16d) and, where the agent controls it, the compression rate of the action."""
     of = step.member
     yield Invariant("bandwidth_sum", of["bandwidth_hz"].sum(axis=1), "<=", p.bandwidth_hz)
     yield Invariant("bandwidth", of["bandwidth_hz"], ">=", 0.0)
@@ -49,7 +50,8 @@ def limits(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:
     yield from within("server_frequency", of["server_frequency_hz"], 0.0, p.server_frequency_max_hz)
     yield Invariant("compression_reported", of["compression"], "==", s.compression)
     if p.decision != DECISION.POWER_BANDWIDTH:
-        chosen = step.actions if p.decision == DECISION.COMPRESSION else step.actions[:, 4::5]
+        joint = p.decision == DECISION.JOINT
+        chosen = step.actions[:, REQUEST.compression :: REQUESTS] if joint else step.actions
         rate = p.compression_min + 0.5 * (chosen + 1.0) * (p.compression_max - p.compression_min)
         yield Invariant("compression_chosen", s.compression, "==", rate)
 

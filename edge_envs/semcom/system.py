@@ -43,7 +43,10 @@ class SemComSystem(CompiledSystem[State]):
     metrics = reward.METRICS
     member_metrics = reward.MEMBER_METRICS
     reference_baseline = "best-static"
-    scratch = ("problem", "workspace", "rule", "compression_backup", "compression_best")
+    scratch = (
+        "problem", "workspace", "rule", "compression_backup", "compression_best", "psnr_low_db", "psnr_high_db",
+        "psnr_mean_db", "psnr_slope_db",
+    )  # fmt: skip
     remembered = invariants.REMEMBERED
     warmup_fraction = 0.0
     evaluation_episodes = 4

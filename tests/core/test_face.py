@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -28,6 +29,12 @@ def masked_sync(num_envs: int) -> SyncVectorEnv:
 
 
 # Infos
+
+
+def test_a_metric_with_an_unknown_summary_is_refused():
+    assert replace(Toy.metrics[0], over_episode="last").over_episode == "last"
+    with pytest.raises(ValueError, match="'median'"):
+        replace(Toy.metrics[0], over_episode="median")
 
 
 @pytest.mark.parametrize("system", [Toy, MaskedToy])

@@ -63,7 +63,7 @@ LYAPPO: dict[str, tuple[Any, ...]] = {
     "tasks_finished": ("metric.tasks_finished", plus(1)),
     "tasks_dropped": ("metric.tasks_dropped", plus(1)),
     "work_served": ("state.period_allocation", times(0.5), WHOLE),
-    "work_born": ("state.queues.backlog", plus(1e7), 0),
+    "work_arrived": ("state.queues.backlog", plus(1e7), 0),
     "energy_transmit": ("state.energy_transmit_j", times(1.001)),
     "energy_local": ("state.energy_local_j", plus(0.1)),
     "energy_total": ("metric.energy_j", times(1.001)),

@@ -5,24 +5,37 @@ from __future__ import annotations
 from collections import namedtuple
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import Enum
-from typing import Any, Literal
+from enum import Enum, StrEnum
+from typing import Any
+
+
+class OverEpisode(StrEnum):
+    """Summary of a metric over an episode: mean of the steps, last value (for totals since the reset), or largest."""
+
+    MEAN = "mean"
+    LAST = "last"
+    MAX = "max"
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
     """One number that a step reports for each world.
 
-    `over_episode` is the summary of an episode: the mean of its steps, the last value (for totals since the start of
-    the episode) or the largest. A metric that `certifies` is NaN if nothing was certified, and otherwise at least 0;
-    after one NaN, the mean and the largest value of the episode are NaN.
+    `over_episode` is the summary over an episode, a value of `OverEpisode`. A metric that `certifies` is NaN if nothing
+    was certified, and otherwise at least 0; after one NaN, the mean and the largest value of the episode are NaN.
+
+    Raises:
+        ValueError: `over_episode` is not a value of `OverEpisode`.
     """
 
     name: str
     unit: str
     meaning: str
-    over_episode: Literal["mean", "last", "max"] = "mean"
+    over_episode: str = OverEpisode.MEAN
     certifies: bool = False
+
+    def __post_init__(self) -> None:
+        OverEpisode(self.over_episode)
 
 
 def columns(declared: Iterable[Metric | str]) -> Any:

@@ -10,9 +10,12 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel
+from edge_envs.core.metrics import OverEpisode, codes
 from edge_envs.core.system import BoolArray, FloatArray, IntArray, Outcome, System
 
 Info = dict[str, Any]
+SUMMARY = codes(OverEpisode)
+"""Codes of the summaries of metrics over an episode."""
 METADATA: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}
 """`metadata` of a single environment."""
 MASK = "action_mask"
@@ -26,7 +29,8 @@ class EpisodeSummary:
 
     def __init__(self, system: System[Any], batch: int) -> None:
         self.steps = np.zeros(batch, dtype=np.int64)
-        self._kinds = np.array([("mean", "last", "max").index(metric.over_episode) for metric in system.metrics])
+        kinds = list(OverEpisode)
+        self._kinds = np.array([kinds.index(OverEpisode(metric.over_episode)) for metric in system.metrics])
         self.totals = np.zeros((batch, len(system.metrics)))
 
     def restart(self, rows: IntArray) -> None:
@@ -49,18 +53,18 @@ class EpisodeSummary:
 def accumulate(
     rows: IntArray, metrics: FloatArray, kinds: IntArray, steps: IntArray, totals: FloatArray, summary: FloatArray
 ) -> None:
-    """Add one step of `rows` to the totals, in place; kind 0 is the mean, 1 the last value, 2 the largest."""
+    """Add one step of `rows` to the totals, in place, by the codes of the summaries in `kinds`."""
     for i in range(len(rows)):
         row = rows[i]
         steps[row] += 1
         for column in range(len(kinds)):
             value = metrics[row, column]
-            if kinds[column] == 0:
+            if kinds[column] == SUMMARY.MEAN:
                 totals[row, column] += value
                 summary[row, column] = totals[row, column] / steps[row]
             else:
                 # NaN means "not certified"; it counts as the largest value, so the summary stays NaN.
-                if kinds[column] == 1 or steps[row] == 1 or value > totals[row, column] or value != value:
+                if kinds[column] == SUMMARY.LAST or steps[row] == 1 or value > totals[row, column] or value != value:
                     totals[row, column] = value
                 summary[row, column] = totals[row, column]
 
@@ -147,15 +151,24 @@ def open_choices(system: System[Any], observation: NDArray[np.float32]) -> NDArr
     return None if mask is None else mask.astype(np.int8)
 
 
+def choices_of(space: spaces.Space[Any]) -> spaces.MultiDiscrete:
+    """The action space, if it has choices.
+
+    Raises:
+        AttributeError: it has none, so that `hasattr` finds no `action_masks`.
+    """
+    if not isinstance(space, spaces.MultiDiscrete):
+        raise AttributeError(f"there is no action_masks() for {space}: only choices can be closed")
+    return space
+
+
 def flat_masks(system: System[Any], observation: NDArray[np.float32]) -> BoolArray:
     """Open choices in observations (B, n), one member after the other, shape (B, sum of the choices).
 
     Raises:
         AttributeError: the action space is a Box, which has no choices.
     """
-    space = system.action_space
-    if not isinstance(space, spaces.MultiDiscrete):
-        raise AttributeError(f"there is no action_masks() for {space}: only choices can be closed")
+    space = choices_of(system.action_space)
     mask = system.action_mask(observation)
     if mask is None:
         return np.ones((len(observation), int(space.nvec.sum())), dtype=np.bool_)

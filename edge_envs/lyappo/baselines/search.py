@@ -68,11 +68,11 @@ def simulate_fixed(
         if step >= warmup:
             reward += outcome.member_reward
     by_device = (count, worlds, system.members, -1)
-    born = (state.arrived - arrived).reshape(by_device).sum(axis=(1, 3))
+    arrivals = (state.arrived - arrived).reshape(by_device).sum(axis=(1, 3))
     done = (state.finished - finished).reshape(by_device).sum(axis=(1, 3))
     return Outcomes(
         reward=reward.reshape(count, worlds, -1).mean(axis=1) / (steps - warmup),
-        ratio=done / np.maximum(born, 1),
+        ratio=done / np.maximum(arrivals, 1),
     )
 
 

@@ -89,7 +89,7 @@ def draw_gain(p: Parameters, s: State, row: int, m: int, at: int) -> float:
 
 @kernel_part
 def draw_arrivals(p: Parameters, level: int, uniform: float) -> int:
-    """Number of tasks born in one slot at one service, Poisson."""
+    """Number of tasks that arrive in one slot at one service, Poisson."""
     return poisson(uniform, p.arrival_zero_probability[level], p.arrival_rates_per_slot[level])
 
 

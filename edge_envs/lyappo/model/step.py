@@ -108,10 +108,10 @@ def finish_slot(p: Parameters, s: State, row: int, at: int) -> None:
     for m in range(p.num_devices):
         for n in range(p.num_services):
             j = m * p.num_services + n
-            born = draw_arrivals(p, s.level[row, m], s.uniforms[row, s.cursor[row], at + j])
-            s.period_arrivals[row, j] += born
-            s.arrived[row, j] += born
-            for _ in range(born):
+            arrivals = draw_arrivals(p, s.level[row, m], s.uniforms[row, s.cursor[row], at + j])
+            s.period_arrivals[row, j] += arrivals
+            s.arrived[row, j] += arrivals
+            for _ in range(arrivals):
                 outcome = enter(p, s.queues, row, j, n, LOCAL, s.cut[row, j])
                 s.finished[row, j] += outcome == FINISHED
                 s.dropped[row, j] += outcome == DROPPED

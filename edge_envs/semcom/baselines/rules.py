@@ -126,19 +126,19 @@ def constant_rates(p: Parameters, s: State) -> None:
     rounds = len(p.calibration_fades)
     for _ in range(STATIC_PASSES):
         for n in range(p.num_devices):
-            s.psnr_sum_db[0, n] = 0.0
-            s.sensitivity[0, n] = 0.0
+            s.psnr_mean_db[n] = 0.0
+            s.psnr_slope_db[n] = 0.0
         for k in range(rounds):
             for n in range(p.num_devices):
                 s.gain[0, n] = s.mean_gain[0, n] * p.calibration_fades[k, n]
             solve_round(p, s, 0)
             for n in range(p.num_devices):
                 quality = psnr_db(p.law, s.compression[0, n], math.expm1(s.workspace.u[n]))
-                s.psnr_sum_db[0, n] += quality / rounds
+                s.psnr_mean_db[n] += quality / rounds
                 inside = math.exp(quality / p.law.scale_db)
-                s.sensitivity[0, n] += p.law.scale_db * p.law.stretch * p.law.by_compression / inside / rounds
+                s.psnr_slope_db[n] += p.law.scale_db * p.law.stretch * p.law.by_compression / inside / rounds
         for n in range(p.num_devices):
-            step = (s.target_db[0, n] - s.psnr_sum_db[0, n]) / s.sensitivity[0, n]
+            step = (s.target_db[0, n] - s.psnr_mean_db[n]) / s.psnr_slope_db[n]
             s.compression[0, n] = limited(p, s.compression[0, n] + step)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel, kernel_part
+from edge_envs.core.metrics import columns
 from edge_envs.semcom.config import Decision
 from edge_envs.semcom.image_quality import compression_needed, snr_needed
 from edge_envs.semcom.model.parameters import DECISION, PSNR_MODE, SOLVER, Parameters
@@ -26,7 +27,10 @@ POWER_REQUEST_MIN, FREQUENCY_REQUEST_MIN = 0.04, 0.005
 """Smallest request x of powers (x^3 of the largest) and of frequencies (x of the largest); chosen: rounds end."""
 DEADLINE_MARGIN = 0.9
 """Largest u = ln(1 + S) of a relaxed requirement, over the u that just meets the deadline at full power; chosen."""
-VARIABLES: Mapping[str, int] = {Decision.COMPRESSION: 1, Decision.POWER_BANDWIDTH: 2, Decision.JOINT: 5}
+REQUEST = columns(("power", "bandwidth", "device_frequency", "server_frequency", "compression"))
+"""Columns of a device's numbers in an action with decision="joint"; "power_bandwidth" has the first two."""
+REQUESTS = len(REQUEST)
+VARIABLES: Mapping[str, int] = {Decision.COMPRESSION: 1, Decision.POWER_BANDWIDTH: 2, Decision.JOINT: REQUESTS}
 """Numbers per device in an action."""
 
 
@@ -119,11 +123,10 @@ def decode_link(p: Parameters, s: State, row: int, actions: NDArray[np.float64],
     """Decode powers and bandwidths, the first two of each device's `stride` numbers, into the workspace."""
     total = 0.0
     for n in range(p.num_devices):
-        request = requested(actions[row, stride * n], POWER_REQUEST_MIN)
+        request = requested(actions[row, stride * n + REQUEST.power], POWER_REQUEST_MIN)
         s.workspace.power_w[n] = p.power_max_w * request**POWER_EXPONENT
-        s.workspace.bandwidth_hz[n] = (
-            p.bandwidth_hz / p.num_devices * math.exp(BANDWIDTH_LOG_RANGE * actions[row, stride * n + 1])
-        )
+        log_ratio = BANDWIDTH_LOG_RANGE * actions[row, stride * n + REQUEST.bandwidth]
+        s.workspace.bandwidth_hz[n] = p.bandwidth_hz / p.num_devices * math.exp(log_ratio)
         total += s.workspace.bandwidth_hz[n]
     if total > p.bandwidth_hz:
         for n in range(p.num_devices):
@@ -152,15 +155,20 @@ def decode_everything(p: Parameters, s: State, row: int, actions: NDArray[np.flo
 
     As nothing is solved, the device that finishes last gets the whole price of time, a subgradient of the objective.
     """
-    decode_link(p, s, row, actions, 5)
+    decode_link(p, s, row, actions, REQUESTS)
     for n in range(p.num_devices):
-        s.compression[row, n] = decode_rate(p, actions[row, 5 * n + 4])
+        s.compression[row, n] = decode_rate(p, actions[row, REQUESTS * n + REQUEST.compression])
     set_problem(p, s, row)
     prepare(s.problem, s.workspace)
     delay, last, cost = 0.0, 0, 0.0
     for n in range(p.num_devices):
-        device = p.device_frequency_max_hz * requested(actions[row, 5 * n + 2], FREQUENCY_REQUEST_MIN)
-        server = p.server_frequency_max_hz * requested(actions[row, 5 * n + 3], FREQUENCY_REQUEST_MIN)
+        first = REQUESTS * n
+        device = p.device_frequency_max_hz * requested(
+            actions[row, first + REQUEST.device_frequency], FREQUENCY_REQUEST_MIN
+        )
+        server = p.server_frequency_max_hz * requested(
+            actions[row, first + REQUEST.server_frequency], FREQUENCY_REQUEST_MIN
+        )
         s.workspace.device_frequency_hz[n], s.workspace.server_frequency_hz[n] = device, server
         s.workspace.u[n] = math.log1p(snr_of(s.problem, s.workspace, n))
         s.workspace.upload_s[n] = s.workspace.data_nats[n] / (s.workspace.bandwidth_hz[n] * s.workspace.u[n])

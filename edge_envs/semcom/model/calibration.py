@@ -33,8 +33,8 @@ def calibrate(p: Parameters, s: State, row: int) -> None:
     rounds = len(p.calibration_fades)
     scale = 0.0
     for n in range(p.num_devices):
-        s.psnr_db[row, n] = 0.0
-        s.psnr_sum_db[row, n] = 0.0
+        s.psnr_low_db[n] = 0.0
+        s.psnr_high_db[n] = 0.0
     for end in range(2):
         for n in range(p.num_devices):
             s.compression[row, n] = p.compression_max if end else p.compression_min
@@ -49,12 +49,12 @@ def calibrate(p: Parameters, s: State, row: int) -> None:
             for n in range(p.num_devices):
                 quality = psnr_db(p.law, s.compression[row, n], math.expm1(s.workspace.u[n])) / rounds
                 if end:
-                    s.psnr_sum_db[row, n] += quality
+                    s.psnr_high_db[n] += quality
                 else:
-                    s.psnr_db[row, n] += quality
+                    s.psnr_low_db[n] += quality
     s.cost_scale[row] = scale
     for n in range(p.num_devices):
-        low, high = s.psnr_db[row, n], s.psnr_sum_db[row, n]
+        low, high = s.psnr_low_db[n], s.psnr_high_db[n]
         target = p.psnr_min_db
         if p.psnr_mode == PSNR_MODE.LONG_TERM:
             target = min(target, high - TARGET_MARGIN_DB)

@@ -47,7 +47,7 @@ class Parameters(NamedTuple):
     shortfall_penalty: float
     psnr_weight_per_db: float
     reset_geometry: bool  # True if every reset draws a geometry
-    fixed_geometry: NDArray[np.float64]  # (3, N) mean gain, cycles per image of the device and of the base station
+    fixed_geometry: NDArray[np.float64]  # (3, N), rows are in `GEOMETRY`
     placement: Placement
     fading: bool
     fading_correlation: float

@@ -40,6 +40,10 @@ class State(NamedTuple):
     rule: CompressionRule  # scratch: requirements and compression rates of that round, for Algorithm 3
     compression_backup: NDArray[np.float64]  # (N,) scratch: compression rates to restore
     compression_best: NDArray[np.float64]  # (N,) scratch: best compression rates of a search
+    psnr_low_db: NDArray[np.float64]  # (N,) scratch: mean PSNR at the smallest compression rates
+    psnr_high_db: NDArray[np.float64]  # (N,) scratch: mean PSNR at the largest compression rates
+    psnr_mean_db: NDArray[np.float64]  # (N,) scratch: mean PSNR in the fit of constant compression rates
+    psnr_slope_db: NDArray[np.float64]  # (N,) scratch: its derivative by rho_n
     uniforms: NDArray[np.float64]  # (B, BLOCK_STEPS, draws) drawn ahead
     cursor: NDArray[np.int64]  # (B,) steps of the block already used
 
@@ -92,6 +96,10 @@ def allocate(p: Parameters, batch: int) -> State:
         ),
         compression_backup=np.zeros(devices),
         compression_best=np.zeros(devices),
+        psnr_low_db=np.zeros(devices),
+        psnr_high_db=np.zeros(devices),
+        psnr_mean_db=np.zeros(devices),
+        psnr_slope_db=np.zeros(devices),
         uniforms=uniforms,
         cursor=cursor,
     )

@@ -7,18 +7,20 @@ from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel
 from edge_envs.core.kernels.randomness import BLOCK_STEPS
+from edge_envs.core.metrics import columns
 from edge_envs.core.physics.channel import complex_normal
 from edge_envs.semcom.model.allocation import allocate_round
 from edge_envs.semcom.model.calibration import calibrate
 from edge_envs.semcom.model.dynamics import advance_fading, update_gain
-from edge_envs.semcom.model.geometry import GEOMETRY_DRAWS, place_device
+from edge_envs.semcom.model.geometry import DRAW, GEOMETRY, place_device
 from edge_envs.semcom.model.observation import encode, update_price
 from edge_envs.semcom.model.parameters import PSNR_MODE, Parameters
 from edge_envs.semcom.model.reward import account, certify
 from edge_envs.semcom.model.state import State
 
-RESET_DRAWS = GEOMETRY_DRAWS + 3
-"""Uniforms per device and reset: those of the geometry, two for the fading, one for the virtual queue."""
+RESET_DRAW = columns((*DRAW._fields, "fading_1", "fading_2", "queue"))
+"""Columns of the uniforms of a device in a reset: those of the geometry, two for the fading, one for the queue."""
+RESET_DRAWS = len(RESET_DRAW)
 
 
 @kernel
@@ -32,14 +34,14 @@ def begin_episode(
         p: parameters.
         s: the batch.
         row: the row to reset.
-        draws: uniforms, shape (N, RESET_DRAWS).
+        draws: uniforms, shape (N, RESET_DRAWS) with columns `RESET_DRAW`.
         cost_scale: of a fixed geometry; see `calibrate`. Not read if the geometry is random.
         target_db: requirements (N,) of a fixed geometry. Not read if the geometry is random.
     """
     for n in range(p.num_devices):
-        s.mean_gain[row, n] = p.fixed_geometry[0, n]
-        s.device_cycles[row, n] = p.fixed_geometry[1, n]
-        s.server_cycles[row, n] = p.fixed_geometry[2, n]
+        s.mean_gain[row, n] = p.fixed_geometry[GEOMETRY.mean_gain, n]
+        s.device_cycles[row, n] = p.fixed_geometry[GEOMETRY.device_cycles, n]
+        s.server_cycles[row, n] = p.fixed_geometry[GEOMETRY.server_cycles, n]
         if p.reset_geometry:
             placed = place_device(p.placement, draws, n)
             s.mean_gain[row, n], s.device_cycles[row, n], s.server_cycles[row, n] = placed
@@ -50,8 +52,10 @@ def begin_episode(
         for n in range(p.num_devices):
             s.target_db[row, n] = target_db[n]
     for n in range(p.num_devices):
-        s.fading[row, n, 0], s.fading[row, n, 1] = complex_normal(draws[n, 5], draws[n, 6])
-        s.queue_db[row, n] = p.initial_queue_max_db * draws[n, 7] if p.psnr_mode == PSNR_MODE.LONG_TERM else 0.0
+        real, imaginary = complex_normal(draws[n, RESET_DRAW.fading_1], draws[n, RESET_DRAW.fading_2])
+        s.fading[row, n, 0], s.fading[row, n, 1] = real, imaginary
+        queue_db = p.initial_queue_max_db * draws[n, RESET_DRAW.queue]
+        s.queue_db[row, n] = queue_db if p.psnr_mode == PSNR_MODE.LONG_TERM else 0.0
         s.psnr_sum_db[row, n] = 0.0
         s.psnr_db[row, n] = 0.0
         s.sensitivity[row, n] = 0.0

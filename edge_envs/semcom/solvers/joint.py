@@ -11,6 +11,7 @@ method stalls, nested bracketed searches replace it. `finish` makes the solution
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from edge_envs.core.kernels.bracket import inside_or_geometric_middle
 from edge_envs.core.kernels.jit import kernel
@@ -49,14 +50,14 @@ def solve(problem: Problem, workspace: Workspace, deadline_s: float) -> None:
     """
     prepare(problem, workspace)
     devices = len(problem.bits)
-    least, crowd = 0.0, 0.0
+    least, bandwidth_needed_hz = 0.0, 0.0
     for n in range(devices):
         least = max(least, workspace.compute_min_s[n] + workspace.upload_min_s[n])
-        crowd += workspace.unit_snr_hz[n] / problem.snr_min[n]
+        bandwidth_needed_hz += workspace.unit_snr_hz[n] / problem.snr_min[n]
     workspace.totals[TOTAL.delay_min_s] = least
     workspace.totals[TOTAL.sweeps] = 0.0
     workspace.totals[TOTAL.bandwidth_price] = 0.0
-    if crowd <= problem.bandwidth_hz:
+    if bandwidth_needed_hz <= problem.bandwidth_hz:
         ample_bandwidth(problem, workspace)
     else:
         start(problem, workspace)
@@ -101,32 +102,40 @@ def start(problem: Problem, workspace: Workspace) -> None:
     workspace.totals[TOTAL.bandwidth_price] = bandwidth_price
 
 
-@kernel
-def sweep(
-    problem: Problem, workspace: Workspace, delay_s: float, bandwidth_price: float
-) -> tuple[float, float, float, float, float, float]:
-    """Solve all devices at (T, zeta) and compute the residuals of the two coupling equations.
+class Residuals(NamedTuple):
+    """Logarithmic residuals of the two coupling equations at (T, zeta), and their derivatives."""
 
-    Returns:
-        ln(sum B / B_total) and ln(sum beta / omega_1), then the derivatives by ln T and ln zeta of the first residual,
-        then those of the second.
-    """
-    band, worth = 0.0, 0.0
-    band_delay, band_price, worth_delay, worth_price = 0.0, 0.0, 0.0, 0.0
+    bandwidth: float  # ln(sum B / B_total)
+    time_price: float  # ln(sum beta / omega_1)
+    bandwidth_by_delay: float  # d / d ln T
+    bandwidth_by_price: float  # d / d ln zeta
+    time_price_by_delay: float
+    time_price_by_price: float
+
+
+@kernel
+def sweep(problem: Problem, workspace: Workspace, delay_s: float, bandwidth_price: float) -> Residuals:
+    """Solve all devices at (T, zeta) and compute the residuals of the two coupling equations."""
+    band, time_price = 0.0, 0.0
+    band_by_delay, band_by_price, time_price_by_delay, time_price_by_price = 0.0, 0.0, 0.0, 0.0
     for n in range(len(problem.bits)):
         a, b, c, d = solve_device(problem, workspace, n, delay_s, bandwidth_price)
         taken, beta = workspace.bandwidth_hz[n], workspace.time_price[n]
         band += taken
-        worth += beta
-        band_delay += taken * a
-        band_price += taken * b
-        worth_delay += beta * c
-        worth_price += beta * d
+        time_price += beta
+        band_by_delay += taken * a
+        band_by_price += taken * b
+        time_price_by_delay += beta * c
+        time_price_by_price += beta * d
     workspace.totals[TOTAL.sweeps] += 1.0
-    return (
-        math.log(band / problem.bandwidth_hz), math.log(worth / problem.weight_time),
-        band_delay / band, band_price / band, worth_delay / worth, worth_price / worth,
-    )  # fmt: skip
+    return Residuals(
+        math.log(band / problem.bandwidth_hz),
+        math.log(time_price / problem.weight_time),
+        band_by_delay / band,
+        band_by_price / band,
+        time_price_by_delay / time_price,
+        time_price_by_price / time_price,
+    )
 
 
 @kernel
@@ -137,25 +146,25 @@ def newton(problem: Problem, workspace: Workspace) -> bool:
     best, waited = math.inf, 0
     for _ in range(NEWTON_SWEEPS_MAX):
         delay = least + spare
-        r1, r2, a, b, c, d = sweep(problem, workspace, delay, bandwidth_price)
+        residuals = sweep(problem, workspace, delay, bandwidth_price)
         workspace.totals[TOTAL.delay_s], workspace.totals[TOTAL.bandwidth_price] = delay, bandwidth_price
-        size = max(abs(r1), abs(r2))
+        size = max(abs(residuals.bandwidth), abs(residuals.time_price))
         if size <= TOLERANCE:
             return True
         if size < 0.7 * best:
             best, waited = size, 0
         else:
             waited += 1
-        a *= spare / delay
-        c *= spare / delay
+        a, b = residuals.bandwidth_by_delay * (spare / delay), residuals.bandwidth_by_price
+        c, d = residuals.time_price_by_delay * (spare / delay), residuals.time_price_by_price
         determinant = a * d - b * c
         if waited >= PATIENCE or not abs(determinant) > 0.0 or not size < math.inf or spare <= SPARE_MIN * least:
             break
-        by_spare = (b * r2 - d * r1) / determinant
-        by_price = (c * r1 - a * r2) / determinant
-        scale = max(1.0, max(abs(by_spare), abs(by_price)) / 2.5)
-        spare *= math.exp(by_spare / scale)
-        bandwidth_price *= math.exp(by_price / scale)
+        spare_step = (b * residuals.time_price - d * residuals.bandwidth) / determinant
+        price_step = (c * residuals.bandwidth - a * residuals.time_price) / determinant
+        scale = max(1.0, max(abs(spare_step), abs(price_step)) / 2.5)
+        spare *= math.exp(spare_step / scale)
+        bandwidth_price *= math.exp(price_step / scale)
     return False
 
 
@@ -183,11 +192,12 @@ def best_delay(problem: Problem, workspace: Workspace, bandwidth_price: float) -
     least = workspace.totals[TOTAL.delay_min_s]
     low, high = 0.0, math.inf
     spare = max(workspace.totals[TOTAL.delay_s] - least, SPARE_MIN * least)
-    delay, moves = least + spare, 0.0
+    delay, delay_by_price = least + spare, 0.0
     for _ in range(NESTED_SWEEPS_MAX):
         delay = least + spare
-        _, error, _, _, slope, by_price = sweep(problem, workspace, delay, bandwidth_price)
-        moves = -by_price / slope if slope < 0.0 else 0.0
+        residuals = sweep(problem, workspace, delay, bandwidth_price)
+        error, slope = residuals.time_price, residuals.time_price_by_delay
+        delay_by_price = -residuals.time_price_by_price / slope if slope < 0.0 else 0.0
         if abs(error) <= 0.1 * TOLERANCE:
             break
         if error > 0.0:
@@ -197,13 +207,13 @@ def best_delay(problem: Problem, workspace: Workspace, bandwidth_price: float) -
         if high - low <= 1e-14 * low:
             break
         if spare <= SPARE_MIN * least and error < 0.0:
-            delay, moves = least, 0.0
+            delay, delay_by_price = least, 0.0
             break
         by_spare = slope * spare / delay
         candidate = inside_or_geometric_middle(spare * math.exp(log_step(error, by_spare, 0.0)), low, high)
         spare = max(candidate, SPARE_MIN * least)
     workspace.totals[TOTAL.delay_s] = delay
-    return delay, moves
+    return delay, delay_by_price
 
 
 @kernel
@@ -215,8 +225,9 @@ def nested(problem: Problem, workspace: Workspace) -> None:
         bandwidth_price = workspace.totals[TOTAL.bandwidth_price]
     low, high = 0.0, math.inf
     for _ in range(NESTED_SWEEPS_MAX):
-        delay, moves = best_delay(problem, workspace, bandwidth_price)
-        error, _, by_delay, by_price, _, _ = sweep(problem, workspace, delay, bandwidth_price)
+        delay, delay_by_price = best_delay(problem, workspace, bandwidth_price)
+        residuals = sweep(problem, workspace, delay, bandwidth_price)
+        error = residuals.bandwidth
         workspace.totals[TOTAL.bandwidth_price] = bandwidth_price
         if error > 0.0:
             low = bandwidth_price
@@ -224,7 +235,8 @@ def nested(problem: Problem, workspace: Workspace) -> None:
             high = bandwidth_price
         if abs(error) <= TOLERANCE or high - low <= 1e-14 * low:
             break
-        bandwidth_price = next_price(bandwidth_price, error, by_price + by_delay * moves, 0.0, low, high)
+        slope = residuals.bandwidth_by_price + residuals.bandwidth_by_delay * delay_by_price
+        bandwidth_price = next_price(bandwidth_price, error, slope, 0.0, low, high)
     share_missing_price(problem, workspace)
 
 
@@ -263,18 +275,19 @@ def hold_deadline(problem: Problem, workspace: Workspace, deadline_s: float) -> 
         bandwidth_price = workspace.totals[TOTAL.bandwidth_price]
     low, high = 0.0, math.inf
     for _ in range(NESTED_SWEEPS_MAX):
-        error, _, _, slope, _, _ = sweep(problem, workspace, deadline_s, bandwidth_price)
+        residuals = sweep(problem, workspace, deadline_s, bandwidth_price)
+        error = residuals.bandwidth
         if error > 0.0:
             low = bandwidth_price
         else:
             high = bandwidth_price
         if abs(error) <= TOLERANCE or high - low <= 1e-14 * low or bandwidth_price > 1e200 or bandwidth_price < 1e-200:
             break
-        bandwidth_price = next_price(bandwidth_price, error, slope, -1e-6, low, high)
+        bandwidth_price = next_price(bandwidth_price, error, residuals.bandwidth_by_price, -1e-6, low, high)
     # `finish` must not stretch uploads beyond the deadline: raise the price until the bandwidths fit into the band.
     bandwidth_price, excess = min(bandwidth_price, high), 1e-12
     while excess < 1e-3:
-        if sweep(problem, workspace, deadline_s, bandwidth_price)[0] <= 0.0:
+        if sweep(problem, workspace, deadline_s, bandwidth_price).bandwidth <= 0.0:
             break
         bandwidth_price *= 1.0 + excess
         excess *= 2.0

@@ -62,16 +62,16 @@ def solve_device(
     if snr_binds:
         if at_limits:
             return -delay_s / t, 0.0, -2.0 * delay_s / t, 1.0
-        _, fall = time_price_of(problem, workspace, n, delay_s - t)
-        stiff = 2.0 + fall * t
-        return -fall * delay_s / stiff, -1.0 / stiff, -2.0 * fall * delay_s / stiff, 1.0 - 2.0 / stiff
+        _, decay = time_price_of(problem, workspace, n, delay_s - t)
+        slope = 2.0 + decay * t
+        return -decay * delay_s / slope, -1.0 / slope, -2.0 * decay * delay_s / slope, 1.0 - 2.0 / slope
     eta = bandwidth_value_slope(u)
     if at_limits:
         stretch = delay_s / t
         return stretch * (1.0 / eta - 1.0), -1.0 / eta, stretch * (1.0 / eta - 2.0), 1.0 - 1.0 / eta
-    _, fall = time_price_of(problem, workspace, n, delay_s - t)
-    stiff = 2.0 * eta - 1.0 + fall * t * eta
-    by_price, by_delay = (1.0 + fall * t) / stiff, -fall * delay_s / stiff
+    _, decay = time_price_of(problem, workspace, n, delay_s - t)
+    slope = 2.0 * eta - 1.0 + decay * t * eta
+    by_price, by_delay = (1.0 + decay * t) / slope, -decay * delay_s / slope
     double = 2.0 * eta - 1.0
     return (eta - 1.0) * by_delay, (eta - 1.0) * by_price - 1.0, double * by_delay, double * by_price - 1.0
 
@@ -106,10 +106,10 @@ def unconstrained(problem: Problem, workspace: Workspace, n: int, delay_s: float
             low = u
             step = -1.0
         else:
-            worth, fall = time_price_of(problem, workspace, n, delay_s - t)
+            time_price, decay = time_price_of(problem, workspace, n, delay_s - t)
             eta = bandwidth_value_slope(u)
-            error = math.log(beta / worth)
-            step = min(max(error / (2.0 * eta - 1.0 + fall * t * eta), -1.0), 1.0)
+            error = math.log(beta / time_price)
+            step = min(max(error / (2.0 * eta - 1.0 + decay * t * eta), -1.0), 1.0)
             if error > 0.0:
                 high = u
             else:
@@ -137,13 +137,13 @@ def at_least_snr(problem: Problem, workspace: Workspace, n: int, delay_s: float,
     low, high = 0.0, room
     t = min(max(workspace.upload_s[n], 1e-9 * room), 0.999 * room)
     for _ in range(STEPS_MAX):
-        worth, fall = time_price_of(problem, workspace, n, delay_s - t)
-        error = math.log(spread / (t * t * worth))
+        time_price, decay = time_price_of(problem, workspace, n, delay_s - t)
+        error = math.log(spread / (t * t * time_price))
         if error > 0.0:
             low = t
         else:
             high = t
-        step = min(max(error / (2.0 + fall * t), -1.0), 1.0)
+        step = min(max(error / (2.0 + decay * t), -1.0), 1.0)
         if abs(step) <= ROOT_TOLERANCE or high - low <= 1e-14 * low:
             break
         t = inside_or_middle(t * math.exp(step), low, high)
@@ -165,38 +165,44 @@ def at_full_power(
     strength = bandwidth_price * workspace.unit_snr_hz[n] / scale
     low, high = workspace.u_min[n], inverse_energy_ratio(room / scale)
     if low > 0.0:
-        worth, fall = time_price_of(problem, workspace, n, delay_s - scale * energy_ratio(low))
-        if worth + power_cost >= strength * full_power_value(low):
-            store(workspace, n, low, scale * energy_ratio(low), worth)
-            return 0.0, 0.0, -fall * delay_s, 0.0
+        time_price, decay = time_price_of(problem, workspace, n, delay_s - scale * energy_ratio(low))
+        if time_price + power_cost >= strength * full_power_value(low):
+            store(workspace, n, low, scale * energy_ratio(low), time_price)
+            return 0.0, 0.0, -decay * delay_s, 0.0
     beta = strength * full_power_value(high) - power_cost
     if beta >= workspace.time_price_at_limits[n]:
         store(workspace, n, high, room, beta)
         by_delay = delay_s / (room * energy_slope(high))
-        lift = 1.0 + power_cost / beta
-        return -(energy_slope(high) + 1.0) * by_delay, 0.0, -full_power_value_slope(high) * lift * by_delay, lift
+        beta_by_price = 1.0 + power_cost / beta
+        beta_by_delay = -full_power_value_slope(high) * beta_by_price * by_delay
+        return -(energy_slope(high) + 1.0) * by_delay, 0.0, beta_by_delay, beta_by_price
     u = inside_or_middle(min(max(workspace.u[n], low), high), low, high)
     least, most = low, high
-    t, worth, fall, share, stiff = 0.0, 0.0, 0.0, 0.0, 1.0
+    t, time_price, decay, share, slope = 0.0, 0.0, 0.0, 0.0, 1.0
     for _ in range(STEPS_MAX):
         t = min(scale * energy_ratio(u), room)
-        worth, fall = time_price_of(problem, workspace, n, delay_s - t)
-        share = worth / (worth + power_cost)
-        error = math.log((worth + power_cost) / (strength * full_power_value(u)))
-        stiff = share * fall * t * energy_slope(u) + full_power_value_slope(u)
+        time_price, decay = time_price_of(problem, workspace, n, delay_s - t)
+        share = time_price / (time_price + power_cost)
+        error = math.log((time_price + power_cost) / (strength * full_power_value(u)))
+        slope = share * decay * t * energy_slope(u) + full_power_value_slope(u)
         if error > 0.0:
             most = u
         else:
             least = u
-        step = min(max(error / stiff, -1.0), 1.0)
+        step = min(max(error / slope, -1.0), 1.0)
         if abs(step) <= ROOT_TOLERANCE or most - least <= 1e-14 * most:
             break
         u = inside_or_middle(u * math.exp(-step), least, most)
-    store(workspace, n, u, t, worth)
+    store(workspace, n, u, t, time_price)
     eps = energy_slope(u)
-    by_price, by_delay = 1.0 / stiff, share * fall * delay_s / stiff
-    pull = fall * t * eps
-    return -(eps + 1.0) * by_delay, -(eps + 1.0) * by_price, -fall * delay_s + pull * by_delay, pull * by_price
+    by_price, by_delay = 1.0 / slope, share * decay * delay_s / slope
+    beta_by_u = decay * t * eps
+    return (
+        -(eps + 1.0) * by_delay,
+        -(eps + 1.0) * by_price,
+        -decay * delay_s + beta_by_u * by_delay,
+        beta_by_u * by_price,
+    )
 
 
 @kernel

@@ -85,7 +85,7 @@ def solve_p7(
     for n in range(devices):
         cost[n] = gamma[n] * problem.bits[n] * problem.noise_w_per_hz / problem.gain[n]
         worth[n] = gamma[n] * delta[n] / LN2
-        least[n], most[n] = link_limits(problem, workspace, rates, n)
+        least[n], most[n] = link_limits(workspace, rates, n)
     low, high = 0.0, math.inf
     bandwidth_price = float(np.max(worth))
     low_power, low_band = np.empty(devices), np.empty(devices)

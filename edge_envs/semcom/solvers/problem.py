@@ -160,7 +160,7 @@ def transmit_energy(workspace: Workspace, n: int) -> float:
 
 @kernel
 def time_price_of(problem: Problem, workspace: Workspace, n: int, compute_s: float) -> tuple[float, float]:
-    """Price of time at which `compute_s` is optimal for device n, and -d ln(price) / d(compute_s)."""
-    device, server, slope = compute_phase(problem, workspace, n, compute_s)
+    """Price of time at which `compute_s` is optimal for device n, and its decay, -d ln(price) / d(compute_s)."""
+    device, server, decay = compute_phase(problem, workspace, n, compute_s)
     fast = max(device, server)
-    return time_price_factor(problem) * fast * fast * fast, slope
+    return time_price_factor(problem) * fast * fast * fast, decay

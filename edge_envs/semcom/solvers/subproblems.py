@@ -61,10 +61,10 @@ def common_deadline(problem: Problem, workspace: Workspace) -> float:
         total, slope = 0.0, 0.0
         for n in range(devices):
             compute = max(delay - workspace.upload_s[n], workspace.compute_min_s[n])
-            price, fall = time_price_of(problem, workspace, n, compute)
+            price, decay = time_price_of(problem, workspace, n, compute)
             workspace.time_price[n] = price
             total += price
-            slope += price * fall
+            slope += price * decay
         error = math.log(total / problem.weight_time)
         if error > 0.0:
             low = delay
@@ -101,7 +101,7 @@ def solve_compute(problem: Problem, workspace: Workspace) -> None:
 
 
 @kernel
-def link_limits(problem: Problem, workspace: Workspace, rate_min_bps: Array, n: int) -> tuple[float, float]:
+def link_limits(workspace: Workspace, rate_min_bps: Array, n: int) -> tuple[float, float]:
     """Smallest u of device n, set by its required SNR, and largest u, at full power and the required rate.
 
     The largest is below the smallest if the device cannot meet both requirements.
@@ -147,7 +147,7 @@ def solve_link(problem: Problem, workspace: Workspace, rate_min_bps: Array) -> b
     """
     need = 0.0
     for n in range(len(problem.bits)):
-        least, most = link_limits(problem, workspace, rate_min_bps, n)
+        least, most = link_limits(workspace, rate_min_bps, n)
         if least > most or most <= 0.0:
             return False
         workspace.u_max[n] = most
