@@ -190,7 +190,7 @@ def times(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:
         yield Invariant(f"delay_{name}", of[f"delay_{name}_s"], "==", part)
     yield Invariant("delay_adds_up", of["delay_s"], "==", sum(parts.values()))
     if p.access != ACCESS.TDMA:  # The downlink's airtime is not reported.
-        energy = device_flop * p.device_j_per_flop + work * p.server_coefficient * speed**2
+        energy = device_flop * p.device_j_per_flop + work * p.server_energy_coefficient * speed**2
         energy += of["power_uplink_w"] * parts["uplink"] + of["power_downlink_w"] * parts["downlink"]
         yield Invariant("energy_adds_up", of["energy_j"], "==", energy)
 

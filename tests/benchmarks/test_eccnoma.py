@@ -175,7 +175,7 @@ def test_searches_are_compared_at_every_size(monkeypatch: pytest.MonkeyPatch) ->
 def test_common_cuts_cost_what_the_environment_says() -> None:
     """Without a pool, with one task each: what Algorithm 1 adds to the radio's cost."""
     given = eccnoma_solvers.common_cuts(TINY, "nin@32", 0)
-    options = {**eccnoma_problems.options_of(TINY), "networks": ("nin@32",), "actions": "all"}
+    options = {**eccnoma_problems.options_of(TINY), "networks": ("nin@32",), "cuts": "all"}
     system = ECCNOMASystem.from_options("paper-literal", options)
     s = system.allocate(1)
     dynamics.begin_episode(system.parameters, s, 0, np.random.default_rng(0))

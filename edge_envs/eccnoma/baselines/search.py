@@ -115,7 +115,7 @@ def best_cut(p: Parameters, s: State, u: int) -> int:
         if flop > 0.0:
             speed = expected_server_speed(p, s, u, flop)
             delay += flop / speed
-            energy += flop * p.server_coefficient * speed * speed
+            energy += flop * p.server_energy_coefficient * speed * speed
         cost = w.server_weight[u] * delay + p.weight_energy * queue * energy
         if cost < least:
             best, least = c, cost

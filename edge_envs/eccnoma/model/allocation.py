@@ -71,7 +71,7 @@ def set_problem(p: Parameters, s: State, row: int) -> None:
         w.device_s[u] = p.device_flop[network, c] / s.speed_flop_s[row, u]
         w.device_j[u] = p.device_flop[network, c] * p.device_j_per_flop
         w.server_weight[u] = p.weight_delay * w.task_weight[u]
-        w.server_coefficient[u] = p.weight_energy * queue * p.server_coefficient
+        w.server_coefficient[u] = p.weight_energy * queue * p.server_energy_coefficient
         w.work_flop[u] = p.server_flop[network, c] if busy else 0.0
         w.report[DEVICE_COST] += w.server_weight[u] * w.device_s[u] + p.weight_energy * queue * w.device_j[u]
         w.up.ap[u] = w.down.ap[u] = s.ap[row, u]
@@ -171,7 +171,7 @@ def measure(p: Parameters, s: State, row: int) -> None:
         if w.work_flop[u] > 0.0:
             speed = w.speed_flop_s[u]
             w.server_s[u] = w.work_flop[u] / speed if speed > 0.0 else math.inf
-            w.server_j[u] = w.work_flop[u] * p.server_coefficient * speed * speed
+            w.server_j[u] = w.work_flop[u] * p.server_energy_coefficient * speed * speed
 
 
 @kernel

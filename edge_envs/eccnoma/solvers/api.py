@@ -152,7 +152,7 @@ def server_speed(delay_weight: float, energy_coefficient: float, *, speed_min: f
     finite_array("delay_weight", delay_weight, ())
     finite_array("energy_coefficient", energy_coefficient, ())
     if positive_number("speed_min", speed_min) > positive_number("speed_max", speed_max):
-        raise ValueError(f"speed_min={speed_min!r} is above speed_max={speed_max!r}; swap")
+        raise ValueError(f"speed_min={speed_min!r} is above speed_max={speed_max!r}; swap them")
     return float(server_units.best_speed(delay_weight, energy_coefficient, speed_min, speed_max))
 
 

@@ -64,7 +64,7 @@ class RadioProblem:
             values[name] = positive_number(name, getattr(self, name))
         values["capacity"] = whole_number("capacity", self.capacity, 1)
         if values["power_min_w"] > values["power_max_w"]:
-            raise ValueError(f"power_min_w={self.power_min_w!r} is above power_max_w={self.power_max_w!r}; swap")
+            raise ValueError(f"power_min_w={self.power_min_w!r} is above power_max_w={self.power_max_w!r}; swap them")
         if self.direction not in list(Direction):
             raise ValueError(f"direction={self.direction!r} does not exist; known: {', '.join(Direction)}")
         for name, value in values.items():
