@@ -209,15 +209,15 @@ def share_units(
     weight = finite_array("delay_weight", delay_weight, (users,))
     energy = finite_array("energy_coefficient", energy_coefficient, (users,))
     _check_overhead(overhead)
-    scratch = np.zeros((5, users))
-    report = np.zeros(2)
+    root, most, given, speed_flop_s = np.zeros((4, users))
+    report = np.zeros(len(server_units.POOL_REPORT))
     pool = np.zeros(users, dtype=np.int64)
     limits = positive_number("units", units), positive_number("units_max", units_max)
     speed = positive_number("unit_speed_flop_s", unit_speed_flop_s)
     server_units.share_pool(
-        pool, 0, work, weight, energy, *limits, speed, overhead, scratch[0], scratch[1], scratch[2], scratch[3], report
+        pool, 0, work, weight, energy, *limits, speed, overhead, root, most, given, speed_flop_s, report
     )  # fmt: skip
-    cost, gap = certificates.certify_pool(pool, 0, work, weight, energy, *limits, speed, overhead, scratch[2])
+    cost, gap = certificates.certify_pool(pool, 0, work, weight, energy, *limits, speed, overhead, given)
     if math.isfinite(gap):
         gap = gap / cost if cost > 0.0 else 0.0
-    return Shares(scratch[2], scratch[3], float(report[0]), float(gap))
+    return Shares(given, speed_flop_s, float(report[server_units.POOL_REPORT.cost]), float(gap))

@@ -10,8 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from edge_envs.core.validation import finite_array, positive_number, whole_number
 from edge_envs.eccnoma.solvers import certificates, relaxation
-from edge_envs.eccnoma.solvers import radio as radio_kernels
-from edge_envs.eccnoma.solvers.radio import Direction, Link, Radio, allocate_radio, seats_max
+from edge_envs.eccnoma.solvers.radio import RADIO_REPORT, Direction, Link, Radio, allocate_radio, seats_max
 from edge_envs.eccnoma.solvers.relaxation import Relaxation, allocate_relaxation
 
 Array = NDArray[np.float64]
@@ -225,13 +224,13 @@ def assignment_of(problem: RadioProblem, w: Radio) -> Assignment:
         subchannel=w.band.copy(),
         power_w=w.power_w.copy(),
         rate_bit_s=w.rate_bit_s.copy(),
-        cost=float(report[radio_kernels.COST]),
-        start_cost=float(report[radio_kernels.START_COST]),
-        bound=float(report[radio_kernels.BOUND]),
-        assignment_gap=float(report[radio_kernels.ASSIGNMENT_GAP]),
-        power_gap=float(report[radio_kernels.POWER_GAP]),
-        residual=float(report[radio_kernels.RESIDUAL]),
-        sweeps=int(report[radio_kernels.SWEEPS]),
-        moves=int(report[radio_kernels.MOVES]),
-        overflow=int(report[radio_kernels.OVERFLOW]),
+        cost=float(report[RADIO_REPORT.cost]),
+        start_cost=float(report[RADIO_REPORT.start_cost]),
+        bound=float(report[RADIO_REPORT.bound]),
+        assignment_gap=float(report[RADIO_REPORT.assignment_gap]),
+        power_gap=float(report[RADIO_REPORT.power_gap]),
+        residual=float(report[RADIO_REPORT.residual]),
+        sweeps=int(report[RADIO_REPORT.sweeps]),
+        moves=int(report[RADIO_REPORT.moves]),
+        overflow=int(report[RADIO_REPORT.overflow]),
     )

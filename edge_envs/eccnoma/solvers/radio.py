@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel, kernel_part
-from edge_envs.core.metrics import codes
+from edge_envs.core.metrics import codes, columns
 
 
 class Direction(StrEnum):
@@ -26,9 +26,10 @@ class Direction(StrEnum):
 
 
 DIRECTION = codes(Direction)
-COST, START_COST, RESIDUAL, SWEEPS, MOVES, OVERFLOW, BOUND, POWER_GAP, ASSIGNMENT_GAP = range(9)
-REPORT_SIZE = 9
-"""Number of entries of `Radio.report`."""
+RADIO_REPORT = columns(
+    ("cost", "start_cost", "residual", "sweeps", "moves", "overflow", "bound", "power_gap", "assignment_gap")
+)
+"""Entries of `Radio.report`."""
 
 
 class Link(NamedTuple):
@@ -77,7 +78,7 @@ class Radio(NamedTuple):
     trial_power_w: NDArray[np.float64]  # (K + 1,) their powers
     level_change: NDArray[np.float64]  # (K + 1,) change of the levels in the last step
     power_slope: NDArray[np.float64]  # (U,) slopes of the total cost in the log powers, for the certificate
-    report: NDArray[np.float64]  # (REPORT_SIZE,)
+    report: NDArray[np.float64]  # (len(RADIO_REPORT),)
 
 
 def allocate_radio(users: int, aps: int, bands: int, seats: int, candidates: int) -> Radio:
@@ -88,7 +89,7 @@ def allocate_radio(users: int, aps: int, bands: int, seats: int, candidates: int
         "seat_power_w": (bands, places), "disturbance_w": (bands, places), "cost": (bands,), "load": (aps, bands),
         "cap": (aps,), "stamp": (bands,), "candidate": (users, candidates), "coupling": (places, places),
         "slope": (2, places), "trial_level": (places,), "trial_power_w": (places,), "level_change": (places,),
-        "report": (REPORT_SIZE,),
+        "report": (len(RADIO_REPORT),),
     }  # fmt: skip
     whole = {"ap", "band", "seat", "crowd", "user", "load", "cap", "stamp", "tried", "order", "candidate"}
     arrays: dict[str, NDArray[Any]] = {}

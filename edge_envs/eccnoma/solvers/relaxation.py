@@ -13,14 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel, kernel_part
+from edge_envs.core.metrics import columns
 from edge_envs.eccnoma.solvers.assignment_search import sort_falling
 from edge_envs.eccnoma.solvers.band_powers import ARMIJO
 from edge_envs.eccnoma.solvers.radio import DIRECTION, Link, Radio, power_at
 
 SHARE_MIN = 1e-30
 """Smallest share; a mirror step multiplies shares, so it could never increase a share of 0."""
-RELAXED_COST, RELAXED_START, GAP, LEVEL_RESIDUAL, ITERATIONS = range(5)
-RELAXED_REPORT_SIZE = 5
+RELAXED_REPORT = columns(("cost", "start_cost", "gap", "level_residual", "iterations"))
+"""Entries of `Relaxation.report`."""
 
 
 class Relaxation(NamedTuple):
@@ -42,7 +43,7 @@ class Relaxation(NamedTuple):
     heard: NDArray[np.float64]  # (2, N) sums over one subchannel
     rate_slope: NDArray[np.float64]  # (U,) derivative of the cost in the rate
     history: NDArray[np.float64]  # (iterations + 1,) costs
-    report: NDArray[np.float64]  # (RELAXED_REPORT_SIZE,)
+    report: NDArray[np.float64]  # (len(RELAXED_REPORT),)
 
 
 def allocate_relaxation(users: int, subchannels: int, aps: int, iterations: int) -> Relaxation:
@@ -51,7 +52,7 @@ def allocate_relaxation(users: int, subchannels: int, aps: int, iterations: int)
     shapes: dict[str, tuple[int, ...]] = {
         "level": line, "power_w": line, "power_slope": line, "level_trial": line, "first": (aps + 1,),
         "rate_bit_s": line, "heard": (2, aps), "rate_slope": line, "history": (iterations + 1,),
-        "report": (RELAXED_REPORT_SIZE,),
+        "report": (len(RELAXED_REPORT),),
     }  # fmt: skip
     arrays = {
         name: np.zeros(shapes.get(name, table), dtype=np.int64 if name in ("order", "first") else np.float64)
@@ -256,8 +257,8 @@ def certify_relaxed(link: Link, x: Relaxation, cost: float) -> None:
         slope = x.power_slope[u] * x.power_w[u] * span
         if not ((x.level[u] <= 0.0 and slope > 0.0) or (x.level[u] >= 1.0 and slope < 0.0)):
             residual = max(residual, abs(slope))
-    x.report[GAP] = gap / cost if cost > 0.0 else 0.0
-    x.report[LEVEL_RESIDUAL] = residual / cost if cost > 0.0 else 0.0
+    x.report[RELAXED_REPORT.gap] = gap / cost if cost > 0.0 else 0.0
+    x.report[RELAXED_REPORT.level_residual] = residual / cost if cost > 0.0 else 0.0
 
 
 @kernel
@@ -273,7 +274,7 @@ def relax(
     set_powers(link, x)
     cost = relaxed_cost(link, w, x, gain, row, x.beta)
     relaxed_slope(link, w, x, gain, row)
-    x.report[RELAXED_START] = x.history[0] = cost
+    x.report[RELAXED_REPORT.start_cost] = x.history[0] = cost
     step = x.first[len(x.first) - 1] / cost if cost > 0.0 else 0.0
     done, small_steps = 0, 0
     while done < min(iterations, len(x.history) - 1) and small_steps < 2 and cost > 0.0:
@@ -302,4 +303,4 @@ def relax(
     cost = relaxed_cost(link, w, x, gain, row, x.beta)
     relaxed_slope(link, w, x, gain, row)
     certify_relaxed(link, x, cost)
-    x.report[RELAXED_COST], x.report[ITERATIONS] = cost, done
+    x.report[RELAXED_REPORT.cost], x.report[RELAXED_REPORT.iterations] = cost, done
