@@ -146,10 +146,10 @@ def checked(problem: RadioProblem, found: Assignment) -> float:
         raise RuntimeError(f"cost {found.cost!r} is not the {cost!r} of its subchannels and powers")
     if not found.cost >= found.bound * (1.0 - COST_AGREEMENT):
         raise RuntimeError(f"cost {found.cost!r} is below its bound {found.bound!r}")
-    crowd = np.zeros((problem.gain.shape[2], problem.subchannels), dtype=np.int64)
-    np.add.at(crowd, (problem.ap, found.subchannel), 1)
-    if crowd.max() > problem.capacity:
-        raise RuntimeError(f"{crowd.max()} users of an AP share a subchannel, above {problem.capacity}")
+    load = np.zeros((problem.gain.shape[2], problem.subchannels), dtype=np.int64)
+    np.add.at(load, (problem.ap, found.subchannel), 1)
+    if load.max() > problem.capacity:
+        raise RuntimeError(f"{load.max()} users of an AP share a subchannel, above {problem.capacity}")
     return found.cost
 
 

@@ -108,7 +108,7 @@ def radio(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:
 
 def seats(w: Radio, bands: int) -> NDArray[Any]:
     """Number of seats of every user in the workspace, (1, U)."""
-    taken = np.arange(w.user.shape[1]) < w.crowd[:bands, None]
+    taken = np.arange(w.user.shape[1]) < w.band_users[:bands, None]
     return np.bincount(w.user[:bands][taken], minlength=len(w.band))[None]
 
 
@@ -147,8 +147,8 @@ def rates(p: Parameters, w: Senders, gain: NDArray[Any], bandwidth_hz: float, *,
         turn = 1.0 / np.maximum((together & same_ap).sum(axis=2), 1)
     stronger = (theirs > own) | ((theirs == own) & (user < user[:, None]))
     if downlink:
-        heard = theirs if p.downlink_direction == DIRECTION.DOWNLINK_PRINTED else own
-        coupling = np.where(same_ap, heard * stronger, gain[row, channel, user[:, None], w.ap[:, None]])
+        cross_gain = theirs if p.downlink_direction == DIRECTION.DOWNLINK_PRINTED else own
+        coupling = np.where(same_ap, cross_gain * stronger, gain[row, channel, user[:, None], w.ap[:, None]])
     else:
         coupling = np.where(same_ap, theirs * ~stronger, theirs)
     apart = together & ~(same_ap if p.access == ACCESS.TDMA else np.eye(p.num_users, dtype=np.bool_))

@@ -51,8 +51,8 @@ def joining_efficiency(
             share = 1.0 / (w.load[n, band] + 1.0)
             for t in range(p.num_users):
                 if w.active[t] and w.band[t] == band and w.ap[t] != n:
-                    heard = gain[0, m, t, n] if link.direction == DIRECTION.UPLINK else gain[0, m, user, w.ap[t]]
-                    other_w += power_w * heard / w.load[w.ap[t], band]
+                    cross_gain = gain[0, m, t, n] if link.direction == DIRECTION.UPLINK else gain[0, m, user, w.ap[t]]
+                    other_w += power_w * cross_gain / w.load[w.ap[t], band]
         elif w.load[n, band] >= w.cap[n]:
             continue
         else:

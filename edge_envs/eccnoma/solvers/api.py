@@ -103,9 +103,9 @@ def tune_powers(
     powers = finite_array("power_w", power_w, (problem.users,))
     if ((powers[active] < problem.power_min_w) | (powers[active] > problem.power_max_w)).any():
         raise ValueError(f"power_w={power_w!r} must be between {problem.power_min_w} and {problem.power_max_w}")
-    crowd = np.zeros((problem.gain.shape[2], problem.subchannels), dtype=np.int64)
-    np.add.at(crowd, (problem.ap[active], chosen[active]), 1)
-    if crowd.max(initial=0) > problem.capacity:
+    load = np.zeros((problem.gain.shape[2], problem.subchannels), dtype=np.int64)
+    np.add.at(load, (problem.ap[active], chosen[active]), 1)
+    if load.max(initial=0) > problem.capacity:
         raise ValueError(f"subchannel={subchannel!r} puts more than capacity={problem.capacity} users of an AP on one")
     w.band[:] = np.where(active, chosen, -1)
     w.power_w[:] = np.where(active, powers, 0.0)
@@ -130,9 +130,9 @@ def brute_force(problem: RadioProblem) -> Assignment:
     for chosen in product(range(problem.subchannels), repeat=len(senders)):
         subchannel = np.full(problem.users, -1)
         subchannel[senders] = chosen
-        crowd = np.zeros((problem.gain.shape[2], problem.subchannels), dtype=np.int64)
-        np.add.at(crowd, (problem.ap[senders], np.array(chosen, dtype=np.int64)), 1)
-        if crowd.max(initial=0) > problem.capacity:
+        load = np.zeros((problem.gain.shape[2], problem.subchannels), dtype=np.int64)
+        np.add.at(load, (problem.ap[senders], np.array(chosen, dtype=np.int64)), 1)
+        if load.max(initial=0) > problem.capacity:
             continue
         for level in (1.0, 0.75, 0.5, 0.0):
             start = np.full(problem.users, problem.power_min_w * ratio**level)

@@ -103,8 +103,8 @@ def rate_in_turn(link: Link, w: Radio, gain: NDArray[np.float64], row: int, user
     for j in range(senders):
         t = w.order[j]
         if w.band[t] == s and w.ap[t] != n:
-            heard = gain[row, s, t, n] if link.direction == DIRECTION.UPLINK else gain[row, s, user, w.ap[t]]
-            other_w += link.power_max_w * heard / w.load[w.ap[t], s]
+            cross_gain = gain[row, s, t, n] if link.direction == DIRECTION.UPLINK else gain[row, s, user, w.ap[t]]
+            other_w += link.power_max_w * cross_gain / w.load[w.ap[t], s]
     w.airtime[user] = 1.0 / w.load[n, s]
     w.power_w[user] = link.power_max_w
     spectral_efficiency = math.log1p(link.power_max_w * gain[row, s, user, n] / other_w)
@@ -120,7 +120,7 @@ def tune(link: Link, w: Radio, gain: NDArray[np.float64], row: int, iterations: 
         for s in range(gain.shape[1]):
             w.load[n, s] = 0
     for s in range(gain.shape[1]):
-        w.crowd[s] = 0
+        w.band_users[s] = 0
         w.cost[s] = 0.0
     for u in range(len(w.ap)):
         w.rate_bit_s[u] = w.airtime[u] = 0.0

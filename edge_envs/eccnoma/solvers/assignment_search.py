@@ -73,7 +73,7 @@ def clear(w: Radio, bands: int, link: Link) -> int:
         for s in range(bands):
             w.load[n, s] = 0
     for s in range(bands):
-        w.crowd[s] = w.stamp[s] = 0
+        w.band_users[s] = w.stamp[s] = 0
         w.cost[s] = 0.0
     senders = 0
     for u in range(len(w.ap)):
@@ -232,7 +232,7 @@ def finish(link: Link, w: Radio, bands: int, iterations: int) -> None:
         residual = descend_powers(link, w, s, iterations, TIGHT_TOLERANCE, 0.0)
         total += w.cost[s]
         worst = max(worst, residual)
-        for i in range(w.crowd[s]):
+        for i in range(w.band_users[s]):
             user = w.user[s, i]
             w.power_w[user] = w.seat_power_w[s, i]
             spectral_efficiency = math.log1p(w.seat_power_w[s, i] * w.gain[s, i, w.ap[user]] / w.disturbance_w[s, i])

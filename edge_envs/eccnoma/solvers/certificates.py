@@ -64,7 +64,7 @@ def bound_cost(link: Link, w: Radio, gain: NDArray[np.float64], row: int, bands:
 
 
 @kernel_part
-def heard_per_watt(
+def received_per_watt(
     link: Link, w: Radio, gain: NDArray[np.float64], row: int, m: int, user: int, other: int
 ) -> float:  # fmt: skip
     """Power at a user's receiver per watt of another user on subchannel m, after cancellation, (5), (8)."""
@@ -100,7 +100,7 @@ def charge(
     other_w = link.noise_w
     for v in range(len(w.ap)):
         if v != user and w.band[v] == w.band[user] and w.active[v]:
-            other_w += heard_per_watt(link, w, gain, row, m, user, v) * w.power_w[v]
+            other_w += received_per_watt(link, w, gain, row, m, user, v) * w.power_w[v]
     sinr = w.power_w[user] * gain[row, m, user, w.ap[user]] / other_w
     spectral_efficiency = math.log1p(sinr)
     per_cost = math.log(2.0) / (link.bandwidth_hz * spectral_efficiency)
@@ -110,7 +110,7 @@ def charge(
     slope[user] += energy - pull
     for v in range(len(w.ap)):
         if v != user and w.band[v] == w.band[user] and w.active[v]:
-            slope[v] += pull * heard_per_watt(link, w, gain, row, m, user, v) * w.power_w[v] / other_w
+            slope[v] += pull * received_per_watt(link, w, gain, row, m, user, v) * w.power_w[v] / other_w
     return cost
 
 
