@@ -146,10 +146,10 @@ def checked(problem: RadioProblem, found: Assignment) -> float:
         raise RuntimeError(f"cost {found.cost!r} is not the {cost!r} of its subchannels and powers")
     if not found.cost >= found.bound * (1.0 - COST_AGREEMENT):
         raise RuntimeError(f"cost {found.cost!r} is below its bound {found.bound!r}")
-    crowd = np.zeros((problem.gain.shape[2], problem.subchannels), dtype=np.int64)
-    np.add.at(crowd, (problem.ap, found.subchannel), 1)
-    if crowd.max() > problem.capacity:
-        raise RuntimeError(f"{crowd.max()} users of an AP share a subchannel, above {problem.capacity}")
+    load = np.zeros((problem.gain.shape[2], problem.subchannels), dtype=np.int64)
+    np.add.at(load, (problem.ap, found.subchannel), 1)
+    if load.max() > problem.capacity:
+        raise RuntimeError(f"{load.max()} users of an AP share a subchannel, above {problem.capacity}")
     return found.cost
 
 
@@ -224,8 +224,8 @@ class CommonCuts(NamedTuple):
 def common_cuts(size: Size, network: str, seed: int) -> CommonCuts:
     """A frame of the environment at all cuts of a network, with each user's best number of server units."""
     up, down = radio_problems(size, seed)
-    p = parameters_of(ECCNOMAConfig.from_options("paper-literal", {"networks": (network,), "actions": "all"}))
-    energy = p.weight_energy * p.server_coefficient
+    p = parameters_of(ECCNOMAConfig.from_options("paper-literal", {"networks": (network,), "cuts": "all"}))
+    energy = p.weight_energy * p.server_energy_coefficient
     slowest, fastest = (float(api.cores_speed(r, p.unit_speed_flop_s)) for r in (p.units_min, p.units_max))
     speed = api.server_speed(p.weight_delay, energy, speed_min=slowest, speed_max=fastest)
     device = p.device_flop[0] * (p.weight_delay / LITERAL.speed_min_flop_s + p.weight_energy * p.device_j_per_flop)

@@ -24,7 +24,7 @@ class Model(StrEnum):
     PRINTED = "printed"
 
 
-class Offered(StrEnum):
+class CutSet(StrEnum):
     """Which cuts an action can choose."""
 
     USEFUL = "useful"
@@ -92,14 +92,14 @@ class DTIRSConfig(SystemConfig):
     weights; chosen: extended."""
     network: str = "vgg12@32"
     """Network as name@input_size [pixels]: its layers, feature sizes and weights; chosen: 12 layers as in Sec. VI."""
-    cuts: Offered = Offered.USEFUL
+    cuts: CutSet = CutSet.USEFUL
     """Cuts to choose from: all, or those not dominated in (device work, feature size); chosen. With leakage, later
     cuts can be worth more than this rule assumes."""
     first_cut: Annotated[int, Field(ge=0, le=1)] = 1
     """Smallest cut [layers]; paper, (19): 1. With 0 a device can also send the raw input (Full Offload)."""
     batch_size: Count = 8
     """Samples per exchange [samples]; chosen: gives the network the work of Sec. VI."""
-    value_bits: Annotated[int, Field(ge=1, le=64)] = 8
+    word_bits: Annotated[int, Field(ge=1, le=64)] = 8
     """Bits per feature or gradient value [bit]; chosen."""
     weight_bits: Annotated[int, Field(ge=1, le=64)] = 8
     """Bits per weight sent to a twin [bit]; chosen."""
@@ -186,7 +186,7 @@ class DTIRSConfig(SystemConfig):
     twins: Twins = Twins.OPTIMAL
     """Who computes on a twin: the best choice, rule (29), or no device; chosen: the best choice."""
     compute_delay_total_s: Positive = 6.0
-    """T_max of (26) and (29), summed over the devices; one device has T_max / K [s]; fitted to Fig. 3."""
+    """Largest total computing delay of the devices, T_max of (26), (29); T_max / K for each [s]; fitted to Fig. 3."""
     rate_min_bit_s: NonNegative = 5e3
     """Minimum uplink rate R_min [bit/s]; paper, Sec. VI. It is only reported: no algorithm of the paper uses it."""
     phase: Phase = Phase.SDR
@@ -222,7 +222,7 @@ class DTIRSConfig(SystemConfig):
         "dense": {"num_devices": 100, "power_total_w": 3.0},
     }  # fmt: skip
     renamed: ClassVar[Mapping[str, str]] = {
-        "energy_coefficient": "device_energy_coefficient", "loss_weight_s": "weight_loss_s",
+        "energy_coefficient": "device_energy_coefficient", "loss_weight_s": "weight_loss_s", "value_bits": "word_bits",
     }  # fmt: skip
 
     @field_validator("network")
@@ -239,9 +239,11 @@ class DTIRSConfig(SystemConfig):
             ("distance_min_m", "distance_max_m", "m"),
         ):
             if getattr(self, low) > getattr(self, high):
-                raise ValueError(f"{low}={getattr(self, low):g} is above {high}={getattr(self, high):g} [{unit}]; swap")
+                raise ValueError(
+                    f"{low}={getattr(self, low):g} is above {high}={getattr(self, high):g} [{unit}]; swap them"
+                )
         if self.model == Model.PRINTED:
-            if self.cuts == Offered.USEFUL:
+            if self.cuts == CutSet.USEFUL:
                 raise ValueError("cuts='useful' leaves only the first cut of model='printed'; use cuts='all'")
             for name, off in (("first_cut", 1), ("backlog", False), ("leakage_s", 0.0)):
                 if getattr(self, name) != off:
@@ -259,14 +261,14 @@ class DTIRSConfig(SystemConfig):
     @cached_property
     def network_cuts(self) -> Cuts:
         """Cuts of the network, from the raw input to the last layer."""
-        return parse_network(self.network).cuts(word_bits=self.value_bits, useful=False)
+        return parse_network(self.network).cuts(word_bits=self.word_bits, useful=False)
 
     @cached_property
     def cut_numbers(self) -> NDArray[np.int64]:
         """Layers on the device, by index of an action, shape (L,)."""
         bits = self.network_cuts.bits
         numbers = np.arange(1, len(bits))
-        if self.cuts == Offered.USEFUL:
+        if self.cuts == CutSet.USEFUL:
             numbers = np.array([m for m in numbers if bits[m] < bits[1:m].min(initial=np.inf)])
         return np.concatenate([[0], numbers]) if self.first_cut == 0 else numbers
 

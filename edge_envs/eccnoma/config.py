@@ -20,7 +20,7 @@ MEAN_ARRIVALS_MAX = 50.0
 """Largest mean of a step's arrivals [tasks]; above it, draws of the Poisson distribution lose precision."""
 
 
-class Actions(StrEnum):
+class CutSet(StrEnum):
     """Which cuts a user chooses from."""
 
     PARETO = "pareto"
@@ -93,10 +93,10 @@ class ECCNOMAConfig(SystemConfig):
     )  # fmt: skip
     """Networks as name@input_size [pixels]; each user has one of them, drawn each episode; paper, Sec. VI: NiN, YOLOv2
     and VGG16 on CIFAR-10, here as chains of 9, 17 and 24 layers."""
-    actions: Actions = Actions.PARETO
+    cuts: CutSet = CutSet.PARETO
     """Cuts to choose from. `pareto`: cuts not dominated in (device work, bits to send): edge, device, then the others.
     `all`: every layer in order; chosen: pareto."""
-    feature_bits: Annotated[int, Field(ge=1, le=64)] = 32
+    word_bits: Annotated[int, Field(ge=1, le=64)] = 32
     """Bits of a feature value [bit]; chosen: float32."""
     input_bits: Annotated[int, Field(ge=1, le=64)] = 8
     """Bits of a value of the raw image [bit]; CIFAR-10."""
@@ -179,12 +179,12 @@ class ECCNOMAConfig(SystemConfig):
     background_stay_probability: Probability = 0.9
     """Probability per step that the background load of an AP stays; else it moves up or down by one level, and stays
     where there is no such level [-]; chosen."""
-    server_coefficient: NonNegative = 1.5e-29
-    """xi_e phi_e in (16), energy per operation over speed squared [J s^2/FLOP^3]; fitted: E_dev / E_ECC about 0.89."""
+    server_energy_coefficient: NonNegative = 1.5e-29
+    """Server energy per FLOP over speed squared, xi_e phi_e in (16) [J s^2/FLOP^3]; fitted: E_dev / E_ECC near 0.89."""
     weight_delay: Positive = 0.95
-    """w_T in (19) [1/s]; fitted to Figs. 2-7."""
+    """Weight w_T of the delay in the cost (19) [1/s]; fitted to Figs. 2-7."""
     weight_energy: NonNegative = 0.05
-    """w_E in (19) [1/J]; fitted to Figs. 2-7."""
+    """Weight w_E of the energy in the cost (19) [1/J]; fitted to Figs. 2-7."""
     arrivals: Arrivals = Arrivals.BURSTY
     """Tasks of a user. `bursty`: random arrivals that wait in a backlog. `one`: one task per step, as in the paper;
     chosen."""
@@ -205,6 +205,7 @@ class ECCNOMAConfig(SystemConfig):
 
     renamed: ClassVar[Mapping[str, str]] = {
         "noise_dbm_hz": "noise_dbm_per_hz", "delay_weight": "weight_delay", "energy_weight": "weight_energy",
+        "server_coefficient": "server_energy_coefficient", "feature_bits": "word_bits", "actions": "cuts",
     }  # fmt: skip
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "default": {},
@@ -241,7 +242,9 @@ class ECCNOMAConfig(SystemConfig):
             ("units_min", "units_max", "units"),
         ):
             if getattr(self, low) > getattr(self, high):
-                raise ValueError(f"{low}={getattr(self, low):g} is above {high}={getattr(self, high):g} [{unit}]; swap")
+                raise ValueError(
+                    f"{low}={getattr(self, low):g} is above {high}={getattr(self, high):g} [{unit}]; swap them"
+                )
         links = self.num_users * self.num_aps * self.num_subchannels
         self.limit_array(4 * links, 8, "num_users", "num_aps", "num_subchannels")
         if self.placement == Placement.BALANCED and self.num_users % self.num_aps:

@@ -108,7 +108,7 @@ def radio(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:
 
 def seats(w: Radio, bands: int) -> NDArray[Any]:
     """Number of seats of every user in the workspace, (1, U)."""
-    taken = np.arange(w.user.shape[1]) < w.crowd[:bands, None]
+    taken = np.arange(w.user.shape[1]) < w.band_users[:bands, None]
     return np.bincount(w.user[:bands][taken], minlength=len(w.band))[None]
 
 
@@ -147,8 +147,8 @@ def rates(p: Parameters, w: Senders, gain: NDArray[Any], bandwidth_hz: float, *,
         turn = 1.0 / np.maximum((together & same_ap).sum(axis=2), 1)
     stronger = (theirs > own) | ((theirs == own) & (user < user[:, None]))
     if downlink:
-        heard = theirs if p.downlink_direction == DIRECTION.DOWNLINK_PRINTED else own
-        coupling = np.where(same_ap, heard * stronger, gain[row, channel, user[:, None], w.ap[:, None]])
+        cross_gain = theirs if p.downlink_direction == DIRECTION.DOWNLINK_PRINTED else own
+        coupling = np.where(same_ap, cross_gain * stronger, gain[row, channel, user[:, None], w.ap[:, None]])
     else:
         coupling = np.where(same_ap, theirs * ~stronger, theirs)
     apart = together & ~(same_ap if p.access == ACCESS.TDMA else np.eye(p.num_users, dtype=np.bool_))
@@ -190,7 +190,7 @@ def times(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:
         yield Invariant(f"delay_{name}", of[f"delay_{name}_s"], "==", part)
     yield Invariant("delay_adds_up", of["delay_s"], "==", sum(parts.values()))
     if p.access != ACCESS.TDMA:  # The downlink's airtime is not reported.
-        energy = device_flop * p.device_j_per_flop + work * p.server_coefficient * speed**2
+        energy = device_flop * p.device_j_per_flop + work * p.server_energy_coefficient * speed**2
         energy += of["power_uplink_w"] * parts["uplink"] + of["power_downlink_w"] * parts["downlink"]
         yield Invariant("energy_adds_up", of["energy_j"], "==", energy)
 

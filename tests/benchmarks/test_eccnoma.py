@@ -28,10 +28,10 @@ from edge_envs.eccnoma.baselines import search
 from edge_envs.eccnoma.baselines.policies import SEEN_FIELDS
 from edge_envs.eccnoma.model import allocation, dynamics
 from edge_envs.eccnoma.model.parameters import parameters_of
-from edge_envs.eccnoma.model.state import DEVICE_COST, SERVER_COST
+from edge_envs.eccnoma.model.state import REPORT
 from edge_envs.eccnoma.solvers import api
 from edge_envs.eccnoma.solvers.problem import RadioProblem
-from edge_envs.eccnoma.solvers.radio import COST
+from edge_envs.eccnoma.solvers.radio import RADIO_REPORT
 from edge_envs.eccnoma.system import ECCNOMASystem
 
 TINY = Size(6, 2, 4)
@@ -175,7 +175,7 @@ def test_searches_are_compared_at_every_size(monkeypatch: pytest.MonkeyPatch) ->
 def test_common_cuts_cost_what_the_environment_says() -> None:
     """Without a pool, with one task each: what Algorithm 1 adds to the radio's cost."""
     given = eccnoma_solvers.common_cuts(TINY, "nin@32", 0)
-    options = {**eccnoma_problems.options_of(TINY), "networks": ("nin@32",), "actions": "all"}
+    options = {**eccnoma_problems.options_of(TINY), "networks": ("nin@32",), "cuts": "all"}
     system = ECCNOMASystem.from_options("paper-literal", options)
     s = system.allocate(1)
     dynamics.begin_episode(system.parameters, s, 0, np.random.default_rng(0))
@@ -183,7 +183,8 @@ def test_common_cuts_cost_what_the_environment_says() -> None:
     for cut in range(10):
         s.choice[0] = cut
         allocation.solve(system.parameters, s, 0)
-        assert given.fixed_cost[cut] == pytest.approx(s.workspace.report[DEVICE_COST] + s.workspace.report[SERVER_COST])
+        report = s.workspace.report
+        assert given.fixed_cost[cut] == pytest.approx(report[REPORT.device_cost] + report[REPORT.server_cost])
         uplink = replace(given.uplink, bits=given.bits[:, cut])
         np.testing.assert_array_equal(uplink.radio().delay_cost, s.workspace.up.delay_cost)
     assert (given.result_bits == 320.0).all()
@@ -259,14 +260,15 @@ def test_parts_do_their_work() -> None:
     s.queue[:] = 2.0
     for part in ("uplink search", "downlink search", "loads and servers"):
         parts[part](p, s, actions, 2)
-    found = s.workspace.up.report[COST], s.workspace.down.report[COST], s.workspace.report[SERVER_COST]
+    w = s.workspace
+    found = w.up.report[RADIO_REPORT.cost], w.down.report[RADIO_REPORT.cost], w.report[REPORT.server_cost]
     assert min(found) > 0.0
     np.testing.assert_array_equal(s.choice, actions)
     allocation.solve(p, s, 0)
-    assert (s.workspace.up.report[COST], s.workspace.down.report[COST], s.workspace.report[SERVER_COST]) == found
+    assert (w.up.report[RADIO_REPORT.cost], w.down.report[RADIO_REPORT.cost], w.report[REPORT.server_cost]) == found
     s.choice[:] = 1
     parts["uplink search"](p, s, actions, 1)
-    assert s.workspace.up.report[COST] == found[0]
+    assert w.up.report[RADIO_REPORT.cost] == found[0]
 
 
 def test_draws_and_channels_are_those_of_a_step() -> None:

@@ -108,7 +108,7 @@ def frame(seed: int) -> Any:
     """A world whose users have different backlogs and send everything to servers without a pool."""
     env: Any = gym.make(
         "ECCNOMA-v0", num_users=4, pool_units=None, units_min=0.5, units_max=[8.0, 3.0][seed % 2], sweeps=0,
-        server_coefficient=[3e-29, 4e-28, 3e-27][seed % 3],
+        server_energy_coefficient=[3e-29, 4e-28, 3e-27][seed % 3],
     ).unwrapped  # fmt: skip
     env.reset(seed=seed)
     env.state.queue[0] = [1.0, 7.0, 2.5, 16.0]
@@ -121,8 +121,8 @@ def cost_of_units(seed: int, units: Floats) -> float:
     c, p, s = env.system.config, env.system.parameters, env.state
     queue, work = s.queue[0], p.server_flop[s.network[0], 0]
     pool = Pool(
-        work, c.weight_delay * queue * (queue + 1.0) / 2.0, c.weight_energy * queue * c.server_coefficient, 1.0, 1.0,
-        c.unit_speed_flop_s, c.core_overhead,
+        work, c.weight_delay * queue * (queue + 1.0) / 2.0, c.weight_energy * queue * c.server_energy_coefficient, 1.0,
+        1.0, c.unit_speed_flop_s, c.core_overhead,
     )  # fmt: skip
     return reference_server.cost(pool, units)
 

@@ -103,7 +103,7 @@ def test_configurations_survive_json_and_change_by_replacement(preset):
     assert before.num_devices == 6
     with pytest.raises(ValueError, match="frozen"):
         before.num_devices = 3  # type: ignore[misc]
-    with pytest.raises(ValueError, match="swap"):
+    with pytest.raises(ValueError, match="swap them"):
         before.replace(distance_min_m=14.0)
 
 
@@ -152,7 +152,7 @@ WRONG: dict[str, list[Any]] = {
     "cuts": CHOICE,
     "first_cut": [-1, 2, 0.5],
     "batch_size": [0, 1025, 1.5],
-    "value_bits": [0, 65, 7.5],
+    "word_bits": [0, 65, 7.5],
     "weight_bits": [0, 65, None],
     "bits_downlink": NOT_NEGATIVE,
     "bits_uplink": NOT_NEGATIVE,
@@ -293,7 +293,7 @@ def test_bits_by_cut_of_the_default_network():
     np.testing.assert_array_equal(useful.cut_numbers, at)
     for name in ("bits_up", "bits_down", "sync_bits"):
         np.testing.assert_array_equal(getattr(useful, name), getattr(p, name)[at - 1], err_msg=name)
-    other = parameters(cuts="all", batch_size=3, value_bits=16, weight_bits=4)
+    other = parameters(cuts="all", batch_size=3, word_bits=16, weight_bits=4)
     np.testing.assert_array_equal(other.bits_up, p.bits_up * 6 / 8)
     np.testing.assert_array_equal(other.sync_bits, p.sync_bits / 2)
 
@@ -361,8 +361,12 @@ def test_fixed_devices_belong_to_their_seed_and_nothing_else():
     assert not (base == parameters(num_devices=4, devices_seed=1).fixed_devices).any()
 
 
-@pytest.mark.parametrize(("old", "new"), DTIRSConfig.renamed.items())
-def test_earlier_names_still_work(old, new):
+@pytest.mark.parametrize(
+    ("old", "new", "value"),
+    [("energy_coefficient", "device_energy_coefficient", 0.5), ("loss_weight_s", "weight_loss_s", 0.5),
+     ("value_bits", "word_bits", 5)],
+)  # fmt: skip
+def test_earlier_names_still_work(old, new, value):
     with pytest.warns(DeprecationWarning, match=f"{old} is now called {new}"):
-        assert config(**{old: 0.5}) == config(**{new: 0.5})
-    assert set(DTIRSConfig.renamed) == {"energy_coefficient", "loss_weight_s"}
+        assert config(**{old: value}) == config(**{new: value})
+    assert set(DTIRSConfig.renamed) == {"energy_coefficient", "loss_weight_s", "value_bits"}

@@ -40,7 +40,7 @@ def test_presets_build_a_system(preset):
 
 
 @every_preset
-@pytest.mark.parametrize("options", [{}, {"num_users": 5}, {"num_aps": 1, "num_subchannels": 1}, {"actions": "all"}])
+@pytest.mark.parametrize("options", [{}, {"num_users": 5}, {"num_aps": 1, "num_subchannels": 1}, {"cuts": "all"}])
 def test_presets_take_overrides(preset, options):
     built = ECCNOMAConfig.from_options(preset, options)
     assert {key: getattr(built, key) for key in options} == options
@@ -75,9 +75,9 @@ def test_defaults():
     default = ECCNOMAConfig()
     expected = {
         "num_users": 12, "num_aps": 2, "num_subchannels": 6, "path_loss_exponent": 5.0, "reference_gain_db": 0.0,
-        "noise_dbm_per_hz": -174.0, "power_up_max_dbm": 25.0, "capacity": 3, "result_bits": 320.0, "feature_bits": 32,
+        "noise_dbm_per_hz": -174.0, "power_up_max_dbm": 25.0, "capacity": 3, "result_bits": 320.0, "word_bits": 32,
         "input_bits": 8, "fading_correlation": 0.9, "csi_delay": 1, "units_min": 1.0, "units_max": 6.0,
-        "unit_speed_flop_s": 2.3e9, "server_coefficient": 1.5e-29, "weight_delay": 0.95, "weight_energy": 0.05,
+        "unit_speed_flop_s": 2.3e9, "server_energy_coefficient": 1.5e-29, "weight_delay": 0.95, "weight_energy": 0.05,
         "device_j_per_flop": 1e-9, "core_overhead": 0.05, "pool_units": 3.0, "background_levels": (0.0, 0.35, 0.7),
         "quiet_rate": 0.5, "burst_rate": 4.0, "queue_max": 20.0, "drop_s": 10.0, "frame_s": 1.0,
     }  # fmt: skip
@@ -91,7 +91,7 @@ def test_kernel_parameters_are_of_one_type_for_all():
         for built in (
             *(ECCNOMAConfig.from_options(preset, {}) for preset in PRESETS),
             config(num_users=1, side_m=100, bandwidth_up_hz=1000000, queue_max=3, drop_s=1, noise_dbm_per_hz=-150),
-            config(actions="all", access="fdma", assignment="random", power="full", units="most", csi_delay=0),
+            config(cuts="all", access="fdma", assignment="random", power="full", units="most", csi_delay=0),
             config(background_levels=(0,), quiet_rate=1, fading_correlation=0, pool_units=2),
             config(assignment="li-gd", downlink="printed", arrivals="one", pool_units=None, networks=("nin",)),
         )
@@ -105,13 +105,13 @@ def test_configurations_survive_json_and_change_by_replacement(preset):
     assert ECCNOMAConfig.model_validate_json(before.model_dump_json()) == before
     assert ECCNOMAConfig.from_options(preset, json.loads(json.dumps(before.model_dump()))) == before
     assert parameters_of(before).num_choices == 5
-    after = before.replace(num_users=15, actions="all", networks=["vgg16-cifar@32"])
+    after = before.replace(num_users=15, cuts="all", networks=["vgg16-cifar@32"])
     assert (after.num_users, after.networks, len(parameters_of(after).choices)) == (15, ("vgg16-cifar@32",), 1)
     assert parameters_of(after).num_choices == 25
     assert (before.num_users, parameters_of(before).num_users) == (10, 10)
     with pytest.raises(ValueError, match="frozen"):
         before.num_users = 3  # type: ignore[misc]
-    with pytest.raises(ValueError, match="swap"):
+    with pytest.raises(ValueError, match="swap them"):
         before.replace(units_min=7.0)
 
 
@@ -168,8 +168,8 @@ WRONG: dict[str, list[Any]] = {
     "num_aps": [0, 65, 1.5, None],
     "num_subchannels": [0, 1025, 8.5, None],
     "networks": [(), ("nin@32",) * 17, None, "nin@32", ("nin@",), ("nim@32",), ("nin@32", "nin@3x")],
-    "actions": CHOICE,
-    "feature_bits": [0, 65, 7.5, None],
+    "cuts": CHOICE,
+    "word_bits": [0, 65, 7.5, None],
     "input_bits": [0, 65, 7.5, None],
     "result_bits": POSITIVE,
     "side_m": POSITIVE,
@@ -206,7 +206,7 @@ WRONG: dict[str, list[Any]] = {
     "pool_units": [0, -1.0, math.nan, math.inf, "much"],
     "background_levels": [(), (0.0,) * 17, (0.2, 1.0), (0.0, -0.1), (0.0, math.nan), 0.5, None],
     "background_stay_probability": SHARE,
-    "server_coefficient": NOT_NEGATIVE,
+    "server_energy_coefficient": NOT_NEGATIVE,
     "weight_delay": POSITIVE,
     "weight_energy": NOT_NEGATIVE,
     "arrivals": CHOICE,
@@ -239,10 +239,10 @@ def test_wrong_values_are_named(name, value):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"speed_min_flop_s": 4e9}, "speed_min_flop_s=4e+09 is above speed_max_flop_s=3e+09 [FLOP/s]; swap"),
-        ({"power_up_min_dbm": 26.0}, "power_up_min_dbm=26 is above power_up_max_dbm=25 [dBm]; swap"),
-        ({"power_down_max_dbm": -1.0}, "power_down_min_dbm=0 is above power_down_max_dbm=-1 [dBm]; swap"),
-        ({"units_max": 0.5}, "units_min=1 is above units_max=0.5 [units]; swap"),
+        ({"speed_min_flop_s": 4e9}, "speed_min_flop_s=4e+09 is above speed_max_flop_s=3e+09 [FLOP/s]; swap them"),
+        ({"power_up_min_dbm": 26.0}, "power_up_min_dbm=26 is above power_up_max_dbm=25 [dBm]; swap them"),
+        ({"power_down_max_dbm": -1.0}, "power_down_min_dbm=0 is above power_down_max_dbm=-1 [dBm]; swap them"),
+        ({"units_max": 0.5}, "units_min=1 is above units_max=0.5 [units]; swap them"),
         ({"placement": "balanced", "num_users": 7}, "placement='balanced' needs num_users=7 to be a multiple of num"),
         ({"access": "fdma", "assignment": "li-gd"}, "assignment='li-gd' needs access='noma', not 'fdma'"),
         ({"access": "tdma", "assignment": "li-gd", "power": "full"}, "assignment='li-gd' needs access='noma'"),
@@ -280,7 +280,7 @@ def test_unknown_names_come_with_the_nearest(preset, options, words):
 def test_limits_are_allowed():
     limits: list[dict[str, Any]] = [
         {"num_users": 4096}, {"num_aps": 64}, {"num_subchannels": 1024}, {"networks": ("nin@32",) * 16},
-        {"feature_bits": 64, "input_bits": 1}, {"reference_gain_db": -300.0}, {"noise_dbm_per_hz": 300.0},
+        {"word_bits": 64, "input_bits": 1}, {"reference_gain_db": -300.0}, {"noise_dbm_per_hz": 300.0},
         {"fading_correlation": 1.0}, {"fading_correlation": 0.0}, {"capacity": 64}, {"sweeps": 0}, {"sweeps": 100},
         {"power_iterations": 0}, {"power_iterations": 1000}, {"relaxation_iterations": 10_000},
         {"relaxation_tolerance": 0.1}, {"speed_min_flop_s": 3e9}, {"device_j_per_flop": 0.0},
@@ -288,7 +288,7 @@ def test_limits_are_allowed():
         {"speed_min_flop_s": 1.0, "speed_max_flop_s": 1e18}, {"power_up_min_dbm": 25.0}, {"power_down_min_dbm": 30.0},
         {"units_min": 6.0}, {"core_overhead": 0.0},
         {"background_levels": (0.0,) * 16}, {"background_stay_probability": 1.0}, {"background_stay_probability": 0.0},
-        {"server_coefficient": 0.0}, {"weight_energy": 0.0}, {"quiet_rate": 0.0}, {"quiet_rate": 50.0},
+        {"server_energy_coefficient": 0.0}, {"weight_energy": 0.0}, {"quiet_rate": 0.0}, {"quiet_rate": 50.0},
         {"burst_rate": 0.0}, {"burst_begins_probability": 1.0, "burst_ends_probability": 1.0}, {"drop_s": 0.0},
         {"quiet_rate": 0.0, "burst_rate": 0.0, "arrivals": "one"}, {"units": "most", "pool_units": None},
     ]  # fmt: skip
@@ -303,8 +303,8 @@ def test_limits_are_allowed():
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"actions": "all"}, {"feature_bits": 8}, {"input_bits": 32}, {"networks": ("alexnet@224", "nin@64", "ds-cnn")},
-     {"networks": ("tiny-yolov2-cifar@64",), "actions": "all"},
+    [{}, {"cuts": "all"}, {"word_bits": 8}, {"input_bits": 32}, {"networks": ("alexnet@224", "nin@64", "ds-cnn")},
+     {"networks": ("tiny-yolov2-cifar@64",), "cuts": "all"},
      {"networks": ("vgg16-cifar@32", "vgg12@32"), "input_bits": 1}],
 )  # fmt: skip
 def test_tables_equal_the_slow_ones(options):
@@ -333,8 +333,8 @@ def test_cuts_of_the_default_by_hand():
     assert (p.device_flop[:, 0] == 0.0).all()
     assert p.device_flop[1, 2] / p.device_flop[1, 1] == pytest.approx(0.195, abs=0.002)
     assert p.server_flop[2, 3] == 0.0, "behind the last connected layer of VGG16 only softmax is left"
-    assert parameters_of(config(feature_bits=8)).cut_number[2].tolist()[:5] == [0, 24, 14, 18, 23]
-    whole = parameters_of(config(actions="all"))
+    assert parameters_of(config(word_bits=8)).cut_number[2].tolist()[:5] == [0, 24, 14, 18, 23]
+    whole = parameters_of(config(cuts="all"))
     assert whole.cut_number[0].tolist() == [*range(10), *[9] * 15]
     assert whole.cut_number[2].tolist() == list(range(25))
     assert whole.choices.tolist() == [10, 18, 25]
@@ -368,15 +368,29 @@ def test_bands_and_candidates():
         assert state.workspace.up.candidate.shape == state.workspace.down.candidate.shape == (1, tried)
 
 
-@pytest.mark.parametrize("name", ECCNOMAConfig.renamed)
+EARLIER: dict[str, tuple[str, Any]] = {
+    "noise_dbm_hz": ("noise_dbm_per_hz", -0.5),
+    "delay_weight": ("weight_delay", 0.5),
+    "energy_weight": ("weight_energy", 0.5),
+    "server_coefficient": ("server_energy_coefficient", 0.5),
+    "feature_bits": ("word_bits", 5),
+    "actions": ("cuts", "all"),
+}
+
+
+def test_earlier_names_are_complete():
+    assert {old: new for old, (new, _) in EARLIER.items()} == ECCNOMAConfig.renamed
+
+
+@pytest.mark.parametrize("name", EARLIER)
 def test_earlier_names_still_work(name):
     """As keywords of `gym.make`, with a warning, but not together with the current name."""
-    new = ECCNOMAConfig.renamed[name]
+    new, value = EARLIER[name]
     with pytest.warns(DeprecationWarning, match=f"{name} is now called {new}"):
-        built = config(**{name: -0.5 if "dbm" in name else 0.5})
-    assert getattr(built, new) == (-0.5 if "dbm" in name else 0.5)
+        built = config(**{name: value})
+    assert getattr(built, new) == value
     with pytest.raises(ValueError, match=f"{name} is the earlier name of {new}"):
-        config(**{name: 0.5, new: 0.5})
+        config(**{name: value, new: value})
 
 
 @pytest.mark.parametrize("options", [{}, {"preset": "paper"}, {"preset": "paper-literal"}])

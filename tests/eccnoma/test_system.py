@@ -135,7 +135,7 @@ def test_views_cut_the_observation_into_users(name):
     assert (system.observation_space.high == 8.0).all()
     assert system.action_space.nvec.tolist() == [choices] * c.num_users
     assert choices == max(system.parameters.choices)
-    assert choices == (max(table.last for table in slow.tables_of(c)) + 1 if c.actions == "all" else choices)
+    assert choices == (max(table.last for table in slow.tables_of(c)) + 1 if c.cuts == "all" else choices)
 
 
 def test_groups_are_the_users_of_an_access_point():

@@ -33,7 +33,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "ECCNOMA-v0": [
         {"preset": "paper", "num_users": 12, "num_aps": 3, "num_subchannels": 4},
         {"preset": "paper-literal", "num_users": 9, "num_aps": 3, "num_subchannels": 6},
-        {"actions": "all", "access": "fdma", "assignment": "random", "power": "full", "num_users": 8},
+        {"cuts": "all", "access": "fdma", "assignment": "random", "power": "full", "num_users": 8},
         {"access": "tdma", "power": "full", "csi_delay": 0, "pool_units": None, "num_users": 6},
         {"assignment": "li-gd", "fading_correlation": 0.0, "downlink": "printed", "num_users": 6, "num_subchannels": 3},
         {"num_users": 1, "num_aps": 1, "num_subchannels": 1, "units": "equal"},

@@ -10,7 +10,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel
-from edge_envs.core.metrics import OverEpisode, codes
+from edge_envs.core.kernels.metrics import OverEpisode, codes
 from edge_envs.core.system import BoolArray, FloatArray, IntArray, Outcome, System
 
 Info = dict[str, Any]

@@ -57,7 +57,7 @@ def _solve(p: Parameters, s: State, part: int, weighted: bool) -> float:
     elif part == PART.twins:
         allocation.choose_twins(p, s, 0)
     elif part == PART.shares:
-        allocation.share_pool(p, s, 0)
+        allocation.share_pool(s, 0)
     elif part == PART.gains:
         channels.set_gains(p, s, 0)
     elif part == PART.phases:

@@ -69,7 +69,7 @@ def choose_twins(p: Parameters, s: State, row: int) -> None:
 
 
 @kernel_part
-def share_pool(p: Parameters, s: State, row: int) -> None:
+def share_pool(s: State, row: int) -> None:
     """Shares of the pool, (32)."""
     w = s.workspace
     w.solution[SOLUTION.pool_scale] = compute_pool.share_pool(
@@ -102,7 +102,7 @@ def solve_frame(p: Parameters, s: State, row: int) -> float:
     set_problem(p, s, row)
     solve_power(p, s)
     choose_twins(p, s, row)
-    share_pool(p, s, row)
+    share_pool(s, row)
     s.workspace.solution[SOLUTION.objective_s] = objective_of_allocation(p, s, row)
     return s.workspace.solution[SOLUTION.objective_s]
 

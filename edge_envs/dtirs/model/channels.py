@@ -14,7 +14,7 @@ from edge_envs.dtirs.model.state import State
 from edge_envs.dtirs.solvers import irs_links, phases
 from edge_envs.dtirs.solvers.phases import REPORT
 
-HALF = math.sqrt(0.5)
+ROOT_HALF = math.sqrt(0.5)
 
 
 @kernel
@@ -23,7 +23,7 @@ def fade(fading: NDArray[np.float64], normals: NDArray[np.float64], correlation:
     at = offset
     for i in range(fading.shape[2]):
         for j in range(fading.shape[3]):
-            re, im = HALF * normals[row, at], HALF * normals[row, at + 1]
+            re, im = ROOT_HALF * normals[row, at], ROOT_HALF * normals[row, at + 1]
             after = gauss_markov(fading[row, 0, i, j], fading[row, 1, i, j], correlation, re, im)
             fading[row, 0, i, j], fading[row, 1, i, j] = after
             at += 2

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from edge_envs.core.config import kernel_parameters
 from edge_envs.core.kernels.metrics import codes
+from edge_envs.core.physics.units import db_to_linear
 from edge_envs.dtirs.config import Devices, DTIRSConfig, Model, Phase, Power, Twins, Uplink
 from edge_envs.dtirs.solvers.phases import factor_rank
 
@@ -80,8 +81,8 @@ class Parameters(NamedTuple):
 
 def parameters_of(config: DTIRSConfig) -> Parameters:
     """The kernels' parameters of a configuration."""
-    reference_gain = 10.0 ** (config.reference_gain_db / 10.0)
-    blockage = 10.0 ** (-config.direct_blockage_db / 10.0)
+    reference_gain = db_to_linear(config.reference_gain_db)
+    blockage = db_to_linear(-config.direct_blockage_db)
     draws_shape = config.num_devices, config.num_layers + DEVICE_DRAWS
     down, up, sync = exchanged_bits(config)
     extended = config.model == Model.EXTENDED

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edge_envs.core.kernels.metrics import columns
 from edge_envs.dtirs.model.parameters import DEVICE_DRAWS, UPLINK, Parameters
+from edge_envs.dtirs.solvers.phases import REPORT
 
 FloatArray = NDArray[np.float64]
 SOLUTION = columns(("log_power_price", "pool_scale", "bound_root_price", "objective_s"))
@@ -35,7 +36,7 @@ class Workspace(NamedTuple):
     boost_flop_s: FloatArray  # (K,) Delta f_k
     back_end_flop_s: FloatArray  # (K,) x_k
     power_w: FloatArray  # (K,) P_k
-    solution: FloatArray  # (4,) see `SOLUTION`
+    solution: FloatArray  # (len(SOLUTION),)
     threshold: FloatArray  # (K,) pool scale above which a twin pays off
     order: NDArray[np.int64]  # (K,) devices by threshold
     weight_down: FloatArray  # (K,) weights of the gains in the quadratic form
@@ -49,11 +50,11 @@ class Workspace(NamedTuple):
     phase: FloatArray  # (2, N) phases being solved for
     candidate: FloatArray  # (2, N) a random direction
     product: FloatArray  # (2, N) temporary: a matrix times phases
-    report: FloatArray  # (3,) of the relaxation; see `phases.REPORT`
+    report: FloatArray  # (len(REPORT),) of the relaxation
     kept_gain_down: FloatArray  # (K,) gains, phases and their report before phases are solved again
     kept_gain_up: FloatArray  # (K,)
     kept_phase: FloatArray  # (2, N)
-    kept_relaxation: FloatArray  # (3,)
+    kept_relaxation: FloatArray  # (len(REPORT),)
     kept_phase_value: FloatArray  # (1,)
 
 
@@ -82,7 +83,7 @@ class State(NamedTuple):
     phase: FloatArray  # (B, 2, N) diagonal of Theta
     gain_down: FloatArray  # (B, K) effective power gain
     gain_up: FloatArray  # (B, K)
-    relaxation: FloatArray  # (B, 3) report on the phases' relaxation; see `phases.REPORT`
+    relaxation: FloatArray  # (B, len(REPORT)) report on the phases' relaxation
     phase_value: FloatArray  # (B,) v^H Q v, from the gains
     choice: NDArray[np.int64]  # (B, K) cut of the last frame, as an index
     workspace: Workspace  # scratch
@@ -111,7 +112,7 @@ def allocate(p: Parameters, batch: int) -> State:
         "level": (), "capacity_flop_s": (), "backlog_flop": (), "ap_irs": (2, a, n),
         "irs_ap": (2, a, n) if own_uplink else (2, 1, 1), "irs_ud": (2, k, n), "direct": (2, k, a),
         "channel": (2, k, n), "gram_down": (2, n, n), "gram_up": (2, n, n) if own_uplink else (2, 1, 1),
-        "phase": (2, n), "relaxation": (3,), "phase_value": (), "normals": (normals_of(p),),
+        "phase": (2, n), "relaxation": (len(REPORT),), "phase_value": (), "normals": (normals_of(p),),
         "uniforms": (uniforms_of(p),),
     }  # fmt: skip
     arrays: dict[str, NDArray[Any]] = {
@@ -128,7 +129,8 @@ def allocate_workspace(p: Parameters) -> Workspace:
     shapes: dict[str, tuple[int, ...]] = {
         "solution": (len(SOLUTION),), "form": (2, n, n), "square": (2, n, n), "factor": (2, n, r),
         "factor_row": (2, r), "multipliers": (n,), "vector": (2, n), "phase": (2, n), "candidate": (2, n),
-        "product": (2, n), "report": (3,), "kept_phase": (2, n), "kept_relaxation": (3,), "kept_phase_value": (1,),
+        "product": (2, n), "report": (len(REPORT),), "kept_phase": (2, n), "kept_relaxation": (len(REPORT),),
+        "kept_phase_value": (1,),
     }  # fmt: skip
     kinds: dict[str, type] = {"twin": np.bool_, "order": np.int64}
     fields = Workspace._fields

@@ -184,7 +184,7 @@ def _relax(
     """Factor (2, N, R) of the relaxed matrix, and the report, see `phases.REPORT`."""
     elements = q.shape[1]
     x, z, y = np.zeros((2, elements, rank)), np.zeros((2, rank)), np.zeros(elements)
-    s, column, report = np.zeros_like(q), np.zeros((2, elements)), np.zeros(3)
+    s, column, report = np.zeros_like(q), np.zeros((2, elements)), np.zeros(len(REPORT))
     phases.start_factor(x, normals, 0, 0)
     if reference is None:
         phases.relax(q, x, z, y, s, column, gap, report)

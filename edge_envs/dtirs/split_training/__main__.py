@@ -101,7 +101,7 @@ def run(options: Arguments) -> int:
     config = planned[0][1].config
     settings = {
         **asdict(recipe), "preset": options.preset, "data": data.name,
-        **{name: getattr(config, name) for name in ("batch_size", "value_bits", "weight_bits")},
+        **{name: getattr(config, name) for name in ("batch_size", "word_bits", "weight_bits")},
     }  # fmt: skip
     save_rounds(options.out, trainings, settings)
     write_atomically(options.out / "loss.png", draw_trainings(policies, by_users))

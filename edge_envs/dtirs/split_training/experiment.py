@@ -118,7 +118,7 @@ def train(data: Data, frames: Frames, policy: str, recipe: Recipe, on_round: Cal
         loss, crossed = training_round(devices, access_point, frame.cuts)
         losses.append(loss)
         seen.append(frame)
-        traffic.append(_bits(crossed, config.value_bits, config.weight_bits))
+        traffic.append(_bits(crossed, config.word_bits, config.weight_bits))
         if recipe.measures(number):
             accuracy[number - 1] = access_point.accuracy(data.held_out.images, data.held_out.labels)
         on_round()
@@ -134,8 +134,8 @@ def running_mean(values: NDArray[np.float64], window: int = RECENT_ROUNDS) -> ND
     return means
 
 
-def _bits(crossed: Traffic, value_bits: int, weight_bits: int) -> tuple[int, int, int, int]:
+def _bits(crossed: Traffic, word_bits: int, weight_bits: int) -> tuple[int, int, int, int]:
     return (
-        crossed.features_up * value_bits, crossed.gradients_down * value_bits,
+        crossed.features_up * word_bits, crossed.gradients_down * word_bits,
         crossed.weights_up * weight_bits, crossed.weights_down * weight_bits,
     )  # fmt: skip

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edge_envs.core.kernels.jit import FastCall, kernel, kernel_part
 from edge_envs.eccnoma.model import allocation
 from edge_envs.eccnoma.model.parameters import ACCESS, UNITS, Parameters
-from edge_envs.eccnoma.model.state import DEVICE_COST, SERVER_COST, State
+from edge_envs.eccnoma.model.state import REPORT, State
 from edge_envs.eccnoma.solvers import relaxation
 from edge_envs.eccnoma.solvers.assignment_search import subchannel_of
 from edge_envs.eccnoma.solvers.radio import DIRECTION, Link, Radio, coupling_of, take_seat
@@ -51,8 +51,8 @@ def joining_efficiency(
             share = 1.0 / (w.load[n, band] + 1.0)
             for t in range(p.num_users):
                 if w.active[t] and w.band[t] == band and w.ap[t] != n:
-                    heard = gain[0, m, t, n] if link.direction == DIRECTION.UPLINK else gain[0, m, user, w.ap[t]]
-                    other_w += power_w * heard / w.load[w.ap[t], band]
+                    cross_gain = gain[0, m, t, n] if link.direction == DIRECTION.UPLINK else gain[0, m, user, w.ap[t]]
+                    other_w += power_w * cross_gain / w.load[w.ap[t], band]
         elif w.load[n, band] >= w.cap[n]:
             continue
         else:
@@ -115,7 +115,7 @@ def best_cut(p: Parameters, s: State, u: int) -> int:
         if flop > 0.0:
             speed = expected_server_speed(p, s, u, flop)
             delay += flop / speed
-            energy += flop * p.server_coefficient * speed * speed
+            energy += flop * p.server_energy_coefficient * speed * speed
         cost = w.server_weight[u] * delay + p.weight_energy * queue * energy
         if cost < least:
             best, least = c, cost
@@ -181,7 +181,7 @@ def relaxed_value(p: Parameters, s: State, up: Relaxation, down: Relaxation, col
     w = s.workspace
     allocation.set_problem(p, s, 0)
     allocation.solve_server(p, s, 0)
-    total = w.report[DEVICE_COST] + w.report[SERVER_COST]
+    total = w.report[REPORT.device_cost] + w.report[REPORT.server_cost]
     bands = p.num_subchannels
     relaxation.order_users(w.up, up, s.gain_up, 0)
     relaxation.order_users(w.down, down, s.gain_down, 0)
@@ -197,7 +197,7 @@ def relaxed_value(p: Parameters, s: State, up: Relaxation, down: Relaxation, col
     relaxation.relax(
         allocation.downlink(p, bands), w.down, down, s.gain_down, 0, p.relaxation_tolerance, p.relaxation_iterations
     )
-    return total + up.report[relaxation.RELAXED_COST] + down.report[relaxation.RELAXED_COST]
+    return total + up.report[relaxation.RELAXED_REPORT.cost] + down.report[relaxation.RELAXED_REPORT.cost]
 
 
 @kernel_part

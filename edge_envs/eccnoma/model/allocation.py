@@ -9,13 +9,12 @@ from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel, kernel_part
 from edge_envs.eccnoma.model.parameters import ACCESS, ASSIGNMENT, POWER, UNITS, Parameters
-from edge_envs.eccnoma.model.state import DEVICE_COST, SERVER_COST, SERVER_GAP, UNITS_FREE, UNITS_USED, State
+from edge_envs.eccnoma.model.state import REPORT, State
 from edge_envs.eccnoma.solvers import assignment_others, assignment_search, certificates, relaxation
-from edge_envs.eccnoma.solvers.radio import ASSIGNMENT_GAP, COST, DIRECTION, POWER_GAP, Link, Radio
+from edge_envs.eccnoma.solvers.radio import DIRECTION, RADIO_REPORT, Link, Radio
 from edge_envs.eccnoma.solvers.relaxation import Relaxation
 from edge_envs.eccnoma.solvers.server_units import (
-    POOL_COST,
-    POOL_USED,
+    POOL_REPORT,
     best_speed,
     compensation,
     server_cost,
@@ -62,7 +61,7 @@ def set_problem(p: Parameters, s: State, row: int) -> None:
     Q tasks are served one after the other: they wait Q (Q + 1) / 2 delays of a task, and spend Q energies of a task.
     """
     w = s.workspace
-    w.report[DEVICE_COST] = 0.0
+    w.report[REPORT.device_cost] = 0.0
     for u in range(p.num_users):
         network, c, queue = s.network[row, u], s.choice[row, u], s.queue[row, u]
         busy = queue > 0.0
@@ -71,9 +70,9 @@ def set_problem(p: Parameters, s: State, row: int) -> None:
         w.device_s[u] = p.device_flop[network, c] / s.speed_flop_s[row, u]
         w.device_j[u] = p.device_flop[network, c] * p.device_j_per_flop
         w.server_weight[u] = p.weight_delay * w.task_weight[u]
-        w.server_coefficient[u] = p.weight_energy * queue * p.server_coefficient
+        w.server_coefficient[u] = p.weight_energy * queue * p.server_energy_coefficient
         w.work_flop[u] = p.server_flop[network, c] if busy else 0.0
-        w.report[DEVICE_COST] += w.server_weight[u] * w.device_s[u] + p.weight_energy * queue * w.device_j[u]
+        w.report[REPORT.device_cost] += w.server_weight[u] * w.device_s[u] + p.weight_energy * queue * w.device_j[u]
         w.up.ap[u] = w.down.ap[u] = s.ap[row, u]
         w.up.active[u] = w.down.active[u] = sends
         w.up.delay_cost[u] = w.server_weight[u] * p.bits_up[network, c] if sends else 0.0
@@ -113,9 +112,9 @@ def free_units(p: Parameters, s: State, row: int, n: int) -> float:
 def solve_server(p: Parameters, s: State, row: int) -> None:
     """Units and speeds at the server, (3), (16), as configured."""
     w = s.workspace
-    w.report[SERVER_COST] = w.report[UNITS_USED] = w.report[UNITS_FREE] = 0.0
+    w.report[REPORT.server_cost] = w.report[REPORT.units_used] = w.report[REPORT.units_free] = 0.0
     for n in range(p.num_aps):
-        w.report[UNITS_FREE] += free_units(p, s, row, n)
+        w.report[REPORT.units_free] += free_units(p, s, row, n)
     for u in range(p.num_users):
         w.units[u] = w.speed_flop_s[u] = 0.0
     if p.units == UNITS.OPTIMAL and p.pool:
@@ -125,16 +124,18 @@ def solve_server(p: Parameters, s: State, row: int) -> None:
                 p.units_max, p.unit_speed_flop_s, p.core_overhead, w.root, w.useful_units, w.units,
                 w.speed_flop_s, w.pool_report,
             )  # fmt: skip
-            w.report[SERVER_COST] += w.pool_report[POOL_COST]
-            w.report[UNITS_USED] += w.pool_report[POOL_USED]
+            w.report[REPORT.server_cost] += w.pool_report[POOL_REPORT.cost]
+            w.report[REPORT.units_used] += w.pool_report[POOL_REPORT.used]
         return
     for u in range(p.num_users):
         if w.work_flop[u] > 0.0:
             w.units[u] = separate_units(p, s, row, u)
             speed = compensation(w.units[u], p.core_overhead) * p.unit_speed_flop_s
             w.speed_flop_s[u] = speed
-            w.report[UNITS_USED] += w.units[u]
-            w.report[SERVER_COST] += server_cost(w.work_flop[u], w.server_weight[u], w.server_coefficient[u], speed)
+            w.report[REPORT.units_used] += w.units[u]
+            w.report[REPORT.server_cost] += server_cost(
+                w.work_flop[u], w.server_weight[u], w.server_coefficient[u], speed
+            )
 
 
 @kernel_part
@@ -171,7 +172,7 @@ def measure(p: Parameters, s: State, row: int) -> None:
         if w.work_flop[u] > 0.0:
             speed = w.speed_flop_s[u]
             w.server_s[u] = w.work_flop[u] / speed if speed > 0.0 else math.inf
-            w.server_j[u] = w.work_flop[u] * p.server_coefficient * speed * speed
+            w.server_j[u] = w.work_flop[u] * p.server_energy_coefficient * speed * speed
 
 
 @kernel
@@ -184,7 +185,8 @@ def solve(p: Parameters, s: State, row: int) -> float:
     solve_radio(p, s, row, downlink(p, bands), w.down, w.down_relaxed, s.gain_down, bands)
     solve_server(p, s, row)
     measure(p, s, row)
-    return w.report[DEVICE_COST] + w.report[SERVER_COST] + w.up.report[COST] + w.down.report[COST]
+    computing = w.report[REPORT.device_cost] + w.report[REPORT.server_cost]
+    return computing + w.up.report[RADIO_REPORT.cost] + w.down.report[RADIO_REPORT.cost]
 
 
 @kernel_part
@@ -193,8 +195,8 @@ def certify(p: Parameters, s: State, row: int) -> None:
     senders = 0
     for u in range(p.num_users):
         senders += s.workspace.up.active[u]
-    s.workspace.up.report[POWER_GAP] = s.workspace.up.report[ASSIGNMENT_GAP] = 0.0
-    s.workspace.down.report[POWER_GAP] = s.workspace.down.report[ASSIGNMENT_GAP] = 0.0
+    s.workspace.up.report[RADIO_REPORT.power_gap] = s.workspace.up.report[RADIO_REPORT.assignment_gap] = 0.0
+    s.workspace.down.report[RADIO_REPORT.power_gap] = s.workspace.down.report[RADIO_REPORT.assignment_gap] = 0.0
     if senders > 0 and p.access != ACCESS.TDMA:
         bands = bands_of(p, s, row)
         certificates.certify_radio(uplink(p, bands), s.workspace.up, s.gain_up, row, bands)
@@ -228,6 +230,6 @@ def certify_server(p: Parameters, s: State, row: int) -> None:
                 total += cost
                 above += gap
     if math.isfinite(above):
-        w.report[SERVER_GAP] = above / total if total > 0.0 else 0.0
+        w.report[REPORT.server_gap] = above / total if total > 0.0 else 0.0
     else:
-        w.report[SERVER_GAP] = math.inf
+        w.report[REPORT.server_gap] = math.inf

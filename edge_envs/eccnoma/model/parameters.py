@@ -13,9 +13,9 @@ from edge_envs.core.physics.networks import parse_network
 from edge_envs.core.physics.units import db_to_linear, dbm_to_watt
 from edge_envs.eccnoma.config import (
     Access,
-    Actions,
     Arrivals,
     Assignment,
+    CutSet,
     Downlink,
     ECCNOMAConfig,
     Placement,
@@ -83,7 +83,7 @@ class Parameters(NamedTuple):
     pool_units: float  # 0 without a pool
     background_levels: NDArray[np.float64]  # (levels,)
     background_stay_probability: float
-    server_coefficient: float
+    server_energy_coefficient: float
     weight_delay: float
     weight_energy: float
     arrivals: int  # ARRIVALS
@@ -127,10 +127,10 @@ def cut_tables(config: ECCNOMAConfig) -> dict[str, Any]:
     layers, numbers = [], []
     for name in config.networks:
         network = parse_network(name)
-        every = network.cuts(config.feature_bits, False, config.input_bits)
+        every = network.cuts(config.word_bits, False, config.input_bits)
         number = np.arange(len(every.names))
-        if config.actions == Actions.PARETO:
-            kept = network.cuts(config.feature_bits, True, config.input_bits).names
+        if config.cuts == CutSet.PARETO:
+            kept = network.cuts(config.word_bits, True, config.input_bits).names
             number = np.array([every.names.index(each) for each in kept])
             number = number[[0, len(number) - 1, *range(1, len(number) - 1)]]
         layers.append(every)

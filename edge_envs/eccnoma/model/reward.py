@@ -11,8 +11,8 @@ from edge_envs.core.kernels.jit import kernel_part
 from edge_envs.core.kernels.metrics import Metric, columns
 from edge_envs.eccnoma.model import allocation
 from edge_envs.eccnoma.model.parameters import ACCESS, ARRIVALS, ASSIGNMENT, POWER, UNITS, Parameters
-from edge_envs.eccnoma.model.state import SERVER_GAP, UNITS_FREE, UNITS_USED, State
-from edge_envs.eccnoma.solvers.radio import ASSIGNMENT_GAP, OVERFLOW, POWER_GAP, SWEEPS
+from edge_envs.eccnoma.model.state import REPORT, State
+from edge_envs.eccnoma.solvers.radio import RADIO_REPORT
 
 METRICS = (
     Metric("cost", "-", "weighted delays and energies of the step, (22) with waiting times and drops"),
@@ -178,18 +178,19 @@ def report_member(
 def report_solution(p: Parameters, s: State, row: int, metrics: NDArray[np.float64]) -> None:
     """Report used units, the work of the search, and certificates."""
     w = s.workspace
-    metrics[row, M.server_units] = w.report[UNITS_USED]
+    metrics[row, M.server_units] = w.report[REPORT.units_used]
     if p.pool:
-        metrics[row, M.pool_load] = w.report[UNITS_USED] / w.report[UNITS_FREE]
-    metrics[row, M.sweeps] = w.up.report[SWEEPS] + w.down.report[SWEEPS]
-    metrics[row, M.overflow] = max(w.up.report[OVERFLOW], w.down.report[OVERFLOW])
+        metrics[row, M.pool_load] = w.report[REPORT.units_used] / w.report[REPORT.units_free]
+    metrics[row, M.sweeps] = w.up.report[RADIO_REPORT.sweeps] + w.down.report[RADIO_REPORT.sweeps]
+    metrics[row, M.overflow] = max(w.up.report[RADIO_REPORT.overflow], w.down.report[RADIO_REPORT.overflow])
     allocation.certify(p, s, row)
-    metrics[row, M.server_gap] = w.report[SERVER_GAP] if p.units == UNITS.OPTIMAL else math.nan
+    metrics[row, M.server_gap] = w.report[REPORT.server_gap] if p.units == UNITS.OPTIMAL else math.nan
     is_assigned = p.access != ACCESS.TDMA and p.assignment != ASSIGNMENT.RANDOM
-    metrics[row, M.assignment_gap_uplink] = w.up.report[ASSIGNMENT_GAP] if is_assigned else math.nan
-    metrics[row, M.assignment_gap_downlink] = w.down.report[ASSIGNMENT_GAP] if is_assigned else math.nan
+    metrics[row, M.assignment_gap_uplink] = w.up.report[RADIO_REPORT.assignment_gap] if is_assigned else math.nan
+    metrics[row, M.assignment_gap_downlink] = w.down.report[RADIO_REPORT.assignment_gap] if is_assigned else math.nan
     is_tuned = p.access != ACCESS.TDMA and p.power != POWER.FULL
-    metrics[row, M.certificate] = max(w.up.report[POWER_GAP], w.down.report[POWER_GAP]) if is_tuned else math.nan
+    power_gap = max(w.up.report[RADIO_REPORT.power_gap], w.down.report[RADIO_REPORT.power_gap])
+    metrics[row, M.certificate] = power_gap if is_tuned else math.nan
 
 
 @kernel_part

@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_envs.core.kernels.metrics import columns
 from edge_envs.eccnoma.model.parameters import ACCESS, ASSIGNMENT, Parameters
 from edge_envs.eccnoma.solvers.radio import Radio, allocate_radio, default_candidates, seats_max
 from edge_envs.eccnoma.solvers.relaxation import Relaxation, allocate_relaxation
+from edge_envs.eccnoma.solvers.server_units import POOL_REPORT
 
-SERVER_COST, SERVER_GAP, UNITS_USED, UNITS_FREE, DEVICE_COST = range(5)
+REPORT = columns(("server_cost", "server_gap", "units_used", "units_free", "device_cost"))
 """Entries of `Workspace.report`."""
 
 
@@ -39,8 +41,8 @@ class Workspace(NamedTuple):
     units: NDArray[np.float64]  # (U,)
     speed_flop_s: NDArray[np.float64]  # (U,) at the server
     drops: NDArray[np.float64]  # (U,) tasks dropped at the last arrivals
-    report: NDArray[np.float64]  # (5,)
-    pool_report: NDArray[np.float64]  # (2,) cost and used units of one pool
+    report: NDArray[np.float64]  # (len(REPORT),)
+    pool_report: NDArray[np.float64]  # (len(POOL_REPORT),) of one pool
     cell_work: NDArray[np.float64]  # (N,) sums of the observation over the users of an AP
     cell_users: NDArray[np.float64]  # (N,)
 
@@ -122,6 +124,8 @@ def allocate_workspace(p: Parameters) -> Workspace:
     relaxations = [
         allocate_relaxation(relaxed, p.num_subchannels, p.num_aps, p.relaxation_iterations) for _ in range(2)
     ]
-    lengths = {"report": 5, "pool_report": 2, "cell_work": p.num_aps, "cell_users": p.num_aps}
+    lengths = {
+        "report": len(REPORT), "pool_report": len(POOL_REPORT), "cell_work": p.num_aps, "cell_users": p.num_aps,
+    }  # fmt: skip
     arrays: list[Any] = [np.zeros(lengths.get(name, p.num_users)) for name in Workspace._fields[4:]]
     return Workspace(*(*radios, *relaxations, *arrays))

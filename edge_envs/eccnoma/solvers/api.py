@@ -103,9 +103,9 @@ def tune_powers(
     powers = finite_array("power_w", power_w, (problem.users,))
     if ((powers[active] < problem.power_min_w) | (powers[active] > problem.power_max_w)).any():
         raise ValueError(f"power_w={power_w!r} must be between {problem.power_min_w} and {problem.power_max_w}")
-    crowd = np.zeros((problem.gain.shape[2], problem.subchannels), dtype=np.int64)
-    np.add.at(crowd, (problem.ap[active], chosen[active]), 1)
-    if crowd.max(initial=0) > problem.capacity:
+    load = np.zeros((problem.gain.shape[2], problem.subchannels), dtype=np.int64)
+    np.add.at(load, (problem.ap[active], chosen[active]), 1)
+    if load.max(initial=0) > problem.capacity:
         raise ValueError(f"subchannel={subchannel!r} puts more than capacity={problem.capacity} users of an AP on one")
     w.band[:] = np.where(active, chosen, -1)
     w.power_w[:] = np.where(active, powers, 0.0)
@@ -130,9 +130,9 @@ def brute_force(problem: RadioProblem) -> Assignment:
     for chosen in product(range(problem.subchannels), repeat=len(senders)):
         subchannel = np.full(problem.users, -1)
         subchannel[senders] = chosen
-        crowd = np.zeros((problem.gain.shape[2], problem.subchannels), dtype=np.int64)
-        np.add.at(crowd, (problem.ap[senders], np.array(chosen, dtype=np.int64)), 1)
-        if crowd.max(initial=0) > problem.capacity:
+        load = np.zeros((problem.gain.shape[2], problem.subchannels), dtype=np.int64)
+        np.add.at(load, (problem.ap[senders], np.array(chosen, dtype=np.int64)), 1)
+        if load.max(initial=0) > problem.capacity:
             continue
         for level in (1.0, 0.75, 0.5, 0.0):
             start = np.full(problem.users, problem.power_min_w * ratio**level)
@@ -152,7 +152,7 @@ def server_speed(delay_weight: float, energy_coefficient: float, *, speed_min: f
     finite_array("delay_weight", delay_weight, ())
     finite_array("energy_coefficient", energy_coefficient, ())
     if positive_number("speed_min", speed_min) > positive_number("speed_max", speed_max):
-        raise ValueError(f"speed_min={speed_min!r} is above speed_max={speed_max!r}; swap")
+        raise ValueError(f"speed_min={speed_min!r} is above speed_max={speed_max!r}; swap them")
     return float(server_units.best_speed(delay_weight, energy_coefficient, speed_min, speed_max))
 
 
@@ -209,15 +209,15 @@ def share_units(
     weight = finite_array("delay_weight", delay_weight, (users,))
     energy = finite_array("energy_coefficient", energy_coefficient, (users,))
     _check_overhead(overhead)
-    scratch = np.zeros((5, users))
-    report = np.zeros(2)
+    root, most, given, speed_flop_s = np.zeros((4, users))
+    report = np.zeros(len(server_units.POOL_REPORT))
     pool = np.zeros(users, dtype=np.int64)
     limits = positive_number("units", units), positive_number("units_max", units_max)
     speed = positive_number("unit_speed_flop_s", unit_speed_flop_s)
     server_units.share_pool(
-        pool, 0, work, weight, energy, *limits, speed, overhead, scratch[0], scratch[1], scratch[2], scratch[3], report
+        pool, 0, work, weight, energy, *limits, speed, overhead, root, most, given, speed_flop_s, report
     )  # fmt: skip
-    cost, gap = certificates.certify_pool(pool, 0, work, weight, energy, *limits, speed, overhead, scratch[2])
+    cost, gap = certificates.certify_pool(pool, 0, work, weight, energy, *limits, speed, overhead, given)
     if math.isfinite(gap):
         gap = gap / cost if cost > 0.0 else 0.0
-    return Shares(scratch[2], scratch[3], float(report[0]), float(gap))
+    return Shares(given, speed_flop_s, float(report[server_units.POOL_REPORT.cost]), float(gap))

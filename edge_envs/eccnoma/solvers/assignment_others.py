@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel, kernel_part
 from edge_envs.eccnoma.solvers.assignment_search import clear, finish, sort_falling, subchannel_of, total_cost
-from edge_envs.eccnoma.solvers.radio import COST, DIRECTION, START_COST, Link, Radio, join, level_at
+from edge_envs.eccnoma.solvers.radio import DIRECTION, RADIO_REPORT, Link, Radio, join, level_at
 
 
 @kernel
@@ -32,7 +32,7 @@ def place_at_random(
             if w.ap[user] == n:
                 join(link, w, gain, row, s, subchannel_of(s, bands, gain.shape[1]), user, 1.0)
                 s = (s + 1) % bands
-    w.report[START_COST] = total_cost(w, bands)
+    w.report[RADIO_REPORT.start_cost] = total_cost(w, bands)
     finish(link, w, bands, last)
 
 
@@ -58,7 +58,7 @@ def place_by_relaxation(
             if free and (best < 0 or beta[s, user] > beta[best, user]):
                 best = s
         join(link, w, gain, row, best, best, user, level[user])
-    w.report[START_COST] = total_cost(w, bands)
+    w.report[RADIO_REPORT.start_cost] = total_cost(w, bands)
     finish(link, w, bands, last)
 
 
@@ -103,14 +103,14 @@ def rate_in_turn(link: Link, w: Radio, gain: NDArray[np.float64], row: int, user
     for j in range(senders):
         t = w.order[j]
         if w.band[t] == s and w.ap[t] != n:
-            heard = gain[row, s, t, n] if link.direction == DIRECTION.UPLINK else gain[row, s, user, w.ap[t]]
-            other_w += link.power_max_w * heard / w.load[w.ap[t], s]
+            cross_gain = gain[row, s, t, n] if link.direction == DIRECTION.UPLINK else gain[row, s, user, w.ap[t]]
+            other_w += link.power_max_w * cross_gain / w.load[w.ap[t], s]
     w.airtime[user] = 1.0 / w.load[n, s]
     w.power_w[user] = link.power_max_w
     spectral_efficiency = math.log1p(link.power_max_w * gain[row, s, user, n] / other_w)
     w.rate_bit_s[user] = link.bandwidth_hz * spectral_efficiency / math.log(2.0) * w.airtime[user]
     per_bit = w.delay_cost[user] + w.energy_cost[user] * w.airtime[user] * w.power_w[user]
-    w.report[COST] += per_bit / w.rate_bit_s[user]
+    w.report[RADIO_REPORT.cost] += per_bit / w.rate_bit_s[user]
 
 
 @kernel
@@ -120,11 +120,11 @@ def tune(link: Link, w: Radio, gain: NDArray[np.float64], row: int, iterations: 
         for s in range(gain.shape[1]):
             w.load[n, s] = 0
     for s in range(gain.shape[1]):
-        w.crowd[s] = 0
+        w.band_users[s] = 0
         w.cost[s] = 0.0
     for u in range(len(w.ap)):
         w.rate_bit_s[u] = w.airtime[u] = 0.0
         if w.active[u]:
             join(link, w, gain, row, w.band[u], w.band[u], u, level_at(link, w.power_w[u]))
-    w.report[START_COST] = total_cost(w, gain.shape[1])
+    w.report[RADIO_REPORT.start_cost] = total_cost(w, gain.shape[1])
     finish(link, w, gain.shape[1], iterations)

@@ -14,12 +14,7 @@ from numpy.typing import NDArray
 from edge_envs.core.kernels.jit import kernel, kernel_part
 from edge_envs.eccnoma.solvers.band_powers import descend_powers
 from edge_envs.eccnoma.solvers.radio import (
-    COST,
-    MOVES,
-    OVERFLOW,
-    RESIDUAL,
-    START_COST,
-    SWEEPS,
+    RADIO_REPORT,
     Link,
     Radio,
     join,
@@ -78,7 +73,7 @@ def clear(w: Radio, bands: int, link: Link) -> int:
         for s in range(bands):
             w.load[n, s] = 0
     for s in range(bands):
-        w.crowd[s] = w.stamp[s] = 0
+        w.band_users[s] = w.stamp[s] = 0
         w.cost[s] = 0.0
     senders = 0
     for u in range(len(w.ap)):
@@ -165,7 +160,7 @@ def place_greedily(link: Link, w: Radio, gain: NDArray[np.float64], row: int, ba
         user = w.order[i]
         s, _ = best_join(link, w, gain, row, bands, user, link.power_max_w, 0)
         join(link, w, gain, row, s, subchannel_of(s, bands, gain.shape[1]), user, 1.0)
-    w.report[START_COST] = total_cost(w, bands)
+    w.report[RADIO_REPORT.start_cost] = total_cost(w, bands)
 
 
 @kernel
@@ -237,16 +232,16 @@ def finish(link: Link, w: Radio, bands: int, iterations: int) -> None:
         residual = descend_powers(link, w, s, iterations, TIGHT_TOLERANCE, 0.0)
         total += w.cost[s]
         worst = max(worst, residual)
-        for i in range(w.crowd[s]):
+        for i in range(w.band_users[s]):
             user = w.user[s, i]
             w.power_w[user] = w.seat_power_w[s, i]
             spectral_efficiency = math.log1p(w.seat_power_w[s, i] * w.gain[s, i, w.ap[user]] / w.disturbance_w[s, i])
             w.rate_bit_s[user] = link.bandwidth_hz * spectral_efficiency / math.log(2.0)
             w.airtime[user] = 1.0
-    w.report[COST], w.report[RESIDUAL], w.report[OVERFLOW] = total, worst, 0.0
+    w.report[RADIO_REPORT.cost], w.report[RADIO_REPORT.residual], w.report[RADIO_REPORT.overflow] = total, worst, 0.0
     for n in range(len(w.cap)):
         for s in range(bands):
-            w.report[OVERFLOW] += max(w.load[n, s] - link.capacity, 0)
+            w.report[RADIO_REPORT.overflow] += max(w.load[n, s] - link.capacity, 0)
 
 
 @kernel
@@ -271,7 +266,7 @@ def search(
     place_greedily(link, w, gain, row, bands, senders)
     clock = 0
     for sweep in range(sweeps if senders > 0 else 0):
-        w.report[SWEEPS] += 1
+        w.report[RADIO_REPORT.sweeps] += 1
         clock += 1
         for s in range(bands):
             if w.stamp[s] >= clock - 1 or sweep == 0:
@@ -282,11 +277,11 @@ def search(
         moves, clock = sweep_moves(link, w, gain, row, bands, senders, clock)
         if moves == 0 and senders <= SWAPPING_USERS_MAX:
             moves, clock = sweep_swaps(link, w, gain, row, bands, senders, clock)
-        w.report[MOVES] += moves
+        w.report[RADIO_REPORT.moves] += moves
         if moves == 0:
             before = total_cost(w, bands)
             finish(link, w, bands, last)
-            if w.report[COST] >= before * (1.0 - COARSE_FALL):
+            if w.report[RADIO_REPORT.cost] >= before * (1.0 - COARSE_FALL):
                 break
             # Other powers can make other moves worthwhile.
             for s in range(bands):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel, kernel_part
 from edge_envs.eccnoma.solvers.assignment_search import subchannel_of
-from edge_envs.eccnoma.solvers.radio import ASSIGNMENT_GAP, BOUND, DIRECTION, POWER_GAP, Link, Radio
+from edge_envs.eccnoma.solvers.radio import DIRECTION, RADIO_REPORT, Link, Radio
 from edge_envs.eccnoma.solvers.server_units import compensation
 
 WITHIN = 1e-9
@@ -54,17 +54,17 @@ def bound_cost(link: Link, w: Radio, gain: NDArray[np.float64], row: int, bands:
     that of sending alone with the best gain, and at least the smallest of these over the powers. Turns on a band, and
     shares of several bands that sum to 1, give no higher rate, so the bound holds for them, too.
     """
-    w.report[BOUND] = 0.0
+    w.report[RADIO_REPORT.bound] = 0.0
     for u in range(len(w.ap)):
         if w.active[u]:
             best = 0.0
             for s in range(bands):
                 best = max(best, gain[row, subchannel_of(s, bands, gain.shape[1]), u, w.ap[u]])
-            w.report[BOUND] += least_cost_alone(link, w.delay_cost[u], w.energy_cost[u], best)
+            w.report[RADIO_REPORT.bound] += least_cost_alone(link, w.delay_cost[u], w.energy_cost[u], best)
 
 
 @kernel_part
-def heard_per_watt(
+def received_per_watt(
     link: Link, w: Radio, gain: NDArray[np.float64], row: int, m: int, user: int, other: int
 ) -> float:  # fmt: skip
     """Power at a user's receiver per watt of another user on subchannel m, after cancellation, (5), (8)."""
@@ -100,7 +100,7 @@ def charge(
     other_w = link.noise_w
     for v in range(len(w.ap)):
         if v != user and w.band[v] == w.band[user] and w.active[v]:
-            other_w += heard_per_watt(link, w, gain, row, m, user, v) * w.power_w[v]
+            other_w += received_per_watt(link, w, gain, row, m, user, v) * w.power_w[v]
     sinr = w.power_w[user] * gain[row, m, user, w.ap[user]] / other_w
     spectral_efficiency = math.log1p(sinr)
     per_cost = math.log(2.0) / (link.bandwidth_hz * spectral_efficiency)
@@ -110,7 +110,7 @@ def charge(
     slope[user] += energy - pull
     for v in range(len(w.ap)):
         if v != user and w.band[v] == w.band[user] and w.active[v]:
-            slope[v] += pull * heard_per_watt(link, w, gain, row, m, user, v) * w.power_w[v] / other_w
+            slope[v] += pull * received_per_watt(link, w, gain, row, m, user, v) * w.power_w[v] / other_w
     return cost
 
 
@@ -118,14 +118,14 @@ def charge(
 def certify_radio(link: Link, w: Radio, gain: NDArray[np.float64], row: int, bands: int) -> None:
     """Report the gaps of the powers and of the assignment of a solution with full airtime, and the bound.
 
-    `POWER_GAP`: at most this part of the cost can be saved by other powers on the same bands, as the cost is convex in
+    `power_gap`: at most this part of the cost can be saved by other powers on the same bands, as the cost is convex in
     the log powers x. The logarithm of a user's SINR, z = x_i + ln g - ln(noise + sum h_v exp(x_v)), is concave in x.
     ln ln(1 + exp(z)) increases and is concave in z, as y >= ln(1 + y), so the logarithm of the rate R is concave in x.
     So ln(w_T bits / R) and ln(w_E exp(x_i) bits / R) are convex, and so are their exponentials and their sum over the
     users. A convex cost lies above its tangent plane. Within the limits of the powers, the tangent plane decreases by
     at most the sum over the users of the slope times the largest change of the log power along it.
 
-    `ASSIGNMENT_GAP`: the cost over its lower bound (see `bound_cost`), minus 1.
+    `assignment_gap`: the cost over its lower bound (see `bound_cost`), minus 1.
 
     Both are inf if a band does not exist, a power is outside its limits or a cost is not finite.
     """
@@ -144,12 +144,12 @@ def certify_radio(link: Link, w: Radio, gain: NDArray[np.float64], row: int, ban
             if w.active[u]:
                 limit_w = link.power_min_w if w.power_slope[u] > 0.0 else link.power_max_w
                 saved += max(w.power_slope[u] * math.log(w.power_w[u] / limit_w), 0.0)
-    w.report[POWER_GAP] = w.report[ASSIGNMENT_GAP] = 0.0
+    w.report[RADIO_REPORT.power_gap] = w.report[RADIO_REPORT.assignment_gap] = 0.0
     if not (allowed and math.isfinite(total) and math.isfinite(saved)):
-        w.report[POWER_GAP] = w.report[ASSIGNMENT_GAP] = math.inf
+        w.report[RADIO_REPORT.power_gap] = w.report[RADIO_REPORT.assignment_gap] = math.inf
     elif total > 0.0:
-        w.report[POWER_GAP] = saved / total
-        w.report[ASSIGNMENT_GAP] = abs(total / w.report[BOUND] - 1.0)
+        w.report[RADIO_REPORT.power_gap] = saved / total
+        w.report[RADIO_REPORT.assignment_gap] = abs(total / w.report[RADIO_REPORT.bound] - 1.0)
 
 
 @kernel_part

@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike
 
 from edge_envs.core.validation import finite_array, positive_number, whole_number
 from edge_envs.eccnoma.solvers import assignment_others, assignment_search, certificates, relaxation
-from edge_envs.eccnoma.solvers import radio as radio_kernels
 from edge_envs.eccnoma.solvers.problem import (
     Array,
     Assignment,
@@ -22,8 +21,8 @@ from edge_envs.eccnoma.solvers.problem import (
     assignment_of,
     relaxed_memory,
 )
-from edge_envs.eccnoma.solvers.radio import Radio
-from edge_envs.eccnoma.solvers.relaxation import Relaxation
+from edge_envs.eccnoma.solvers.radio import RADIO_REPORT, Radio
+from edge_envs.eccnoma.solvers.relaxation import RELAXED_REPORT, Relaxation
 
 
 def rates(problem: RadioProblem, beta: ArrayLike, power_w: ArrayLike) -> Array:
@@ -62,15 +61,15 @@ def gradient(problem: RadioProblem, beta: ArrayLike, power_w: ArrayLike) -> Grad
 def _relaxed(problem: RadioProblem, w: Radio, x: Relaxation, tolerance: float, iterations: int) -> Relaxed:
     relaxation.relax(problem.link, w, x, problem.gain[None], 0, tolerance, iterations)
     certificates.bound_cost(problem.link, w, problem.gain[None], 0, problem.subchannels)
-    done = int(x.report[relaxation.ITERATIONS])
+    done = int(x.report[RELAXED_REPORT.iterations])
     return Relaxed(
         beta=np.ascontiguousarray(np.where(w.active, x.beta, 0.0).T),
         power_w=np.where(w.active, x.power_w, 0.0),
-        cost=float(x.report[relaxation.RELAXED_COST]),
-        start_cost=float(x.report[relaxation.RELAXED_START]),
-        bound=float(w.report[radio_kernels.BOUND]),
-        gap=float(x.report[relaxation.GAP]),
-        residual=float(x.report[relaxation.LEVEL_RESIDUAL]),
+        cost=float(x.report[RELAXED_REPORT.cost]),
+        start_cost=float(x.report[RELAXED_REPORT.start_cost]),
+        bound=float(w.report[RADIO_REPORT.bound]),
+        gap=float(x.report[RELAXED_REPORT.gap]),
+        residual=float(x.report[RELAXED_REPORT.level_residual]),
         iterations=done,
         history=x.history[: done + 1].copy(),
     )

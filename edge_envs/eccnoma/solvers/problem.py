@@ -10,8 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from edge_envs.core.validation import finite_array, positive_number, whole_number
 from edge_envs.eccnoma.solvers import certificates, relaxation
-from edge_envs.eccnoma.solvers import radio as radio_kernels
-from edge_envs.eccnoma.solvers.radio import Direction, Link, Radio, allocate_radio, seats_max
+from edge_envs.eccnoma.solvers.radio import RADIO_REPORT, Direction, Link, Radio, allocate_radio, seats_max
 from edge_envs.eccnoma.solvers.relaxation import Relaxation, allocate_relaxation
 
 Array = NDArray[np.float64]
@@ -64,7 +63,7 @@ class RadioProblem:
             values[name] = positive_number(name, getattr(self, name))
         values["capacity"] = whole_number("capacity", self.capacity, 1)
         if values["power_min_w"] > values["power_max_w"]:
-            raise ValueError(f"power_min_w={self.power_min_w!r} is above power_max_w={self.power_max_w!r}; swap")
+            raise ValueError(f"power_min_w={self.power_min_w!r} is above power_max_w={self.power_max_w!r}; swap them")
         if self.direction not in list(Direction):
             raise ValueError(f"direction={self.direction!r} does not exist; known: {', '.join(Direction)}")
         for name, value in values.items():
@@ -225,13 +224,13 @@ def assignment_of(problem: RadioProblem, w: Radio) -> Assignment:
         subchannel=w.band.copy(),
         power_w=w.power_w.copy(),
         rate_bit_s=w.rate_bit_s.copy(),
-        cost=float(report[radio_kernels.COST]),
-        start_cost=float(report[radio_kernels.START_COST]),
-        bound=float(report[radio_kernels.BOUND]),
-        assignment_gap=float(report[radio_kernels.ASSIGNMENT_GAP]),
-        power_gap=float(report[radio_kernels.POWER_GAP]),
-        residual=float(report[radio_kernels.RESIDUAL]),
-        sweeps=int(report[radio_kernels.SWEEPS]),
-        moves=int(report[radio_kernels.MOVES]),
-        overflow=int(report[radio_kernels.OVERFLOW]),
+        cost=float(report[RADIO_REPORT.cost]),
+        start_cost=float(report[RADIO_REPORT.start_cost]),
+        bound=float(report[RADIO_REPORT.bound]),
+        assignment_gap=float(report[RADIO_REPORT.assignment_gap]),
+        power_gap=float(report[RADIO_REPORT.power_gap]),
+        residual=float(report[RADIO_REPORT.residual]),
+        sweeps=int(report[RADIO_REPORT.sweeps]),
+        moves=int(report[RADIO_REPORT.moves]),
+        overflow=int(report[RADIO_REPORT.overflow]),
     )

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel, kernel_part
-from edge_envs.core.kernels.metrics import codes
+from edge_envs.core.kernels.metrics import codes, columns
 
 
 class Direction(StrEnum):
@@ -26,9 +26,10 @@ class Direction(StrEnum):
 
 
 DIRECTION = codes(Direction)
-COST, START_COST, RESIDUAL, SWEEPS, MOVES, OVERFLOW, BOUND, POWER_GAP, ASSIGNMENT_GAP = range(9)
-REPORT_SIZE = 9
-"""Number of entries of `Radio.report`."""
+RADIO_REPORT = columns(
+    ("cost", "start_cost", "residual", "sweeps", "moves", "overflow", "bound", "power_gap", "assignment_gap")
+)
+"""Entries of `Radio.report`."""
 
 
 class Link(NamedTuple):
@@ -57,7 +58,7 @@ class Radio(NamedTuple):
     power_w: NDArray[np.float64]  # (U,)
     rate_bit_s: NDArray[np.float64]  # (U,) 0 for silent users
     airtime: NDArray[np.float64]  # (U,) part of the time in which the user sends; below 1 with TDMA only
-    crowd: NDArray[np.int64]  # (S,) number of users on a band
+    band_users: NDArray[np.int64]  # (S,) number of users on a band
     user: NDArray[np.int64]  # (S, K + 1) users by seat
     gain: NDArray[np.float64]  # (S, K + 1, N) gains of the users on the band
     level: NDArray[np.float64]  # (S, K + 1) log power, scaled to [0, 1] between its limits
@@ -77,20 +78,20 @@ class Radio(NamedTuple):
     trial_power_w: NDArray[np.float64]  # (K + 1,) their powers
     level_change: NDArray[np.float64]  # (K + 1,) change of the levels in the last step
     power_slope: NDArray[np.float64]  # (U,) slopes of the total cost in the log powers, for the certificate
-    report: NDArray[np.float64]  # (REPORT_SIZE,)
+    report: NDArray[np.float64]  # (len(RADIO_REPORT),)
 
 
 def allocate_radio(users: int, aps: int, bands: int, seats: int, candidates: int) -> Radio:
     """Memory of one direction, all zero."""
     places = seats + 1
     shapes: dict[str, tuple[int, ...]] = {
-        "crowd": (bands,), "user": (bands, places), "gain": (bands, places, aps), "level": (bands, places),
+        "band_users": (bands,), "user": (bands, places), "gain": (bands, places, aps), "level": (bands, places),
         "seat_power_w": (bands, places), "disturbance_w": (bands, places), "cost": (bands,), "load": (aps, bands),
         "cap": (aps,), "stamp": (bands,), "candidate": (users, candidates), "coupling": (places, places),
         "slope": (2, places), "trial_level": (places,), "trial_power_w": (places,), "level_change": (places,),
-        "report": (REPORT_SIZE,),
+        "report": (len(RADIO_REPORT),),
     }  # fmt: skip
-    whole = {"ap", "band", "seat", "crowd", "user", "load", "cap", "stamp", "tried", "order", "candidate"}
+    whole = {"ap", "band", "seat", "band_users", "user", "load", "cap", "stamp", "tried", "order", "candidate"}
     arrays: dict[str, NDArray[Any]] = {}
     for name in Radio._fields:
         dtype = np.int64 if name in whole else np.bool_ if name == "active" else np.float64
@@ -156,9 +157,9 @@ def coupling_of(link: Link, w: Radio, s: int, i: int, v: int) -> float:
 def refresh(link: Link, w: Radio, s: int) -> None:
     """Compute the disturbances and the cost of a band from its users and powers."""
     total = 0.0
-    for i in range(w.crowd[s]):
+    for i in range(w.band_users[s]):
         other_w = link.noise_w
-        for v in range(w.crowd[s]):
+        for v in range(w.band_users[s]):
             if v != i:
                 other_w += coupling_of(link, w, s, i, v) * w.seat_power_w[s, v]
         w.disturbance_w[s, i] = other_w
@@ -172,7 +173,7 @@ def refresh(link: Link, w: Radio, s: int) -> None:
 @kernel_part
 def take_seat(w: Radio, gain: NDArray[np.float64], row: int, s: int, m: int, user: int) -> int:
     """Put a user on the free seat of band s, without counting it; m is the subchannel of the band. Returns the seat."""
-    k = w.crowd[s]
+    k = w.band_users[s]
     w.user[s, k] = user
     for n in range(gain.shape[3]):
         w.gain[s, k, n] = gain[row, m, user, n]
@@ -204,10 +205,10 @@ def leaving_gain(link: Link, w: Radio, s: int, seat: int) -> float:
     Disturbances are summed again for each user, because subtracting a strong signal would leave only rounding errors.
     """
     total = 0.0
-    for i in range(w.crowd[s]):
+    for i in range(w.band_users[s]):
         if i != seat:
             other_w = link.noise_w
-            for v in range(w.crowd[s]):
+            for v in range(w.band_users[s]):
                 if v != i and v != seat:
                     other_w += coupling_of(link, w, s, i, v) * w.seat_power_w[s, v]
             user = w.user[s, i]
@@ -245,7 +246,7 @@ def join(link: Link, w: Radio, gain: NDArray[np.float64], row: int, s: int, m: i
     w.level[s, k] = level
     w.seat_power_w[s, k] = power_at(link, level)
     w.band[user], w.seat[user] = s, k
-    w.crowd[s] += 1
+    w.band_users[s] += 1
     w.load[w.ap[user], s] += 1
     refresh(link, w, s)
 
@@ -254,14 +255,14 @@ def join(link: Link, w: Radio, gain: NDArray[np.float64], row: int, s: int, m: i
 def leave(link: Link, w: Radio, user: int) -> None:
     """Remove a user from its band; the user on the last seat moves to the free one."""
     s, seat = w.band[user], w.seat[user]
-    last = w.crowd[s] - 1
+    last = w.band_users[s] - 1
     if seat != last:
         moved = w.user[s, last]
         w.user[s, seat], w.seat[moved] = moved, seat
         w.level[s, seat], w.seat_power_w[s, seat] = w.level[s, last], w.seat_power_w[s, last]
         for n in range(w.gain.shape[2]):
             w.gain[s, seat, n] = w.gain[s, last, n]
-    w.crowd[s] = last
+    w.band_users[s] = last
     w.load[w.ap[user], s] -= 1
     w.band[user] = -1
     refresh(link, w, s)

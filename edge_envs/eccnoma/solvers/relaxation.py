@@ -13,14 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel, kernel_part
+from edge_envs.core.kernels.metrics import columns
 from edge_envs.eccnoma.solvers.assignment_search import sort_falling
 from edge_envs.eccnoma.solvers.band_powers import ARMIJO
 from edge_envs.eccnoma.solvers.radio import DIRECTION, Link, Radio, power_at
 
 SHARE_MIN = 1e-30
 """Smallest share; a mirror step multiplies shares, so it could never increase a share of 0."""
-RELAXED_COST, RELAXED_START, GAP, LEVEL_RESIDUAL, ITERATIONS = range(5)
-RELAXED_REPORT_SIZE = 5
+RELAXED_REPORT = columns(("cost", "start_cost", "gap", "level_residual", "iterations"))
+"""Entries of `Relaxation.report`."""
 
 
 class Relaxation(NamedTuple):
@@ -39,10 +40,10 @@ class Relaxation(NamedTuple):
     disturbance_w: NDArray[np.float64]  # (M, U)
     rate_bit_s: NDArray[np.float64]  # (U,)
     interference_price: NDArray[np.float64]  # (M, U) derivative of the cost in the disturbance
-    heard: NDArray[np.float64]  # (2, N) sums over one subchannel
+    cell_sum: NDArray[np.float64]  # (N,) sums over the users of one subchannel, by AP
     rate_slope: NDArray[np.float64]  # (U,) derivative of the cost in the rate
     history: NDArray[np.float64]  # (iterations + 1,) costs
-    report: NDArray[np.float64]  # (RELAXED_REPORT_SIZE,)
+    report: NDArray[np.float64]  # (len(RELAXED_REPORT),)
 
 
 def allocate_relaxation(users: int, subchannels: int, aps: int, iterations: int) -> Relaxation:
@@ -50,8 +51,8 @@ def allocate_relaxation(users: int, subchannels: int, aps: int, iterations: int)
     table, line = (subchannels, users), (users,)
     shapes: dict[str, tuple[int, ...]] = {
         "level": line, "power_w": line, "power_slope": line, "level_trial": line, "first": (aps + 1,),
-        "rate_bit_s": line, "heard": (2, aps), "rate_slope": line, "history": (iterations + 1,),
-        "report": (RELAXED_REPORT_SIZE,),
+        "rate_bit_s": line, "cell_sum": (aps,), "rate_slope": line, "history": (iterations + 1,),
+        "report": (len(RELAXED_REPORT),),
     }  # fmt: skip
     arrays = {
         name: np.zeros(shapes.get(name, table), dtype=np.int64 if name in ("order", "first") else np.float64)
@@ -87,7 +88,7 @@ def relaxed_cost(
     for u in range(len(w.ap)):
         x.rate_bit_s[u] = 0.0
     for m in range(gain.shape[1]):
-        hear(link, w, x, gain, row, m, beta)
+        sum_powers(link, x, gain, row, m, beta)
         for n in range(gain.shape[3]):
             disturb_cell(link, x, gain, row, m, n, beta)
     total = 0.0
@@ -98,12 +99,15 @@ def relaxed_cost(
 
 
 @kernel_part
-def hear(
-    link: Link, w: Radio, x: Relaxation, gain: NDArray[np.float64], row: int, m: int, beta: NDArray[np.float64]
+def sum_powers(
+    link: Link, x: Relaxation, gain: NDArray[np.float64], row: int, m: int, beta: NDArray[np.float64]
 ) -> None:
-    """Power on subchannel m that each AP receives from other cells (uplink), or that each AP sends (downlink)."""
+    """Power on subchannel m that each AP receives from other cells (uplink), or that each AP sends (downlink).
+
+    It is written into `x.cell_sum`.
+    """
     for n in range(gain.shape[3]):
-        x.heard[0, n] = 0.0
+        x.cell_sum[n] = 0.0
     for n in range(gain.shape[3]):
         for i in range(x.first[n], x.first[n + 1]):
             u = x.order[m, i]
@@ -111,9 +115,9 @@ def hear(
             if link.direction == DIRECTION.UPLINK:
                 for other in range(gain.shape[3]):
                     if other != n:
-                        x.heard[0, other] += sent * gain[row, m, u, other]
+                        x.cell_sum[other] += sent * gain[row, m, u, other]
             else:
-                x.heard[0, n] += sent
+                x.cell_sum[n] += sent
 
 
 @kernel_part
@@ -132,12 +136,12 @@ def disturb_cell(
         own = gain[row, m, u, n]
         other_w = link.noise_w
         if link.direction == DIRECTION.UPLINK:
-            other_w += inside + x.heard[0, n]
+            other_w += inside + x.cell_sum[n]
         else:
             other_w += inside if link.direction == DIRECTION.DOWNLINK_PRINTED else own * inside
             for k in range(gain.shape[3]):
                 if k != n:
-                    other_w += gain[row, m, u, k] * x.heard[0, k]
+                    other_w += gain[row, m, u, k] * x.cell_sum[k]
         bits = math.log1p(x.power_w[u] * own / other_w) / math.log(2.0)
         x.disturbance_w[m, u], x.bits_per_hz[m, u] = other_w, bits
         x.rate_bit_s[u] += link.bandwidth_hz * beta[m, u] * bits
@@ -158,7 +162,7 @@ def relaxed_slope(link: Link, w: Radio, x: Relaxation, gain: NDArray[np.float64]
         x.rate_slope[u] = -(w.delay_cost[u] + w.energy_cost[u] * x.power_w[u]) / (x.rate_bit_s[u] * x.rate_bit_s[u])
     for m in range(gain.shape[1]):
         for n in range(gain.shape[3]):
-            x.heard[0, n] = x.heard[1, n] = 0.0
+            x.cell_sum[n] = 0.0
         for n in range(gain.shape[3]):
             for i in range(x.first[n], x.first[n + 1]):
                 u = x.order[m, i]
@@ -169,11 +173,11 @@ def relaxed_slope(link: Link, w: Radio, x: Relaxation, gain: NDArray[np.float64]
                 x.power_slope[u] += per_share * own
                 x.interference_price[m, u] = -per_share * received / other_w
                 if link.direction == DIRECTION.UPLINK:
-                    x.heard[0, n] += x.interference_price[m, u]
+                    x.cell_sum[n] += x.interference_price[m, u]
                 else:
                     for k in range(gain.shape[3]):
                         if k != n:
-                            x.heard[0, k] += gain[row, m, u, k] * x.interference_price[m, u]
+                            x.cell_sum[k] += gain[row, m, u, k] * x.interference_price[m, u]
         for n in range(gain.shape[3]):
             add_interference_slope(link, x, gain, row, m, n)
 
@@ -192,9 +196,9 @@ def add_interference_slope(link: Link, x: Relaxation, gain: NDArray[np.float64],
             harm = own * inside
             for k in range(gain.shape[3]):
                 if k != n:
-                    harm += gain[row, m, u, k] * x.heard[0, k]
+                    harm += gain[row, m, u, k] * x.cell_sum[k]
         else:
-            harm = x.heard[0, n] + (own * inside if link.direction == DIRECTION.DOWNLINK_PRINTED else inside)
+            harm = x.cell_sum[n] + (own * inside if link.direction == DIRECTION.DOWNLINK_PRINTED else inside)
         x.beta_slope[m, u] += x.power_w[u] * harm
         x.power_slope[u] += x.beta[m, u] * harm
         weight = own if link.direction == DIRECTION.DOWNLINK else 1.0
@@ -256,8 +260,8 @@ def certify_relaxed(link: Link, x: Relaxation, cost: float) -> None:
         slope = x.power_slope[u] * x.power_w[u] * span
         if not ((x.level[u] <= 0.0 and slope > 0.0) or (x.level[u] >= 1.0 and slope < 0.0)):
             residual = max(residual, abs(slope))
-    x.report[GAP] = gap / cost if cost > 0.0 else 0.0
-    x.report[LEVEL_RESIDUAL] = residual / cost if cost > 0.0 else 0.0
+    x.report[RELAXED_REPORT.gap] = gap / cost if cost > 0.0 else 0.0
+    x.report[RELAXED_REPORT.level_residual] = residual / cost if cost > 0.0 else 0.0
 
 
 @kernel
@@ -273,7 +277,7 @@ def relax(
     set_powers(link, x)
     cost = relaxed_cost(link, w, x, gain, row, x.beta)
     relaxed_slope(link, w, x, gain, row)
-    x.report[RELAXED_START] = x.history[0] = cost
+    x.report[RELAXED_REPORT.start_cost] = x.history[0] = cost
     step = x.first[len(x.first) - 1] / cost if cost > 0.0 else 0.0
     done, small_steps = 0, 0
     while done < min(iterations, len(x.history) - 1) and small_steps < 2 and cost > 0.0:
@@ -302,4 +306,4 @@ def relax(
     cost = relaxed_cost(link, w, x, gain, row, x.beta)
     relaxed_slope(link, w, x, gain, row)
     certify_relaxed(link, x, cost)
-    x.report[RELAXED_COST], x.report[ITERATIONS] = cost, done
+    x.report[RELAXED_REPORT.cost], x.report[RELAXED_REPORT.iterations] = cost, done

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel, kernel_part
+from edge_envs.core.kernels.metrics import columns
 
-POOL_COST, POOL_USED = range(2)
+POOL_REPORT = columns(("cost", "used"))
 """Entries of the report of `share_pool`."""
 
 
@@ -105,4 +106,4 @@ def share_pool(
             speed_flop_s[i] = compensation(given[i], overhead) * unit_speed_flop_s
             cost += server_cost(work_flop[i], delay_weight[i], energy_coefficient[i], speed_flop_s[i])
             used += given[i]
-    report[POOL_COST], report[POOL_USED] = cost, used
+    report[POOL_REPORT.cost], report[POOL_REPORT.used] = cost, used

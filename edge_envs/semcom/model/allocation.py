@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel, kernel_part
-from edge_envs.core.metrics import columns
+from edge_envs.core.kernels.metrics import columns
 from edge_envs.semcom.config import Decision
 from edge_envs.semcom.image_quality import compression_needed, snr_needed
 from edge_envs.semcom.model.parameters import DECISION, PSNR_MODE, SOLVER, Parameters

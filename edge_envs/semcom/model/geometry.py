@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel
-from edge_envs.core.metrics import columns
+from edge_envs.core.kernels.metrics import columns
 from edge_envs.core.physics.channel import exponential, log_distance_gain, log_normal_gain, standard_normal
 
 DRAW = columns(("distance", "shadowing_1", "shadowing_2", "device_cycles", "server_cycles"))

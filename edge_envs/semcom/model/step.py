@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel
+from edge_envs.core.kernels.metrics import columns
 from edge_envs.core.kernels.randomness import BLOCK_STEPS
-from edge_envs.core.metrics import columns
 from edge_envs.core.physics.channel import complex_normal
 from edge_envs.semcom.model.allocation import allocate_round
 from edge_envs.semcom.model.calibration import calibrate

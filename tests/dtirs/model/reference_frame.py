@@ -127,7 +127,7 @@ def bits_of(c: DTIRSConfig) -> Bits:
     if c.model == "printed":
         constant = np.zeros(len(cuts)) if c.offline else np.ones(len(cuts))
         return Bits(numbers, c.bits_downlink * constant, c.bits_uplink * constant, 0.0 * constant)
-    up = values[numbers] * c.value_bits * c.batch_size
+    up = values[numbers] * c.word_bits * c.batch_size
     return Bits(numbers, np.where(numbers == 0, 0.0, up), up, weights[numbers] * c.weight_bits)
 
 

@@ -43,7 +43,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "backlog-threshold": {"backlog": True, "pool_per_device_flop_s": 4e9, "twins": "threshold", "cuts": "all"},
     "shared-band": {"bandwidth_sharing": "shared", "bandwidth_hz": 2e7},
     "cheap-twins": {"weight_bits": 1, "pool_per_device_flop_s": 1e11, "pool_levels": (0.3, 2.0)},
-    "alexnet": {"network": "alexnet@224", "batch_size": 2, "value_bits": 16},
+    "alexnet": {"network": "alexnet@224", "batch_size": 2, "word_bits": 16},
     "resnet": {"network": "resnet18@64", "cuts": "all"},
     "one-device": {"num_devices": 1},
     "one-element": {"num_elements": 1, "uplink": "independent"},

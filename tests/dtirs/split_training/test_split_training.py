@@ -15,7 +15,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from edge_envs.core.policy import ConstantPolicy
-from edge_envs.dtirs.config import DTIRSConfig, Offered
+from edge_envs.dtirs.config import CutSet, DTIRSConfig
 from edge_envs.dtirs.model.parameters import parameters_of
 from edge_envs.dtirs.split_training import __main__
 from edge_envs.dtirs.split_training import data as data_module
@@ -227,12 +227,12 @@ def test_what_crosses_the_cut_is_counted():
 
 
 def test_exchanged_bits_at_full_width_are_those_that_the_environment_counts():
-    config = DTIRSConfig(cuts=Offered.ALL)
+    config = DTIRSConfig(cuts=CutSet.ALL)
     values = np.array([*output_values(10)[:-1], 0])
     assert config.cut_numbers.tolist() == list(CUTS)
     parameters = parameters_of(config)
     for bits in (parameters.bits_up, parameters.bits_down):
-        np.testing.assert_array_equal(bits, values * config.batch_size * config.value_bits)
+        np.testing.assert_array_equal(bits, values * config.batch_size * config.word_bits)
     weights = np.cumsum([TrainedLayer(layer, OPTIMISERS["sgd"]).weights for layer in build_network(10)])
     np.testing.assert_array_equal(parameters.sync_bits, weights * config.weight_bits)
 
@@ -328,7 +328,7 @@ class StandIn:
     """Looks like DTIRS-v0: a frame's delay is the sum of its cuts plus a number that changes by frame."""
 
     def __init__(self, users=2, episode=3):
-        config = SimpleNamespace(batch_size=BATCH, value_bits=8, weight_bits=16)
+        config = SimpleNamespace(batch_size=BATCH, word_bits=8, weight_bits=16)
         system = SimpleNamespace(members=users, cut_numbers=np.array([2, 4, 12]), config=config)
         self.unwrapped = SimpleNamespace(system=system)
         self.episode, self.seeds, self.frame = episode, [], 0

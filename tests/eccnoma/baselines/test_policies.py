@@ -25,7 +25,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "fresh": {"csi_delay": 0},
     "paper": {"arrivals": "one", "csi_delay": 0, "fading_correlation": 0.0, "background_levels": [0.0]},
     "no-pool": {"pool_units": None},
-    "all-cuts": {"actions": "all"},
+    "all-cuts": {"cuts": "all"},
     "fdma": {"access": "fdma"},
     "tdma": {"access": "tdma", "power": "full"},
     "one": {"num_users": 1, "num_aps": 1, "num_subchannels": 1},
@@ -138,7 +138,7 @@ def test_a_world_does_not_depend_on_the_others(name):
 
 def test_device_only_and_edge_only():
     for name, cut, share in (("device-only", None, "local_share"), ("edge-only", 0, "edge_share")):
-        env = make(actions="all")
+        env = make(cuts="all")
         observation, _ = env.reset(seed=1)
         info = env.step(make_baseline(name, env).predict(observation)[0])[4]
         layers = np.array([9, 17, 24])[env.state.network[0]]

@@ -177,7 +177,7 @@ def test_common_cuts_cover_all_layers_once():
     numbers = np.array([[p.cut_number[n, c] for n, c in enumerate(row)] for row in rows])
     assert (np.diff(numbers, axis=0) >= 0).all()
     assert {0, 8, 9, 10, 15, 17, 18, 23, 24} == {int(number) for number in numbers.ravel()}
-    everything, _ = next(sketches(1, actions="all", networks=["vgg16-cifar@32"]))
+    everything, _ = next(sketches(1, cuts="all", networks=["vgg16-cifar@32"]))
     np.testing.assert_array_equal(search.common_cuts(everything, 24)[:, 0], np.arange(25))
 
 

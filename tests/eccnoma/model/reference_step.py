@@ -102,7 +102,7 @@ def decisions_of(env: Any) -> Decisions:
 def choices_of(c: ECCNOMAConfig, cut_bits: list[float]) -> list[int]:
     """Cuts to choose from: all, or edge, device, and then those that send less than every cut before them."""
     last = len(cut_bits) - 1
-    if c.actions == "all":
+    if c.cuts == "all":
         return list(range(last + 1))
     return [0, last, *(k for k in range(1, last) if all(cut_bits[k] < cut_bits[j] for j in range(k)))]
 
@@ -116,7 +116,7 @@ def tables_of(c: ECCNOMAConfig) -> list[Table]:
         for layer in network.layers:
             work.append(work[-1] + 2.0 * layer.macs + layer.other_operations)
         bits = [float(c.input_bits * network.input_elements)]
-        bits += [float(c.feature_bits * layer.output_elements) for layer in network.layers]
+        bits += [float(c.word_bits * layer.output_elements) for layer in network.layers]
         bits[-1] = 0.0
         whole.append((work, bits, choices_of(c, bits)))
     width = max(len(choices) for _, _, choices in whole)
@@ -249,7 +249,7 @@ def simulate(c: ECCNOMAConfig, w: World, action: Ints, d: Decisions) -> Result:
         work[u] = table.server_flop[k]
         if work[u] > 0.0:
             speed = speed_flop_s(c, d.units[u])
-            delay[2, u], energy[2, u] = work[u] / speed, c.server_coefficient * speed**2 * work[u]
+            delay[2, u], energy[2, u] = work[u] / speed, c.server_energy_coefficient * speed**2 * work[u]
         each, queue = float(delay[:, u].sum()), w.queue[u]
         served[u] = queue if c.arrivals == "one" else min(queue, c.frame_s / each)
         # Task k of those that are served one after the other spends k T there, the others all of the frame.

@@ -46,7 +46,7 @@ def test_frames_equal_the_slow_simulator(name):
 def test_the_configurations_reach_every_corner():
     """All send, none does, some drop, some overflow, some serve a part, some share the pool: or the tests are blind."""
     seen = dict.fromkeys(("all", "none", "drops", "overflow", "partial", "pool", "sends-without-work"), False)
-    for name in ("default", "crowd", "swamped", "all-actions", "one-task"):
+    for name in ("default", "crowd", "swamped", "all-cuts", "one-task"):
         for _, w, d, r, _, info in play(name, 25):
             busy = w.queue > 0.0
             seen["all"] |= bool(r.sends.all())
@@ -106,7 +106,7 @@ def pool_of(c: ECCNOMAConfig, w: World, r: Result, n: int) -> tuple[Pool, np.nda
     here = np.flatnonzero((r.ap == n) & (r.work_flop > 0.0))
     queue = w.queue[here]
     waits = c.weight_delay * queue * (queue + 1.0) / 2.0
-    energies = c.weight_energy * queue * c.server_coefficient
+    energies = c.weight_energy * queue * c.server_energy_coefficient
     units = reference_report.free_units(c, w)[n]
     return Pool(r.work_flop[here], waits, energies, units, c.units_max, c.unit_speed_flop_s, c.core_overhead), here
 
@@ -142,7 +142,8 @@ def test_units_without_a_pool_are_each_users_best(name):
         assert 0.0 <= info["server_gap"] <= 1e-12
         for u in np.flatnonzero(r.work_flop > 0.0).tolist():
             queue = w.queue[u]
-            wait, energy = c.weight_delay * queue * (queue + 1.0) / 2.0, c.weight_energy * queue * c.server_coefficient
+            wait = c.weight_delay * queue * (queue + 1.0) / 2.0
+            energy = c.weight_energy * queue * c.server_energy_coefficient
             best = grid[np.argmin(wait / speed + energy * speed**2)]
             assert d.units[u] == pytest.approx(best, abs=1.5 * (grid[1] - grid[0]))
 

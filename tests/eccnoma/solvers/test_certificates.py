@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edge_envs.eccnoma.solvers import api, certificates
-from edge_envs.eccnoma.solvers import radio as radio_kernels
+from edge_envs.eccnoma.solvers.radio import RADIO_REPORT
 from tests.eccnoma.solvers import reference_radio as oracle
 from tests.eccnoma.solvers import reference_server
 from tests.eccnoma.solvers.problems import (
@@ -30,7 +30,7 @@ def certify(radio: Radio, subchannel: Ints, power_w: Floats) -> tuple[float, flo
     w = problem.radio()
     w.band[:], w.power_w[:] = np.where(w.active, subchannel, -1), np.where(w.active, power_w, 0.0)
     certificates.certify_radio(problem.link, w, problem.gain[None], 0, problem.subchannels)
-    return float(w.report[radio_kernels.POWER_GAP]), float(w.report[radio_kernels.ASSIGNMENT_GAP])
+    return float(w.report[RADIO_REPORT.power_gap]), float(w.report[RADIO_REPORT.assignment_gap])
 
 
 @in_directions
