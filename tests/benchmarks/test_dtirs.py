@@ -176,7 +176,7 @@ def test_parts_are_those_of_the_same_steps(batch: int) -> None:
         worlds = PartWorlds(system, batch, actions)
         assert worlds.sampler(part, 3, before=before)() > 0.0
         for name, value in stepped.state._asdict().items():
-            if name != "work":
+            if name != "workspace":
                 np.testing.assert_array_equal(getattr(worlds.state, name), value, err_msg=name)
 
 

@@ -248,7 +248,7 @@ def test_parts_are_those_of_the_same_steps(batch: int) -> None:
         worlds = PartWorlds(system, batch, actions, 2)
         assert worlds.sampler(part, 3)() > 0.0
         for name, value in stepped.state._asdict().items():
-            if name != "work":
+            if name != "workspace":
                 np.testing.assert_array_equal(getattr(worlds.state, name), value, err_msg=name)
 
 
