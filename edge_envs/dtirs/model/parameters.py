@@ -22,7 +22,7 @@ DEVICE_DRAWS = 3
 
 
 class Parameters(NamedTuple):
-    """SI numbers, flat arrays, and codes of options (see `core.kernels.metrics.codes`). L choices of a cut, K devices."""
+    """SI numbers, arrays, and codes of options (see `kernels.metrics.codes`). L choices of a cut, K devices."""
 
     num_devices: int
     num_antennas: int
