@@ -178,7 +178,7 @@ ALTERNATION = [
 NEWTON = [
     *broken(
         joint.sweep,
-        ("time worth twice as much", "math.log(worth", "math.log(0.5 * worth"),
+        ("time worth twice as much", "math.log(time_price", "math.log(0.5 * time_price"),
         ("band halved", "math.log(band", "math.log(2.0 * band"),
         ("band doubled", "math.log(band", "math.log(0.5 * band"),
         ("first device's price of time for all", "workspace.time_price[n]", "workspace.time_price[0]"),

@@ -177,11 +177,14 @@ def valid(name: str, shape: Shape, extreme: bool = False) -> st.SearchStrategy[A
 def configurations(draw: st.DrawFn, config: type[SystemConfig]) -> Options:
     """A preset at small sizes, some fields of any allowed value, and at times some at the ends of their range."""
     names = list(config.model_fields)
-    options = {"preset": draw(st.sampled_from(list(config.presets)))}
+    options: Options = {"preset": draw(st.sampled_from(list(config.presets)))}
     small = [name for name in names if name in LARGEST_DRAWN]
     chosen = draw(st.lists(st.sampled_from(names), unique=True, max_size=8))
     for name in dict.fromkeys([*small, *chosen]):
         options[name] = draw(valid(name, shape_of(config, name)))
+    if {"num_users", "num_aps"} <= options.keys():
+        # The usual placement deals users evenly, so that most other numbers would be refused.
+        options["num_users"] = max(1, options["num_users"] // options["num_aps"]) * options["num_aps"]
     for name in draw(st.just([]) | st.lists(st.sampled_from(names), unique=True, max_size=2)):
         options[name] = draw(valid(name, shape_of(config, name), extreme=True))
     return options

@@ -104,7 +104,7 @@ BAD_EVALUATION = {
     "baseline of cuts": ((*EVALUATE, "fixed", "--set", "decision=joint"), "policy='fixed'", "known: random"),
     "baseline of dynamics": ((*EVALUATE, "regime-table"), "policy='regime-table'", "known: "),
     "empty policy": ((*EVALUATE, ""), "policy='' is empty", "give a baseline"),
-    "no policy": (EVALUATE, "--policies names none", "give baselines or run folders"),
+    "no policy": (EVALUATE, "--policies is empty", "give baselines or run folders"),
     "twice": ((*EVALUATE, "random", "fixed", "random"), "'random' twice", "give each once"),
     "missing run": ((*EVALUATE, "runs/nowhere"), "policy='runs/nowhere'", "nor a run folder"),
     "file as run": ((*EVALUATE, "file"), "policy='file' is not a run folder", "config.json"),
