@@ -244,8 +244,8 @@ DEADLINE = [
         joint.hold_deadline,
         (
             "deadline x 0.95",
-            "_ = sweep(problem, workspace, deadline_s",
-            "_ = sweep(problem, workspace, 0.95 * deadline_s",
+            "residuals = sweep(problem, workspace, deadline_s",
+            "residuals = sweep(problem, workspace, 0.95 * deadline_s",
         ),
         ("early stop", "abs(error) <= TOLERANCE", "abs(error) <= 0.3"),
         ("one sweep", "range(NESTED_SWEEPS_MAX)", "range(1)"),
