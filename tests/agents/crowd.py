@@ -35,9 +35,9 @@ class CrowdConfig(SystemConfig):
     groups: int = 2
     """Groups [-]; chosen."""
     masks: bool = True
-    """Whether choices can be closed [-]; chosen."""
+    """True if choices can be closed [-]; chosen."""
     grouped: bool = True
-    """Whether the observation tells the groups [-]; chosen."""
+    """True if the observation contains the groups [-]; chosen."""
 
 
 @dataclass(slots=True)

@@ -77,8 +77,8 @@ def test_what_cannot_be_used_is_reported():
     toy_run(Path("runs/long"), options={"max_episode_steps": 50})
     toy_run(Path("runs/twin-1"), seed=9)
     toy_run(Path("runs/twin-2"), seed=9)
-    toy_run(Path("runs/wing"), CROWD)
-    config = Path("runs/wing") / CONFIG
+    toy_run(Path("runs/gone"), CROWD)
+    config = Path("runs/gone") / CONFIG
     config.write_text(config.read_text().replace(CROWD, "Gone-v0"))
     notes: list[str] = []
     assert found(notes) == {TOY: [("ppo-shared", ["twin-2"])]}
@@ -90,7 +90,7 @@ def test_what_cannot_be_used_is_reported():
         "going": "its training is not finished; finish it",
         "torn": f"{BEST} is damaged", "lost": f"it has no {CONFIG}", "shifted": "offset=2.0, which is not the default",
         "long": "max_episode_steps=50, which is not the default", "twin-1": "configuration and the seed of runs/twin-2",
-        "wing": "it was trained on 'Gone-v0', which does not exist here",
+        "gone": "it was trained on 'Gone-v0', which does not exist here",
     }.items():  # fmt: skip
         assert reason in reasons[name]
 

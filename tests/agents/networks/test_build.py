@@ -62,7 +62,7 @@ def test_every_combination_is_built_or_refused(agent, policy):
     assert f"--agent {agent} cannot learn --policy {policy}; use --policy " in message
     with pytest.raises(ValueError, match="cannot learn"):
         build_network(agent, policy, settings_of(agent), system)
-    # The mend that the message names is one.
+    # The fix that the message names works.
     check_policy(agent, "pooled" if agent == "member-ppo" else "shared", system)
 
 

@@ -59,7 +59,7 @@ def best_of_set(radio: Radio, pairs: Floats, m: int, users: tuple[int, ...]) -> 
 
 
 def allowed(radio: Radio, users: tuple[int, ...]) -> bool:
-    """Whether no access point has more of these users than fit on one subchannel."""
+    """Return True if no access point has more of these users than fit on one subchannel."""
     return max((int(count) for count in np.bincount(radio.ap[list(users)])), default=0) <= radio.capacity
 
 
