@@ -198,8 +198,7 @@ class DTIRSConfig(SystemConfig):
     phase_gap: Annotated[float, Field(ge=1e-9, le=1e-2)] = 1e-6
     """Duality gap to which the relaxation is solved [-]; chosen."""
     phase_passes: Annotated[int, Field(ge=0, le=20)] = 0
-    """Number of times that the phases are solved again, with gains weighted by the delay that they save; a result is
-    kept if it reduces the delay [-]; chosen: 0."""
+    """Further solutions of the phases for gains weighted by the saved delay, kept if they reduce it [-]; chosen: 0."""
     leakage_s: NonNegative = 0.0
     """Penalty per device for the information that its features reveal: leakage_s exp(-(m - 1) / leakage_layers) at cut
     m. The raw input counts as m = 1; the last cut sends nothing and has no penalty [s]; chosen: 0."""

@@ -30,9 +30,8 @@ FITTED = (
 class DTIRSSystem(CompiledSystem[State]):
     """Each device trains a split network; one step is one frame, with one exchange per device.
 
-    The action has one index into `cut_numbers` per device: the number of layers that the device, or its digital twin,
-    computes. Solvers determine twins, shares of the AP's processor, downlink powers and IRS phases. Each device is a
-    member.
+    The action has one index into `cut_numbers` per device: the number of layers that the device or its twin computes.
+    Solvers choose twins, shares of the AP's processor, downlink powers and IRS phases. Each device is a member.
     """
 
     config_class = DTIRSConfig

@@ -132,9 +132,8 @@ class ECCNOMAConfig(SystemConfig):
     power_down_min_dbm: Decibel = 0.0
     """Smallest downlink power of a user's signal P_min [dBm]; chosen."""
     capacity: Annotated[int, Field(ge=1, le=64)] = 3
-    """Largest number of users of an AP on a subchannel [users]; paper, Sec. VI. If the users of an AP exceed the
-    capacity of all subchannels, the limit is raised, and `overflow` counts the excess. FDMA uses 1, TDMA has no
-    limit."""
+    """Largest number of users of an AP on a subchannel [users]; paper, Sec. VI. Users of an AP beyond the capacity of
+    all subchannels exceed the limit; `overflow` counts them. FDMA: 1; TDMA: no limit."""
     access: Access = Access.NOMA
     """Sharing of the spectrum within a cell. `noma`: superposed signals with successive cancellation. `fdma`: one slice
     per user. `tdma`: users take turns on the subchannels. Every AP uses the whole spectrum."""

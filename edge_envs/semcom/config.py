@@ -34,8 +34,7 @@ class SnrUnit(StrEnum):
 
 
 class PsnrMode(StrEnum):
-    """Role of image quality: requirement on the mean (by virtual queues), requirement in each round, or part of the
-    reward."""
+    """Role of image quality: requirement on the mean, by virtual queues; in each round; or part of the reward."""
 
     LONG_TERM = "long_term"
     HARD = "hard"

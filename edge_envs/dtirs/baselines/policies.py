@@ -90,8 +90,7 @@ def best_common(env: Env, seed: int) -> Policy:
 
 
 def price(p: Parameters, s: State, rng: Generator) -> NDArray[np.int64]:
-    """From the best common cut on, each device's best cut at the prices of power and pool, while the objective
-    falls."""
+    """Each device's best cut at the prices of power and pool, iterated from the best common cut while this helps."""
     del rng
     common, _ = search.best_common(p, s)
     return search.alternate_prices(p, s, common)[0]
@@ -111,9 +110,8 @@ def algorithm_5(safeguard: bool, p: Parameters, s: State, rng: Generator) -> NDA
 class BestStatic(BestConstantPolicy):
     """The best constant cuts, one per device, for the devices of an episode.
 
-    Block descent on simulated frames with these devices finds them; positions, loads and the speed of the AP are drawn
-    anew. The policy uses the speeds and layer works of the devices. If the devices change in every frame, it plays the
-    best common cut.
+    Found by block descent on simulated frames with these devices and new positions, loads and AP speeds. Uses the
+    speeds and layer works of the devices. If devices change in every frame, it plays the best common cut.
     """
 
     def __init__(self, env: Env, seed: int) -> None:

@@ -1,5 +1,4 @@
-"""Baselines: constant cuts, rules of earlier papers, the paper's algorithm, and searches in every step; and
-ablations."""
+"""Baselines (constant cuts, rules of earlier papers, the paper's algorithm, searches in every step) and ablations."""
 
 from __future__ import annotations
 
@@ -53,8 +52,7 @@ def available(config: ECCNOMAConfig) -> Mapping[str, BaselineFactory]:
     """Baselines for a configuration, by name.
 
     Rules that decide in every step use the current tasks, and all observed channels and background loads (the agent
-    only observes summaries of these). If csi_delay=1, each has a variant with the suffix `-true`, which uses the true
-    channels and loads.
+    only observes summaries). If csi_delay=1, each has a variant `<name>-true` that uses the true ones.
     """
     rules: dict[str, Callable[[bool, Env, int], Policy]] = {
         "neurosurgeon": partial(surgeon, "most"),

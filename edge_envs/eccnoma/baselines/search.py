@@ -42,8 +42,8 @@ def value(p: Parameters, s: State) -> float:
 def joining_efficiency(
     p: Parameters, link: Link, w: Radio, gain: NDArray[np.float64], bands: int, user: int, power_w: float
 ) -> tuple[float, float]:
-    """Best spectral efficiency [nat/s/Hz] of a silent user that joins a band of world 0 with a free place, and its
-    airtime."""
+    """Best spectral efficiency [nat/s/Hz] and airtime of a silent user that joins a band of world 0 with a free
+    place."""
     best, airtime, n = 0.0, 1.0, w.ap[user]
     for band in range(bands):
         m = subchannel_of(band, bands, gain.shape[1])

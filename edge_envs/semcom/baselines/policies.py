@@ -74,8 +74,7 @@ def _compression_baselines(config: SemComConfig) -> Mapping[str, BaselineFactory
 
 
 def constant(action: float, env: Env, seed: int) -> Policy:
-    """One compression rate for all devices: the smallest (-1), the middle (0) or the largest (1). Uses no
-    observation."""
+    """One compression rate for all devices: smallest (-1), middle (0) or largest (1). Uses no observation."""
     del seed
     return ConstantPolicy(np.full(env.system.members, action, dtype=np.float32))
 

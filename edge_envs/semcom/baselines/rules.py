@@ -56,8 +56,7 @@ def drift_value(p: Parameters, s: State) -> float:
 
 @kernel
 def quality_weight(p: Parameters, s: State, n: int) -> float:
-    """Weight Z of device n's PSNR: its virtual queue or, without long-term requirements, V times the utility's
-    weight."""
+    """Weight Z of device n's PSNR: its virtual queue; without long-term requirements V times the utility's weight."""
     if p.psnr_mode != PSNR_MODE.LONG_TERM:
         return p.queue_weight * p.psnr_weight_per_db / p.num_devices
     return s.queue_db[0, n]
