@@ -18,21 +18,21 @@ Count = Annotated[int, Field(ge=1, le=1024)]
 
 
 class Model(StrEnum):
-    """Which delays count."""
+    """Delay model: the paper's, or the extended one."""
 
     EXTENDED = "extended"
     PRINTED = "printed"
 
 
 class CutSet(StrEnum):
-    """Which cuts an action can choose."""
+    """Cuts that an action can choose."""
 
     USEFUL = "useful"
     ALL = "all"
 
 
 class Devices(StrEnum):
-    """When devices are drawn."""
+    """Times at which speeds, layer works and positions of the devices are drawn."""
 
     FIXED = "fixed"
     EPISODE = "episode"
@@ -48,21 +48,21 @@ class Uplink(StrEnum):
 
 
 class Sharing(StrEnum):
-    """How devices share the bandwidth."""
+    """Bandwidth of a device: all of it, or an equal share."""
 
     EACH = "each"
     SHARED = "shared"
 
 
 class Power(StrEnum):
-    """How downlink powers are set."""
+    """Allocation of the downlink powers."""
 
     OPTIMAL = "optimal"
     EQUAL = "equal"
 
 
 class Twins(StrEnum):
-    """Rule for choosing who computes on a twin."""
+    """Rule that decides which devices compute on a twin."""
 
     OPTIMAL = "optimal"
     THRESHOLD = "threshold"
@@ -70,7 +70,7 @@ class Twins(StrEnum):
 
 
 class Phase(StrEnum):
-    """How IRS phases are set."""
+    """Method that computes the IRS phases."""
 
     SDR = "sdr"
     CA = "ca"
@@ -88,17 +88,17 @@ class DTIRSConfig(SystemConfig):
     """Elements of the IRS [elements]; paper, Sec. VI."""
     model: Model = Model.EXTENDED
     """Delay model. "printed": the paper's delays, for which the first cut is optimal (with optimal twins or none).
-    "extended" adds the AP's computing, one pool for back ends and twins, feature sizes by cut, and the upload of twin
-    weights; chosen: extended."""
+    "extended" adds the computing time of the AP, one pool for back ends and twins, feature sizes that depend on the
+    cut, and the upload of twin weights; chosen: extended."""
     network: str = "vgg12@32"
     """Network as name@input_size [pixels]: its layers, feature sizes and weights; chosen: 12 layers as in Sec. VI."""
     cuts: CutSet = CutSet.USEFUL
-    """Cuts to choose from: all, or those not dominated in (device work, feature size); chosen. With leakage, later
-    cuts can be worth more than this rule assumes."""
+    """Cuts to choose from: "all", or "useful" ones, not dominated in (device work, feature size); chosen: useful. This
+    rule ignores the leakage penalty, which is smaller at later cuts."""
     first_cut: Annotated[int, Field(ge=0, le=1)] = 1
-    """Smallest cut [layers]; paper, (19): 1. With 0 a device can also send the raw input (Full Offload)."""
+    """Smallest cut [layers]; paper, (19): 1. With 0, a device can also send the raw input (as in Full Offload)."""
     batch_size: Count = 8
-    """Samples per exchange [samples]; chosen: gives the network the work of Sec. VI."""
+    """Samples per exchange [samples]; chosen: the work of the network is then that of Sec. VI."""
     word_bits: Annotated[int, Field(ge=1, le=64)] = 8
     """Bits per feature or gradient value [bit]; chosen."""
     weight_bits: Annotated[int, Field(ge=1, le=64)] = 8
@@ -116,13 +116,13 @@ class DTIRSConfig(SystemConfig):
     speed_max_flop_s: Positive = 12e9
     """Largest speed of a device f_loc without other load [FLOP/s]; paper, Sec. VI, at one FLOP per cycle."""
     device_share_min: Annotated[float, Field(ge=1e-6, le=1)] = 0.4
-    """Smallest share of its speed that other load leaves to a device; 1: no other load [-]; chosen."""
+    """Smallest share of a device's speed that is free of other load; 1: no other load [-]; chosen."""
     device_share_mean: Annotated[float, Field(ge=1e-6, le=1)] = 0.7
-    """Mean of this share [-]; chosen."""
+    """Mean of the free share of a device's speed [-]; chosen."""
     device_share_deviation: NonNegative = 0.25
-    """Standard deviation of this share before clipping [-]; chosen."""
+    """Standard deviation of the free share of a device's speed, before clipping [-]; chosen."""
     device_share_correlation: Probability = 0.8
-    """Correlation of this share between consecutive frames; 1: constant [-]; chosen."""
+    """Correlation of the free share of a device's speed between consecutive frames; 1: constant [-]; chosen."""
     devices: Devices = Devices.EPISODE
     """When speeds, layer works and positions are drawn: once from `devices_seed`, every episode or every frame;
     chosen: every episode."""
@@ -175,37 +175,37 @@ class DTIRSConfig(SystemConfig):
     pool_per_device_flop_s: Positive = 2e10
     """With model="extended": AP speed per device, shared by back ends and twins [FLOP/s]; chosen."""
     pool_levels: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=16)] = (0.4, 1.0, 1.6)
-    """Levels of this speed, the states of a Markov chain; one level: constant speed [-]; chosen."""
+    """Factors on the AP speed, the states of a Markov chain; one factor: constant speed [-]; chosen."""
     pool_stay_probability: Probability = 0.7
-    """Probability per frame that the level stays the same [-]; chosen."""
+    """Probability per frame that the AP keeps its level of `pool_levels` [-]; chosen."""
     backlog: bool = False
     """True: the AP first finishes the work left from earlier frames, which delays its new work (back ends and twins);
-    chosen: no."""
+    chosen: False."""
     frame_s: Positive = 1.0
     """Duration of a frame, for mobility and the backlog [s]; chosen."""
     twins: Twins = Twins.OPTIMAL
-    """Who computes on a twin: the best choice, rule (29), or no device; chosen: the best choice."""
+    """Devices that compute on a twin: "optimal", the best choice; "threshold", rule (29); "none"; chosen: optimal."""
     compute_delay_total_s: Positive = 6.0
     """Largest total computing delay of the devices, T_max of (26), (29); T_max / K for each [s]; fitted to Fig. 3."""
     rate_min_bit_s: NonNegative = 5e3
-    """Minimum uplink rate R_min [bit/s]; paper, Sec. VI. It is only reported: no algorithm of the paper uses it."""
+    """Minimum uplink rate R_min [bit/s]; paper, Sec. VI. Violations are reported; no algorithm enforces it."""
     phase: Phase = Phase.SDR
     """IRS phases: semidefinite relaxation, coordinate ascent from random phases, or random phases."""
     phase_samples: Annotated[int, Field(ge=1, le=10_000)] = 100
-    """Directions drawn from the relaxed solution [-]; chosen."""
+    """Number of random vectors drawn from the relaxed solution [-]; chosen."""
     phase_polish: bool = True
-    """True: coordinate ascent after the randomisation, which Algorithm 4 does not have; chosen."""
+    """True: use coordinate ascent after the randomisation, in addition to Algorithm 4; chosen: True."""
     phase_gap: Annotated[float, Field(ge=1e-9, le=1e-2)] = 1e-6
     """Duality gap to which the relaxation is solved [-]; chosen."""
     phase_passes: Annotated[int, Field(ge=0, le=20)] = 0
-    """Times that phases are solved again for gains weighted by the delay they save; kept if it falls [-]; chosen."""
+    """Further solutions of the phases for gains weighted by the saved delay, kept if they reduce it [-]; chosen: 0."""
     leakage_s: NonNegative = 0.0
     """Penalty per device for the information that its features reveal: leakage_s exp(-(m - 1) / leakage_layers) at cut
     m. The raw input counts as m = 1; the last cut sends nothing and has no penalty [s]; chosen: 0."""
     leakage_layers: Positive = 3.0
     """Layers over which the leakage penalty falls by a factor e [layers]; chosen."""
     weight_loss_s: NonNegative = 1.0
-    """Weight lambda of the training loss in (18) [s/nat]; chosen: a constant, as the loss does not depend on cuts."""
+    """Weight lambda of the training loss in (18) [s/nat]; chosen: arbitrary, as the loss does not depend on cuts."""
     loss_nats: NonNegative = 1e-3
     """Training loss of (17) [nat]; the order of Fig. 7."""
     device_energy_coefficient: NonNegative = 1e-28

@@ -30,8 +30,8 @@ FITTED = (
 class DTIRSSystem(CompiledSystem[State]):
     """Each device trains a split network; one step is one frame, with one exchange per device.
 
-    The action holds one index into `cut_numbers` per device: how many layers the device, or its digital twin, computes.
-    Twins, shares of the AP's processor, downlink powers and IRS phases are solved. Each device is a member.
+    The action has one index into `cut_numbers` per device: the number of layers that the device or its twin computes.
+    Solvers choose twins, shares of the AP's processor, downlink powers and IRS phases. Each device is a member.
     """
 
     config_class = DTIRSConfig
@@ -72,7 +72,7 @@ class DTIRSSystem(CompiledSystem[State]):
 
     @cached_property
     def reference_s(self) -> float:
-        """Mean objective of the best common cut [s]: the unit of the reward, and the same for every seed.
+        """Mean objective of the best common cut [s], by which rewards are divided; the same for every seed.
 
         Raises:
             ValueError: the links are too weak, or work or bits too large, for a finite delay.
@@ -100,12 +100,12 @@ class DTIRSSystem(CompiledSystem[State]):
             dynamics.begin_episode(self.parameters, state, row)
 
     def draw(self, state: State, rows: IntArray, rngs: Sequence[Generator]) -> None:
-        """Draw the numbers of the next frame; `phase_passes` of the current frame use its starts and samples, too."""
+        """Draw the random numbers of the next frame; `phase_passes` of the current frame use some of them, too."""
         for row in rows.tolist():
             dynamics.draw(state, row, rngs[row])
 
     def kernel_arguments(self) -> tuple[float]:
-        """The unit of the reward."""
+        """`reference_s`, by which the kernel divides the reward."""
         return (self.reference_s,)
 
     def invariants(self, state: State, step: Step | None) -> Iterable[Invariant]:

@@ -21,21 +21,21 @@ MEAN_ARRIVALS_MAX = 50.0
 
 
 class CutSet(StrEnum):
-    """Which cuts a user chooses from."""
+    """Cuts that an action can choose."""
 
     PARETO = "pareto"
     ALL = "all"
 
 
 class Placement(StrEnum):
-    """How users are placed."""
+    """Distribution of the users' positions."""
 
     UNIFORM = "uniform"
     BALANCED = "balanced"
 
 
 class Access(StrEnum):
-    """How the users of an AP share the spectrum."""
+    """Multiple access: sharing of the spectrum by the users of an AP."""
 
     NOMA = "noma"
     FDMA = "fdma"
@@ -43,14 +43,14 @@ class Access(StrEnum):
 
 
 class Downlink(StrEnum):
-    """Whose channel carries the downlink interference within a cell."""
+    """Channel of the downlink interference within a cell: the receiver's or the interferer's."""
 
     PHYSICAL = "physical"
     PRINTED = "printed"
 
 
 class Assignment(StrEnum):
-    """How users are assigned to subchannels."""
+    """Method that assigns users to subchannels."""
 
     SEARCH = "search"
     LI_GD = "li-gd"
@@ -58,14 +58,14 @@ class Assignment(StrEnum):
 
 
 class Power(StrEnum):
-    """How transmit powers are set."""
+    """Method that sets the transmit powers."""
 
     OPTIMAL = "optimal"
     FULL = "full"
 
 
 class Units(StrEnum):
-    """How many units of the server a user gets."""
+    """Rule for the number of server units of a user."""
 
     OPTIMAL = "optimal"
     MOST = "most"
@@ -73,7 +73,7 @@ class Units(StrEnum):
 
 
 class Arrivals(StrEnum):
-    """How tasks arrive."""
+    """Arrival process of the tasks."""
 
     BURSTY = "bursty"
     ONE = "one"
@@ -91,15 +91,15 @@ class ECCNOMAConfig(SystemConfig):
     networks: Annotated[tuple[str, ...], Field(min_length=1, max_length=16)] = (
         "nin@32", "tiny-yolov2-cifar@32", "vgg16-cifar@32",
     )  # fmt: skip
-    """Networks as name@input_size [pixels]; each user has one of them, drawn each episode; paper, Sec. VI: NiN, YOLOv2
-    and VGG16 on CIFAR-10, here as chains of 9, 17 and 24 layers."""
+    """Networks as name@input_size [pixels]; in each episode, one of them is drawn for each user; paper, Sec. VI: NiN,
+    YOLOv2 and VGG16 on CIFAR-10, here as chains of 9, 17 and 24 layers."""
     cuts: CutSet = CutSet.PARETO
-    """Cuts to choose from. `pareto`: cuts not dominated in (device work, bits to send): edge, device, then the others.
-    `all`: every layer in order; chosen: pareto."""
+    """Cuts that an action can choose. `pareto`: those not dominated in (device work, bits to send), in the order edge,
+    device, others. `all`: every layer in order; chosen: pareto."""
     word_bits: Annotated[int, Field(ge=1, le=64)] = 32
     """Bits of a feature value [bit]; chosen: float32."""
     input_bits: Annotated[int, Field(ge=1, le=64)] = 8
-    """Bits of a value of the raw image [bit]; CIFAR-10."""
+    """Bits of a value of the raw image [bit]; chosen: as in CIFAR-10."""
     result_bits: Positive = 320.0
     """Size of the result m_i [bit]; chosen: ten float32."""
     side_m: Positive = 400.0
@@ -107,14 +107,14 @@ class ECCNOMAConfig(SystemConfig):
     distance_min_m: Length = 10.0
     """Smallest distance between a user and an AP [m]; chosen."""
     placement: Placement = Placement.UNIFORM
-    """Placement of the users, drawn each episode. `uniform`: anywhere in the square. `balanced`: equally many users
-    nearest to each AP; chosen."""
+    """Distribution of the users' positions, which are drawn in each episode. `uniform`: uniform over the square.
+    `balanced`: each AP has the same number of users; chosen: uniform."""
     path_loss_exponent: Exponent = 5.0
     """Path loss exponent [-]; paper, Sec. VI."""
     reference_gain_db: Decibel = 0.0
     """Gain at 1 m [dB]; paper: distance to the power of -5."""
     fading_correlation: Probability = 0.9
-    """Correlation of the complex Rayleigh fading between steps, 0 for independent fading [-]; chosen; paper: 0."""
+    """Correlation of the complex Rayleigh fading between steps; 0: independent fading [-]; chosen; paper: 0."""
     csi_delay: Annotated[int, Field(ge=0, le=1)] = 1
     """Age of the observed channels and background loads [steps]; chosen; paper: 0."""
     bandwidth_up_hz: Bandwidth = 0.5e6
@@ -132,8 +132,8 @@ class ECCNOMAConfig(SystemConfig):
     power_down_min_dbm: Decibel = 0.0
     """Smallest downlink power of a user's signal P_min [dBm]; chosen."""
     capacity: Annotated[int, Field(ge=1, le=64)] = 3
-    """Largest number of users of an AP on a subchannel [users]; paper, Sec. VI. If an AP has more users than places,
-    more of them share a subchannel and count as `overflow`. FDMA uses 1, TDMA has no limit."""
+    """Largest number of users of an AP on a subchannel [users]; paper, Sec. VI. Users of an AP beyond the capacity of
+    all subchannels exceed the limit; `overflow` counts them. FDMA: 1; TDMA: no limit."""
     access: Access = Access.NOMA
     """Sharing of the spectrum within a cell. `noma`: superposed signals with successive cancellation. `fdma`: one slice
     per user. `tdma`: users take turns on the subchannels. Every AP uses the whole spectrum."""
@@ -146,9 +146,9 @@ class ECCNOMAConfig(SystemConfig):
     power: Power = Power.OPTIMAL
     """Transmit powers. `optimal`: optimised. `full`: the largest allowed."""
     units: Units = Units.OPTIMAL
-    """Units of the server per user. `optimal`: nearly the best share (see `server_gap`). `most`: the largest allowed
-    number, or an equal part of the pool per user with work at the server. `equal`: an equal part of the pool per user
-    of the AP, with or without work."""
+    """Units of the server per user. `optimal`: a nearly optimal share (see `server_gap`). `most`: the largest allowed
+    number or, with a pool, an equal part of it for every user with work at the server. `equal`: an equal part of the
+    pool for every user of the AP, with or without work."""
     sweeps: Annotated[int, Field(ge=0, le=100)] = 6
     """Largest number of sweeps of the local search [-]; chosen."""
     power_iterations: Annotated[int, Field(ge=0, le=1000)] = 8
@@ -156,7 +156,7 @@ class ECCNOMAConfig(SystemConfig):
     relaxation_iterations: Annotated[int, Field(ge=1, le=10_000)] = 500
     """Largest number of steps of Li-GD's descent [-]; chosen."""
     relaxation_tolerance: Annotated[float, Field(gt=0, le=0.1)] = 1e-5
-    """Relative decrease of the cost below which Li-GD's descent stops, its accuracy epsilon [-]; chosen."""
+    """Relative decrease of the cost at which Li-GD's descent stops, the paper's accuracy epsilon [-]; chosen."""
     speed_min_flop_s: Speed = 0.5e9
     """Smallest speed of a device c_i [FLOP/s]; chosen."""
     speed_max_flop_s: Speed = 3e9
@@ -170,15 +170,15 @@ class ECCNOMAConfig(SystemConfig):
     units_max: Positive = 6.0
     """Largest number of units of a user r_max [units]; fitted to Figs. 2-7."""
     core_overhead: Part = 0.05
-    """Loss per further core in lambda(r) = r / (1 + loss (r - 1)) [-]; chosen: 43 % below linear at 16 cores."""
+    """Loss per additional core in lambda(r) = r / (1 + loss (r - 1)) [-]; chosen: 43 % below linear at 16 cores."""
     pool_units: Positive | None = 3.0
     """Units that the users of an AP share, R_AP; None for no shared pool, as in the paper [units]; chosen."""
     background_levels: Annotated[tuple[Part, ...], Field(min_length=1, max_length=16)] = (0.0, 0.35, 0.7)
-    """Parts of the pool that other tenants use: states of a Markov chain per AP with moves between neighbours [-];
+    """Parts of the pool that other tenants use: states of a Markov chain per AP with moves between adjacent states [-];
     chosen."""
     background_stay_probability: Probability = 0.9
-    """Probability per step that the background load of an AP stays; else it moves up or down by one level, and stays
-    where there is no such level [-]; chosen."""
+    """Probability per step that the background load of an AP does not change; otherwise it moves up or down by one
+    level, unless there is no such level [-]; chosen."""
     server_energy_coefficient: NonNegative = 1.5e-29
     """Server energy per FLOP over speed squared, xi_e phi_e in (16) [J s^2/FLOP^3]; fitted: E_dev / E_ECC near 0.89."""
     weight_delay: Positive = 0.95
@@ -189,7 +189,7 @@ class ECCNOMAConfig(SystemConfig):
     """Tasks of a user. `bursty`: random arrivals that wait in a backlog. `one`: one task per step, as in the paper;
     chosen."""
     frame_s: Positive = 1.0
-    """Length of a step with bursty arrivals [s]; chosen."""
+    """Duration of a step with bursty arrivals [s]; chosen."""
     quiet_rate: NonNegative = 0.5
     """Mean arrivals of a quiet user [tasks/s]; chosen."""
     burst_rate: NonNegative = 4.0
@@ -201,7 +201,7 @@ class ECCNOMAConfig(SystemConfig):
     queue_max: Positive = 20.0
     """Largest backlog of a user; tasks beyond it are dropped [tasks]; chosen."""
     drop_s: NonNegative = 10.0
-    """Delay that a dropped task counts as [s]; chosen."""
+    """Delay that the cost contains for a dropped task [s]; chosen."""
 
     renamed: ClassVar[Mapping[str, str]] = {
         "noise_dbm_hz": "noise_dbm_per_hz", "delay_weight": "weight_delay", "energy_weight": "weight_energy",

@@ -25,10 +25,10 @@ FITTED = (
 
 
 class ECCNOMASystem(CompiledSystem[state.State]):
-    """Users that split networks with the edge servers of several cells over NOMA.
+    """Users whose networks are split between their devices and the edge servers of several cells, over NOMA.
 
-    The action holds one index per user into the cuts of its network. Subchannels, powers and the servers' units are
-    then optimised for the true state. Observed channels and background loads are one step old unless csi_delay=0.
+    The action has one index per user into the cuts of its network. Subchannels, powers and the servers' units are then
+    optimised for the true state. Observed channels and background loads are one step old unless csi_delay=0.
     """
 
     config_class = ECCNOMAConfig

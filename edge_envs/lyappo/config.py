@@ -37,7 +37,7 @@ _DYNAMIC: Mapping[str, Any] = {
 
 
 class CutSet(StrEnum):
-    """Cut points of a network that can be chosen."""
+    """Cut points of a network that an action can choose."""
 
     USEFUL = "useful"
     ALL = "all"
@@ -59,7 +59,7 @@ class Placement(StrEnum):
 
 
 class Decision(StrEnum):
-    """Variables that the agent controls: the cuts; or also frequencies, rates and power."""
+    """Variables that the agent controls: only the cuts, or also frequencies, rates and power."""
 
     PARTITION = "partition"
     JOINT = "joint"
@@ -87,23 +87,23 @@ class LyaPPOConfig(SystemConfig):
     num_services: Annotated[int, Field(ge=1, le=16)] = 2
     """Services per device N_m: the first ones of `networks` [services]; paper, Table II."""
     networks: tuple[str, ...] = ("resnet18@96", "tiny-yolov2@64", "mobilenetv2@64", "alexnet@64")
-    """Network of each service as name@input_size [pixels]; chosen: the paper names none, and with these 20 tasks per
-    second are feasible on the device and on the link."""
+    """Network of each service as name@input_size [pixels]; chosen: the paper names none, and with these networks 20
+    tasks per second are feasible on the device and on the link."""
     cuts: CutSet = CutSet.USEFUL
-    """Cut points: all, or those that no other beats in both device work and bits to send; chosen: useful."""
+    """Cut points: "all", or "useful" ones, with fewer bits to send than all earlier cuts; chosen: useful."""
     word_bits: Annotated[int, Field(ge=1, le=64)] = 8
     """Word length of inputs and features [bit]; chosen."""
     k_min: Annotated[int, Field(ge=0)] = 0
-    """Smallest cut in the action set [index]; 0 allows sending the raw input, constraint C.11 has 1; chosen: 0."""
+    """Smallest cut in the action space [index]; 0 allows sending the raw input; paper, C.11: 1; chosen: 0."""
     slot_s: Positive = 0.01
-    """Slot tau [s]; paper, Table II."""
+    """Duration of a slot tau [s]; paper, Table II."""
     slots_per_period: Annotated[int, Field(ge=1, le=10_000)] = 10
     """Slots between two decisions, G [slots]; paper, Table II."""
     arrival_rate: NonNegative = 0.2
-    """Mean of the Poisson arrivals lambda of one service [tasks per `arrival_rate_per`]; paper, Table II."""
+    """Mean number of Poisson arrivals of one service, lambda [tasks per `arrival_rate_per`]; paper, Table II."""
     arrival_rate_per: RateUnit = RateUnit.SLOT
-    """Unit of `arrival_rate`; chosen: Table II has tasks per second, the text tasks per slot, and only the latter (20
-    tasks per second) loads the system."""
+    """Time unit of `arrival_rate`; chosen: slot. Table II gives tasks per second, the text tasks per slot. Only the
+    latter, 20 tasks per second, are a relevant load."""
     device_frequency_max_hz: Positive = 1.5e9
     """Processor speed of a device F_m^l [cycles/s]; paper, Table II."""
     server_frequency_max_hz: Positive = 20e9
@@ -137,9 +137,9 @@ class LyaPPOConfig(SystemConfig):
     blockage_blocked_periods: Annotated[float, Field(ge=1, le=1e30)] = 20.0
     """Mean time until a blocked link is clear [periods]; chosen."""
     fading_correlation: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Correlation of the complex fading between adjacent slots [-]; paper: independent slots, 0."""
+    """Correlation of the complex fading between adjacent slots [-]; paper: 0, independent slots."""
     arrival_levels: tuple[NonNegative, ...] = ()
-    """Arrival rates between which a device switches, empty for a constant `arrival_rate` [as arrival_rate]; chosen."""
+    """Arrival rates between which a device switches; empty: constant `arrival_rate` [as `arrival_rate`]; chosen."""
     arrival_switch_probability: Probability = 0.025
     """Probability per period that a device switches to another level [-]; chosen."""
     cycles_per_mac: Positive = 0.12
@@ -147,9 +147,9 @@ class LyaPPOConfig(SystemConfig):
     device_energy_coefficient: EnergyCoefficient = 1e-28
     """Energy coefficient delta of eq. (5) [W s^3]; paper, Table II."""
     weight_local: Positive = 3e17
-    """Drift-plus-penalty weight U^l [cycles^2/J]; chosen: 0.3 times Table II, where learning works."""
+    """Drift-plus-penalty weight U^l [cycles^2/J]; chosen: 0.3 times Table II, with which PPO learns."""
     weight_transmit: Positive = 3e11
-    """Drift-plus-penalty weight U^t [bit^2/J]; chosen: 0.3 times Table II, where learning works."""
+    """Drift-plus-penalty weight U^t [bit^2/J]; chosen: 0.3 times Table II, with which PPO learns."""
     reward_energy_per_j: NonNegative = 1e3
     """Reward weight omega_1 of the mean energy of a slot [1/J]; chosen: not in the paper."""
     reward_backlog: NonNegative = 1.0
@@ -159,13 +159,13 @@ class LyaPPOConfig(SystemConfig):
     backlog_scales: tuple[Positive, Positive, Positive] = (1e9, 1e6, 1e9)
     """Scales of the local, transmit and edge backlog in the reward [cycles, bit, cycles]; chosen."""
     queue_capacity: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
-    """Capacity of a queue, which drops and counts further tasks [tasks]; chosen: never reached in 200 periods."""
+    """Capacity of a queue; further tasks are dropped and counted [tasks]; chosen: large enough for 200 periods."""
     decision: Decision = Decision.PARTITION
     """Variables that the agent controls: the cuts, or also frequencies, rates and power (the paper's PPO baseline)."""
     solver: Solver = Solver.EXACT
     """Solver of Problems 3-5: closed forms, or CVXPY (a slow reference; needs the extra `reference`)."""
     observation: Observation = Observation.EXTENDED
-    """The paper's state (25)-(33), or also arrivals and final backlogs of the period; chosen: extended."""
+    """The paper's state (25)-(33); with "extended" also arrivals and final backlogs of the period; chosen: extended."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "default": {},
@@ -268,5 +268,5 @@ class LyaPPOConfig(SystemConfig):
 
     @property
     def initial_cut(self) -> NDArray[np.int64]:
-        """Cuts in force before the first decision, shape (J,): the larger of the middle cut ceil(K/2) and `k_min`."""
+        """Cuts before the first decision, shape (J,): the larger of the middle cut ceil(K/2) and `k_min`."""
         return np.tile(np.maximum(self.k_min, (self.last_cut + 1) // 2), self.num_devices)

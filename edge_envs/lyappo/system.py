@@ -27,11 +27,11 @@ from edge_envs.lyappo.model.state import State, allocate
 
 
 class LyaPPOSystem(CompiledSystem[State]):
-    """XR devices that partition their networks once per step; the resources are allocated in each of its slots.
+    """XR devices whose networks are partitioned once per step; resources are allocated in each slot of the step.
 
     With `decision="partition"` the action has one index per service (MultiDiscrete): the cut minus `k_min`. With
     `decision="joint"` it is a Box in [-1, 1]. Per device it has four numbers per service (cut, share of the device's
-    processor, share of its rate, share of the server) and the power. Shares with a sum above one are scaled down; the
+    processor, share of its rate, share of the server) and the power. Shares whose sum exceeds one are scaled down; the
     metric `requests_projected` counts such sums.
     """
 
@@ -57,7 +57,7 @@ class LyaPPOSystem(CompiledSystem[State]):
             self.action_space = spaces.MultiDiscrete(np.tile(config.choices, self.members))
             self.member_action_space = spaces.MultiDiscrete(config.choices)
         if config.solver == Solver.CVXPY:
-            load_cvxpy()  # raises ImportError now and not in the first step
+            load_cvxpy()  # Raise ImportError here instead of in the first step.
 
     @cached_property
     def run(self) -> Callable[..., None]:
@@ -92,13 +92,13 @@ class LyaPPOSystem(CompiledSystem[State]):
         step.reset(self.parameters, state, rows, self.config.initial_cut, draws)
 
     def decode(self, state: State, rows: IntArray, actions: NDArray[Any]) -> NDArray[Any]:
-        """Indices of the cuts, shape (B, J); with `decision="joint"` the state gets the requested resources."""
+        """Cut indices (B, J); with `decision="joint"`, also write the requested resources into the state."""
         if self.parameters.decision == DECISION.PARTITION:
             return actions
         return decode_joint(self.parameters, state, rows, actions, self.config.choices)
 
     def draw(self, state: State, rows: IntArray, rngs: Sequence[Generator]) -> None:
-        """Draw uniforms for `rows` that have used up theirs."""
+        """Draw new uniform numbers for those of `rows` that have used up theirs."""
         refill(state.uniforms, state.cursor, rows, rngs)
 
     def invariants(self, state: State, step: Step | None) -> Iterable[Invariant]:

@@ -20,7 +20,7 @@ Offset = Annotated[float, Field(ge=-1e30, le=1e30)]
 
 
 class Geometry(StrEnum):
-    """When positions, shadowing and cycles are drawn: once, or at every reset."""
+    """Times at which positions, shadowing and cycles are drawn: once, or at every reset."""
 
     FIXED = "fixed"
     RANDOM = "random"
@@ -34,7 +34,7 @@ class SnrUnit(StrEnum):
 
 
 class PsnrMode(StrEnum):
-    """How image quality counts: on average, by virtual queues; as a requirement of each round; as a reward."""
+    """Role of image quality: requirement on the mean, by virtual queues; in each round; or part of the reward."""
 
     LONG_TERM = "long_term"
     HARD = "hard"
@@ -50,7 +50,7 @@ class Decision(StrEnum):
 
 
 class Solver(StrEnum):
-    """Solver at given compression rates: P1, the paper's Algorithm 3, or P3 at even shares."""
+    """Solver at given compression rates: the optimum of P1, the paper's Algorithm 3, or P3 at equal shares."""
 
     JOINT = "joint"
     ALG3 = "alg3"
@@ -75,15 +75,15 @@ class SemComConfig(SystemConfig):
     shadowing_db: Annotated[float, Field(ge=0, le=50)] = 8.0
     """Standard deviation of the log-normal shadowing [dB]; paper, Table II."""
     extra_gain_db: Annotated[float, Field(ge=-40, le=100)] = -25.0
-    """Additional gain of every link [dB]; chosen: with -25 the power limit binds in fades, with 0 (Table II) the
-    channel is nearly static."""
+    """Additional gain of every link [dB]; chosen: with -25, the power limit is active in fades; with 0 (Table II),
+    constant rates are nearly optimal."""
     geometry: Geometry = Geometry.FIXED
     """Positions, shadowing and cycles per image: "fixed", drawn with `geometry_seed`, or "random" at every reset;
     chosen."""
     geometry_seed: Seed = 1
     """Seed of the fixed geometry [-]; chosen: arbitrary."""
     fading: bool = True
-    """Rayleigh fading from round to round; chosen: the paper's channel is static."""
+    """True: Rayleigh fading from round to round; chosen: True; the paper's channel is static."""
     fading_correlation: Annotated[float, Field(ge=0, le=1)] = 0.9
     """Correlation of the complex fading between rounds [-]; chosen."""
     fade_floor: Annotated[float, Field(ge=1e-6, le=1)] = 0.01
@@ -95,7 +95,7 @@ class SemComConfig(SystemConfig):
     device_frequency_max_hz: Positive = 1e9
     """Largest processor speed of a device f^max [cycles/s]; paper, Table II."""
     server_frequency_max_hz: Positive = 5e9
-    """Largest processor speed the base station gives one device h^max [cycles/s]; paper, Table II."""
+    """Largest processor speed of the base station for one device h^max [cycles/s]; paper, Table II."""
     device_energy_coefficient: EnergyCoefficient = 1e-28
     """Energy coefficient kappa of a device, eq. (10) [J s^2/cycle^3]; paper, Table II."""
     server_energy_coefficient: EnergyCoefficient = 1e-28
@@ -117,15 +117,15 @@ class SemComConfig(SystemConfig):
     psnr_law: (
         Literal["printed", "offset", "stretch", "unscaled"] | tuple[Positive, Positive, Offset, Positive, Positive]
     ) = "unscaled"
-    """Law (57) of image quality: a name, or (a [dB], l, b, c_rho, c_s); chosen: with (58) as printed no requirement
-    ever binds; with a stretch of one the law agrees with the paper's two measured values."""
+    """Law (57) of image quality: a name, or (a [dB], l, b, c_rho, c_s); chosen: with (58) as printed, no requirement is
+    ever active; with l = 1, the law agrees with the paper's two measured values."""
     snr_unit: SnrUnit = SnrUnit.DB
     """Unit of the SNR in the law of image quality; chosen: dB, which fits the codec better."""
     snr_clip_db: tuple[Decibel, Decibel] | None = None
     """Range to which the law of image quality clips the SNR [dB]; chosen: None, no clipping."""
     psnr_mode: PsnrMode = PsnrMode.LONG_TERM
-    """How image quality counts: "long_term", a mean over rounds by virtual queues; "hard", a requirement of each round
-    (the paper); or "utility", a reward."""
+    """Role of image quality: "long_term", a requirement on the mean over rounds, by virtual queues; "hard", a
+    requirement in each round, as in the paper; "utility", a part of the reward; chosen: long_term."""
     psnr_target_fraction: Annotated[float, Field(ge=0, le=1)] | None = 0.5
     """With psnr_mode="long_term": a device's requirement, as a fraction of the range between its mean PSNR at the
     smallest and at the largest compression rate with the joint solver [-]; chosen: always attainable. With None all
@@ -136,7 +136,7 @@ class SemComConfig(SystemConfig):
     queue_weight: Positive = 100.0
     """With psnr_mode="long_term": weight V of the cost relative to the drift of the virtual queues [dB^2]; chosen."""
     initial_queue_max_db: NonNegative = 0.0
-    """Virtual queues start at uniform draws between zero and this [dB]; chosen: 0, and 10 in training."""
+    """Upper limit of the initial virtual queues, which are uniform from 0 on [dB]; chosen: 0, and 10 in training."""
     shortfall_penalty: NonNegative = 10.0
     """With psnr_mode="hard": penalty for the mean relative shortfall of PSNR [-]; chosen."""
     psnr_weight_per_db: NonNegative = 1.5
@@ -144,17 +144,18 @@ class SemComConfig(SystemConfig):
     cost."""
     deadline_s: Annotated[float, Field(gt=0, le=1e9)] = 120.0
     """Deadline of a round; devices that finish later are counted [s]; chosen. With psnr_mode="hard", the required SNR
-    of a device that cannot meet the deadline is lowered, and the solver holds the deadline if possible."""
+    of a device that cannot meet the deadline is lowered, and the solver meets the deadline if possible."""
     decision: Decision = Decision.COMPRESSION
     """Variables that the agent controls: "compression" rates, "power_bandwidth", or "joint" for all five; chosen."""
     solver: Solver = Solver.JOINT
-    """With decision="compression", how the other variables are set: "joint", the optimum of P1; "alg3", the paper's
-    Algorithm 3 from even shares; "p3_only", P3 at even shares (p = pmax / 2, B = B_total / N); chosen: joint."""
+    """Solver of the other variables with decision="compression": "joint", the optimum of P1; "alg3", the paper's
+    Algorithm 3 from equal shares; "p3_only", P3 at equal shares (p = pmax / 2, B = B_total / N); chosen: joint."""
     observe_price: bool = True
-    """Add to the observation each device's marginal cost of its compression rate, from one more solve; chosen."""
-    observe_geometry: bool | None = None
-    """Add to the observation each device's mean gain and cycles; None: if the geometry is random or nothing fades;
+    """True: the observation contains each device's marginal cost of its compression rate, from another solve;
     chosen."""
+    observe_geometry: bool | None = None
+    """True: the observation contains each device's mean gain and cycles. None: only if the geometry is random or there
+    is no fading; chosen."""
     calibration_rounds: Annotated[int, Field(ge=1, le=100_000)] = 1000
     """Rounds with independent fading from which the requirements and the cost scale are computed [rounds]; chosen."""
 
@@ -201,7 +202,7 @@ class SemComConfig(SystemConfig):
 
     @property
     def shows_geometry(self) -> bool:
-        """Return True if the observation holds each device's mean gain and cycles."""
+        """True if the observation contains each device's mean gain and cycles."""
         if self.observe_geometry is None:
             return self.geometry == Geometry.RANDOM or not self.fading
         return self.observe_geometry

@@ -27,15 +27,15 @@ HEADLINES: Mapping[str, tuple[str, ...]] = {
     PsnrMode.HARD: ("objective", "round_shortfall_db", "delay_s", "energy_j", "psnr_mean_db"),
     PsnrMode.UTILITY: ("cost", "psnr_mean_db", "delay_s", "energy_j"),
 }
-"""Columns of a table of results."""
+"""Metrics shown in tables of results, by `psnr_mode`."""
 
 
 class SemComSystem(CompiledSystem[State]):
     """Devices that train an image codec with their base station; one step is one round of Algorithm 1.
 
-    With `decision="compression"` the action is one number per device in [-1, 1], its compression rate within the
-    limits, and the other variables are solved for. With "power_bandwidth" it is (power, bandwidth) per device, and P3
-    gives the other variables. With "joint" it is (power, bandwidth, device frequency, server frequency, compression)
+    With `decision="compression"`, the action is one number per device in [-1, 1], its compression rate within the
+    limits, and a solver computes the other variables. With "power_bandwidth" it is (power, bandwidth) per device, and
+    P3 gives the other variables. With "joint" it is (power, bandwidth, device frequency, server frequency, compression)
     per device, and nothing is solved.
     """
 
@@ -80,7 +80,7 @@ class SemComSystem(CompiledSystem[State]):
         }  # fmt: skip
 
     def reset(self, state: State, rows: IntArray, rngs: Sequence[Generator]) -> None:
-        """Draw fading, virtual queues and, if it is random, the geometry.
+        """Draw the fading, the virtual queues and (if it is random) the geometry.
 
         Raises:
             ValueError: extreme parameters, with which the mean cost of a round is too large or not finite.
@@ -93,7 +93,7 @@ class SemComSystem(CompiledSystem[State]):
             self._price(self.parameters, state, row)
 
     def draw(self, state: State, rows: IntArray, rngs: Sequence[Generator]) -> None:
-        """Draw the uniforms of the fading ahead."""
+        """Draw new uniform numbers for the fading of those of `rows` that have used up theirs."""
         refill(state.uniforms, state.cursor, rows, rngs)
 
     def invariants(self, state: State, step: Step | None) -> Iterable[Invariant]:

@@ -12,11 +12,12 @@ from typing import Any
 PAPERS = ("lyappo", "semcom", "dtirs", "eccnoma")
 PREAMBLE = """# Mutation tables of the certificates
 
-Made by `python -m tests.certificates`. Every row breaks one line of a solver and solves random asymmetric instances
-over several decades of scale. The loss is what the broken solver's answer costs more than the unbroken one's, relative
-as the certificate is; it is computed by the test, not by the solver. An instance with a loss above 1e-6 counts as
-noticed if its certificate shows at least half of the loss, else as missed. `inf` stands for an answer that breaks a
-limit or serves nothing. `tests/certificates/test_mutations.py` requires that nothing is missed.
+Made by `python -m tests.certificates`. For every row, one line of a solver is broken on purpose, and the broken solver
+solves random asymmetric instances over several decades of scale. The loss is the cost of the broken solver's solution
+minus that of the original solver, relative to the same quantity as the certificate; the test computes it independently
+of the solver. If the loss of an instance exceeds 1e-6, the instance counts as noticed if its certificate is at least
+half of the loss, and otherwise as missed. `inf` stands for a solution that violates a limit or serves nothing.
+`tests/certificates/test_mutations.py` requires that nothing is missed.
 """
 
 

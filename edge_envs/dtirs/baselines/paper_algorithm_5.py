@@ -37,7 +37,7 @@ class Trace:
     cuts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     """Index of each device's last cut (K,)."""
     twin: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
-    """Who computes on a twin at the end (K,)."""
+    """True for devices that compute on a twin at the end (K,)."""
     power_w: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     """Downlink powers at the end (K,) [W]."""
 

@@ -79,18 +79,18 @@ def ablations(config: DTIRSConfig) -> Mapping[str, Ablation]:
 
 
 def constant(index: int, env: Env, seed: int) -> Policy:
-    """The same cut for all devices in every frame. Sees nothing."""
+    """The same cut for all devices in every frame. Uses no observation."""
     del seed
     return ConstantPolicy(np.full(env.system.members, index, dtype=np.int64))
 
 
 def best_common(env: Env, seed: int) -> Policy:
-    """The best constant cut that is the same for all devices, found by simulation. Sees nothing."""
+    """The best constant cut that is the same for all devices, found by simulation. Uses no observation."""
     return ConstantPolicy(SimulatedFrames(env.system.config, seed, None).common()[0])
 
 
 def price(p: Parameters, s: State, rng: Generator) -> NDArray[np.int64]:
-    """Each device's best cut at the power price and pool price, from the best common cut, while the objective falls."""
+    """Each device's best cut at the prices of power and pool, iterated from the best common cut while this helps."""
     del rng
     common, _ = search.best_common(p, s)
     return search.alternate_prices(p, s, common)[0]
@@ -110,8 +110,8 @@ def algorithm_5(safeguard: bool, p: Parameters, s: State, rng: Generator) -> NDA
 class BestStatic(BestConstantPolicy):
     """The best constant cuts, one per device, for the devices of an episode.
 
-    They are fitted by block descent on simulated frames with these devices; positions, loads and the pool are drawn
-    anew. The policy sees speeds and works of the devices. Where devices change every frame, it is the best common cut.
+    Found by block descent on simulated frames with these devices and new positions, loads and AP speeds. Uses the
+    speeds and layer works of the devices. If devices change in every frame, it plays the best common cut.
     """
 
     def __init__(self, env: Env, seed: int) -> None:
@@ -132,7 +132,7 @@ class BestStatic(BestConstantPolicy):
 
 
 class SimulatedFrames:
-    """Simulated frames after the warm-up of an episode, on which constant cuts are valued.
+    """Simulated frames after the warm-up of an episode, on which constant cuts are evaluated.
 
     Args:
         config: configuration of the environment.

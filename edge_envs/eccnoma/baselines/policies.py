@@ -1,4 +1,4 @@
-"""Baselines: constant cuts, earlier work's rules, the paper's algorithm and searches per step; and ablations."""
+"""Baselines (constant cuts, rules of earlier papers, the paper's algorithm, searches in every step) and ablations."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from edge_envs.eccnoma.model.reward import M
 from edge_envs.eccnoma.model.state import State, allocate
 
 CutRule = Callable[[Parameters, State], NDArray[np.int64]]
-"""Chooses the cuts (U,) of the next step in a sketch with one world."""
+"""Chooses the cuts (U,) of the next step, given a copy of a world (a *sketch*, a state with one row)."""
 
 USER_FIELDS = ("network", "speed_flop_s", "place_m", "ap", "path_gain", "reference")
 """Fields of the state that are constant during an episode."""
 TRUE_FIELDS = {name: name for name in (*USER_FIELDS, "queue", "gain_up", "gain_down", "level", "keys")}
-"""Field of a sketch -> field of the state, for rules that know the true channels and background loads."""
+"""Field of a sketch -> field of the state, for rules that use the true channels and background loads."""
 SEEN_FIELDS = {
     **{name: name for name in (*USER_FIELDS, "queue")},
     "gain_up": "seen_up", "gain_down": "seen_down", "level": "seen_level",
 }  # fmt: skip
-"""Field of a sketch -> field of the state, for rules that know the observed channels and background loads."""
+"""Field of a sketch -> field of the state, for rules that use the observed channels and background loads."""
 STATIC_EPISODES, STATIC_STEPS, STATIC_PASSES = 2, 60, 2
 """Simulated episodes, their steps, and passes of the search for constant cuts; chosen."""
 SEARCHED_USERS_MAX = 64
@@ -51,8 +51,8 @@ STATIC_STREAM = 0xECC0
 def available(config: ECCNOMAConfig) -> Mapping[str, BaselineFactory]:
     """Baselines for a configuration, by name.
 
-    Rules that are applied at every step know its tasks, and all observed channels and background loads (the agent sees
-    summaries of these). If csi_delay=1, each has a variant with the suffix `-true` that knows the true ones.
+    Rules that decide in every step use the current tasks, and all observed channels and background loads (the agent
+    only observes summaries). If csi_delay=1, each has a variant `<name>-true` that uses the true ones.
     """
     rules: dict[str, Callable[[bool, Env, int], Policy]] = {
         "neurosurgeon": partial(surgeon, "most"),
@@ -104,12 +104,12 @@ def ablations(config: ECCNOMAConfig) -> Mapping[str, Ablation]:
 
 
 def device_only(p: Parameters, s: State, rng: Generator) -> NDArray[np.int64]:
-    """All layers on the devices, always. Sees only the users' networks."""
+    """All layers on the devices, always. Uses only the users' networks."""
     return p.last_choice[s.network[0]]
 
 
 def edge_only(p: Parameters, s: State, rng: Generator) -> NDArray[np.int64]:
-    """All layers at the servers, always. Sees only the users' networks."""
+    """All layers at the servers, always. Uses only the users' networks."""
     return search.all_edge(p, s)
 
 
@@ -118,11 +118,11 @@ def knowing(rule: CutRule, true: bool, env: Env, seed: int, own_keys: bool | Non
 
     Args:
         rule: chooses the cuts.
-        true: the rule knows the true channels and background loads; else the observed ones.
+        true: the rule uses the true channels and background loads, otherwise the observed ones.
         env: the environment.
         seed: of the policy's own draws.
-        own_keys: draw the random subchannels that the rule assumes, where they are random, instead of those of the
-            environment (None: only if the rule does not know the true state).
+        own_keys: if subchannels are random, draw those that the rule assumes, instead of using those of the environment
+            (None: only if the rule does not use the true state).
     """
     true = true or not env.system.parameters.csi_delay
     draws = not true if own_keys is None else own_keys
@@ -139,8 +139,8 @@ def surgeon(units: str, true: bool, env: Env, seed: int) -> RulePolicy:
     """Neurosurgeon and DNN surgeon: each user's fastest cut, at the rates of random slices when all users send.
 
     Neurosurgeon assumes the largest number of units per user, DNN surgeon an equal part of the pool. The slices are
-    those of the environment if it assigns them at random and the policy knows the true state; else the policy draws
-    its own.
+    those of the environment if it assigns them at random and the policy uses the true state. Otherwise the policy draws
+    its own slices.
     """
     config: ECCNOMAConfig = env.system.config
     known = (true or config.csi_delay == 0) and config.assignment == Assignment.RANDOM
@@ -171,8 +171,8 @@ def fastest_cuts(p: Parameters, s: State) -> NDArray[np.int64]:
 class BestStatic(BestConstantPolicy):
     """The best constant cuts for the users of an episode.
 
-    They are found by coordinate descent on simulated episodes with the same users, from everything on the device and
-    from the cuts that iterated best responses choose most often. Sees the users' networks, speeds and positions.
+    Coordinate descent on simulated episodes with the same users finds them, starting from all layers on the devices and
+    from the cuts that iterated best responses choose most often. Uses the users' networks, speeds and positions.
     """
 
     def __init__(self, env: Env, seed: int) -> None:

@@ -42,7 +42,8 @@ def value(p: Parameters, s: State) -> float:
 def joining_efficiency(
     p: Parameters, link: Link, w: Radio, gain: NDArray[np.float64], bands: int, user: int, power_w: float
 ) -> tuple[float, float]:
-    """Best spectral efficiency [nat/s/Hz] of a silent user that joins a band of world 0 with room, and its airtime."""
+    """Best spectral efficiency [nat/s/Hz] and airtime of a silent user that joins a band of world 0 with a free
+    place."""
     best, airtime, n = 0.0, 1.0, w.ap[user]
     for band in range(bands):
         m = subchannel_of(band, bands, gain.shape[1])
@@ -67,7 +68,7 @@ def joining_efficiency(
 
 @kernel_part
 def expected_server_speed(p: Parameters, s: State, u: int, flop: float) -> float:
-    """Speed that a user would get for its work at the server if the others keep their work."""
+    """Speed at which the server would compute the user's work if the others keep their work."""
     w = s.workspace
     if not p.pool or p.units != UNITS.OPTIMAL:
         return compensation(allocation.separate_units(p, s, 0, u), p.core_overhead) * p.unit_speed_flop_s
@@ -202,7 +203,7 @@ def relaxed_value(p: Parameters, s: State, up: Relaxation, down: Relaxation, col
 
 @kernel_part
 def start_new_users(w: Radio, x: Relaxation) -> None:
-    """Set equal shares at full power for users that were silent at the cut before."""
+    """Set equal shares at full power for users that were silent at the previous cut."""
     for u in range(len(w.ap)):
         total = 0.0
         for m in range(x.beta.shape[0]):
@@ -233,7 +234,7 @@ def best_response(p: Parameters, s: State) -> NDArray[np.int64]:
 
 
 def iterated_best_response(p: Parameters, s: State) -> NDArray[np.int64]:
-    """Repeat allocation and best responses of all users, from cut 0; the best cuts (U,) found."""
+    """Repeat allocation and best responses of all users, from cut 0; return the best cuts (U,) found."""
     best = all_edge(p, s)
     s.choice[0] = best
     least = FAST_VALUE(p, s)
@@ -267,7 +268,7 @@ def coordinate_descent(p: Parameters, s: State) -> NDArray[np.int64]:
 def common_cuts(p: Parameters, layers: int) -> NDArray[np.int64]:
     """Choices (J, networks) of the common cuts 0, 1, ..., `layers`, without repetitions.
 
-    A network without a cut at j takes its last cut before j, which needs no more bits and less device work.
+    A network without a cut at j uses its last cut before j, which needs no more bits and less device work.
     """
     rows: list[NDArray[np.int64]] = []
     for j in range(layers + 1):

@@ -26,7 +26,7 @@ from edge_envs.lyappo.config import Decision
 from edge_envs.lyappo.model.state import LOCAL, TRANSMIT, State
 
 PRICE_MEMORY = 0.98
-"""Weight of the previous backlog prices in `DriftPrice`; chosen: with less memory the cut alternates."""
+"""Weight of the previous backlog prices in `DriftPrice`; chosen: with a smaller weight the cut alternates."""
 SEARCH_STEPS, SEARCH_WORLDS = 200, 64
 """Length and number of the search episodes of `best-fixed`; shorter ones favour cuts whose queues grow slowly."""
 TABLE_BIN_DB = 5.0
@@ -47,20 +47,20 @@ def available(system: System[State]) -> Mapping[str, BaselineFactory]:
 
 
 def middle_cut(env: Env, seed: int) -> Policy:
-    """Fix-Cov: the middle cut ceil(K/2) of every service. Sees nothing."""
+    """Fix-Cov: the middle cut ceil(K/2) of every service. Uses no observation."""
     del seed
     config = env.system.config
     return ConstantPolicy(config.initial_cut - config.k_min)
 
 
 def all_local(env: Env, seed: int) -> Policy:
-    """Everything on the device, k = K. Sees nothing."""
+    """All layers on the device, k = K. Uses no observation."""
     del seed
     return ConstantPolicy(np.tile(env.system.config.choices - 1, env.system.members))
 
 
 def all_edge(env: Env, seed: int) -> Policy:
-    """As much as possible on the server, k = k_min. Sees nothing."""
+    """As many layers as possible on the server, k = k_min. Uses no observation."""
     del seed
     return ConstantPolicy(np.zeros(env.system.members * len(env.system.config.choices), dtype=np.int64))
 
@@ -68,7 +68,7 @@ def all_edge(env: Env, seed: int) -> Policy:
 class DriftPrice:
     """The cut with the smallest drift terms of (22) in joules, (Q^l/U^l) c_local + (Q^t/U^t) d, for each service.
 
-    Q is the largest backlog of the device at the end of the step; Q/U, the backlog price, is smoothed over steps. Sees
+    Q is the largest backlog of the device at the end of the step; Q/U, the backlog price, is smoothed over steps. Uses
     the backlogs of each device for its own cuts.
     """
 
@@ -112,7 +112,7 @@ class DriftPrice:
 
 
 def best_fixed(env: Env, seed: int) -> Policy:
-    """The best partition that never changes, by simulation. Sees simulations of the system.
+    """The best constant partition, found by simulation. Uses simulations of the system, but no observation.
 
     The search simulates all partitions shared by the devices. It then combines the best one of each device, and
     compares the combination with the best shared partition in other episodes. The best partition has the highest mean
@@ -132,9 +132,9 @@ def best_fixed(env: Env, seed: int) -> Policy:
 class RegimeTable(WorldPolicy):
     """The best cuts for each bin of the current mean gain, and for each arrival level.
 
-    An entry is the best of all shared partitions, by simulation, with all devices at the gain of the bin. Sees the
-    mean gain and the level at the start of the step, but neither fading nor coming arrivals. The entries are not tuned
-    in the changing system, so a better adaptive policy may exist.
+    An entry is the best of all shared partitions in simulations where all devices have the gain of the bin. The policy
+    uses the mean gain and the arrival level at the start of the step, but neither the fading nor future arrivals. The
+    simulations have constant gains and levels, so a better adaptive policy may exist.
     """
 
     def __init__(self, env: Env, seed: int) -> None:

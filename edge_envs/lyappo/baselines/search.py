@@ -1,4 +1,4 @@
-"""Search for the best partition that never changes, by simulation."""
+"""Search for the best constant partition, by simulation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edge_envs.lyappo.model.state import State
 STABLE_RATIO = 0.98
 """A partition counts as stable if devices finish at least this part of the tasks that arrive after the warm-up."""
 SEARCH_STREAM = 0x5EA7C4
-"""Part of the search's seeds, so that its random numbers differ from those of any environment."""
+"""First word of the seeds of the search, so that its random numbers differ from those of any environment."""
 PARTITIONS_MAX = 4096
 """With more shared partitions than this, each service keeps a selection of its cuts."""
 CHUNK = 16

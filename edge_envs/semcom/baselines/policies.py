@@ -28,7 +28,7 @@ from edge_envs.semcom.model.parameters import DECISION, Parameters
 from edge_envs.semcom.model.state import State
 
 FIELDS = ("cost_scale", "mean_gain", "gain", "device_cycles", "server_cycles", "target_db", "queue_db")
-"""Fields of a world's state that rules see."""
+"""Fields of a world's state that rules use."""
 TRUNCATION = 5.0
 """The paper's truncated normal ends with the range, five standard deviations from its middle."""
 SEARCH_WORLDS, SEARCH_ROUNDS, SEARCH_VALUES = 16, 50, 9
@@ -38,8 +38,8 @@ SEARCH_WORLDS, SEARCH_ROUNDS, SEARCH_VALUES = 16, 50, 9
 def available(config: SemComConfig) -> Mapping[str, BaselineFactory]:
     """Baselines of a configuration, by name.
 
-    Baselines that set powers, bandwidths or frequencies need a decision with these variables. So most of the paper's
-    baselines exist with decision="joint" only.
+    Baselines that set powers, bandwidths or frequencies need a decision with these variables. Therefore most of the
+    paper's baselines only exist with decision="joint".
     """
     if config.decision == Decision.COMPRESSION:
         return _compression_baselines(config)
@@ -74,13 +74,13 @@ def _compression_baselines(config: SemComConfig) -> Mapping[str, BaselineFactory
 
 
 def constant(action: float, env: Env, seed: int) -> Policy:
-    """One compression rate for all devices: the smallest (-1), the middle (0) or the largest (1). Sees nothing."""
+    """One compression rate for all devices: smallest (-1), middle (0) or largest (1). Uses no observation."""
     del seed
     return ConstantPolicy(np.full(env.system.members, action, dtype=np.float32))
 
 
 def rule(decide: Callable[[Parameters, State], None], env: Env, seed: int) -> Policy:
-    """A compiled rule, which sees channel, cycles, requirements and virtual queues.
+    """A compiled rule, which uses channels, cycles, requirements and virtual queues.
 
     Its actions are float64 and reproduce the rule's decision without rounding to float32.
     """
@@ -94,7 +94,7 @@ def rule(decide: Callable[[Parameters, State], None], env: Env, seed: int) -> Po
 
 
 def encoded(p: Parameters, sketch: State) -> NDArray[np.float64]:
-    """The decision in a state of one world as an action (A,)."""
+    """The decision stored in a state with one world, as an action (A,)."""
     half = 0.5 * (p.compression_max - p.compression_min)
     middle = 0.5 * (p.compression_max + p.compression_min)
     rate = (sketch.compression[0] - middle) / half if half > 0.0 else np.zeros(p.num_devices)
@@ -110,7 +110,7 @@ def encoded(p: Parameters, sketch: State) -> NDArray[np.float64]:
 
 
 class PaperRandom(WorldPolicy):
-    """The paper's Random Allocation. Sees nothing.
+    """The paper's Random Allocation. Uses no observation.
 
     Powers, frequencies and compression rates are truncated normals around the middle of their ranges. Bandwidths are
     drawn between 0.8 and 1.25 of the even share and then scaled to the total.

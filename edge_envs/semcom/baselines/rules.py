@@ -56,7 +56,7 @@ def drift_value(p: Parameters, s: State) -> float:
 
 @kernel
 def quality_weight(p: Parameters, s: State, n: int) -> float:
-    """Weight Z of device n's PSNR: its virtual queue; without long-term requirements the utility's weight, times V."""
+    """Weight Z of device n's PSNR: its virtual queue; without long-term requirements V times the utility's weight."""
     if p.psnr_mode != PSNR_MODE.LONG_TERM:
         return p.queue_weight * p.psnr_weight_per_db / p.num_devices
     return s.queue_db[0, n]
@@ -146,7 +146,7 @@ def constant_rates(p: Parameters, s: State) -> None:
 def round_value(p: Parameters, s: State) -> float:
     """Cost of the optimal round at the compression rates under the requirements, plus the penalty of the shortfalls.
 
-    The deadline is ignored. A step holds it if possible, and the reward does not depend on missed deadlines.
+    The deadline is ignored: a step meets it if possible, and the reward does not depend on missed deadlines.
     """
     set_problem(p, s, 0)
     for n in range(p.num_devices):
@@ -213,9 +213,9 @@ def descend(p: Parameters, s: State, start: float) -> float:
 def search_round(p: Parameters, s: State) -> None:
     """Compression rates of least cost in the next round under its requirements, by local search with the joint solver.
 
-    While the required SNR of a rate does not bind, bits and cost grow with the rate. So the smallest rates are optimal
-    if no requirement binds at them. Otherwise the requirement is not convex, and the better of two searches is
-    returned, from the smallest and from the largest rates.
+    If the required SNR at a rate is not active, bits and cost increase with the rate. Therefore the smallest rates are
+    optimal if no requirement is active at them. Otherwise the problem is not convex; two searches start from the
+    smallest and from the largest rates, and the better result is returned.
     """
     fill_compression(p, s, p.compression_min)
     round_value(p, s)
