@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.physics.images import CIFAR_CLASSES, PHOTOGRAPH_SPLITS, photograph, read_cifar10
-
-__all__ = ["Data", "Labelled", "load_data"]
+from edge_envs.core.validation import whole_number
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -66,8 +65,8 @@ def load_data(users: int, images_per_user: int, seed: int, cifar: Path | None = 
         FileNotFoundError: a file of CIFAR-10 is missing.
         ImportError: a package that ships the photographs is missing.
     """
-    if users < 1 or images_per_user < 1:
-        raise ValueError(f"users={users}, images_per_user={images_per_user}: give whole numbers from 1")
+    whole_number("users", users, 1)
+    whole_number("images_per_user", images_per_user, 1)
     if cifar is not None:
         return _from_cifar(cifar, users, images_per_user, seed)
     names = PHOTOGRAPH_SPLITS["train"]
