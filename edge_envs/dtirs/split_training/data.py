@@ -54,11 +54,8 @@ class Data:
 def load_data(users: int, images_per_user: int, seed: int, cifar: Path | None = None) -> Data:
     """Load the users' data; a user's images do not depend on the number of users.
 
-    Args:
-        users: number of users K, at least 1.
-        images_per_user: private images of each user, at least 1.
-        seed: seed of the positions in the photographs, or of the order of CIFAR-10's images.
-        cifar: folder with CIFAR-10's binary files, used instead of the photographs.
+    The seed determines positions in the photographs or, with a folder of CIFAR-10's binary files, the order of its
+    images.
 
     Raises:
         ValueError: invalid numbers, more images than CIFAR-10 has, or a damaged file.

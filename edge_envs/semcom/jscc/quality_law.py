@@ -79,13 +79,8 @@ def fit_law(
 
     The law is defined for all rho >= 0 and, with S in dB, from `lowest_snr_db` on (with S linear, for all S >= 0).
 
-    Args:
-        rho: compression rates, (n,).
-        snr_db: SNR, (n,) [dB].
-        psnr_db: measured PSNR, (n,) [dB].
-        snr_unit: unit of S.
-        scale_db: fixed value of a [dB]; None fits it too.
-        lowest_snr_db: where S is in dB, lowest SNR at which the law must be defined [dB].
+    Compression rates, SNR [dB] and measured PSNR [dB] have shape (n,); `snr_unit` is the unit of S. With `scale_db`, a
+    has this value [dB] and is not fitted.
 
     Raises:
         ValueError: arrays that differ in shape, numbers that are not finite, fewer points than coefficients, points

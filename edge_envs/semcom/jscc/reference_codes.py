@@ -172,14 +172,8 @@ def jpeg_psnr(
 ) -> tuple[float, float]:
     """PSNR of JPEG at the best quality within k log2(1 + SNR) bits, for each image.
 
-    This is the capacity of k complex symbols, so no real system that uses JPEG does better.
-
-    Args:
-        curves: size and PSNR of each image by quality.
-        symbols: number k of complex symbols per image.
-        snr_db: signal-to-noise ratio [dB].
-        headers: count the whole file instead of the entropy-coded data alone.
-        otherwise_db: PSNR of an image that fits at no quality [dB].
+    This is the capacity of k complex symbols per image, so no real system that uses JPEG does better. Whole files count
+    with `headers`, else the entropy-coded data alone. An image that fits at no quality counts with `otherwise_db`.
 
     Returns:
         Mean PSNR [dB] and the share of the images that fit.
