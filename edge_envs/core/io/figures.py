@@ -1,24 +1,16 @@
-"""Style of the figures that commands draw, and their PNG files. Needs matplotlib and Pillow."""
+"""Style of the figures that commands draw, and their PNG files. Needs Pillow."""
 
 from __future__ import annotations
 
 from io import BytesIO
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from PIL import Image
 
-DOTS_PER_INCH = 110
+STYLE: dict[str, Any] = {"dpi": 110, "layout": "constrained"}
+"""Arguments of matplotlib's `Figure`."""
 INK, GRID = "#30343f", "#d9dce3"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-
-
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure without a window; width and height in inches."""
-    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def style_axes(panel: Any) -> None:
@@ -28,8 +20,8 @@ def style_axes(panel: Any) -> None:
     panel.spines[["top", "right"]].set_visible(False)
 
 
-def as_png(figure: Figure) -> bytes:
-    """Render as a PNG with a palette, which takes a third of the size of a full-colour one."""
+def as_png(figure: Any) -> bytes:
+    """Render a figure of matplotlib as a PNG with a palette, which takes a third of the size of a full-colour one."""
     drawn, small = BytesIO(), BytesIO()
     figure.savefig(drawn, format="png")
     with Image.open(drawn) as picture:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from edge_envs.core.io.figures import COLOURS, INK, as_png, new_figure, style_axes
+from edge_envs.core.io.figures import COLOURS, INK, STYLE, as_png, style_axes
 from edge_envs.dtirs.split_training.experiment import RECENT_ROUNDS, Series, running_mean
 
 THICKEST, THINNER = 6.0, 1.5
@@ -23,7 +24,7 @@ def draw_trainings(policies: Sequence[Series], users: Sequence[Series]) -> bytes
     rows = [(policies, [series.policy for series in policies], f"K = {policies[0].users}")]
     if len(users) > 1:
         rows.append((users, [f"K = {series.users}" for series in users], users[0].policy))
-    figure = new_figure(10.0, 3.3 * len(rows))
+    figure = Figure(figsize=(10.0, 3.3 * len(rows)), **STYLE)
     grid: Any = figure.subplots(len(rows), 2, squeeze=False)
     for number, (panels, (shown, names, title)) in enumerate(zip(grid, rows, strict=True)):
         _draw_row(panels, shown, names, title, coincide=number == 0)

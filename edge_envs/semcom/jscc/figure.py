@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from edge_envs.core.io.figures import COLOURS, INK, as_png, new_figure, style_axes
+from edge_envs.core.io.figures import COLOURS, INK, STYLE, as_png, style_axes
 from edge_envs.semcom.jscc.quality_law import Law, Points
 from edge_envs.semcom.jscc.scores import Scores
 
@@ -21,7 +21,7 @@ def draw_codec(
 
     Pictures are pairs of a title and an image (H, W, 3), all of one size. Returns the content of the PNG file.
     """
-    figure = new_figure(10.0, 7.2)
+    figure = Figure(figsize=(10.0, 7.2), **STYLE)
     halves: Any = figure.subfigures(2, 1, height_ratios=(1.4, 1.0))
     top, bottom = halves
     panels = top.subplots(1, 2 if fitted else 1, squeeze=False)[0]
