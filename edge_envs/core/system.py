@@ -22,6 +22,7 @@ from edge_envs.core.config import SystemConfig
 from edge_envs.core.invariants import Invariant, Step
 from edge_envs.core.kernels.jit import FastCall, kernel
 from edge_envs.core.kernels.metrics import Metric
+from edge_envs.core.kernels.randomness import refill
 from edge_envs.core.rules import Ablation, BaselineFactory, random_actions
 
 FloatArray = NDArray[np.floating[Any]]
@@ -239,7 +240,7 @@ class Kernels(NamedTuple):
 
 
 class CompiledSystem(System[StateT]):
-    """A System whose step is one compiled kernel; subclasses define spaces, `reset` and `draw`."""
+    """A System whose step is one compiled kernel; subclasses define spaces and `reset`."""
 
     kernels: ClassVar[Kernels]
     parameters: Any
@@ -256,9 +257,13 @@ class CompiledSystem(System[StateT]):
         self.observation_space = box(int(view.max()) + 1, limit)
         self.member_observation_space = box(view.shape[1], limit)
 
-    @abstractmethod
     def draw(self, state: StateT, rows: IntArray, rngs: Sequence[Generator]) -> None:
-        """Draw the random numbers of a step of `rows` into the state, each row from its own generator."""
+        """Draw the random numbers of a step of `rows` into the state, each row from its own generator.
+
+        By default these are the blocks `uniforms` with the positions `cursor`; see `randomness.refill`.
+        """
+        fields: Any = state
+        refill(fields.uniforms, fields.cursor, rows, rngs)
 
     def decode(self, state: StateT, rows: IntArray, actions: NDArray[Any]) -> NDArray[Any]:
         """Convert the actions of all rows to the kernel's form."""

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
+SEED_MAX = (1 << 32) - 1
+"""Largest seed that numpy and torch both accept."""
 
 
 def finite_array(
@@ -59,12 +61,25 @@ def is_whole(value: object) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
-def whole_number(name: str, value: Any, least: int) -> int:
+def whole_number(name: str, value: Any, least: int, most: int | None = None) -> int:
     """The number as an int.
 
     Raises:
-        ValueError: it is not a whole number of at least `least`.
+        ValueError: it is not a whole number of at least `least`, or it is above `most`.
     """
-    if not is_whole(value) or value < least:
-        raise ValueError(f"{name}={value!r} is not possible; give a whole number >= {least}")
+    if not is_whole(value) or value < least or (most is not None and value > most):
+        limits = f">= {least}" if most is None else f"from {least} to {most}"
+        raise ValueError(f"{name}={value!r} is not possible; give a whole number {limits}")
     return int(value)
+
+
+def number_within(name: str, value: float, low: float, high: float, *, strict: bool = False) -> float:
+    """The number as a float.
+
+    Raises:
+        ValueError: it is NaN or not within `low` and `high`, or, with `strict`, equal to `low`.
+    """
+    if not low <= value <= high or (strict and value == low):
+        limits = f"above {low:g} and up to {high:g}" if strict else f"from {low:g} to {high:g}"
+        raise ValueError(f"{name}={value!r} is not possible; give a number {limits}")
+    return float(value)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edge_envs.core.invariants import Invariant, Step
 from edge_envs.core.io.extras import load_cvxpy
-from edge_envs.core.kernels.randomness import BLOCK_STEPS, refill
+from edge_envs.core.kernels.randomness import BLOCK_STEPS
 from edge_envs.core.rules import BaselineFactory
 from edge_envs.core.runtime.snapshot import BELOW_ONE, COUNT_MAX
 from edge_envs.core.system import CompiledSystem, IntArray, Kernels, box
@@ -96,10 +96,6 @@ class LyaPPOSystem(CompiledSystem[State]):
         if self.parameters.decision == DECISION.PARTITION:
             return actions
         return decode_joint(self.parameters, state, rows, actions, self.config.choices)
-
-    def draw(self, state: State, rows: IntArray, rngs: Sequence[Generator]) -> None:
-        """Draw new uniform numbers for those of `rows` that have used up theirs."""
-        refill(state.uniforms, state.cursor, rows, rngs)
 
     def invariants(self, state: State, step: Step | None) -> Iterable[Invariant]:
         """Conservation of tasks and work, and the limits of the resources."""

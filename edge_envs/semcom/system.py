@@ -10,7 +10,7 @@ from numpy.random import Generator
 
 from edge_envs.core.invariants import Invariant, Step
 from edge_envs.core.kernels.jit import FastCall
-from edge_envs.core.kernels.randomness import BLOCK_STEPS, refill
+from edge_envs.core.kernels.randomness import BLOCK_STEPS
 from edge_envs.core.rules import BaselineFactory
 from edge_envs.core.runtime.snapshot import BELOW_ONE, COUNT_MAX
 from edge_envs.core.system import CompiledSystem, IntArray, Kernels, box
@@ -20,7 +20,7 @@ from edge_envs.semcom.model import observation, reward, step
 from edge_envs.semcom.model.allocation import VARIABLES
 from edge_envs.semcom.model.calibration import calibrated, check_cost_scale
 from edge_envs.semcom.model.parameters import parameters_of
-from edge_envs.semcom.model.state import State, allocate
+from edge_envs.semcom.model.state import SEARCH_FIELDS, State, allocate
 
 HEADLINES: Mapping[str, tuple[str, ...]] = {
     PsnrMode.LONG_TERM: ("cost", "shortfall_db", "targets_met", "queue_db", "psnr_mean_db"),
@@ -43,10 +43,7 @@ class SemComSystem(CompiledSystem[State]):
     metrics = reward.METRICS
     member_metrics = reward.MEMBER_METRICS
     reference_baseline = "best-static"
-    scratch = (
-        "problem", "workspace", "rule", "compression_backup", "compression_best", "psnr_low_db", "psnr_high_db",
-        "psnr_mean_db", "psnr_slope_db",
-    )  # fmt: skip
+    scratch = ("problem", "workspace", "rule", *SEARCH_FIELDS)
     remembered = invariants.REMEMBERED
     warmup_fraction = 0.0
     evaluation_episodes = 4
@@ -91,10 +88,6 @@ class SemComSystem(CompiledSystem[State]):
             self._begin(self.parameters, state, row, draws, scale, target_db)
             check_cost_scale(state.cost_scale[row])
             self._price(self.parameters, state, row)
-
-    def draw(self, state: State, rows: IntArray, rngs: Sequence[Generator]) -> None:
-        """Draw new uniform numbers for the fading of those of `rows` that have used up theirs."""
-        refill(state.uniforms, state.cursor, rows, rngs)
 
     def invariants(self, state: State, step: Step | None) -> Iterable[Invariant]:
         """The limits of P1, and all reported values recomputed from the devices' allocation."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_envs.core.validation import finite_array, is_whole, positive_number, whole_number
+from edge_envs.core.validation import finite_array, is_whole, number_within, positive_number, whole_number
 
 
 def test_arrays_come_back_fresh_and_contiguous():
@@ -62,3 +62,23 @@ def test_whole_numbers():
     assert whole_number("x", np.int32(2), 2) == 2
     assert is_whole(np.uint8(1))
     assert not is_whole(np.True_)
+
+
+@pytest.mark.parametrize("value", [1, 6, 3.0])
+def test_whole_numbers_out_of_range_are_refused(value):
+    with pytest.raises(ValueError, match=rf"^x={value} is not possible; give a whole number from 2 to 5$"):
+        whole_number("x", value, 2, 5)
+
+
+@pytest.mark.parametrize("value", [-0.1, 4.1, math.nan, math.inf])
+def test_numbers_out_of_range_are_refused(value):
+    with pytest.raises(ValueError, match=rf"^x={value} is not possible; give a number from 0 to 4$"):
+        number_within("x", value, 0.0, 4.0)
+
+
+def test_numbers_within_a_range():
+    assert whole_number("x", 5, 2, 5) == 5
+    assert [number_within("x", value, 0.0, 4.0) for value in (0.0, 4.0)] == [0.0, 4.0]
+    assert number_within("x", 4.0, 0.0, 4.0, strict=True) == 4.0
+    with pytest.raises(ValueError, match=r"^x=0.0 is not possible; give a number above 0 and up to 4$"):
+        number_within("x", 0.0, 0.0, 4.0, strict=True)

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.physics.images import CIFAR_CLASSES, PHOTOGRAPH_SPLITS, photograph, read_cifar10
-
-__all__ = ["Data", "Labelled", "load_data"]
+from edge_envs.core.validation import whole_number
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -55,19 +54,16 @@ class Data:
 def load_data(users: int, images_per_user: int, seed: int, cifar: Path | None = None) -> Data:
     """Load the users' data; a user's images do not depend on the number of users.
 
-    Args:
-        users: number of users K, at least 1.
-        images_per_user: private images of each user, at least 1.
-        seed: seed of the positions in the photographs, or of the order of CIFAR-10's images.
-        cifar: folder with CIFAR-10's binary files, used instead of the photographs.
+    The seed determines positions in the photographs or, with a folder of CIFAR-10's binary files, the order of its
+    images.
 
     Raises:
         ValueError: invalid numbers, more images than CIFAR-10 has, or a damaged file.
         FileNotFoundError: a file of CIFAR-10 is missing.
         ImportError: a package that ships the photographs is missing.
     """
-    if users < 1 or images_per_user < 1:
-        raise ValueError(f"users={users}, images_per_user={images_per_user}: give whole numbers from 1")
+    whole_number("users", users, 1)
+    whole_number("images_per_user", images_per_user, 1)
     if cifar is not None:
         return _from_cifar(cifar, users, images_per_user, seed)
     names = PHOTOGRAPH_SPLITS["train"]

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from edge_envs.core.validation import SEED_MAX, positive_number, whole_number
 from edge_envs.dtirs.split_training.data import Data
 from edge_envs.dtirs.split_training.network import build_network
 from edge_envs.dtirs.split_training.simulated_delay import Frame, Frames
-from edge_envs.dtirs.split_training.training import AccessPoint, Device, OptimiserOf, Traffic, training_round
+from edge_envs.dtirs.split_training.training import AccessPoint, Device, Traffic, training_round
 
-__all__ = ["Recipe", "Series", "running_mean", "train"]
-
-NUM_SEEDS = 1 << 32
 BETAS = (0.9, 0.99)
+"""Adam's decay rates; with beta_2 = 0.999 the loss jumps at times."""
 RECENT_ROUNDS = 10
 """Rounds over which the loss is averaged in tables and figures."""
 
@@ -42,21 +41,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name in ("rounds", "images_per_user", "evaluations"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} is not possible; give a whole number from 1")
-        if not 0 <= self.seed < NUM_SEEDS:
-            raise ValueError(f"seed={self.seed} is not possible; give a whole number from 0 to {NUM_SEEDS - 1}")
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0.0):
-            raise ValueError(f"learning_rate={self.learning_rate} is not possible; give a number above 0")
-
-    @property
-    def optimiser_of(self) -> OptimiserOf:
-        """Adam for one layer's parameters; with beta_2 = 0.999 the loss would jump at times."""
-
-        def adam(parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
-            return torch.optim.Adam(parameters, lr=self.learning_rate, betas=BETAS)
-
-        return adam
+            whole_number(name, getattr(self, name), 1)
+        whole_number("seed", self.seed, 0, SEED_MAX)
+        positive_number("learning_rate", self.learning_rate)
 
     def measures(self, number: int) -> bool:
         """Return True if the accuracy is measured after round `number`, counted from 1."""
@@ -94,20 +81,14 @@ class Series:
 
 
 def train(data: Data, frames: Frames, policy: str, recipe: Recipe, on_round: Callable[[], object] = int) -> Series:
-    """Train one network by split learning, with the cuts that a policy chooses in every frame.
-
-    Args:
-        data: data of at least as many users as the environment has.
-        frames: the environment's frames under the policy.
-        policy: the policy's name.
-        recipe: training settings.
-        on_round: called after every round.
+    """Train one network by split learning, with the cuts that the policy named `policy` chooses in every frame.
 
     Raises:
         ValueError: invalid width, or a cut out of range.
     """
     config = frames.config
-    access_point = AccessPoint(build_network(data.classes, recipe.width, recipe.seed), recipe.optimiser_of)
+    adam = partial(torch.optim.Adam, lr=recipe.learning_rate, betas=BETAS)
+    access_point = AccessPoint(build_network(data.classes, recipe.width, recipe.seed), adam)
     devices = [
         Device(own.images, own.labels, config.batch_size, (recipe.seed, k))
         for k, own in enumerate(data.users[: frames.users])

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from io import BytesIO
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from PIL import Image
 
+from edge_envs.core.io.figures import COLOURS, INK, STYLE, as_png, style_axes
 from edge_envs.dtirs.split_training.experiment import RECENT_ROUNDS, Series, running_mean
 
-__all__ = ["draw_trainings"]
-
-ROW_INCHES, WIDTH_INCHES, DOTS_PER_INCH = 3.3, 10.0, 110
-INK, GRID = "#30343f", "#d9dce3"
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 THICKEST, THINNER = 6.0, 1.5
 """Line widths where curves coincide: the first is the thickest, and each next one is thinner by this [points]."""
 
@@ -26,26 +19,16 @@ THICKEST, THINNER = 6.0, 1.5
 def draw_trainings(policies: Sequence[Series], users: Sequence[Series]) -> bytes:
     """Draw a row that compares policies at one number of users, and a row that compares numbers of users.
 
-    Args:
-        policies: trainings with equal numbers of users.
-        users: trainings under one policy; the second row is left out where there is only one.
-
-    Returns:
-        Content of the PNG file.
+    The second row is left out if `users` has only one training. Returns the content of the PNG file.
     """
     rows = [(policies, [series.policy for series in policies], f"K = {policies[0].users}")]
     if len(users) > 1:
         rows.append((users, [f"K = {series.users}" for series in users], users[0].policy))
-    figure = Figure(figsize=(WIDTH_INCHES, ROW_INCHES * len(rows)), dpi=DOTS_PER_INCH, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = Figure(figsize=(10.0, 3.3 * len(rows)), **STYLE)
     grid: Any = figure.subplots(len(rows), 2, squeeze=False)
     for number, (panels, (shown, names, title)) in enumerate(zip(grid, rows, strict=True)):
         _draw_row(panels, shown, names, title, coincide=number == 0)
-    drawn, small = BytesIO(), BytesIO()
-    figure.savefig(drawn, format="png")
-    with Image.open(drawn) as picture:
-        picture.convert("RGB").quantize(256).save(small, format="PNG", optimize=True)
-    return small.getvalue()
+    return as_png(figure)
 
 
 def _draw_row(panels: Any, shown: Sequence[Series], names: Sequence[str], title: str, coincide: bool) -> None:
@@ -63,20 +46,12 @@ def _draw_row(panels: Any, shown: Sequence[Series], names: Sequence[str], title:
         panel.set_ylabel("training loss (17) [nat]")
         panel.set_title(title, fontsize=10, color=INK)
         panel.set_xlim(left=0)
-        panel.grid(color=GRID, linewidth=0.6)
-        panel.set_axisbelow(True)
-        panel.spines[["top", "right"]].set_visible(False)
+        style_axes(panel)
         panel.legend(fontsize=8, frameon=False, title=f"mean of {RECENT_ROUNDS} rounds", title_fontsize=8)
 
 
 def _draw_loss(
-    panel: Any,
-    x: NDArray[Any],
-    loss: NDArray[np.float64],
-    colour: str,
-    width: float,
-    name: str,
-    faint: bool,
+    panel: Any, x: NDArray[Any], loss: NDArray[np.float64], colour: str, width: float, name: str, faint: bool
 ) -> None:
     if faint:
         panel.plot(x, loss, color=colour, linewidth=0.5, alpha=0.3)

@@ -14,8 +14,6 @@ from edge_envs.core.io.files import write_atomically
 from edge_envs.dtirs.split_training.experiment import Series
 from edge_envs.dtirs.split_training.simulated_delay import DELAY_PARTS
 
-__all__ = ["rounds_of", "save_rounds"]
-
 BITS = ("bits_up", "bits_down", "weight_bits_up", "weight_bits_down")
 
 
@@ -48,13 +46,12 @@ def save_rounds(folder: Path, trainings: Sequence[Series], settings: Mapping[str
     document = {"settings": dict(settings), "rounds": rows}
     write_atomically(folder / "rounds.json", (json.dumps(document) + "\n").encode())
     most = max(series.users for series in trainings)
-    flat = [_flat(row) for row in rows]
     plain = [name for name in rows[0] if name not in ("cut", "loss")]
     columns = [*plain, *(f"{name}_{k + 1}" for name in ("cut", "loss") for k in range(most))]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(flat)
+    writer.writerows(_flat(row) for row in rows)
     write_atomically(folder / "rounds.csv", text.getvalue().encode())
 
 

@@ -8,14 +8,13 @@ environment counts bits.
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from typing import Any
 
 import torch
 from torch import nn
 
-__all__ = ["IMAGE_SIDE", "LAYERS", "build_network", "output_values"]
+from edge_envs.core.validation import number_within, whole_number
 
 IMAGE_SIDE = 32
 """Height and width of an image [pixels]."""
@@ -42,7 +41,8 @@ def build_network(classes: int, width: float = 1.0, seed: int = 0) -> nn.Sequent
     Raises:
         ValueError: invalid number of classes or width.
     """
-    _check(classes, width)
+    whole_number("classes", classes, 2)
+    number_within("width", width, 0.0, MAX_WIDTH, strict=True)
     generator = torch.Generator().manual_seed(seed)
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     before = 3
@@ -57,27 +57,6 @@ def build_network(classes: int, width: float = 1.0, seed: int = 0) -> nn.Sequent
     layers[f"layer{LAYERS - 1}"] = nn.Sequential(nn.Flatten(), full, nn.ReLU())
     layers[f"layer{LAYERS}"] = nn.Sequential(_weighted(nn.Linear, hidden, classes, generator=generator))
     return nn.Sequential(layers)
-
-
-def output_values(classes: int, width: float = 1.0) -> tuple[int, ...]:
-    """Values per image at the output of each of the 12 layers, which are sent at each cut except the last.
-
-    Raises:
-        ValueError: invalid number of classes or width.
-    """
-    _check(classes, width)
-    values, side = [], IMAGE_SIDE
-    for channels, pooled in CONVOLUTIONS:
-        side //= 1 + pooled
-        values.append(_scaled(channels, width) * side**2)
-    return (*values, _scaled(HIDDEN, width), classes)
-
-
-def _check(classes: int, width: float) -> None:
-    if classes < 2:
-        raise ValueError(f"classes={classes} is not possible; give at least 2")
-    if not (math.isfinite(width) and 0.0 < width <= MAX_WIDTH):
-        raise ValueError(f"width={width} is not possible; give a factor above 0 and up to {MAX_WIDTH:g}")
 
 
 def _scaled(channels: int, width: float) -> int:

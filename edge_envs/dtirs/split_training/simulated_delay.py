@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 from edge_envs.core.config import nearest
 from edge_envs.core.policy import ConstantPolicy, Policy, baselines_of, make_baseline
 
-__all__ = ["DELAY_PARTS", "Frame", "Frames", "choose_policy", "make_env"]
-
 ENV_ID = "DTIRS-v0"
 DELAY_PARTS = (
     "delay_downlink_s", "delay_uplink_s", "delay_compute_s", "delay_back_end_s", "delay_sync_s",
@@ -56,13 +54,11 @@ def choose_policy(name: str, env: gym.Env[Any, Any], seed: int) -> Policy:
         ValueError: unknown name, or a cut that the environment does not offer.
     """
     system: Any = env.unwrapped.system  # type: ignore[attr-defined]
-    constant = re.fullmatch(r"cut-([0-9]+)", name)
     offered = system.cut_numbers.tolist()
-    if constant and int(constant[1]) in offered:
-        index = offered.index(int(constant[1]))
-        return ConstantPolicy(np.full(system.members, index, dtype=np.int64))
-    if constant:
-        raise ValueError(f"policy={name!r} is not possible; cuts are {', '.join(map(str, offered))}")
+    if constant := re.fullmatch(r"cut-([0-9]+)", name):
+        if int(constant[1]) not in offered:
+            raise ValueError(f"policy={name!r} is not possible; cuts are {', '.join(map(str, offered))}")
+        return ConstantPolicy(np.full(system.members, offered.index(int(constant[1])), dtype=np.int64))
     known = list(baselines_of(env))
     if name not in known:
         raise ValueError(f"policy={name!r} is neither cut-m nor a baseline; {nearest(name, known)}")
@@ -73,18 +69,12 @@ class Frames:
     """The frames of one environment under one policy; a new episode starts when one ends."""
 
     def __init__(self, env: gym.Env[Any, Any], policy: Policy, seed: int) -> None:
-        """Store the arguments; the first `advance` resets the environment.
-
-        Args:
-            env: `DTIRS-v0`, or an environment with its interface.
-            policy: chooses an index into the system's `cut_numbers` for every user.
-            seed: seed of the environment.
-        """
-        self._env, self._policy, self._seed = env, policy, seed
+        """Store the arguments; the first `advance` resets the environment with `seed`."""
+        self._env, self._policy = env, policy
+        self._seed: int | None = seed
         self._system: Any = env.unwrapped.system  # type: ignore[attr-defined]
         self._observation: NDArray[Any] | None = None
         self._state: Any = None
-        self._first = True
 
     @property
     def users(self) -> int:
@@ -103,8 +93,8 @@ class Frames:
             ValueError: the policy chooses cut 0, with which a device has no layer to train.
         """
         if self._observation is None:
-            self._observation, _ = self._env.reset(seed=self._seed if self._first else None)
-            self._state, self._first = None, False
+            self._observation, _ = self._env.reset(seed=self._seed)
+            self._state, self._seed = None, None
         action, self._state = self._policy.predict(self._observation, self._state, deterministic=True)
         self._observation, _, terminated, truncated, info = self._env.step(action)
         if terminated or truncated:

@@ -23,16 +23,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-__all__ = [
-    "AccessPoint",
-    "Device",
-    "OptimiserOf",
-    "Traffic",
-    "TrainedLayer",
-    "as_tensor",
-    "training_round",
-]  # fmt: skip
-
 OptimiserOf = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 """Makes the optimiser of one layer's parameters; its update must be elementwise, as in SGD, momentum or Adam."""
 Gradients = list[tuple[Tensor, ...]]
@@ -97,13 +87,9 @@ class Device:
     def __init__(
         self, images: NDArray[np.uint8], labels: NDArray[np.int64], batch: int, seed: int | Sequence[int]
     ) -> None:
-        """Create a device without layers.
+        """Create a device without layers, with images (n, H, W, 3) and labels (n,) from 0.
 
-        Args:
-            images: the user's images, (n, H, W, 3).
-            labels: their labels, (n,), from 0.
-            batch: images per round, drawn at random with replacement.
-            seed: seed of the draws.
+        In every round it draws `batch` images at random, with replacement.
         """
         self.layers: list[TrainedLayer] = []
         self._images, self._labels, self._batch = images, torch.from_numpy(labels), batch
@@ -147,11 +133,6 @@ class Device:
         loss = cross_entropy(self._output, self._answers)
         return loss.item(), _by_layer(self.layers, torch.autograd.grad(loss, _parameters(self.layers)))
 
-    def step(self, gradients: Gradients) -> None:
-        """Take one step of each layer with its mean gradients."""
-        for layer, mean in zip(self.layers, gradients, strict=True):
-            layer.step(mean)
-
 
 class AccessPoint:
     """The access point: has the whole network and trains the layers after each user's cut."""
@@ -162,12 +143,7 @@ class AccessPoint:
         self.layers = [TrainedLayer(module, optimiser_of) for module in network]
 
     def learn(self, features: Tensor, labels: Tensor, cut: int) -> tuple[float, Tensor, Gradients]:
-        """Run the layers after a cut forward and backward.
-
-        Args:
-            features: received features, (b, ...).
-            labels: (b,).
-            cut: 1 to M - 1.
+        """Run the layers after a cut, 1 to M - 1, forward and backward on received features (b, ...) and labels (b,).
 
         Returns:
             Loss (16), its gradient with respect to the features, and the gradients of layers cut + 1 to M.
@@ -180,11 +156,6 @@ class AccessPoint:
         loss = cross_entropy(values, labels)
         at_cut, *gradients = torch.autograd.grad(loss, [received, *_parameters(back)])
         return loss.item(), at_cut, _by_layer(back, gradients)
-
-    def step(self, gradients: Gradients) -> None:
-        """Take one step of each layer with its mean gradients, including the layers that devices also have."""
-        for layer, mean in zip(self.layers, gradients, strict=True):
-            layer.step(mean)
 
     def accuracy(self, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> float:
         """Share of images (n, H, W, 3) whose largest output is that of their label (n,)."""
@@ -201,11 +172,6 @@ def training_round(
     devices: Sequence[Device], access_point: AccessPoint, cuts: Sequence[int]
 ) -> tuple[list[float], Traffic]:
     """Run one round: compute every user's gradients on one mini-batch, then step all layers with the mean gradients.
-
-    Args:
-        devices: the users' devices.
-        access_point: the access point with the common network.
-        cuts: cut of each user, 1 to M.
 
     Returns:
         Loss (16) of each user before the step, and the amount of data sent over the air.
@@ -232,9 +198,9 @@ def training_round(
         losses.append(loss)
         gradients.append(own)
     means = _mean(gradients)
-    access_point.step(means)
-    for device, cut in zip(devices, cuts, strict=True):
-        device.step(means[:cut])
+    for layers in (access_point.layers, *(device.layers for device in devices)):
+        for layer, mean in zip(layers, means, strict=False):
+            layer.step(mean)
     return losses, traffic
 
 

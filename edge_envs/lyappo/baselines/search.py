@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,7 @@ CHUNK = 16
 """Candidates simulated together, which limits the memory."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcomes:
+class Outcomes(NamedTuple):
     """Results of candidate partitions: means over worlds and over the steps after the warm-up."""
 
     reward: NDArray[np.float64]  # (C, M) reward of each device per step
@@ -47,7 +46,7 @@ def search(system: System[State], candidates: NDArray[np.int64], *, steps: int, 
         simulate_fixed(system, candidates[i : i + CHUNK], steps=steps, worlds=worlds, seed=seed)
         for i in range(0, len(candidates), CHUNK)
     ]
-    return Outcomes(np.concatenate([part.reward for part in parts]), np.concatenate([part.ratio for part in parts]))
+    return Outcomes(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def simulate_fixed(

@@ -25,17 +25,9 @@ POWER_EXPONENT = 3
 def decode_joint(
     p: Parameters, s: State, rows: NDArray[np.int64], actions: NDArray[Any], choices: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Write the requested resources of `rows` into the state, scaled down to C.4, C.6 and C.7.
+    """Write the requested resources of `rows` into the state, scaled down to C.4, C.6 and C.7; returns the cuts (B, J).
 
-    Args:
-        p: parameters.
-        s: the batch.
-        rows: indices of the worlds.
-        actions: actions of all rows in [-1, 1], shape (B, M (4 N + 1)).
-        choices: number of cuts of each service, shape (N,).
-
-    Returns:
-        Indices of the chosen cuts, shape (B, J).
+    Actions of all rows have shape (B, M (4 N + 1)); `choices` has the number of cuts of each service, shape (N,).
     """
     unit = (actions[rows].reshape(len(rows), p.num_devices, -1) + 1.0) / 2.0
     by_service = unit[:, :, :-1].reshape(len(rows), p.num_devices, p.num_services, 4)

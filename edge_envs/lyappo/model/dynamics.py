@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge_envs.core.kernels.jit import kernel_part
-from edge_envs.core.physics.channel import complex_normal, exponential, free_space_exponent_gain, gauss_markov, poisson
+from edge_envs.core.physics.channel import complex_normal, exponential, free_space_exponent_gain, gauss_markov
 from edge_envs.lyappo.model.parameters import Parameters
 from edge_envs.lyappo.model.state import EDGE, REGIME_DRAWS, Queues, State, fading_draws
 
@@ -88,12 +88,6 @@ def draw_gain(p: Parameters, s: State, row: int, m: int, at: int) -> float:
 
 
 @kernel_part
-def draw_arrivals(p: Parameters, level: int, uniform: float) -> int:
-    """Number of tasks that arrive in one slot at one service, Poisson."""
-    return poisson(uniform, p.arrival_zero_probability[level], p.arrival_rates_per_slot[level])
-
-
-@kernel_part
 def advance_regimes(p: Parameters, s: State, row: int, at: int) -> None:
     """Move the devices and switch blockage and arrival levels, once per step.
 
@@ -127,9 +121,3 @@ def advance_regimes(p: Parameters, s: State, row: int, at: int) -> None:
             s.level[row, m] = other + (other >= s.level[row, m])
         gain = free_space_exponent_gain(s.distance_m[row, m], p.antenna_gain, p.carrier_hz, p.path_loss_exponent)
         s.mean_gain[row, m] = gain * p.blocked_gain if s.blocked[row, m] else gain
-
-
-@kernel_part
-def local_energy(p: Parameters, frequency_sum: float) -> float:
-    """Energy of a device's processor in one slot, eq. (5) [J]."""
-    return p.slot_s * p.device_energy_coefficient * frequency_sum * frequency_sum * frequency_sum

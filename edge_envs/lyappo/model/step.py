@@ -7,18 +7,9 @@ from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel, kernel_part
 from edge_envs.core.kernels.randomness import BLOCK_STEPS
-from edge_envs.core.physics.channel import complex_normal, free_space_exponent_gain
+from edge_envs.core.physics.channel import complex_normal, free_space_exponent_gain, poisson
 from edge_envs.lyappo.model.allocation import allocate_as_requested, allocate_optimally
-from edge_envs.lyappo.model.dynamics import (
-    DROPPED,
-    FINISHED,
-    advance_regimes,
-    draw_arrivals,
-    draw_gain,
-    enter,
-    local_energy,
-    serve,
-)
+from edge_envs.lyappo.model.dynamics import DROPPED, FINISHED, advance_regimes, draw_gain, enter, serve
 from edge_envs.lyappo.model.observation import encode_row
 from edge_envs.lyappo.model.parameters import DECISION, Parameters
 from edge_envs.lyappo.model.reward import departures, report
@@ -30,21 +21,16 @@ RESET_DRAWS = 6
 
 
 def reset(p: Parameters, s: State, rows: NDArray[np.int64], cut: NDArray[np.int64], draws: NDArray[np.float64]) -> None:
-    """Empty the queues of `rows`, set the cuts, and draw distances, regimes and fading, in place.
+    """Empty the queues of `rows`, set the cuts (J,), and draw distances, regimes and fading, in place.
 
-    Args:
-        p: parameters.
-        s: the batch.
-        rows: indices of the worlds.
-        cut: cuts in force, shape (J,).
-        draws: uniforms, shape (len(rows), M, RESET_DRAWS). Regimes start from their stationary distribution.
+    The uniforms have shape (len(rows), M, RESET_DRAWS). Regimes start from their stationary distribution.
     """
-    for field in (*s.queues[:4], s.arrived, s.finished, s.dropped, s.period_backlog, s.period_allocation):
-        field[rows] = 0
-    for field in (s.allocation, s.power_w, s.period_power_w, s.period_rate_max, s.period_arrivals):
-        field[rows] = 0
-    for field in (s.energy_local_j, s.energy_transmit_j, s.certificate, s.projected):
-        field[rows] = 0
+    for array in (
+        *s.queues[:4], s.arrived, s.finished, s.dropped, s.period_backlog, s.period_allocation, s.allocation,
+        s.power_w, s.period_power_w, s.period_rate_max, s.period_arrivals, s.energy_local_j, s.energy_transmit_j,
+        s.certificate, s.projected,
+    ):  # fmt: skip
+        array[rows] = 0
     s.cut[rows] = cut
     s.cursor[rows] = BLOCK_STEPS
     place, turn, block, level, fading_1, fading_2 = np.moveaxis(draws, 2, 0)
@@ -86,12 +72,12 @@ def draw_channels(p: Parameters, s: State, row: int, at: int) -> None:
 
 @kernel_part
 def finish_slot(p: Parameters, s: State, row: int, at: int) -> None:
-    """Sum up the slot's energy, serve the queues, then add arrivals, one uniform per service from `at`."""
+    """Sum up the energies (5) and (6), serve the queues, then add arrivals, one uniform per service from `at`."""
     for m in range(p.num_devices):
         frequency = 0.0
         for j in range(m * p.num_services, (m + 1) * p.num_services):
             frequency += s.allocation[row, LOCAL, j]
-        s.energy_local_j[row, m] += local_energy(p, frequency)
+        s.energy_local_j[row, m] += p.slot_s * p.device_energy_coefficient * frequency * frequency * frequency
         s.energy_transmit_j[row, m] += p.slot_s * s.power_w[row, m]
         s.period_power_w[row, m] += s.power_w[row, m]
     # Last stage first, so that a task which changes the queue in this slot is first served in the next one.
@@ -106,9 +92,11 @@ def finish_slot(p: Parameters, s: State, row: int, at: int) -> None:
                     s.period_allocation[row, stage, j] += share
                     serve(p, s, row, j, n, stage, share * p.slot_s)
     for m in range(p.num_devices):
+        level = s.level[row, m]
         for n in range(p.num_services):
             j = m * p.num_services + n
-            arrivals = draw_arrivals(p, s.level[row, m], s.uniforms[row, s.cursor[row], at + j])
+            uniform = s.uniforms[row, s.cursor[row], at + j]
+            arrivals = poisson(uniform, p.arrival_zero_probability[level], p.arrival_rates_per_slot[level])
             s.period_arrivals[row, j] += arrivals
             s.arrived[row, j] += arrivals
             for _ in range(arrivals):

@@ -11,15 +11,14 @@ bounds the distance to the optimum. Candidates for mu are the marginal cost of S
 smallest bound counts. It is relative to `sum_i Q_i x_i` or to the unit of the objective, whichever is larger: an
 interior-point method leaves small shares where nothing is worth serving.
 
-Needs the extra `reference`.
+Needs the extra `reference`. The solvers raise ImportError where CVXPY is not installed, ValueError for invalid
+arguments, and RuntimeError where Clarabel finds no solution.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -27,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from edge_envs.core.io.extras import load_cvxpy
+from edge_envs.core.io.extras import CompiledForms, Form, load_cvxpy, solve_by_clarabel
 from edge_envs.lyappo.solvers.api import Split, checked_gain, checked_queues
 from edge_envs.lyappo.solvers.drift_plus_penalty import LN2, Floats, full_power_rate, power_for_rate
 
@@ -36,9 +35,6 @@ TOLERANCE = 1e-12
 
 STEPS = (0.99, 0.9, 0.7)
 """Values of Clarabel's `max_step_fraction`: its default, then those that help if it fails (1 in 20000 instances)."""
-
-Form = Callable[..., tuple[Any, Any]]
-"""Builds a CVXPY problem and its variable from named numbers or from CVXPY parameters."""
 
 Solve = Callable[[Form, dict[str, Any]], Floats]
 """Solution of a form for the given numbers."""
@@ -79,16 +75,8 @@ def optimum(problem: Any, x: Any) -> Floats:
     Raises:
         RuntimeError: the solver gave no solution.
     """
-    failed = load_cvxpy().error.SolverError
-    limits = dict.fromkeys(("tol_gap_abs", "tol_gap_rel", "tol_feas"), TOLERANCE)
-    for step in STEPS:
-        with warnings.catch_warnings(), suppress(failed):
-            # Above the tolerance the status is "inaccurate"; the certificate measures the error.
-            warnings.filterwarnings("ignore", message="Solution may be inaccurate")
-            problem.solve(solver="CLARABEL", max_step_fraction=step, **limits)
-            if x.value is not None:
-                return np.asarray(x.value, dtype=np.float64)
-    raise RuntimeError("Clarabel found no solution; use solver='exact'")
+    solve_by_clarabel(problem, STEPS, **dict.fromkeys(("tol_gap_abs", "tol_gap_rel", "tol_feas"), TOLERANCE))
+    return np.asarray(x.value, dtype=np.float64)
 
 
 def rebuild(form: Form, numbers: dict[str, Any]) -> Floats:
@@ -100,13 +88,7 @@ def solve_local_cvxpy(
     backlog_cycles: ArrayLike, *, slot_s: float, weight: float, energy_coefficient: float, frequency_max_hz: float,
     solve: Solve = rebuild,
 ) -> Split:  # fmt: skip
-    """Problem 3 of one device by CVXPY; see `api.solve_local`.
-
-    Raises:
-        ImportError: CVXPY is not installed.
-        ValueError: an argument of another shape, or a number that is not allowed.
-        RuntimeError: the solver failed.
-    """
+    """Problem 3 of one device by CVXPY; see `api.solve_local`."""
     queues = checked_queues(
         "backlog_cycles", backlog_cycles, slot_s=slot_s, weight=weight, energy_coefficient=energy_coefficient,
         frequency_max_hz=frequency_max_hz,
@@ -128,13 +110,7 @@ def solve_transmit_cvxpy(
     backlog_bits: ArrayLike, *, slot_s: float, weight: float, gain: float, power_max_w: float, bandwidth_hz: float,
     noise_w_per_hz: float, solve: Solve = rebuild,
 ) -> Split:  # fmt: skip
-    """Problem 4 of one device by CVXPY; see `api.solve_transmit`.
-
-    Raises:
-        ImportError: CVXPY is not installed.
-        ValueError: an argument of another shape, or a number that is not allowed.
-        RuntimeError: the solver failed.
-    """
+    """Problem 4 of one device by CVXPY; see `api.solve_transmit`."""
     queues = checked_queues(
         "backlog_bits", backlog_bits, slot_s=slot_s, weight=weight, power_max_w=power_max_w,
         bandwidth_hz=bandwidth_hz, noise_w_per_hz=noise_w_per_hz,
@@ -162,13 +138,7 @@ def solve_transmit_cvxpy(
 def solve_edge_cvxpy(
     backlog_cycles: ArrayLike, *, slot_s: float, frequency_max_hz: float, solve: Solve = rebuild
 ) -> Split:
-    """Problem 5 by CVXPY; see `api.solve_edge`.
-
-    Raises:
-        ImportError: CVXPY is not installed.
-        ValueError: an argument of another shape, or a number that is not allowed.
-        RuntimeError: the solver failed.
-    """
+    """Problem 5 by CVXPY; see `api.solve_edge`."""
     queues = checked_queues("backlog_cycles", backlog_cycles, slot_s=slot_s, frequency_max_hz=frequency_max_hz)
     worth = float(queues.max())
     unit = min(frequency_max_hz, float(queues.sum()) / slot_s)
@@ -210,29 +180,17 @@ def scaled(
 class CompiledReference:
     """Solves by CVXPY with problems that are compiled once per number of queues.
 
-    The methods have the interface of the functions above. A call only sets the parameters of a problem (all comply with
-    CVXPY's rules for parametrised programs, DPP), and saves the time to build it.
+    The methods have the interface of the functions above without the time that CVXPY needs to build a problem.
 
     Raises:
         ImportError: CVXPY is not installed.
     """
 
     def __init__(self) -> None:
-        self._cvxpy = load_cvxpy()
-        self._problems: dict[tuple[Form, int], tuple[Any, Any, dict[str, Any]]] = {}
+        self._forms = CompiledForms()
         self.solve_local = partial(solve_local_cvxpy, solve=self._solve)
         self.solve_transmit = partial(solve_transmit_cvxpy, solve=self._solve)
         self.solve_edge = partial(solve_edge_cvxpy, solve=self._solve)
 
     def _solve(self, form: Form, numbers: dict[str, Any]) -> Floats:
-        key = form, len(numbers["queue"])
-        if key not in self._problems:
-            parameters = {
-                name: self._cvxpy.Parameter(np.shape(value), nonneg=name != "offset") for name, value in numbers.items()
-            }
-            problem, x = form(**parameters)
-            self._problems[key] = problem, x, parameters
-        problem, x, parameters = self._problems[key]
-        for name, value in numbers.items():
-            parameters[name].value = value
-        return optimum(problem, x)
+        return optimum(*self._forms.build(form, numbers, lambda name: {"nonneg": name != "offset"}))

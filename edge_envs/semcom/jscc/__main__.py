@@ -22,12 +22,11 @@ from edge_envs.core.io.files import write_atomically
 from edge_envs.core.physics.images import photograph, photograph_patches, read_cifar10, read_image
 
 if TYPE_CHECKING:
-    from edge_envs.semcom.jscc.figure import Measured
     from edge_envs.semcom.jscc.networks import Codec
-    from edge_envs.semcom.jscc.quality_law import Law
+    from edge_envs.semcom.jscc.quality_law import Law, Points
     from edge_envs.semcom.jscc.reference_codes import LinearCode
     from edge_envs.semcom.jscc.scores import Scores
-    from edge_envs.semcom.jscc.training import Recipe, Traffic
+    from edge_envs.semcom.jscc.training import Recipe
 
 Images = NDArray[np.uint8]
 
@@ -115,7 +114,7 @@ def run(options: Arguments) -> int:
     channels = TABLE_CHANNELS if recipe.rho is None else (codec.channels,)
     scores = score(codec, linear, data.test, channels, TABLE_SNR_DB, recipe.seed)
     _print_scores(scores, "mean PSNR [dB] over the test images")
-    law, measured = _fit(codec, data.test, recipe) if recipe.rho is None else (None, None)
+    fitted = _fit(codec, data.test, recipe) if recipe.rho is None else None
     name = LARGE_PHOTOGRAPH if options.image is None else options.image.name
     size = f"{large.shape[0]} x {large.shape[1]}"
     large_scores = score(codec, linear, large[None], channels, LARGE_SNR_DB, recipe.seed)
@@ -124,16 +123,16 @@ def run(options: Arguments) -> int:
     pictures = _pictures(codec, linear, large, channels[0], recipe.seed)
 
     save_codec(options.out / "codec.safetensors", codec, recipe, data.name)
-    write_atomically(options.out / "codec.png", draw_codec(scores, law, measured, pictures))
+    write_atomically(options.out / "codec.png", draw_codec(scores, fitted, pictures))
     print(f"\ncodec and figure: {options.out}")
-    if options.coefficients and law and measured:
-        mae_db = law.mae_db(measured.rho, measured.snr_db, measured.psnr_db)
+    if options.coefficients and fitted:
+        law, (rho, snr_db, psnr_db) = fitted
         notes = {
-            "rho_range": [float(measured.rho.min()), float(measured.rho.max())],
-            "snr_db_range": [float(measured.snr_db.min()), float(measured.snr_db.max())],
+            "rho_range": [float(rho.min()), float(rho.max())],
+            "snr_db_range": [float(snr_db.min()), float(snr_db.max())],
             "data": data.name, "steps": recipe.steps, "seed": recipe.seed,
         }  # fmt: skip
-        save_coefficients(options.coefficients, law, mae_db, notes)
+        save_coefficients(options.coefficients, law, law.mae_db(rho, snr_db, psnr_db), notes)
         print(f"coefficients: {options.coefficients}")
     return 0
 
@@ -164,16 +163,13 @@ def _train(data: Data, recipe: Recipe) -> Codec:
                 bar.set_postfix_str(f"training PSNR {-10 * np.log10(recent):.1f} dB", refresh=False)
 
         codec, traffic = train(data.train, recipe, on_step)
-    _print_traffic(traffic, recipe.steps, time.monotonic() - started)
-    return codec
-
-
-def _print_traffic(traffic: Traffic, steps: int, seconds: float) -> None:
-    up, down = traffic.symbols_up / steps, traffic.bytes_down / steps
+    steps = recipe.steps
     print(
-        f"{steps} rounds of Algorithm 1 in {seconds:.0f} s; a round sends {up:,.0f} complex symbols up "
-        f"({traffic.bytes_up / steps / 1e3:,.0f} kB as floats) and {down / 1e3:,.0f} kB of encoder weights down"
+        f"{steps} rounds of Algorithm 1 in {time.monotonic() - started:.0f} s; a round sends "
+        f"{traffic.symbols_up / steps:,.0f} complex symbols up ({traffic.bytes_up / steps / 1e3:,.0f} kB as floats) "
+        f"and {traffic.bytes_down / steps / 1e3:,.0f} kB of encoder weights down"
     )
+    return codec
 
 
 def _print_scores(scores: Scores, title: str) -> None:
@@ -193,8 +189,7 @@ def _file_cell(value: float, share: float) -> str:
     return f"{value:.1f}" if share == 1.0 else f"{value:.1f}/{share:.0%}"
 
 
-def _fit(codec: Codec, images: Images, recipe: Recipe) -> tuple[Law, Measured]:
-    from edge_envs.semcom.jscc.figure import Measured
+def _fit(codec: Codec, images: Images, recipe: Recipe) -> tuple[Law, Points]:
     from edge_envs.semcom.jscc.networks import rho_of
     from edge_envs.semcom.jscc.quality_law import (
         LOWEST_SNR_DB,
@@ -225,7 +220,7 @@ def _fit(codec: Codec, images: Images, recipe: Recipe) -> tuple[Law, Measured]:
     print(f"with S in dB, all laws but the last are defined for every rho and S >= {LOWEST_SNR_DB:g} dB")
     print(f"linear interpolation between points, 5-fold: {interpolation_mae_db(*points):.2f} dB (paper 0.44)")
     best = min(laws, key=lambda law: law.mae_db(*points))
-    return best, Measured(*points)
+    return best, points
 
 
 def _print_law(label: str, law: Law, mae_db: float, crossed: str) -> None:

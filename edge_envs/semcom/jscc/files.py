@@ -15,8 +15,6 @@ from edge_envs.semcom.jscc.networks import Codec
 from edge_envs.semcom.jscc.quality_law import Law
 from edge_envs.semcom.jscc.training import Recipe
 
-__all__ = ["load_codec", "save_codec", "save_coefficients"]
-
 
 def save_codec(path: Path, codec: Codec, recipe: Recipe, data: str) -> None:
     """Write a codec's weights, its number of channels, its recipe and the name of its training set."""
@@ -44,13 +42,6 @@ def load_codec(path: Path) -> Codec:
 
 
 def save_coefficients(path: Path, law: Law, mae_db: float, notes: dict[str, Any]) -> None:
-    """Write a fitted law for the environment's option `psnr_law`.
-
-    Args:
-        path: JSON file; an existing one is replaced atomically.
-        law: the fitted law.
-        mae_db: its mean absolute error at the measured points [dB].
-        notes: further entries, such as the measured range.
-    """
+    """Write a fitted law, its mean absolute error and further entries as JSON, for the environment's `psnr_law`."""
     document = {"psnr_law": list(law.coefficients), "snr_unit": law.snr_unit, "mae_db": mae_db, **notes}
     write_atomically(path, (json.dumps(document, indent=2) + "\n").encode())

@@ -49,11 +49,6 @@ def rho_of(channels: int) -> float:
     return channels / CHANNELS_PER_RHO
 
 
-def noise_std(snr_db: Tensor | float) -> Tensor:
-    """Standard deviation of the noise in each real dimension of a code of power 1, at an SNR in dB."""
-    return 10.0 ** (-torch.as_tensor(snr_db) / 20.0)
-
-
 def kept_mask(symbols: Tensor, kept: Tensor) -> Tensor:
     """Mask (b, c, 1, 1) with 1 for the first `kept` channels (b,) of `symbols` (b, c, h, w) and 0 for the others."""
     order = torch.arange(symbols.shape[1], device=symbols.device)
@@ -61,11 +56,9 @@ def kept_mask(symbols: Tensor, kept: Tensor) -> Tensor:
 
 
 def normalise_power(symbols: Tensor, kept: Tensor) -> Tensor:
-    """Scale each image's code to an average power of 1 per real dimension over its kept channels.
+    """Scale codes (b, c, h, w) to an average power of 1 per real dimension over the first `kept` (b,) channels.
 
-    Args:
-        symbols: code (b, c, h, w).
-        kept: number of leading channels to send, (b,); the others become 0.
+    The other channels become 0.
     """
     symbols = symbols * kept_mask(symbols, kept)
     dimensions = kept * (symbols.shape[2] * symbols.shape[3])
@@ -75,29 +68,23 @@ def normalise_power(symbols: Tensor, kept: Tensor) -> Tensor:
 
 
 def awgn(symbols: Tensor, kept: Tensor, snr_db: Tensor, generator: torch.Generator) -> Tensor:
-    """Add Gaussian noise to the sent symbols: the channel (2), Y = X + N.
-
-    Args:
-        symbols: code (b, c, h, w) of power 1.
-        kept: number of leading channels that were sent, (b,).
-        snr_db: signal-to-noise ratio of each image, (b,) [dB].
-        generator: source of the noise.
-    """
+    """Add Gaussian noise to symbols (b, c, h, w) of power 1, in the `kept` (b,) channels sent: (2), Y = X + N."""
     noise = torch.randn(symbols.shape, generator=generator)
-    return symbols + noise * noise_std(snr_db)[:, None, None, None] * kept_mask(symbols, kept)
+    deviation = 10.0 ** (-snr_db / 20.0)
+    return symbols + noise * deviation[:, None, None, None] * kept_mask(symbols, kept)
 
 
 class Encoder(nn.Module):
     """Five 5 x 5 convolutions with PReLU, the first two with stride 2, and the power normalisation (1)."""
 
     def __init__(self, channels: int, generator: torch.Generator) -> None:
-        """Create an encoder with up to `channels` code channels and random weights from `generator`."""
+        """Draw the weights of an encoder with up to `channels` code channels from `generator`."""
         super().__init__()
         self.channels = channels
         widths, strides = (3, *WIDTHS, channels), (2, 2, 1, 1, 1)
         layers: list[nn.Module] = []
         for before, after, stride in zip(widths, widths[1:], strides, strict=False):
-            layers += [_convolution(before, after, stride, generator), _prelu(after)]
+            layers += [_convolution(before, after, stride, generator), nn.PReLU(after, init=PRELU_SLOPE)]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, images: Tensor, kept: Tensor) -> Tensor:
@@ -112,12 +99,12 @@ class Decoder(nn.Module):
     """Five 5 x 5 transposed convolutions, the last two with stride 2; PReLU between them, a sigmoid at the end (3)."""
 
     def __init__(self, channels: int, generator: torch.Generator) -> None:
-        """Create a decoder for up to `channels` code channels with random weights from `generator`."""
+        """Draw the weights of a decoder for up to `channels` code channels from `generator`."""
         super().__init__()
         widths, strides = (channels, *reversed(WIDTHS), 3), (1, 1, 1, 2, 2)
         layers: list[nn.Module] = []
         for before, after, stride in zip(widths, widths[1:], strides, strict=False):
-            layers += [_transposed(before, after, stride, generator), _prelu(after)]
+            layers += [_transposed(before, after, stride, generator), nn.PReLU(after, init=PRELU_SLOPE)]
         last: Any = layers[-2]
         layers[-1] = nn.Sigmoid()
         with torch.no_grad():
@@ -176,7 +163,3 @@ def _window() -> Tensor:
     fall = torch.exp(-((offsets / KERNEL_SPREAD) ** 2) / 2)
     window = fall[:, None] * fall
     return window / window.square().mean().sqrt()
-
-
-def _prelu(channels: int) -> nn.Module:
-    return nn.PReLU(channels, init=PRELU_SLOPE)

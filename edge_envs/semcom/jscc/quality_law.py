@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edge_envs.core.physics.units import db_to_linear
-
-__all__ = ["Law", "SnrUnit", "cross_validated_mae_db", "fit_law", "interpolation_mae_db"]
+from edge_envs.core.validation import number_within
 
 SnrUnit: TypeAlias = Literal["db", "linear"]
 Floats = NDArray[np.float64]
+Points: TypeAlias = tuple[Floats, Floats, Floats]
+"""Compression rates, SNR [dB] and PSNR [dB] of measured points; arrays (points,)."""
 
 STARTS_DB = (3.0, 10.0, 30.0)
 """Initial values of a; the fit with the smallest error is kept."""
@@ -69,36 +70,17 @@ class Law:
         """Mean absolute error [dB] at measured points."""
         return float(np.abs(self.psnr_db(rho, snr_db) - np.asarray(psnr_db)).mean())
 
-    @property
-    def lowest_snr_db(self) -> float:
-        """SNR [dB] at and below which the law is undefined at rho = 0; -inf where it is defined for every SNR."""
-        if self.per_snr == 0.0:
-            return -math.inf
-        edge = -self.offset / self.per_snr
-        if self.snr_unit == "db":
-            return edge
-        return 10.0 * math.log10(edge) if edge > 0.0 else -math.inf
-
 
 def fit_law(
-    rho: ArrayLike,
-    snr_db: ArrayLike,
-    psnr_db: ArrayLike,
-    snr_unit: SnrUnit = "db",
-    scale_db: float | None = None,
+    rho: ArrayLike, snr_db: ArrayLike, psnr_db: ArrayLike, snr_unit: SnrUnit = "db", scale_db: float | None = None,
     lowest_snr_db: float = LOWEST_SNR_DB,
-) -> Law:
+) -> Law:  # fmt: skip
     """Least-squares fit of (57) that is concave and non-decreasing, as Condition 1 of the paper demands.
 
     The law is defined for all rho >= 0 and, with S in dB, from `lowest_snr_db` on (with S linear, for all S >= 0).
 
-    Args:
-        rho: compression rates, (n,).
-        snr_db: SNR, (n,) [dB].
-        psnr_db: measured PSNR, (n,) [dB].
-        snr_unit: unit of S.
-        scale_db: fixed value of a [dB]; None fits it too.
-        lowest_snr_db: where S is in dB, lowest SNR at which the law must be defined [dB].
+    Compression rates, SNR [dB] and measured PSNR [dB] have shape (n,); `snr_unit` is the unit of S. With `scale_db`, a
+    has this value [dB] and is not fitted.
 
     Raises:
         ValueError: arrays that differ in shape, numbers that are not finite, fewer points than coefficients, points
@@ -106,33 +88,24 @@ def fit_law(
         ImportError: scipy is not installed.
     """
     x, y, z = _checked(rho, snr_db, psnr_db)
-    if scale_db is not None and not MIN_SCALE_DB <= scale_db <= MAX_SCALE_DB:
-        raise ValueError(f"scale_db={scale_db} is not possible; give {MIN_SCALE_DB} to {MAX_SCALE_DB}")
-    lowest = lowest_snr_db if snr_unit == "db" else 0.0
-    data = _Scaled.of(x, _in_unit(y, snr_unit), z, lowest)
+    if scale_db is not None:
+        number_within("scale_db", scale_db, MIN_SCALE_DB, MAX_SCALE_DB)
+    data = _Scaled(x, _in_unit(y, snr_unit), z, lowest_snr_db if snr_unit == "db" else 0.0)
     scales = STARTS_DB if scale_db is None else (scale_db,)
     _, law = min((data.fit(scale, snr_unit, free=scale_db is None) for scale in scales), key=lambda fit: fit[0])
     return law
 
 
-@dataclass(frozen=True, eq=False)
 class _Scaled:
     """The points with both axes scaled to [0, 1], and the distance by which the domain extends below 0 on each."""
 
-    rho: Floats
-    snr: Floats
-    psnr: Floats
-    origin: tuple[float, float]
-    span: tuple[float, float]
-    below: tuple[float, float]
-
-    @classmethod
-    def of(cls, rho: Floats, snr: Floats, psnr: Floats, lowest_snr: float) -> _Scaled:
-        origin = float(rho.min()), float(snr.min())
-        span = float(np.ptp(rho)), float(np.ptp(snr))
-        below = origin[0] / span[0], (origin[1] - lowest_snr) / span[1]
-        scaled = (rho - origin[0]) / span[0], (snr - origin[1]) / span[1]
-        return cls(*scaled, psnr, origin, span, (max(below[0], 1e-9), max(below[1], 1e-9)))
+    def __init__(self, rho: Floats, snr: Floats, psnr: Floats, lowest_snr: float) -> None:
+        self.origin = float(rho.min()), float(snr.min())
+        self.span = float(np.ptp(rho)), float(np.ptp(snr))
+        below = self.origin[0] / self.span[0], (self.origin[1] - lowest_snr) / self.span[1]
+        self.below = max(below[0], 1e-9), max(below[1], 1e-9)
+        self.rho, self.snr = (rho - self.origin[0]) / self.span[0], (snr - self.origin[1]) / self.span[1]
+        self.psnr = psnr
 
     def slopes(self, fall: float, share: float) -> tuple[float, float]:
         """Slopes along both axes of an argument that is 1 at the lowest measured point.
@@ -167,11 +140,7 @@ class _Scaled:
 
 
 def cross_validated_mae_db(
-    rho: ArrayLike,
-    snr_db: ArrayLike,
-    psnr_db: ArrayLike,
-    snr_unit: SnrUnit = "db",
-    seed: int = 0,
+    rho: ArrayLike, snr_db: ArrayLike, psnr_db: ArrayLike, snr_unit: SnrUnit = "db", seed: int = 0
 ) -> float:
     """Mean absolute error [dB] of the fitted law on points left out of the fit: 5 folds, repeated ten times."""
     x, y, z = _checked(rho, snr_db, psnr_db)
@@ -205,7 +174,7 @@ def _folds(points: int, seed: int) -> list[tuple[NDArray[np.int64], NDArray[np.i
     return [(np.setdiff1d(np.arange(points), fold), fold) for fold in folds]
 
 
-def _checked(rho: ArrayLike, snr_db: ArrayLike, psnr_db: ArrayLike) -> tuple[Floats, Floats, Floats]:
+def _checked(rho: ArrayLike, snr_db: ArrayLike, psnr_db: ArrayLike) -> Points:
     x, y, z = (np.asarray(values, dtype=np.float64).ravel() for values in (rho, snr_db, psnr_db))
     if not len(x) == len(y) == len(z) or len(z) < 4:
         raise ValueError(f"{len(x)} rates, {len(y)} SNR and {len(z)} PSNR: give equal numbers, at least 4 of each")

@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.physics.units import db_to_linear
-
-__all__ = ["BLOCK", "JpegCurve", "LinearCode", "jpeg_curves", "jpeg_psnr", "mean_colour_psnr", "psnr_db"]
+from edge_envs.core.validation import whole_number
 
 Images = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -38,9 +37,7 @@ NO_ERROR_PSNR_DB = 100.0
 def psnr_db(original: NDArray[np.uint8], reconstructed: Floats) -> Floats:
     """Peak signal-to-noise ratio of each image, (n,) [dB]: 10 log10(255^2 / mean squared error), 100 at most.
 
-    Args:
-        original: (n, H, W, 3).
-        reconstructed: same shape, from 0 to 255; values outside are clipped first.
+    Both are (n, H, W, 3), from 0 to 255; reconstructed values outside are clipped first.
     """
     error = np.clip(reconstructed, 0.0, 255.0) - original
     mse = np.maximum((error**2).mean(axis=(1, 2, 3)), 255.0**2 / db_to_linear(NO_ERROR_PSNR_DB))
@@ -86,19 +83,14 @@ class LinearCode:
         return cls(mean, basis[:, ::-1], np.maximum(variance[::-1], MIN_VARIANCE))
 
     def transmit(self, images: Images, channels: int, snr_db: float, rng: np.random.Generator) -> Floats:
-        """Send images through the code and an AWGN channel; returns them before clipping to 0 to 255.
+        """Send images (n, H, W, 3) through the code and an AWGN channel; returns them before clipping to 0 to 255.
 
-        Args:
-            images: (n, H, W, 3); sides are padded to multiples of 4.
-            channels: real numbers kept per block, 1 to 48.
-            snr_db: signal-to-noise ratio, known to both sides [dB].
-            rng: source of the noise.
+        Of each block, `channels` real numbers are kept, 1 to 48. Both sides know the SNR.
 
         Raises:
             ValueError: `channels` is out of range.
         """
-        if not 1 <= channels <= len(self.mean):
-            raise ValueError(f"channels={channels} is not possible; give 1 to {len(self.mean)}")
+        whole_number("channels", channels, 1, len(self.mean))
         variance, basis = self.variance[:channels], self.basis[:, :channels]
         symbols = (_blocks(images) - self.mean) @ basis * variance**-0.25
         power = np.mean(symbols**2, axis=(1, 2), keepdims=True)
@@ -150,25 +142,22 @@ def jpeg_curves(images: Images) -> list[JpegCurve]:
     Raises:
         ImportError: Pillow is not installed.
     """
-    return [_jpeg_curve(image) for image in images]
-
-
-def _jpeg_curve(pixels: Images) -> JpegCurve:
     try:
         from PIL import Image
     except ImportError as error:
         raise ImportError("JPEG needs Pillow: pip install 'edge-envs[codec]'") from error
-    picture = Image.fromarray(pixels)
-    rows = []
-    for quality in QUALITIES:
-        standard, optimised = io.BytesIO(), io.BytesIO()
-        picture.save(standard, format="JPEG", quality=quality)
-        picture.save(optimised, format="JPEG", quality=quality, optimize=True)
-        with Image.open(standard) as decoded:
-            value = psnr_db(pixels[None], np.asarray(decoded, dtype=np.float64)[None])[0]
-        rows.append((8 * len(optimised.getvalue()), 8 * _scan_bytes(standard.getvalue()) + QUALITY_BITS, value))
-    file_bits, data_bits, psnr = np.array(rows, dtype=np.float64).T
-    return JpegCurve(file_bits, data_bits, psnr)
+    curves = []
+    for pixels in images:
+        picture, rows = Image.fromarray(pixels), []
+        for quality in QUALITIES:
+            standard, optimised = io.BytesIO(), io.BytesIO()
+            picture.save(standard, format="JPEG", quality=quality)
+            picture.save(optimised, format="JPEG", quality=quality, optimize=True)
+            with Image.open(standard) as decoded:
+                value = psnr_db(pixels[None], np.asarray(decoded, dtype=np.float64)[None])[0]
+            rows.append((8 * len(optimised.getvalue()), 8 * _scan_bytes(standard.getvalue()) + QUALITY_BITS, value))
+        curves.append(JpegCurve(*np.array(rows, dtype=np.float64).T))
+    return curves
 
 
 def _scan_bytes(file: bytes) -> int:
@@ -183,14 +172,8 @@ def jpeg_psnr(
 ) -> tuple[float, float]:
     """PSNR of JPEG at the best quality within k log2(1 + SNR) bits, for each image.
 
-    This is the capacity of k complex symbols, so no real system that uses JPEG does better.
-
-    Args:
-        curves: size and PSNR of each image by quality.
-        symbols: number k of complex symbols per image.
-        snr_db: signal-to-noise ratio [dB].
-        headers: count the whole file instead of the entropy-coded data alone.
-        otherwise_db: PSNR of an image that fits at no quality [dB].
+    This is the capacity of k complex symbols per image, so no real system that uses JPEG does better. Whole files count
+    with `headers`, else the entropy-coded data alone. An image that fits at no quality counts with `otherwise_db`.
 
     Returns:
         Mean PSNR [dB] and the share of the images that fit.

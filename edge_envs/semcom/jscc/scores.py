@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edge_envs.semcom.jscc.networks import CHANNELS_PER_RHO, Codec, awgn, rho_of
+from edge_envs.core.validation import whole_number
+from edge_envs.semcom.jscc.networks import Codec, awgn, rho_of
 from edge_envs.semcom.jscc.reference_codes import LinearCode, jpeg_curves, jpeg_psnr, mean_colour_psnr, psnr_db
 from edge_envs.semcom.jscc.training import as_tensor
-
-__all__ = ["Scores", "reconstruct", "score", "surface"]
 
 Images = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -43,19 +43,12 @@ class Scores:
 
 
 def reconstruct(codec: Codec, images: Images, channels: int, snr_db: float, generator: torch.Generator) -> Floats:
-    """Send images through the codec with one draw of the noise; returns images (n, H, W, 3) from 0 to 255.
-
-    Args:
-        codec: trained for at least `channels` code channels.
-        images: (n, H, W, 3) uint8, any height and width.
-        channels: code channels sent.
-        snr_db: signal-to-noise ratio [dB].
-        generator: source of the noise.
+    """Send images (n, H, W, 3) of any size through the first `channels` code channels; returns images from 0 to 255.
 
     Raises:
         ValueError: `channels` exceeds the codec's.
     """
-    _check_channels(codec, channels)
+    whole_number("channels", channels, 1, codec.channels)
     parts = []
     for part in _split(images):
         pixels = as_tensor(part)
@@ -65,42 +58,29 @@ def reconstruct(codec: Codec, images: Images, channels: int, snr_db: float, gene
     return np.concatenate(parts)
 
 
-def surface(
-    codec: Codec, images: Images, channels: Sequence[int], snr_db: Sequence[float], draws: int = 1, seed: int = 0
-) -> Floats:
-    """Mean PSNR [dB] of a codec at every pair of channels and SNR, (len(channels), len(snr_db)).
+def surface(codec: Codec, images: Images, channels: Sequence[int], snr_db: Sequence[float], seed: int = 0) -> Floats:
+    """Mean PSNR [dB] of a codec at every number of code channels sent and SNR, (len(channels), len(snr_db)).
 
-    Args:
-        codec: trained for all of `channels`.
-        images: (n, H, W, 3) uint8.
-        channels: numbers of code channels sent.
-        snr_db: signal-to-noise ratios [dB].
-        draws: independent draws of the noise to average over.
-        seed: seed of the noise.
+    Raises:
+        ValueError: the codec has fewer channels.
     """
     generator = torch.Generator().manual_seed(seed)
     result = np.zeros((len(channels), len(snr_db)))
     for i, count in enumerate(channels):
-        _check_channels(codec, count)
+        whole_number("channels", count, 1, codec.channels)
         for part in _split(images):
             kept = torch.full((len(part),), count)
             with torch.no_grad():
                 sent = codec.encoder(as_tensor(part), kept)
                 for j, level in enumerate(snr_db):
-                    for _ in range(draws):
-                        received = awgn(sent, kept, torch.full((len(part),), float(level)), generator)
-                        pixels = _as_pixels(codec.decoder(received, (part.shape[1], part.shape[2])))
-                        result[i, j] += psnr_db(part, pixels).sum()
-    return result / (draws * len(images))
+                    received = awgn(sent, kept, torch.full((len(part),), float(level)), generator)
+                    pixels = _as_pixels(codec.decoder(received, (part.shape[1], part.shape[2])))
+                    result[i, j] += psnr_db(part, pixels).sum()
+    return result / len(images)
 
 
 def score(
-    codec: Codec,
-    linear: LinearCode,
-    images: Images,
-    channels: Sequence[int],
-    snr_db: Sequence[float],
-    seed: int = 0,
+    codec: Codec, linear: LinearCode, images: Images, channels: Sequence[int], snr_db: Sequence[float], seed: int = 0
 ) -> Scores:
     """Score the codec, a linear code, JPEG and the mean colour on the same images and rates."""
     rng = np.random.default_rng(seed)
@@ -108,15 +88,12 @@ def score(
     curves = jpeg_curves(images)
     places = int(np.prod([-(-side // 4) for side in images.shape[1:3]]))
     grid = [[(count, level) for level in snr_db] for count in channels]
-    files, data = (
-        np.array(
-            [
-                [jpeg_psnr(curves, c * places / 2, s, headers=headers, otherwise_db=floor) for c, s in row]
-                for row in grid
-            ]
-        )
-        for headers in (True, False)
-    )
+
+    def jpeg(headers: bool) -> Floats:
+        rule = partial(jpeg_psnr, curves, headers=headers, otherwise_db=floor)
+        return np.array([[rule(c * places / 2, s) for c, s in row] for row in grid])
+
+    files, data = jpeg(headers=True), jpeg(headers=False)
     return Scores(
         rho=np.array([rho_of(count) for count in channels]),
         snr_db=np.array(snr_db, dtype=np.float64),
@@ -127,12 +104,6 @@ def score(
         jpeg_data_db=data[:, :, 0],
         mean_colour_db=floor,
     )
-
-
-def _check_channels(codec: Codec, channels: int) -> None:
-    if not 1 <= channels <= codec.channels:
-        most = f"{codec.channels} channels, rho {codec.channels / CHANNELS_PER_RHO:.3f}"
-        raise ValueError(f"{channels} channels are not possible: this codec has up to {most}")
 
 
 def _split(images: Images) -> list[Images]:

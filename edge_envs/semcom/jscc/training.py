@@ -11,6 +11,7 @@ import copy
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,20 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from edge_envs.semcom.jscc.networks import Codec, Decoder, Encoder, awgn, channels_of
-
-__all__ = [
-    "BaseStation",
-    "Batch",
-    "Device",
-    "Recipe",
-    "Traffic",
-    "as_tensor",
-    "learning_rate",
-    "mosaic",
-    "train",
-    "training_round",
-]  # fmt: skip
+from edge_envs.core.validation import SEED_MAX, finite_array, number_within, whole_number
+from edge_envs.semcom.jscc.networks import Codec, Encoder, awgn, channels_of
 
 BYTES_PER_WEIGHT = 4
 """Encoder weights are sent in single precision."""
@@ -42,9 +31,11 @@ MIN_CHANNELS, MAX_CHANNELS = 8, 29
 """Range of code channels in a training over all compression rates: 0.083 to 0.302."""
 MIN_SNR_DB, MAX_SNR_DB = 0.0, 20.0
 """Range of the SNR in a training over all SNR [dB]."""
-NUM_SEEDS = 1 << 32
+PEAK_LEARNING_RATE = 3e-3
 
 OptimiserOf = Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]
+adam: OptimiserOf = partial(torch.optim.Adam, lr=PEAK_LEARNING_RATE, betas=(0.9, 0.99))
+"""Adam with beta_2 = 0.99, suited to trainings of a few thousand steps."""
 
 
 @dataclass(frozen=True)
@@ -105,36 +96,25 @@ class Device:
 class BaseStation:
     """The base station: decodes, measures the loss, and updates the whole model of each device."""
 
-    def __init__(self, codecs: Sequence[Codec], optimiser_of: OptimiserOf | None = None) -> None:
-        """Create a base station for devices 0 to len(codecs) - 1.
-
-        Args:
-            codecs: the devices' models, trained in place.
-            optimiser_of: makes the optimiser of one model's parameters (default: `adam`).
-        """
-        make = optimiser_of or adam
+    def __init__(self, codecs: Sequence[Codec], optimiser_of: OptimiserOf = adam) -> None:
+        """Create a base station for the models of devices 0, 1, ...; they are trained in place."""
         self.codecs = list(codecs)
-        self.optimisers = [make(codec.parameters()) for codec in self.codecs]
+        self.optimisers = [optimiser_of(codec.parameters()) for codec in self.codecs]
 
     def update(self, device: int, received: Tensor, batch: Batch) -> tuple[float, Tensor]:
         """Run lines 8 to 10 of Algorithm 1 for one device: decode, compute the loss, take one step on the whole model.
 
-        The loss is differentiated with respect to the received symbols. The channel only adds noise, so this is also
-        the gradient at the encoder's output; the base station backpropagates it through its own copy of the encoder.
-
-        Args:
-            device: index of the device.
-            received: noisy symbols Y_n (2), (b, c, h, w).
-            batch: the images that were encoded.
+        The loss is differentiated with respect to the received symbols Y_n (2), (b, c, h, w). The channel only adds
+        noise, so this is also the gradient at the encoder's output; the base station backpropagates it through its own
+        copy of the encoder.
 
         Returns:
             Mean squared error before the step, and the new weights of the encoder as one vector.
         """
         codec, optimiser = self.codecs[device], self.optimisers[device]
-        decoder: Decoder = codec.decoder
         optimiser.zero_grad()
         symbols = received.detach().requires_grad_()
-        loss = mse_loss(decoder(symbols, (batch.images.shape[2], batch.images.shape[3])), batch.images)
+        loss = mse_loss(codec.decoder(symbols, (batch.images.shape[2], batch.images.shape[3])), batch.images)
         loss.backward()
         codec.encoder(batch.images, batch.kept).backward(symbols.grad)
         optimiser.step()
@@ -142,18 +122,9 @@ class BaseStation:
 
 
 def training_round(
-    devices: Sequence[Device],
-    station: BaseStation,
-    batches: Sequence[Batch],
-    generators: Sequence[torch.Generator],
+    devices: Sequence[Device], station: BaseStation, batches: Sequence[Batch], generators: Sequence[torch.Generator]
 ) -> tuple[list[float], Traffic]:
-    """Run one iteration of Algorithm 1 over all devices.
-
-    Args:
-        devices: the devices, which hold the encoders.
-        station: the base station, with the devices' models in the same order.
-        batches: this round's images of each device.
-        generators: source of each device's channel noise.
+    """Run one iteration of Algorithm 1 over all devices, with one batch and one source of channel noise for each.
 
     Returns:
         Mean squared error of each device, and the amount of data sent over the air.
@@ -185,20 +156,18 @@ class Recipe:
     """SNR to train at [dB]; None is all from 0 to 20 dB"""
     batch: int = 16
     """images in a round"""
-    peak_learning_rate: float = 3e-3
+    peak_learning_rate: float = PEAK_LEARNING_RATE
     """learning rate of Adam after the warm-up"""
     mosaic_share: float = 0.1
     """share of the rounds in which a batch is joined into one large picture; see `mosaic`"""
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch < 1:
-            raise ValueError(f"steps={self.steps}, batch={self.batch}: give whole numbers from 1")
-        if not 0 <= self.seed < NUM_SEEDS:
-            raise ValueError(f"seed={self.seed} is not possible; give a whole number from 0 to {NUM_SEEDS - 1}")
-        if not 0.0 <= self.mosaic_share <= 1.0:
-            raise ValueError(f"mosaic_share={self.mosaic_share} is not possible; give 0 to 1")
-        if self.snr_db is not None and not math.isfinite(self.snr_db):
-            raise ValueError(f"snr_db={self.snr_db} is not possible; give a finite number of dB")
+        whole_number("steps", self.steps, 1)
+        whole_number("batch", self.batch, 1)
+        whole_number("seed", self.seed, 0, SEED_MAX)
+        number_within("mosaic_share", self.mosaic_share, 0.0, 1.0)
+        if self.snr_db is not None:
+            finite_array("snr_db", self.snr_db, (), low=-math.inf)
         if self.rho is not None:
             channels_of(self.rho)
 
@@ -227,28 +196,16 @@ def mosaic(images: Tensor) -> Tensor:
     return torch.cat(rows, dim=1)[None]
 
 
-def adam(parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
-    """Adam with beta_2 = 0.99, suited to trainings of a few thousand steps."""
-    return torch.optim.Adam(parameters, lr=Recipe.peak_learning_rate, betas=(0.9, 0.99))
-
-
 def train(
-    images: NDArray[np.uint8],
-    recipe: Recipe,
-    on_step: Callable[[float], None] | None = None,
+    images: NDArray[np.uint8], recipe: Recipe, on_step: Callable[[float], object] = float
 ) -> tuple[Codec, Traffic]:
-    """Train a codec by Algorithm 1 with one device and the base station.
-
-    Args:
-        images: training set (n, H, W, 3).
-        recipe: training settings.
-        on_step: called after every round with its mean squared error.
+    """Train a codec by Algorithm 1 with one device and the base station, on images (n, H, W, 3).
 
     Returns:
-        The base station's model, and the amount of data sent over the air.
+        The base station's model, and the amount of data sent over the air. `on_step` gets the mean squared error of
+        every round.
     """
-    low, high = recipe.channels
-    codec = Codec(high, recipe.seed)
+    codec = Codec(recipe.channels[1], recipe.seed)
     device, station = Device(codec.encoder), BaseStation([codec])
     choices = np.random.default_rng((recipe.seed, 1))
     noise = torch.Generator().manual_seed(recipe.seed)
@@ -256,15 +213,14 @@ def train(
     for step in range(recipe.steps):
         for group in station.optimisers[0].param_groups:
             group["lr"] = learning_rate(step, recipe.steps, recipe.peak_learning_rate)
-        batch = _draw_batch(images, recipe, choices, low, high)
-        losses, traffic = training_round([device], station, [batch], [noise])
+        losses, traffic = training_round([device], station, [_draw_batch(images, recipe, choices)], [noise])
         total += traffic
-        if on_step is not None:
-            on_step(losses[0])
+        on_step(losses[0])
     return codec, total
 
 
-def _draw_batch(pool: NDArray[np.uint8], recipe: Recipe, choices: np.random.Generator, low: int, high: int) -> Batch:
+def _draw_batch(pool: NDArray[np.uint8], recipe: Recipe, choices: np.random.Generator) -> Batch:
+    low, high = recipe.channels
     images = as_tensor(pool[choices.integers(len(pool), size=recipe.batch)])
     # Mirrored pictures augment the built-in set, which has few photographs.
     flips = [axis for axis in (2, 3) if choices.random() < 0.5]

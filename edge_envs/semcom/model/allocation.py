@@ -163,12 +163,12 @@ def decode_everything(p: Parameters, s: State, row: int, actions: NDArray[np.flo
     delay, last, cost = 0.0, 0, 0.0
     for n in range(p.num_devices):
         first = REQUESTS * n
-        device = p.device_frequency_max_hz * requested(
-            actions[row, first + REQUEST.device_frequency], FREQUENCY_REQUEST_MIN
+        of_device, of_server = (
+            actions[row, first + REQUEST.device_frequency],
+            actions[row, first + REQUEST.server_frequency],
         )
-        server = p.server_frequency_max_hz * requested(
-            actions[row, first + REQUEST.server_frequency], FREQUENCY_REQUEST_MIN
-        )
+        device = p.device_frequency_max_hz * requested(of_device, FREQUENCY_REQUEST_MIN)
+        server = p.server_frequency_max_hz * requested(of_server, FREQUENCY_REQUEST_MIN)
         s.workspace.device_frequency_hz[n], s.workspace.server_frequency_hz[n] = device, server
         s.workspace.u[n] = math.log1p(snr_of(s.problem, s.workspace, n))
         s.workspace.upload_s[n] = s.workspace.data_nats[n] / (s.workspace.bandwidth_hz[n] * s.workspace.u[n])
@@ -182,7 +182,6 @@ def decode_everything(p: Parameters, s: State, row: int, actions: NDArray[np.flo
     s.workspace.totals[TOTAL.delay_s] = delay
     s.workspace.totals[TOTAL.objective] = p.weight_time * delay + cost
     s.workspace.totals[TOTAL.sweeps] = 0.0
-    s.relaxed[row] = 0
 
 
 @kernel_part
@@ -192,6 +191,7 @@ def allocate_round(p: Parameters, s: State, row: int, actions: NDArray[np.float6
     Returns the deadline that the joint solver held [s], inf for none.
     """
     deadline_s = math.inf
+    s.relaxed[row] = 0
     if p.decision == DECISION.COMPRESSION:
         for n in range(p.num_devices):
             s.compression[row, n] = decode_rate(p, actions[row, n])
@@ -201,7 +201,6 @@ def allocate_round(p: Parameters, s: State, row: int, actions: NDArray[np.float6
             solve_alternating(p, s, row, False)
         else:
             set_problem(p, s, row)
-            s.relaxed[row] = 0
             set_even_shares(p, s)
             compute_at_link(s.problem, s.workspace)
             s.workspace.totals[TOTAL.sweeps] = 1.0
@@ -209,7 +208,6 @@ def allocate_round(p: Parameters, s: State, row: int, actions: NDArray[np.float6
         decode_link(p, s, row, actions, 2)
         set_compression(p, s, row)
         set_problem(p, s, row)
-        s.relaxed[row] = 0
         compute_at_link(s.problem, s.workspace)
         s.workspace.totals[TOTAL.sweeps] = 1.0
     else:

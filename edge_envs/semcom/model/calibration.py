@@ -23,6 +23,24 @@ COST_MAX = 1e6
 
 
 @kernel
+def mean_round(p: Parameters, s: State, row: int, rate: float, psnr_mean_db: NDArray[np.float64]) -> float:
+    """Mean objective of optimal rounds at a common compression rate; writes the devices' mean PSNRs (N,)."""
+    rounds = len(p.calibration_fades)
+    objective = 0.0
+    for n in range(p.num_devices):
+        psnr_mean_db[n] = 0.0
+        s.compression[row, n] = rate
+    for k in range(rounds):
+        for n in range(p.num_devices):
+            s.gain[row, n] = s.mean_gain[row, n] * p.calibration_fades[k, n]
+        solve_round(p, s, row)
+        objective += s.workspace.totals[TOTAL.objective] / rounds
+        for n in range(p.num_devices):
+            psnr_mean_db[n] += psnr_db(p.law, rate, math.expm1(s.workspace.u[n])) / rounds
+    return objective
+
+
+@kernel
 def calibrate(p: Parameters, s: State, row: int) -> None:
     """Compute cost scale and PSNR requirements of the row's geometry from optimal rounds with independent fading.
 
@@ -30,29 +48,9 @@ def calibrate(p: Parameters, s: State, row: int) -> None:
     is between its mean PSNRs at the smallest and at the largest compression rate. Otherwise it is the common
     requirement, lowered for devices that cannot reach it.
     """
-    rounds = len(p.calibration_fades)
-    scale = 0.0
-    for n in range(p.num_devices):
-        s.psnr_low_db[n] = 0.0
-        s.psnr_high_db[n] = 0.0
-    for end in range(2):
-        for n in range(p.num_devices):
-            s.compression[row, n] = p.compression_max if end else p.compression_min
-        if end and p.psnr_mode != PSNR_MODE.LONG_TERM:
-            break
-        for k in range(rounds):
-            for n in range(p.num_devices):
-                s.gain[row, n] = s.mean_gain[row, n] * p.calibration_fades[k, n]
-            solve_round(p, s, row)
-            if not end:
-                scale += s.workspace.totals[TOTAL.objective] / rounds
-            for n in range(p.num_devices):
-                quality = psnr_db(p.law, s.compression[row, n], math.expm1(s.workspace.u[n])) / rounds
-                if end:
-                    s.psnr_high_db[n] += quality
-                else:
-                    s.psnr_low_db[n] += quality
-    s.cost_scale[row] = scale
+    s.cost_scale[row] = mean_round(p, s, row, p.compression_min, s.psnr_low_db)
+    if p.psnr_mode == PSNR_MODE.LONG_TERM:
+        mean_round(p, s, row, p.compression_max, s.psnr_high_db)
     for n in range(p.num_devices):
         low, high = s.psnr_low_db[n], s.psnr_high_db[n]
         target = p.psnr_min_db

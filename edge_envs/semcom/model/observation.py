@@ -60,12 +60,9 @@ def encode(p: Parameters, s: State, row: int, observation: NDArray[np.float32]) 
         if p.observe_geometry:
             level = math.log10(s.mean_gain[row, n]) - GAIN_CENTRE
             observation[row, at] = min(max(level, -OBSERVATION_LIMIT), OBSERVATION_LIMIT)
-            observation[row, at + 1] = centred(
-                s.device_cycles[row, n], place.device_cycles_min, place.device_cycles_max
-            )
-            observation[row, at + 2] = centred(
-                s.server_cycles[row, n], place.server_cycles_min, place.server_cycles_max
-            )
+            device, server = s.device_cycles[row, n], s.server_cycles[row, n]
+            observation[row, at + 1] = centred(device, place.device_cycles_min, place.device_cycles_max)
+            observation[row, at + 2] = centred(server, place.server_cycles_min, place.server_cycles_max)
             at += 3
 
 

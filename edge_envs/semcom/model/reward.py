@@ -53,7 +53,6 @@ MEMBER_METRICS = (
 TOLERANCE_DB = 0.05
 """A mean PSNR meets its requirement if it is at most this much below it."""
 
-
 M = columns(METRICS)
 """Columns of a row of metrics."""
 MEMBER = columns(("reward", *MEMBER_METRICS))

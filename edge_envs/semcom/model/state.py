@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,12 @@ from edge_envs.semcom.solvers.problem import Problem, Workspace, allocate_worksp
 
 ROUND_DRAWS = 2
 """Uniforms per device and round, for the fading."""
+ROUND_FIELDS = ("bits", "gain", "snr_min", "device_cycles", "server_cycles")
+"""Arrays of a problem that differ between rounds."""
+SEARCH_FIELDS = (
+    "compression_backup", "compression_best", "psnr_low_db", "psnr_high_db", "psnr_mean_db", "psnr_slope_db",
+)  # fmt: skip
+"""Scratch memory of calibrations and searches, of shape (N,)."""
 
 
 class State(NamedTuple):
@@ -49,60 +55,30 @@ class State(NamedTuple):
 
 
 def allocate_problem(p: Parameters) -> Problem:
-    """A problem with the configuration's limits and placeholders for all that differs between rounds."""
-    devices = p.num_devices
-    return Problem(
-        bits=np.ones(devices),
-        gain=np.ones(devices),
-        snr_min=np.zeros(devices),
-        device_cycles=np.ones(devices),
-        server_cycles=np.ones(devices),
-        power_max_w=np.full(devices, p.power_max_w),
-        device_frequency_max_hz=np.full(devices, p.device_frequency_max_hz),
-        server_frequency_max_hz=np.full(devices, p.server_frequency_max_hz),
-        bandwidth_hz=p.bandwidth_hz,
-        noise_w_per_hz=p.noise_w_per_hz,
-        device_energy_coefficient=p.device_energy_coefficient,
-        server_energy_coefficient=p.server_energy_coefficient,
-        weight_time=p.weight_time,
-        weight_energy=p.weight_energy,
-    )
+    """A problem with the configuration's limits, and ones for the arrays that `set_problem` writes."""
+    values: dict[str, Any] = {name: 1.0 if name in ROUND_FIELDS else getattr(p, name) for name in Problem._fields}
+    arrays = {name: np.full(p.num_devices, values[name]) for name in Problem._fields[:8]}
+    return Problem(**{**values, **arrays})
 
 
 def allocate(p: Parameters, batch: int) -> State:
     """State arrays of `batch` worlds, zero and without draws."""
-    shape, devices = (batch, p.num_devices), p.num_devices
+    devices = p.num_devices
     uniforms, cursor = allocate_uniforms(batch, ROUND_DRAWS * devices if p.fading else 0)
-    return State(
-        mean_gain=np.zeros(shape),
-        device_cycles=np.zeros(shape),
-        server_cycles=np.zeros(shape),
-        fading=np.zeros((*shape, 2)),
-        gain=np.zeros(shape),
-        target_db=np.zeros(shape),
-        cost_scale=np.zeros(batch),
-        queue_db=np.zeros(shape),
-        psnr_sum_db=np.zeros(shape),
-        rounds=np.zeros(batch, dtype=np.int64),
-        price=np.zeros(shape),
-        compression=np.zeros(shape),
-        psnr_db=np.zeros(shape),
-        sensitivity=np.zeros(shape),
-        relaxed=np.zeros(batch, dtype=np.int64),
-        problem=allocate_problem(p),
-        workspace=allocate_workspace(devices),
-        rule=CompressionRule(
+    given: dict[str, Any] = {
+        "fading": np.zeros((batch, devices, 2)), "cost_scale": np.zeros(batch), "uniforms": uniforms, "cursor": cursor,
+        "rounds": np.zeros(batch, dtype=np.int64), "relaxed": np.zeros(batch, dtype=np.int64),
+        "problem": allocate_problem(p), "workspace": allocate_workspace(devices),
+        "rule": CompressionRule(
             p.law, p.raw_bits, p.compression_min, p.compression_max, np.zeros(devices), np.zeros(devices)
         ),
-        compression_backup=np.zeros(devices),
-        compression_best=np.zeros(devices),
-        psnr_low_db=np.zeros(devices),
-        psnr_high_db=np.zeros(devices),
-        psnr_mean_db=np.zeros(devices),
-        psnr_slope_db=np.zeros(devices),
-        uniforms=uniforms,
-        cursor=cursor,
-    )
+    }  # fmt: skip
+    zeros: dict[str, Any] = {
+        name: np.zeros(devices if name in SEARCH_FIELDS else (batch, devices))
+        for name in State._fields
+        if name not in given
+    }
+    return State(**zeros, **given)
 
 
 @kernel_part

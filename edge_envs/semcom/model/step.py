@@ -28,15 +28,10 @@ def begin_episode(
     p: Parameters, s: State, row: int, draws: NDArray[np.float64], cost_scale: float,
     target_db: NDArray[np.float64],
 ) -> None:  # fmt: skip
-    """Reset a row.
+    """Reset a row with uniforms of shape (N, RESET_DRAWS), which have the columns `RESET_DRAW`.
 
-    Args:
-        p: parameters.
-        s: the batch.
-        row: the row to reset.
-        draws: uniforms, shape (N, RESET_DRAWS) with columns `RESET_DRAW`.
-        cost_scale: of a fixed geometry; see `calibrate`. Not read if the geometry is random.
-        target_db: requirements (N,) of a fixed geometry. Not read if the geometry is random.
+    `cost_scale` and the requirements `target_db` (N,) are those of a fixed geometry; see `calibrate`. They are not read
+    if the geometry is random.
     """
     for n in range(p.num_devices):
         s.mean_gain[row, n] = p.fixed_geometry[GEOMETRY.mean_gain, n]

@@ -21,13 +21,7 @@ from edge_envs.semcom.solvers.certificates.bounds import (
     link_cost,
     round_cost,
 )
-from edge_envs.semcom.solvers.feasibility import (
-    Infeasibility,
-    InfeasibleError,
-    check,
-    diagnose,
-    diagnose_rates,
-)
+from edge_envs.semcom.solvers.feasibility import Infeasibility, InfeasibleError, check, diagnose, diagnose_rates
 from edge_envs.semcom.solvers.paper_algorithms import alternate, refine, unused_rule
 from edge_envs.semcom.solvers.problem import TOTAL, Array, Problem, Workspace, allocate_workspace, prepare
 
@@ -177,14 +171,11 @@ def algorithm_3(problem: Problem, power_w: Array | None = None, bandwidth_hz: Ar
     """
     problem = check(problem)
     devices = len(problem.bits)
-    even = np.full(devices, problem.bandwidth_hz / devices)
+    power = problem.power_max_w / 2.0 if power_w is None else power_w
+    band = np.full(devices, problem.bandwidth_hz / devices) if bandwidth_hz is None else bandwidth_hz
     workspace = allocate_workspace(devices)
-    workspace.power_w[:] = finite_array(
-        "power_w", problem.power_max_w / 2.0 if power_w is None else power_w, (devices,), strict=True
-    )
-    workspace.bandwidth_hz[:] = finite_array(
-        "bandwidth_hz", even if bandwidth_hz is None else bandwidth_hz, (devices,), strict=True
-    )
+    workspace.power_w[:] = finite_array("power_w", power, (devices,), strict=True)
+    workspace.bandwidth_hz[:] = finite_array("bandwidth_hz", band, (devices,), strict=True)
     if (workspace.power_w > problem.power_max_w * (1.0 + 1e-9)).any():
         n = int(np.argmax(workspace.power_w / problem.power_max_w))
         raise ValueError(f"power_w[{n}] = {workspace.power_w[n]} is above power_max_w[{n}] = {problem.power_max_w[n]}")
@@ -194,14 +185,7 @@ def algorithm_3(problem: Problem, power_w: Array | None = None, bandwidth_hz: Ar
     if not alternate(problem, workspace, unused_rule(devices), False):
         raise InfeasibleError(diagnose_rates(problem, workspace.rate_min_bps))
     workspace.totals[TOTAL.lower_bound] = solve_joint(problem).lower_bound
-    cost, violation = round_cost(
-        problem,
-        workspace.power_w,
-        workspace.bandwidth_hz,
-        workspace.device_frequency_hz,
-        workspace.server_frequency_hz,
-        math.inf,
-    )
+    cost, violation = round_cost(problem, workspace, math.inf)
     return allocation(problem, workspace, certificate_of(cost, workspace.totals[TOTAL.lower_bound], violation))
 
 

@@ -7,21 +7,20 @@ transmit energy, which is a power series with positive coefficients (here trunca
 All numbers are scaled to order one: bandwidths by an even share, times by that of a simple allocation, frequencies and
 powers by a typical value. Solutions are feasible and optimal to the tolerances of Clarabel, about 1e-8.
 
-Needs the extra `reference`.
+Needs the extra `reference`. The solvers raise ImportError where CVXPY is not installed, and RuntimeError where Clarabel
+finds no solution.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from edge_envs.core.io.extras import load_cvxpy
+from edge_envs.core.io.extras import CompiledForms, Form, load_cvxpy, solve_by_clarabel
 from edge_envs.semcom.solvers.problem import LN2, Array, Problem
 
 SERIES_TERMS = 50
@@ -35,38 +34,19 @@ U_MIN = 1e-9
 """Smallest ln(1 + S_min); used for a device without a required SNR, so that its constraint never binds."""
 
 Numbers = dict[str, Array]
-Form = Callable[..., tuple[Any, dict[str, Any]]]
-"""Builds a CVXPY problem and its variables from named numbers or CVXPY parameters."""
 Solve = Callable[[Form, Numbers], tuple[float, Numbers]]
 """Returns the optimal value and the solution of a form for the given numbers."""
 
 
-class ComputeAnswer(NamedTuple):
-    """A solution of P3; arrays of shape (N,)."""
+class Answer(NamedTuple):
+    """A solution of P1, P3 or P4 at given compression rates; arrays of shape (N,), empty for what P3 or P4 lacks."""
 
-    objective: float  # omega_1 T + omega_2 computing energies
-    delay_s: float
-    device_frequency_hz: Array
-    server_frequency_hz: Array
-
-
-class LinkAnswer(NamedTuple):
-    """A solution of P4; arrays of shape (N,)."""
-
-    objective: float  # omega_2 transmit energies
-    power_w: Array
-    bandwidth_hz: Array
-
-
-class JointAnswer(NamedTuple):
-    """A solution of P1 at given compression rates; arrays of shape (N,)."""
-
-    objective: float  # omega_1 T + omega_2 all energies
-    delay_s: float
-    power_w: Array
-    bandwidth_hz: Array
-    device_frequency_hz: Array
-    server_frequency_hz: Array
+    objective: float  # P1: omega_1 T + omega_2 all energies; P3: without, P4: only the transmit energies
+    delay_s: float = math.nan
+    power_w: Array = np.empty(0)
+    bandwidth_hz: Array = np.empty(0)
+    device_frequency_hz: Array = np.empty(0)
+    server_frequency_hz: Array = np.empty(0)
 
 
 def compute_form(
@@ -150,18 +130,8 @@ def optimum(problem: Any, variables: dict[str, Any]) -> tuple[float, Numbers]:
     Raises:
         RuntimeError: the solver found no solution; the message has its status.
     """
-    failed, status = load_cvxpy().error.SolverError, ""
-    for step in STEPS:
-        with warnings.catch_warnings(), suppress(failed):
-            # Callers compare the solution with the exact one, so an inaccurate solution does not pass unnoticed.
-            warnings.filterwarnings("ignore", message="Solution may be inaccurate")
-            warnings.filterwarnings("ignore", message="Constraint .* contains too many subexpressions")
-            problem.solve(solver="CLARABEL", gp=not problem.is_dcp(), max_step_fraction=step)
-            if problem.status in ("optimal", "optimal_inaccurate"):
-                return float(problem.value), {name: np.asarray(each.value) for name, each in variables.items()}
-            status = f": {problem.status}"
-            break
-    raise RuntimeError(f"Clarabel found no solution{status}")
+    solve_by_clarabel(problem, STEPS, gp=not problem.is_dcp())
+    return float(problem.value), {name: np.asarray(each.value) for name, each in variables.items()}
 
 
 def rebuild(form: Form, numbers: Numbers) -> tuple[float, Numbers]:
@@ -178,13 +148,8 @@ def _compute_costs(problem: Problem, device_hz: Array, server_hz: Array) -> tupl
     )
 
 
-def solve_p3_cvxpy(problem: Problem, upload_s: Array, *, solve: Solve = rebuild) -> ComputeAnswer:
-    """P3 at given compression rates and upload times (N,) [s] by CVXPY, as `solvers.solve_p3`.
-
-    Raises:
-        ImportError: CVXPY is not installed.
-        RuntimeError: the solver failed.
-    """
+def solve_p3_cvxpy(problem: Problem, upload_s: Array, *, solve: Solve = rebuild) -> Answer:
+    """P3 at given compression rates and upload times (N,) [s] by CVXPY, as `solvers.solve_p3`."""
     device_cap, server_cap = problem.device_frequency_max_hz, problem.server_frequency_max_hz
     unit_s = float((upload_s + problem.device_cycles / device_cap + problem.server_cycles / server_cap).max())
     device_hz = np.minimum(device_cap, 2.0 * problem.device_cycles / unit_s)
@@ -197,18 +162,14 @@ def solve_p3_cvxpy(problem: Problem, upload_s: Array, *, solve: Solve = rebuild)
         "server_cost": server_cost / unit, "device_cap": device_cap / device_hz, "server_cap": server_cap / server_hz,
     }  # fmt: skip
     value, found = solve(compute_form, numbers)
-    return ComputeAnswer(
-        value * unit, float(found["delay"]) * unit_s, found["device"] * device_hz, found["server"] * server_hz
-    )
+    return Answer(
+        value * unit, float(found["delay"]) * unit_s, device_frequency_hz=found["device"] * device_hz,
+        server_frequency_hz=found["server"] * server_hz,
+    )  # fmt: skip
 
 
-def solve_p4_cvxpy(problem: Problem, rate_min_bps: Array, *, solve: Solve = rebuild) -> LinkAnswer:
-    """P4 at required rates (N,) [bit/s] by CVXPY, as `solvers.solve_p4`.
-
-    Raises:
-        ImportError: CVXPY is not installed.
-        RuntimeError: the solver failed, or no allocation meets the rates and SNRs.
-    """
+def solve_p4_cvxpy(problem: Problem, rate_min_bps: Array, *, solve: Solve = rebuild) -> Answer:
+    """P4 at required rates (N,) [bit/s] by CVXPY, as `solvers.solve_p4`."""
     even_hz = problem.bandwidth_hz / len(problem.bits)
     # With a bandwidth unit equal to the rate in nat/s, every scaled rate is one.
     band_hz = rate_min_bps * LN2
@@ -225,7 +186,7 @@ def solve_p4_cvxpy(problem: Problem, rate_min_bps: Array, *, solve: Solve = rebu
         "power_cap": problem.power_max_w / power_w,
     }  # fmt: skip
     value, found = solve(link_form, numbers)
-    return LinkAnswer(value * unit, found["power"] * power_w, found["band"] * band_hz)
+    return Answer(value * unit, power_w=found["power"] * power_w, bandwidth_hz=found["band"] * band_hz)
 
 
 class Units(NamedTuple):
@@ -257,27 +218,20 @@ def joint_numbers(problem: Problem) -> tuple[Numbers, Units]:
     return numbers, Units(band_hz, time_s, unit)
 
 
-def joint_answer(problem: Problem, units: Units, value: float, found: Numbers) -> JointAnswer:
+def joint_answer(problem: Problem, units: Units, value: float, found: Numbers) -> Answer:
     """A solution in SI units; powers follow from the bandwidths and upload times."""
     band_hz, upload_s = found["band"] * units.band_hz, found["upload"] * units.time_s
     snr = np.expm1(problem.bits * LN2 / (band_hz * upload_s))
-    return JointAnswer(
+    return Answer(
         value * units.cost, float(found["delay"]) * units.time_s, snr * problem.noise_w_per_hz * band_hz / problem.gain,
         band_hz, found["device"] * problem.device_frequency_max_hz, found["server"] * problem.server_frequency_max_hz,
     )  # fmt: skip
 
 
-def solve_joint_cvxpy(problem: Problem, *, form: Form = joint_form, solve: Solve = rebuild) -> JointAnswer:
+def solve_joint_cvxpy(problem: Problem, *, form: Form = joint_form, solve: Solve = rebuild) -> Answer:
     """P1 at given compression rates as CVXPY's geometric program, as `solvers.solve_joint` without a deadline.
 
-    Args:
-        problem: the round.
-        form: `joint_form` with the power series, or `quadrature_form`.
-        solve: solves the form.
-
-    Raises:
-        ImportError: CVXPY is not installed.
-        RuntimeError: the solver failed.
+    The form is `joint_form` with the power series, or `quadrature_form`.
     """
     numbers, units = joint_numbers(problem)
     return joint_answer(problem, units, *solve(form, numbers))
@@ -286,28 +240,19 @@ def solve_joint_cvxpy(problem: Problem, *, form: Form = joint_form, solve: Solve
 class CompiledReference:
     """The CVXPY solutions with problems that are compiled once per number of devices; later calls only set parameters.
 
-    The methods have the interface of the functions above without the time that CVXPY needs to build a problem. The
-    problems follow CVXPY's rules for parametrised problems ("DPP").
+    The methods have the interface of the functions above without the time that CVXPY needs to build a problem.
 
     Raises:
         ImportError: CVXPY is not installed.
     """
 
     def __init__(self) -> None:
-        self._cvxpy = load_cvxpy()
-        self._problems: dict[tuple[Form, int], tuple[Any, dict[str, Any], dict[str, Any]]] = {}
+        self._forms = CompiledForms()
         self.solve_p3 = partial(solve_p3_cvxpy, solve=self._solve)
         self.solve_p4 = partial(solve_p4_cvxpy, solve=self._solve)
         self.solve_joint = partial(solve_joint_cvxpy, solve=self._solve)
 
     def _solve(self, form: Form, numbers: Numbers) -> tuple[float, Numbers]:
-        key = form, len(next(iter(numbers.values())))
-        if key not in self._problems:
-            # A geometric program needs positive parameters; those of the convex problems may be zero.
-            sign = {"nonneg": True} if form in (compute_form, link_form) else {"pos": True}
-            parameters = {name: self._cvxpy.Parameter(value.shape, **sign) for name, value in numbers.items()}
-            self._problems[key] = *form(**parameters), parameters
-        problem, variables, parameters = self._problems[key]
-        for name, value in numbers.items():
-            parameters[name].value = value
-        return optimum(problem, variables)
+        # A geometric program needs positive parameters; those of the convex problems may be zero.
+        sign = {"nonneg": True} if form in (compute_form, link_form) else {"pos": True}
+        return optimum(*self._forms.build(form, numbers, lambda name: sign))

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from edge_envs.semcom.solvers.problem import Array, Problem
-from edge_envs.semcom.solvers.reference_cvxpy import JointAnswer, Numbers, joint_answer, joint_numbers
+from edge_envs.semcom.solvers.reference_cvxpy import Answer, Numbers, joint_answer, joint_numbers
 
 ACCURACY = 1e-10
 """Change of the scaled objective at which SLSQP stops."""
@@ -28,7 +28,7 @@ LOG_MAX = 15.0
 """Largest logarithm of a scaled bandwidth or upload time."""
 
 
-def solve_joint_slsqp(problem: Problem) -> JointAnswer:
+def solve_joint_slsqp(problem: Problem) -> Answer:
     """P1 at given compression rates, as `solvers.solve_joint` without a deadline.
 
     Raises:

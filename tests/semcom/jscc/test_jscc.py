@@ -303,5 +303,5 @@ def test_impossible_recipe(options):
 
 
 def test_more_channels_than_the_codec_has():
-    with pytest.raises(ValueError, match="11 channels are not possible: this codec has up to 10"):
+    with pytest.raises(ValueError, match="channels=11 is not possible; give a whole number from 1 to 10"):
         surface(Codec(10), TEST[:1], (11,), (1.0,))

@@ -238,9 +238,7 @@ def test_too_little_snr_rate_or_time_is_not_certified() -> None:
     snr = power * problem.gain / (problem.noise_w_per_hz * band)
     assert bounds.certify_link(problem._replace(snr_min=1.5 * snr), workspace, rates) >= 0.5 * (1.0 - 1e-9)
     best = api.solve_joint(problem)
-    cost, late = bounds.round_cost(
-        problem, best.power_w, best.bandwidth_hz, best.device_frequency_hz, best.server_frequency_hz, best.delay_s / 1.5
-    )
+    cost, late = bounds.round_cost(problem, optimal(problem), best.delay_s / 1.5)
     assert cost == pytest.approx(best.objective, rel=1e-12)
     assert late == pytest.approx(0.5, rel=1e-9)
 

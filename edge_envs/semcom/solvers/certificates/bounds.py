@@ -10,7 +10,7 @@ import math
 
 from edge_envs.core.kernels.jit import kernel
 from edge_envs.semcom.solvers.certificates.dual import compute_bound, link_bound, round_bound, upload_of, upload_time
-from edge_envs.semcom.solvers.problem import TOTAL, Array, Problem, Workspace
+from edge_envs.semcom.solvers.problem import TOTAL, Array, Problem, Workspace, compute_energy
 
 ROUNDING = 1e-9
 """Relative excess over a limit that is accepted as rounding."""
@@ -31,14 +31,7 @@ def certificate_of(cost: float, bound: float, violation: float) -> float:
 @kernel
 def certify_round(problem: Problem, workspace: Workspace, deadline_s: float) -> float:
     """Certificate of the round in the workspace for P1 at given compression rates; stores the lower bound."""
-    cost, violation = round_cost(
-        problem,
-        workspace.power_w,
-        workspace.bandwidth_hz,
-        workspace.device_frequency_hz,
-        workspace.server_frequency_hz,
-        deadline_s,
-    )
+    cost, violation = round_cost(problem, workspace, deadline_s)
     bound = round_bound(problem, workspace.time_price, workspace.totals[TOTAL.bandwidth_price], workspace.u, deadline_s)
     workspace.totals[TOTAL.lower_bound] = bound
     return certificate_of(cost, bound, violation)
@@ -60,7 +53,7 @@ def certify_compute(problem: Problem, workspace: Workspace, at_link: bool) -> fl
         if at_link:
             given += problem.weight_energy * workspace.power_w[n] * upload
         delay = max(delay, upload + problem.device_cycles[n] / device + problem.server_cycles[n] / server)
-        energy += computing_energy(problem, device, server, n)
+        energy += compute_energy(problem, workspace, n)
         violation = max(violation, beyond(device, problem.device_frequency_max_hz[n]))
         violation = max(violation, beyond(server, problem.server_frequency_max_hz[n]))
     bound = compute_bound(problem, workspace, at_link) + given
@@ -78,10 +71,10 @@ def certify_link(problem: Problem, workspace: Workspace, rate_min_bps: Array) ->
 
 
 @kernel
-def round_cost(
-    problem: Problem, power_w: Array, bandwidth_hz: Array, device_hz: Array, server_hz: Array, deadline_s: float
-) -> tuple[float, float]:
-    """omega_1 T + omega_2 E of an allocation, eq. (16), and its largest relative violation of a limit."""
+def round_cost(problem: Problem, workspace: Workspace, deadline_s: float) -> tuple[float, float]:
+    """omega_1 T + omega_2 E of the allocation, eq. (16), and its largest relative violation of a limit."""
+    power_w, bandwidth_hz = workspace.power_w, workspace.bandwidth_hz
+    device_hz, server_hz = workspace.device_frequency_hz, workspace.server_frequency_hz
     delay, energy, band, violation = 0.0, 0.0, 0.0, 0.0
     for n in range(len(problem.bits)):
         if not (power_w[n] > 0.0 and bandwidth_hz[n] > 0.0 and device_hz[n] > 0.0 and server_hz[n] > 0.0):
@@ -89,7 +82,7 @@ def round_cost(
         upload = upload_time(problem, power_w[n], bandwidth_hz[n], n)
         compute = problem.device_cycles[n] / device_hz[n] + problem.server_cycles[n] / server_hz[n]
         delay = max(delay, upload + compute)
-        energy += power_w[n] * upload + computing_energy(problem, device_hz[n], server_hz[n], n)
+        energy += power_w[n] * upload + compute_energy(problem, workspace, n)
         band += bandwidth_hz[n]
         violation = max(violation, link_violation(problem, power_w[n], bandwidth_hz[n], n))
         violation = max(violation, beyond(device_hz[n], problem.device_frequency_max_hz[n]))
@@ -113,15 +106,6 @@ def link_cost(problem: Problem, rate_min_bps: Array, power_w: Array, bandwidth_h
         violation = max(violation, link_violation(problem, power_w[n], bandwidth_hz[n], n))
         violation = max(violation, beyond(rate_min_bps[n] * upload, problem.bits[n]))
     return problem.weight_energy * energy, max(violation, beyond(band, problem.bandwidth_hz))
-
-
-@kernel
-def computing_energy(problem: Problem, device_hz: float, server_hz: float, n: int) -> float:
-    """E_cmp + E_S of device n, eqs. (10) and (13) [J]."""
-    return (
-        problem.device_energy_coefficient * problem.device_cycles[n] * device_hz * device_hz
-        + problem.server_energy_coefficient * problem.server_cycles[n] * server_hz * server_hz
-    )
 
 
 @kernel
