@@ -11,9 +11,9 @@ from typing import Any
 from agents.evaluation.custom_agent import CustomAgent, is_custom_agent
 from agents.runs.folder import BEST, CONFIG, Run, RunConfig, RunError
 from agents.worlds import PolicyFactory, current_options, make_worlds, system_of
-from edge_envs.core.config import nearest
 from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.core.policy import Ablation, Policy, ablations_of, baselines_of, make_baseline
+from edge_envs.core.validation import nearest
 
 BASELINE_SEED = 0
 """Seed of the random numbers that baselines draw."""

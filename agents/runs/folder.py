@@ -107,11 +107,7 @@ class Run:
         return run
 
     def _check_new(self) -> None:
-        """Raise RunError if the folder holds files.
-
-        Raises:
-            RunError: the folder holds files other than those of `allowed_in_new`.
-        """
+        """Raise RunError if the folder holds other files than those of `allowed_in_new`."""
         path = self.path
         if path.exists() and not (path.is_dir() and all(allowed_in_new(file) for file in path.iterdir())):
             raise RunError(f"run folder {path} exists already; give a new one with --run, or resume it with --resume")

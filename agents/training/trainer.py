@@ -222,9 +222,6 @@ def check_replaceable(run: Run) -> None:
     """Raise RunError if a training without a complete checkpoint must not start again.
 
     It may if there are no validations yet, or if this program would reproduce them.
-
-    Raises:
-        RunError: other versions made the validations, or they reach the end of the training.
     """
     if not (run.path / EVALUATION).exists():
         return

@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.checking import world_of
+from edge_envs.core.runtime.checking import world_of
 from edge_envs.core.runtime.episodes import (
     MASK,
     METADATA,

@@ -14,8 +14,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from edge_envs.core.checking import world_of
-from edge_envs.core.config import nearest
+from edge_envs.core.runtime.checking import world_of
 from edge_envs.core.runtime.episodes import (
     MASK,
     METADATA,
@@ -30,7 +29,7 @@ from edge_envs.core.runtime.episodes import (
 )
 from edge_envs.core.runtime.snapshot import Arrays, restore_snapshot, take_snapshot
 from edge_envs.core.system import BoolArray, FloatArray, IntArray, System, load_system
-from edge_envs.core.validation import is_whole
+from edge_envs.core.validation import nearest, one_of, whole_number
 
 RESET_MASK = "reset_mask"
 """The only option of `reset`."""
@@ -75,15 +74,11 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
     ) -> None:
         if render_mode is not None:
             raise ValueError(f"render_mode={render_mode!r} is not possible for a vector environment; use gym.make")
-        if not is_whole(num_envs) or num_envs < 1:
-            raise ValueError(f"num_envs={num_envs!r} must be a whole number of at least 1")
-        if max_episode_steps is not None and (not is_whole(max_episode_steps) or max_episode_steps < 1):
-            raise ValueError(
-                f"max_episode_steps={max_episode_steps!r} must be a whole number of at least 1, or None for no limit"
-            )
-        modes = [mode.value for mode in AutoresetMode]
-        if not isinstance(autoreset_mode, AutoresetMode) and autoreset_mode not in modes:
-            raise ValueError(f"autoreset_mode={autoreset_mode!r} does not exist; known: {', '.join(modes)}")
+        whole_number("num_envs", num_envs, 1)
+        if max_episode_steps is not None:
+            whole_number("max_episode_steps", max_episode_steps, 1)
+        if not isinstance(autoreset_mode, AutoresetMode):
+            one_of("autoreset_mode", autoreset_mode, [mode.value for mode in AutoresetMode])
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {"render_modes": [], "autoreset_mode": self.autoreset_mode}
         self.system = load_system(system).from_options(preset, options)

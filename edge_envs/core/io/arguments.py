@@ -13,8 +13,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from edge_envs.core.config import nearest
 from edge_envs.core.io.command import fail, print_anything
+from edge_envs.core.validation import nearest
 
 T = TypeVar("T")
 KINDS = {int: "a whole number", float: "a number"}

@@ -176,11 +176,7 @@ def flat_masks(system: System[Any], observation: NDArray[np.float32]) -> BoolArr
 
 
 def check_reset_options(options: Mapping[str, Any] | None, known: str | None) -> None:
-    """Raise ValueError if `options` of `reset` has an unknown key.
-
-    Raises:
-        ValueError: a key other than `known`; the message names both.
-    """
+    """Raise ValueError if `options` of `reset` has an unknown key."""
     for key in options or ():
         if key != known:
             those = "there is none" if known is None else f"the only one is {known!r}"
