@@ -30,6 +30,7 @@ with importing():
         from agents.worlds import known_ids, system_of
         from edge_envs.core.io.arguments import parse_arguments
         from edge_envs.core.policy import Ablation
+        from edge_envs.core.validation import whole_number
     except ImportError as error:
         fail(f"{error}; pip install -e '.[train]'")
 
@@ -149,9 +150,9 @@ def check(arguments: Arguments) -> None:
         ValueError: otherwise.
         ImportError: --report is given and plotly is missing.
     """
-    for name, value in (("seeds", arguments.seeds), ("episodes", arguments.episodes)):
-        if value is not None and value < 1:
-            raise ValueError(f"--{name} {value} is not possible; give at least 1")
+    whole_number("--seeds", arguments.seeds, 1)
+    if arguments.episodes is not None:
+        whole_number("--episodes", arguments.episodes, 1)
     without_all = {"--env": arguments.env is not None, "--policies": arguments.policies, "--set": arguments.set}
     without_all["--preset"] = arguments.preset != "default"
     with_all = {"--runs": arguments.runs is not None, "--baselines-only": arguments.baselines_only}

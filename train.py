@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import signal
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -30,9 +29,10 @@ with importing():
         from agents.training.stopping import deferred
         from agents.training.trainer import CHECKPOINT_EVERY_S, is_finished, train
         from agents.worlds import system_of
-        from edge_envs.core.config import first_complaint, nearest
+        from edge_envs.core.config import first_complaint
         from edge_envs.core.io.arguments import parse_arguments
         from edge_envs.core.system import System
+        from edge_envs.core.validation import finite_array, one_of, whole_number
     except ImportError as error:
         fail(f"{error}; pip install -e '.[train]'")
 
@@ -92,8 +92,7 @@ def configure(arguments: Arguments) -> RunConfig:
     options = parse_options(arguments.set)
     if arguments.env is None:
         raise ValueError("--env is missing; give --env LyaPPO-v0, for example, or --resume with a run folder")
-    if not 0 <= arguments.seed < 1 << 32:
-        raise ValueError(f"--seed {arguments.seed} is not possible; give a whole number from 0 to {(1 << 32) - 1}")
+    whole_number("--seed", arguments.seed, 0, (1 << 32) - 1)
     env_id = plain_id(arguments.env)
     system = system_of(env_id, arguments.preset, options)
     if arguments.seeds:
@@ -107,8 +106,12 @@ def configure(arguments: Arguments) -> RunConfig:
     blueprint(agent, policy, settings, system)
     if settings.imitation_rounds:
         known = baseline_names(env_id, arguments.preset, options)
-        if settings.expert not in known:
-            raise ValueError(f"--expert {settings.expert!r} does not exist here; {nearest(settings.expert, known)}")
+        if arguments.expert is None and settings.expert not in known:
+            raise ValueError(
+                f"--agent {agent} imitates {settings.expert!r} by default, which does not exist with these options; "
+                f"give another baseline with --expert; known: {', '.join(known)}"
+            )
+        one_of("--expert", settings.expert, known)
     return RunConfig(
         env_id=env_id, preset=arguments.preset, options=options, agent=agent, policy=policy,
         hyperparameters=arguments.hyperparameters, settings=settings, seed=arguments.seed,
@@ -116,15 +119,13 @@ def configure(arguments: Arguments) -> RunConfig:
 
 
 def check_numbers(arguments: Arguments) -> None:
-    """Raise ValueError if one of the numbers that do not depend on the environment is out of range."""
-    if arguments.seeds < 0:
-        raise ValueError(f"--seeds {arguments.seeds} is not possible; give seeds >= 0")
+    """Raise ValueError if an argument that does not depend on the environment is not possible."""
+    whole_number("--seeds", arguments.seeds, 0)
+    if arguments.episodes is not None:
+        whole_number("--episodes", arguments.episodes, 1)
+    finite_array("--checkpoint-every", arguments.checkpoint_every, ())
     if arguments.normalization is not None and arguments.import_sb3 is None and arguments.resume is None:
         raise ValueError(f"--normalization {arguments.normalization} is for --import-sb3 only; leave it out")
-    if arguments.episodes is not None and arguments.episodes < 1:
-        raise ValueError(f"--episodes {arguments.episodes} is not possible; give episodes >= 1")
-    if not 0.0 <= arguments.checkpoint_every < math.inf:
-        raise ValueError(f"--checkpoint-every {arguments.checkpoint_every} is not possible; give seconds >= 0")
 
 
 def with_sizes(settings: Settings, agent: AgentName, arguments: Arguments) -> Settings:
@@ -165,6 +166,13 @@ def with_expert(settings: Settings, agent: AgentName, expert: str | None, system
         return settings
     name = settings.expert or system.reference_baseline if expert is None else expert
     return settings.model_copy(update={"imitation_rounds": rounds, "expert": name})
+
+
+def rounded_steps(config: RunConfig) -> int:
+    """Steps that the training takes, without imitation before PPO: the settings' steps in whole updates."""
+    settings = config.settings
+    update = settings.num_envs * (1 if config.agent in (*OFF_POLICY, "dagger") else settings.n_steps)
+    return -(-settings.steps // update) * update
 
 
 def show_comparison(run: Run, console: Console, seeds: int, episodes: int | None) -> None:
@@ -284,7 +292,11 @@ def train_to_end(run: Run, resume: bool, arguments: Arguments, console: Console)
     summary = f"{result.steps} steps in {result.seconds:.0f} s, {share:.1f} % of it in the environment"
     console.print(summary, soft_wrap=True)
     if not result.episodes and run.config.agent != "dagger":
-        console.print("no training episode ended, so there are validation curves only; give more --steps")
+        console.print(
+            "no training episode ended, so there are validation curves only; give more --steps or a smaller "
+            "--num-envs, so that every world takes the steps of a whole episode",
+            soft_wrap=True,
+        )
     if arguments.seeds and not result.learned:
         console.print("note: no validation was better than the untrained network's, so the table shows that network")
     if result.signal:
@@ -320,6 +332,9 @@ def run_and_compare(arguments: Arguments, console: Console) -> int:
                 run = write_import(arguments, *found)
         else:
             config = configure(arguments)
+            steps = rounded_steps(config)
+            if arguments.steps is not None and arguments.steps != steps:
+                console.print(f"note: --steps {arguments.steps} is rounded up to {steps}, whole updates")
             with deferred("the run folder is written"):
                 run = Run.create(config, arguments.run)
         if resume and is_finished(run):

@@ -156,10 +156,10 @@ def find_entry(name: str, env_id: str, preset: str, options: Mapping[str, Any]) 
         agent.check(env)
         return Entry(name, custom=agent)
     if not is_several(name) and not Path(name).exists():
-        kinds = (
-            "neither a baseline, an ablation nor a run folder" if ablations else "neither a baseline nor a run folder"
+        raise ValueError(
+            f"policy={name!r} is neither a baseline, an ablation, a run folder nor an agent as MODULE:FACTORY; "
+            f"{nearest(name, [*known, *ablations])}"
         )
-        raise ValueError(f"policy={name!r} is {kinds}; {nearest(name, [*known, *ablations])}")
     entry = entry_of_runs(name, [open_run(path, env_id) for path in run_folders(name)])
     for run in entry.runs:
         run.load_policy(system_of(env_id, preset, entry.options(options)))

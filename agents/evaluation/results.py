@@ -21,6 +21,7 @@ from agents.evaluation.statistics import CONFIDENCE, RESAMPLES, Interval
 from agents.runs.curves import curve_of
 from agents.runs.provenance import provenance
 from agents.worlds import make_worlds, system_of
+from edge_envs.core.io.files import finite
 from edge_envs.core.policy import Ablation
 from edge_envs.core.system import System
 
@@ -170,11 +171,11 @@ def metric_texts(system: System[Any], results: Mapping[str, Scores]) -> list[dic
 
 
 def policies(evaluated: Evaluated) -> list[dict[str, Any]]:
-    """Every policy of an environment with all its numbers."""
+    """Every policy of an environment with all its numbers; None in place of numbers that are not finite."""
     results, entries = evaluated.results, evaluated.entries
     summaries = {name: summarise(results, name) for name in next(iter(results.values()))}
     scaled = evaluated.normalised or {}
-    return [
+    found: list[dict[str, Any]] = [
         {
             "label": entry.label,
             "kind": entry.kind,
@@ -192,6 +193,7 @@ def policies(evaluated: Evaluated) -> list[dict[str, Any]]:
         }
         for entry in entries
     ]
+    return [finite(policy) for policy in found]
 
 
 def as_document(ablation: Ablation) -> dict[str, Any]:
@@ -205,25 +207,15 @@ def statistics(summary: Summary, episodes: Any) -> dict[str, Any]:
         **ends(summary.mean),
         **ends(summary.iqm, "iqm"),
         **ends(summary.difference, "difference"),
-        "by_seed": rows(episodes.mean(axis=2)),
-        "by_episode": rows(episodes.reshape(len(episodes), -1)),
+        "by_seed": episodes.mean(axis=2).tolist(),
+        "by_episode": episodes.reshape(len(episodes), -1).tolist(),
     }
 
 
-def ends(value: Interval, name: str = "") -> dict[str, float | None]:
-    """An interval's mean and ends; None in place of numbers that are not finite."""
+def ends(value: Interval, name: str = "") -> dict[str, float]:
+    """An interval's mean and ends."""
     keys = (name, f"{name}_low", f"{name}_high") if name else ("mean", "low", "high")
-    return {key: finite(each) for key, each in zip(keys, (value.mean, value.low, value.high), strict=True)}
-
-
-def finite(value: float) -> float | None:
-    """The number; None if it is not finite."""
-    return float(value) if np.isfinite(value) else None
-
-
-def rows(values: Any) -> list[list[float | None]]:
-    """A matrix as lists."""
-    return [[finite(value) for value in row] for row in values.tolist()]
+    return dict(zip(keys, (value.mean, value.low, value.high), strict=True))
 
 
 def curves(entries: Sequence[Entry], notes: list[str]) -> list[dict[str, Any]]:
@@ -248,4 +240,4 @@ def episodes(evaluated: Evaluated) -> dict[str, Any]:
         for entry in evaluated.entries
         if entry.baseline in shown or entry.kind in ("learned", "custom")
     }
-    return {"seed": first_world()[0], "series": series}
+    return {"seed": first_world()[0], "series": finite(series)}

@@ -64,6 +64,13 @@ class Progress(BaseCallback):
             self.next_validation = self._first + ((steps - self._first) // every + 1) * every
         return True
 
+    def learn(self) -> None:
+        """Run the algorithm for the steps that are left, then validate the final network."""
+        done = self.model.num_timesteps
+        steps = self._record.run.config.settings.steps * self._record.writer.rows_per_world
+        self.model.learn(steps - done, callback=self, log_interval=1, reset_num_timesteps=not done)
+        self.validate()
+
     def validate(self) -> None:
         """Validate the current network."""
         self._record.validate(self.model.policy, learned=self._imitated or self.model._n_updates > 0)

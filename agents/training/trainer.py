@@ -23,8 +23,7 @@ from agents.runs.provenance import versions
 from agents.runs.tensorboard import WorldStepWriter, cut_events
 from agents.training.callback import Progress
 from agents.training.checkpointing import Saver, values_of
-from agents.training.dagger import imitate
-from agents.training.demonstrations import Demonstrations
+from agents.training.dagger import Demonstrations, imitate
 from agents.training.member_ppo import MemberPPO
 from agents.training.record import Record
 from agents.training.training_state import NetworkState, Part, RandomState, Stage
@@ -104,61 +103,25 @@ def warm_up(env: EdgeVectorEnv) -> None:
     env.step(RandomPolicy(env.system.action_space, 0).predict(observation)[0])
 
 
-class Stages:
-    """The stages of a training: imitation if the settings ask for it, then Stable-Baselines3's algorithm if any.
+def build_learner(run: Run, options: dict[str, Any]) -> tuple[Any, BaseAlgorithm | None, WorldVecEnv | None]:
+    """The network to train, and the algorithm from Stable-Baselines3 with its worlds, which dagger does not have.
 
     Args:
         run: the run folder.
         options: of the training worlds.
     """
-
-    def __init__(self, run: Run, options: dict[str, Any]) -> None:
-        config, settings = run.config, run.config.settings
-        self.run, self.options = run, options
-        self.model: BaseAlgorithm | None = None
-        self.worlds: WorldVecEnv | None = None
-        self.steps = total_steps(run.config)
-        if config.agent not in ALGORITHMS:
-            system = system_of(config.env_id, config.preset, options)
-            set_random_seed(config.seed)
-            self.network: Any = build_network(config.agent, config.policy, settings, system)
-            return
-        adapter = MemberVecEnv if config.policy == "shared" else WorldVecEnv
-        self.worlds = adapter(
-            make_worlds(config.env_id, settings.num_envs, config.preset, options),
-            continuous=config.agent in OFF_POLICY,
-            reward_scale=settings.reward_scale,
-        )
-        self.model = build_model(run, self.worlds)
-        # Stable-Baselines3 has seeded the worlds with the run's seed; replace that by the training stream's seeds.
-        self.worlds.seed_worlds(stream_seeds(TRAINING_STREAM, config.seed, settings.num_envs))
-        self.network = self.model.policy
-
-    @property
-    def rows_per_world(self) -> int:
-        """Rows that Stable-Baselines3 counts per world."""
-        return 1 if self.worlds is None else self.worlds.rows_per_world
-
-    def imitate(self, record: Record, demonstrations: Demonstrations, saver: Saver) -> None:
-        """Run the rounds of imitation that are left."""
-        config = self.run.config
-        worlds = make_worlds(config.env_id, config.settings.imitation_worlds, config.preset, self.options)
-        imitate(
-            self.network,
-            worlds,
-            record,
-            demonstrations,
-            check_stop=saver.stop.stop_if_requested,
-            after_round=saver.after_round,
-        )
-        worlds.close()
-
-    def learn(self, progress: Progress) -> None:
-        """Run Stable-Baselines3's algorithm for the steps that are left, then validate the final network."""
-        done = progress.model.num_timesteps
-        steps = self.run.config.settings.steps * self.rows_per_world
-        progress.model.learn(steps - done, callback=progress, log_interval=1, reset_num_timesteps=not done)
-        progress.validate()
+    config, settings = run.config, run.config.settings
+    if config.agent not in ALGORITHMS:
+        system = system_of(config.env_id, config.preset, options)
+        set_random_seed(config.seed)
+        return build_network(config.agent, config.policy, settings, system), None, None
+    adapter = MemberVecEnv if config.policy == "shared" else WorldVecEnv
+    env = make_worlds(config.env_id, settings.num_envs, config.preset, options)
+    worlds = adapter(env, continuous=config.agent in OFF_POLICY, reward_scale=settings.reward_scale)
+    model = build_model(run, worlds)
+    # Stable-Baselines3 has seeded the worlds with the run's seed; replace that by the training stream's seeds.
+    worlds.seed_worlds(stream_seeds(TRAINING_STREAM, config.seed, settings.num_envs))
+    return model.policy, model, worlds
 
 
 def total_steps(config: RunConfig) -> int:
@@ -255,20 +218,22 @@ class Training:
         config, settings = run.config, run.config.settings
         self.run, self._files, self._checkpoint = run, files, checkpoint
         self._values = None if checkpoint is None else values_of(checkpoint, run)
-        self._stages = stages = Stages(run, {**settings.training_options, **config.options})
+        self._options = {**settings.training_options, **config.options}
+        self._network, model, self._worlds = build_learner(run, self._options)
         system = system_of(config.env_id, config.preset, config.options)
         self._validation = make_worlds(config.env_id, system.evaluation_episodes, config.preset, config.options)
-        self._writer = WorldStepWriter(str(run.path), stages.rows_per_world, settings.demonstration_steps)
-        self._record = Record(run, self._writer, self._validation, stages.steps, quiet)
+        rows_per_world = 1 if self._worlds is None else self._worlds.rows_per_world
+        self._writer = WorldStepWriter(str(run.path), rows_per_world, settings.demonstration_steps)
+        self._record = Record(run, self._writer, self._validation, total_steps(config), quiet)
         self._demonstrations = Demonstrations(settings, system, np.random.default_rng([IMITATION_STREAM, config.seed]))
         self._progress: Progress | None = None
         self._saver = Saver(files, run, every_s)
-        network, generators = NetworkState(stages.network), RandomState()
+        network, generators = NetworkState(self._network), RandomState()
         parts: dict[Stage, list[Part]] = {"imitation": [network, self._demonstrations, self._record, generators]}
-        if stages.model is not None and stages.worlds is not None:
-            stages.model.set_logger(Logger(str(run.path), [self._writer]))
-            self._progress = Progress(stages.model, self._record, self._saver.before_rollout)
-            parts["learning"] = [network, stages.worlds, self._progress, self._record, generators]
+        if model is not None and self._worlds is not None:
+            model.set_logger(Logger(str(run.path), [self._writer]))
+            self._progress = Progress(model, self._record, self._saver.before_rollout)
+            parts["learning"] = [network, self._worlds, self._progress, self._record, generators]
         self._saver.parts = parts
 
     def run_to_end(self, notify: Callable[[str], None] | None) -> Trained:
@@ -301,14 +266,24 @@ class Training:
                 record.rewrite()
             record.start_clock()
             if settings.imitation_rounds and (values is None or values.stage == "imitation"):
-                self._stages.imitate(record, self._demonstrations, self._saver)
+                self._imitate()
             if self._progress is not None:
-                self._stages.learn(self._progress)
+                self._progress.learn()
         except KeyboardInterrupt:
             interrupted = True
         finally:
             trained = self._save_and_close(interrupted)
         return trained
+
+    def _imitate(self) -> None:
+        """Run the rounds of imitation that are left."""
+        config, saver = self.run.config, self._saver
+        worlds = make_worlds(config.env_id, config.settings.imitation_worlds, config.preset, self._options)
+        imitate(
+            self._network, worlds, self._record, self._demonstrations, check_stop=saver.stop.stop_if_requested,
+            after_round=saver.after_round,
+        )  # fmt: skip
+        worlds.close()
 
     def _prepare_folder(self, notify: Callable[[str], None]) -> None:
         """Bring the folder of a resumed training back to its checkpoint."""
@@ -323,14 +298,14 @@ class Training:
 
     def _save_and_close(self, interrupted: bool) -> Trained:
         """Save the current networks, and close everything."""
-        record, run, network = self._record, self.run, self._stages.network
+        record, run, network = self._record, self.run, self._network
         seconds = record.seconds
         record.close()
         run.save_network(network, LAST)
         if not (run.path / BEST).exists():
             run.save_network(network, BEST)
-        if self._stages.worlds is not None:
-            self._stages.worlds.close()
+        if self._worlds is not None:
+            self._worlds.close()
         with suppress(OSError):
             shares = {"env_share": record.env_seconds / seconds, "seconds": seconds}
             self._writer.scalars("time", shares, record.steps_done)

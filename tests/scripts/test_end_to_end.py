@@ -152,7 +152,9 @@ def test_agents_for_many_members(tmp_path, monkeypatch, capsys, crowd_id, argume
     config = Run.open(Path("run")).config
     assert policies(out) == ["best", f"{config.agent}-{policy}", "random", "stay"]
     assert f"{taken} steps in" in out
-    assert "no training episode ended" not in out or config.agent != "dagger"
+    assert ("no training episode ended" in out) == (config.agent != "dagger")
+    assert "give more --steps or a smaller --num-envs" in out or config.agent == "dagger"
+    assert f"note: --steps 64 is rounded up to {taken}, whole updates\n" in out
     assert (config.policy, config.settings.num_envs) == (policy, 16)
     assert {name: getattr(config.settings, name) for name in settings} == settings
     with Path("run", EVALUATION).open() as file:
