@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -210,11 +210,6 @@ def compare_named(arguments: Arguments, activity: Activity, notes: list[str]) ->
     return evaluate(entries, Setting(env_id, arguments.preset, options, arguments.seeds, episodes), activity)
 
 
-def with_prefix(activity: Activity, prefix: str) -> Callable[[str], None]:
-    """Return `activity` with a prefix before every text."""
-    return lambda text: activity(f"{prefix}: {text}")
-
-
 def run_benchmark(arguments: Arguments, activity: Activity, notes: list[str]) -> list[Evaluated]:
     """Score all baselines and the trained agents on all environments.
 
@@ -228,7 +223,7 @@ def run_benchmark(arguments: Arguments, activity: Activity, notes: list[str]) ->
         episodes = arguments.episodes or system_of(env_id, leaderboard.PRESET, {}).evaluation_episodes
         setting = Setting(env_id, leaderboard.PRESET, {}, arguments.seeds, episodes)
         entries = leaderboard.contestants(env_id, learned.get(env_id, ()))
-        found.append(evaluate(entries, setting, with_prefix(activity, env_id)))
+        found.append(evaluate(entries, setting, lambda text, env_id=env_id: activity(f"{env_id}: {text}")))  # type: ignore[misc]
     notes += [note for each in found for note in leaderboard.better_baselines(each)]
     return found
 

@@ -65,6 +65,11 @@ def allowed_in_new(file: Path) -> bool:
     return is_temporary(file) or (file.name == LOCK and not file.is_symlink())
 
 
+def read_document(path: Path) -> Any:
+    """The content of a run folder's configuration file."""
+    return json.loads(read_capped(path / CONFIG, LARGEST_CONFIG_BYTES).decode())
+
+
 class Run:
     """An existing run folder with a validated configuration."""
 
@@ -123,8 +128,7 @@ class Run:
         if not file.is_file():
             raise RunError(f"{path} is not a run folder: it has no {CONFIG}")
         try:
-            document = json.loads(read_capped(file, LARGEST_CONFIG_BYTES).decode())
-            return cls(path, RunConfig.model_validate(document["run"]))
+            return cls(path, RunConfig.model_validate(read_document(path)["run"]))
         except ValidationError as error:
             raise RunError(f"{file} is not valid: run.{first_complaint(error)}; use another run") from error
         except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
@@ -172,7 +176,7 @@ class Run:
             RunError: the configuration does not contain them.
         """
         try:
-            document = json.loads(read_capped(self.path / CONFIG, LARGEST_CONFIG_BYTES).decode())
+            document = read_document(self.path)
             parts = [document["provenance"], *document.get("resumed", [])]
             names = ("python", *PACKAGES)
             found = [{**{name: part["versions"][name] for name in names}, "git": part["git"]} for part in parts]
@@ -187,7 +191,7 @@ class Run:
         """Add the provenance of this process to the configuration, if it differs from the previous process."""
         if self.made_with()[-1] == {**versions(), "git": _revision()}:
             return
-        document = json.loads(read_capped(self.path / CONFIG, LARGEST_CONFIG_BYTES).decode())
+        document = read_document(self.path)
         document["resumed"] = [*document.get("resumed", []), provenance()]
         write_atomically(self.path / CONFIG, json.dumps(document, indent=2).encode())
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
-from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -144,33 +142,23 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
             RuntimeError: `action_masks` before the first reset.
             TypeError: arguments were given.
         """
-        answers = self._row_answers()
-        if name not in answers:
-            raise AttributeError(f"{name!r} is not an attribute of single rows; {nearest(name, sorted(answers))}")
-        if args or kwargs:
-            raise TypeError(f"{name!r} takes no arguments")
-        return tuple(answers[name]())
-
-    def _row_answers(self) -> dict[str, Callable[[], Iterable[Any]]]:
         shared = {
-            "metadata": METADATA,
-            "spec": self.spec,
-            "action_space": self.single_action_space,
-            "observation_space": self.single_observation_space,
-            "render": None,
-            "render_mode": None,
+            "metadata": METADATA, "spec": self.spec, "action_space": self.single_action_space,
+            "observation_space": self.single_observation_space, "render": None, "render_mode": None,
             "system": self.system,
-        }
-        answers: dict[str, Callable[[], Iterable[Any]]] = {
-            name: partial(repeat, value, self.num_envs) for name, value in shared.items()
-        }
-        return answers | {
+        }  # fmt: skip
+        own: dict[str, Callable[[], Iterable[Any]]] = {
             "action_masks": self._action_masks,
             "episode_steps": lambda: np.split(self.episode_steps, self.num_envs),
             "np_random": lambda: self.np_random,
             "np_random_seed": lambda: self.np_random_seed,
             "snapshot": self._row_snapshots,
         }
+        if name not in shared.keys() | own.keys():
+            raise AttributeError(f"{name!r} is not an attribute of single rows; {nearest(name, sorted(shared | own))}")
+        if args or kwargs:
+            raise TypeError(f"{name!r} takes no arguments")
+        return tuple(own[name]()) if name in own else (shared[name],) * self.num_envs
 
     def _action_masks(self) -> BoolArray:
         if not self._started.all():
@@ -182,20 +170,11 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         return ({name: array[row : row + 1].copy() for name, array in snapshot.items()} for row in self._all)
 
     def get_attr(self, name: str) -> tuple[Any, ...]:
-        """An attribute of each row's single environment; see `call`.
-
-        Raises:
-            AttributeError: an unknown name.
-        """
+        """An attribute of each row's single environment; see `call`."""
         return self.call(name)
 
     def set_attr(self, name: str, values: Any) -> None:
-        """Set an attribute of the rows; only `np_random` can be set.
-
-        Raises:
-            AttributeError: another name.
-            ValueError: anything but `num_envs` different generators.
-        """
+        """Set `np_random` of the rows; raise AttributeError for another name."""
         if name != "np_random":
             raise AttributeError(f"{name!r} of single rows cannot be set, as the rows share one system; only np_random")
         self.np_random = values
