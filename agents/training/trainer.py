@@ -27,7 +27,7 @@ from agents.training.dagger import Demonstrations, imitate
 from agents.training.member_ppo import MemberPPO
 from agents.training.record import Record
 from agents.training.training_state import NetworkState, Part, RandomState, Stage
-from agents.training.vec_env import MemberVecEnv, WorldVecEnv
+from agents.training.vec_env import WorldVecEnv
 from agents.worlds import IMITATION_STREAM, TRAINING_STREAM, make_worlds, stream_seeds, system_of
 from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.core.policy import RandomPolicy
@@ -115,9 +115,10 @@ def build_learner(run: Run, options: dict[str, Any]) -> tuple[Any, BaseAlgorithm
         system = system_of(config.env_id, config.preset, options)
         set_random_seed(config.seed)
         return build_network(config.agent, config.policy, settings, system), None, None
-    adapter = MemberVecEnv if config.policy == "shared" else WorldVecEnv
-    env = make_worlds(config.env_id, settings.num_envs, config.preset, options)
-    worlds = adapter(env, continuous=config.agent in OFF_POLICY, reward_scale=settings.reward_scale)
+    worlds = WorldVecEnv(
+        make_worlds(config.env_id, settings.num_envs, config.preset, options), shared=config.policy == "shared",
+        continuous=config.agent in OFF_POLICY, reward_scale=settings.reward_scale,
+    )  # fmt: skip
     model = build_model(run, worlds)
     # Stable-Baselines3 has seeded the worlds with the run's seed; replace that by the training stream's seeds.
     worlds.seed_worlds(stream_seeds(TRAINING_STREAM, config.seed, settings.num_envs))
