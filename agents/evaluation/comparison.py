@@ -13,6 +13,10 @@ from edge_envs.core.system import System
 LATENCY = "ms/decision"
 
 
+def silent(text: str) -> None:
+    """Show no progress."""
+
+
 def compare(
     entries: Sequence[Entry],
     env_id: str,
@@ -21,16 +25,15 @@ def compare(
     *,
     seeds: int,
     episodes: int,
-    notify: Callable[[str], object] | None = None,
+    notify: Callable[[str], object] = silent,
 ) -> dict[str, Scores]:
     """Score every entry on the same evaluation seeds; `notify` is called with a line of progress before each run."""
     results: dict[str, Scores] = {}
     for number, entry in enumerate(entries, 1):
         own, factories, runs = entry.options(options), entry.factories(), []
         for run, factory in enumerate(factories, 1):
-            if notify is not None:
-                part = f", training {run} of {len(factories)}" if len(factories) > 1 else ""
-                notify(f"playing {entry.label} ({number} of {len(entries)}{part})")
+            part = f", training {run} of {len(factories)}" if len(factories) > 1 else ""
+            notify(f"playing {entry.label} ({number} of {len(entries)}{part})")
             runs.append(score(factory, env_id, preset, own, seeds=seeds, episodes=episodes))
         results[entry.label] = Scores.of_runs(runs)
     return results

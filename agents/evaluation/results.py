@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from agents.evaluation.bootstrap import Summary, normalised, ranks, summarise
-from agents.evaluation.comparison import compare, headline_of, title_of
+from agents.evaluation.comparison import compare, headline_of, silent, title_of
 from agents.evaluation.contestants import Entry
 from agents.evaluation.episodes import LOG, RATIO, Scores
 from agents.evaluation.latency import Latency, episode, first_world, latency
@@ -88,7 +88,7 @@ class Evaluated:
         return {entry.label: self.results[entry.label] for entry in self.entries if entry.ablation is None}
 
 
-def evaluate(entries: Sequence[Entry], setting: Setting, notify: Callable[[str], object] | None = None) -> Evaluated:
+def evaluate(entries: Sequence[Entry], setting: Setting, notify: Callable[[str], object] = silent) -> Evaluated:
     """Score the entries and time their decisions; `notify` is called with lines of progress.
 
     Raises:
@@ -98,14 +98,13 @@ def evaluate(entries: Sequence[Entry], setting: Setting, notify: Callable[[str],
     results = compare(entries, *where, seeds=setting.seeds, episodes=setting.episodes, notify=notify)
     latencies = {}
     for number, entry in enumerate(entries, 1):
-        if notify is not None:
-            notify(f"timing decisions of {entry.label} ({number} of {len(entries)})")
+        notify(f"timing decisions of {entry.label} ({number} of {len(entries)})")
         latencies[entry.label] = latency(entry, *where)
     return Evaluated(setting, entries, results, latencies)
 
 
 def document_of(
-    evaluated: Sequence[Evaluated], notes: list[str], notify: Callable[[str], object] | None = None
+    evaluated: Sequence[Evaluated], notes: list[str], notify: Callable[[str], object] = silent
 ) -> dict[str, Any]:
     """The whole evaluation, ready for JSON; for each file that cannot be read, a line is added to `notes`."""
     sections = [section(each, notes, notify) for each in evaluated]
@@ -129,13 +128,12 @@ def processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def section(evaluated: Evaluated, notes: list[str], notify: Callable[[str], object] | None = None) -> dict[str, Any]:
+def section(evaluated: Evaluated, notes: list[str], notify: Callable[[str], object] = silent) -> dict[str, Any]:
     """One environment of the document."""
     setting, system = evaluated.setting, evaluated.setting.system
     headline = headline_of(system)
     env = make_worlds(setting.env_id, 1, setting.preset, setting.options)
-    if notify is not None:
-        notify(f"{setting.env_id}: intervals, and one episode step by step")
+    notify(f"{setting.env_id}: intervals, and one episode step by step")
     return {
         "env_id": setting.env_id,
         "preset": setting.preset,

@@ -19,11 +19,12 @@ from edge_envs.core.runtime.episodes import (
     EpisodeSummary,
     Info,
     Names,
-    Report,
     announced,
     check_reset_options,
+    entries,
     flat_masks,
     open_choices,
+    replaced,
 )
 from edge_envs.core.runtime.snapshot import Arrays, restore_snapshot, take_snapshot
 from edge_envs.core.system import BoolArray, FloatArray, IntArray, System, load_system
@@ -241,7 +242,7 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         rows = (~self._done).nonzero()[0] if len(waiting) else self._all
         outcome = self.world.step(self.state, rows, actions, self.rngs)
         self.member_reward = outcome.member_reward.copy()
-        report = Report.of_step(outcome, self._summary.add(rows, outcome.metrics))
+        info = entries(self._names, outcome, self._summary.add(rows, outcome.metrics))
         truncated = np.zeros(self.num_envs, dtype=np.bool_)
         if self.max_episode_steps is not None:
             truncated[rows] = self._summary.steps[rows] >= self.max_episode_steps
@@ -249,13 +250,13 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         observation, final = outcome.observation, {}
         finished = self._done.nonzero()[0] if self.autoreset_mode is AutoresetMode.SAME_STEP else self._all[:0]
         if len(finished):
-            final = self._final(finished, observation, report)
+            final = self._final(finished, observation, info)
         restarting = waiting if len(waiting) else finished
         if len(restarting):
-            report = report.restarted(restarting)
+            info = replaced(info, restarting, np.nan)
             self._start(restarting)
             observation[restarting] = self.system.observe(self.state)[restarting]
-        info = self._info(report, observation, self._all) | final
+        info = self._info(info, observation, self._all) | final
         return observation, outcome.reward, outcome.terminated, truncated, info
 
     def _restart_all(self) -> tuple[NDArray[np.float32], FloatArray, BoolArray, BoolArray, Info]:
@@ -268,11 +269,12 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         return observation, np.zeros(self.num_envs), terminated, truncated, info
 
     def _reset_info(self, rows: IntArray, observation: NDArray[np.float32]) -> Info:
-        return self._info(Report.of_reset(self.system, self.num_envs, rows), observation, rows)
+        nothing = self.system.blank_outcome(self.num_envs)[0]
+        blank = entries(self._names, nothing, nothing.metrics)
+        return self._info(replaced(blank, rows, np.nan), observation, rows)
 
-    def _info(self, report: Report, observation: NDArray[np.float32], rows: IntArray) -> Info:
-        """The info of `rows`; the report is zero in all others."""
-        info = report.entries(self._names)
+    def _info(self, info: Info, observation: NDArray[np.float32], rows: IntArray) -> Info:
+        """Add masks to the info of `rows`, which is zero in all others."""
         present = np.zeros(self.num_envs, dtype=np.bool_)
         present[rows] = True
         choices = open_choices(self.system, observation)
@@ -281,14 +283,14 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
             info[MASK] = choices
         return announced(info, present)
 
-    def _final(self, rows: IntArray, observation: NDArray[np.float32], report: Report) -> Info:
+    def _final(self, rows: IntArray, observation: NDArray[np.float32], info: Info) -> Info:
         """`final_obs` and `final_info` of finished rows, for SAME_STEP."""
         finished = np.zeros(self.num_envs, dtype=np.bool_)
         finished[rows] = True
         final_obs = np.full(self.num_envs, None, dtype=object)
         for row in rows.tolist():
             final_obs[row] = observation[row].copy()
-        final_info = self._info(report.without((~finished).nonzero()[0]), observation, rows)
+        final_info = self._info(replaced(info, (~finished).nonzero()[0], 0.0), observation, rows)
         return announced({"final_obs": final_obs, "final_info": final_info}, finished)
 
     # Snapshots

@@ -22,7 +22,7 @@ from edge_envs.lyappo.system import LyaPPOSystem
 from tests.agents.toy import CHOICES, MEMBERS, WANTED, worlds
 
 MemberVecEnv = partial(WorldVecEnv, shared=True)
-ADAPTERS = [WorldVecEnv, MemberVecEnv]
+ADAPTERS: list[Any] = [WorldVecEnv, MemberVecEnv]
 WORLDS, STEPS = 5, 60
 LYAPPO: dict[str, Any] = {"num_devices": 3, "max_episode_steps": 7}
 
