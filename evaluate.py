@@ -20,13 +20,12 @@ with importing():
         from agents.command_line import parse_options, plain_id
         from agents.console import Activity, sign_of
         from agents.evaluation import leaderboard
-        from agents.evaluation.comparison import headline_of, trainings_of
         from agents.evaluation.contestants import find_entries, remarks
         from agents.evaluation.results import Evaluated, Setting, document_of, evaluate
         from agents.reports import console as report_console
         from agents.reports import files as report_files
         from agents.reports import html
-        from agents.reports.console import rich_table
+        from agents.reports.console import results_table
         from agents.worlds import known_ids, system_of
         from edge_envs.core.io.arguments import parse_arguments
         from edge_envs.core.policy import Ablation
@@ -120,22 +119,16 @@ def score_and_show(arguments: Arguments, console: Console) -> int:
 def show(arguments: Arguments, evaluated: Sequence[Evaluated], notes: Sequence[str], console: Console) -> None:
     """Print the tables and notes."""
     for each in evaluated:
-        system = each.setting.system
         if arguments.all:
             console.print(report_console.ranking_table(each, sign_of(console)))
         else:
             for entry in each.entries:
                 if entry.ablation is not None:
                     console.print(f"note: {entry.label} is {described(entry.ablation)}", soft_wrap=True)
-            console.print(
-                rich_table(
-                    each.results, headline_of(system), each.setting.title, console.width, system.warmup_fraction,
-                    {label: found.mean for label, found in each.latencies.items()}, trainings_of(each.entries),
-                    sign_of(console),
-                )
-            )  # fmt: skip
-        if system.caveat:
-            console.print(f"note: {system.caveat}", soft_wrap=True)
+            latencies = {label: found.mean for label, found in each.latencies.items()}
+            console.print(results_table(console, each.setting, each.entries, each.results, latencies))
+        if each.setting.system.caveat:
+            console.print(f"note: {each.setting.system.caveat}", soft_wrap=True)
     if arguments.all:
         ids = [each.setting.env_id for each in evaluated]
         console.print(report_console.score_table(leaderboard.scores_of(evaluated), ids))

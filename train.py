@@ -17,13 +17,14 @@ with importing():
         from stable_baselines3.common.policies import BasePolicy
 
         from agents.command_line import parse_options, plain_id, tensorboard_command
-        from agents.console import Activity, sign_of
-        from agents.evaluation.comparison import compare, headline_of, title_of, trainings_of
+        from agents.console import Activity
+        from agents.evaluation.comparison import compare
         from agents.evaluation.contestants import Entry, baseline_names, without_decision
+        from agents.evaluation.results import Setting
         from agents.hyperparameters.lookup import default_agent, default_policy, settings_for
         from agents.hyperparameters.settings import IMITATORS, OFF_POLICY, WARM_START, AgentName, PolicyName, Settings
         from agents.networks.build import blueprint, check_policy
-        from agents.reports.console import rich_table
+        from agents.reports.console import results_table
         from agents.runs.checkpoint_files import Checkpoints
         from agents.runs.folder import BEST, CHECKPOINTS, LAST, Run, RunConfig, RunError
         from agents.training.stopping import deferred
@@ -181,27 +182,21 @@ def show_comparison(run: Run, console: Console, seeds: int, episodes: int | None
     The agent's row shows its best validated network; the last network has its own row if its scores differ.
     """
     config = run.config
-    plain = without_decision(config.options)
-    system = system_of(config.env_id, config.preset, plain)
-    episodes = episodes or system.evaluation_episodes
+    where = config.env_id, config.preset, without_decision(config.options)
+    system = system_of(*where)
+    setting = Setting(*where, seeds, episodes or system.evaluation_episodes)
     agent = f"{config.agent}-{config.policy}"
     label, last = f"{agent} ({config.origin})", f"{agent} (last network)"
-    names = baseline_names(config.env_id, config.preset, plain)
+    names = baseline_names(*where)
     reference = [name for name in names if name == system.reference_baseline]
     others = [Entry(name) for name in names if name not in reference]
     entries = [*map(Entry, reference), Entry(label, run), Entry(last, run, LAST), *others]
     with Activity() as activity:
-        results = compare(entries, config.env_id, config.preset, plain, seeds=seeds, episodes=episodes, notify=activity)
+        results = compare(entries, *where, seeds=seeds, episodes=setting.episodes, notify=activity)
     if all((results[last][name] == results[label][name]).all() for name in ("reward", "return")):
         del results[last]
         entries = [entry for entry in entries if entry.label != last]
-    title = title_of(config.env_id, config.preset, plain, seeds, episodes)
-    console.print(
-        rich_table(
-            results, headline_of(system), title, console.width, system.warmup_fraction, trainings=trainings_of(entries),
-            sign=sign_of(console),
-        )
-    )  # fmt: skip
+    console.print(results_table(console, setting, entries, results))
     if system.caveat:
         console.print(f"note: {system.caveat}", soft_wrap=True)
 
