@@ -187,10 +187,8 @@ def show_comparison(run: Run, console: Console, seeds: int, episodes: int | None
     setting = Setting(*where, seeds, episodes or system.evaluation_episodes)
     agent = f"{config.agent}-{config.policy}"
     label, last = f"{agent} ({config.origin})", f"{agent} (last network)"
-    names = baseline_names(*where)
-    reference = [name for name in names if name == system.reference_baseline]
-    others = [Entry(name) for name in names if name not in reference]
-    entries = [*map(Entry, reference), Entry(label, run), Entry(last, run, LAST), *others]
+    entries = [Entry(label, run), Entry(last, run, LAST), *map(Entry, baseline_names(*where))]
+    entries.sort(key=lambda entry: entry.label != system.reference_baseline)
     with Activity() as activity:
         results = compare(entries, *where, seeds=seeds, episodes=setting.episodes, notify=activity)
     if all((results[last][name] == results[label][name]).all() for name in ("reward", "return")):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -37,12 +36,6 @@ def compare(
             runs.append(score(factory, env_id, preset, own, seeds=seeds, episodes=episodes))
         results[entry.label] = Scores.of_runs(runs)
     return results
-
-
-def title_of(env_id: str, preset: str, options: Mapping[str, Any], seeds: int, episodes: int) -> str:
-    """Describe the environment and the episodes that policies are scored on."""
-    text = ", ".join([f"{env_id}, preset {preset}", *(f"{key}={json.dumps(value)}" for key, value in options.items())])
-    return f"{text}: {seeds} seed{'s' * (seeds > 1)} x {episodes} episode{'s' * (episodes > 1)}"
 
 
 def headline_of(system: System[Any]) -> tuple[str, ...]:

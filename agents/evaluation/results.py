@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from agents.evaluation.bootstrap import Summary, normalised, ranks, summarise
-from agents.evaluation.comparison import compare, headline_of, silent, title_of
+from agents.evaluation.comparison import compare, headline_of, silent
 from agents.evaluation.contestants import Entry
 from agents.evaluation.episodes import LOG, RATIO, Scores
 from agents.evaluation.latency import Latency, episode, first_world, latency
@@ -52,7 +53,9 @@ class Setting:
     @property
     def title(self) -> str:
         """The setting as a title of tables."""
-        return title_of(self.env_id, self.preset, self.options, self.seeds, self.episodes)
+        options = "".join(f", {key}={json.dumps(value)}" for key, value in self.options.items())
+        episodes = f"{self.episodes} episode{'s' * (self.episodes > 1)}"
+        return f"{self.env_id}, preset {self.preset}{options}: {self.seeds} seed{'s' * (self.seeds > 1)} x {episodes}"
 
 
 @dataclass(frozen=True)

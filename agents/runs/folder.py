@@ -78,17 +78,16 @@ class Run:
         self.config = config
 
     @classmethod
-    def create(cls, config: RunConfig, path: Path | None = None, root: Path = Path("runs")) -> Run:
+    def create(cls, config: RunConfig, path: Path | None = None) -> Run:
         """Create a run folder and write its configuration.
 
         Raises:
             RunError: the folder exists and is not empty, or cannot be written.
         """
-        stamp = time.strftime("%Y%m%d-%H%M%S")
         if path is None:
-            name = f"{config.env_id}__{config.agent}__{config.seed}__{stamp}"
-            names = (name, *(f"{name}-{copy}" for copy in range(2, 100)))
-            path = next((root / free for free in names if not (root / free).exists()), root / name)
+            name = f"{config.env_id}__{config.agent}__{config.seed}__{time.strftime('%Y%m%d-%H%M%S')}"
+            paths = [Path("runs", name), *(Path("runs", f"{name}-{copy}") for copy in range(2, 100))]
+            path = next((free for free in paths if not free.exists()), paths[0])
         run, made = cls(path, config), False
         try:
             run._check_new()

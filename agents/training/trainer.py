@@ -69,7 +69,6 @@ def build_model(run: Run, worlds: WorldVecEnv) -> BaseAlgorithm:
     """The algorithm from Stable-Baselines3 with the run's settings and seed."""
     config, settings = run.config, run.config.settings
     plan = blueprint(config.agent, config.policy, settings, worlds.system)
-    make: Any = ALGORITHMS[config.agent]
     common: dict[str, Any] = {
         "learning_rate": _schedule(settings, 1 if config.agent in OFF_POLICY else settings.n_steps),
         "gamma": settings.gamma,
@@ -77,23 +76,20 @@ def build_model(run: Run, worlds: WorldVecEnv) -> BaseAlgorithm:
         "seed": config.seed,
         "device": "cpu",
     }
-    model: BaseAlgorithm
     if config.agent in OFF_POLICY:
         noise = np.full(worlds.action_space.shape or (1,), settings.action_noise)
         starts = settings.batch_size if settings.learning_starts is None else settings.learning_starts
-        model = make(
-            plan.policy, worlds, batch_size=settings.batch_size, buffer_size=settings.buffer_size, tau=settings.tau,
-            gradient_steps=settings.gradient_steps, train_freq=(1, "step"), learning_starts=starts,
-            action_noise=NormalActionNoise(np.zeros_like(noise), noise), **common,
-        )  # fmt: skip
-        return model
+        common |= {
+            "batch_size": settings.batch_size, "buffer_size": settings.buffer_size, "tau": settings.tau,
+            "gradient_steps": settings.gradient_steps, "train_freq": (1, "step"), "learning_starts": starts,
+            "action_noise": NormalActionNoise(np.zeros_like(noise), noise),
+        }  # fmt: skip
+    else:
+        common |= settings.model_dump(include={"n_steps", "n_epochs", "gae_lambda", "ent_coef", "clip_range"})
+        common["batch_size"] = min(settings.batch_size, settings.n_steps * worlds.num_envs)
     if config.agent == "member-ppo":
         common["credit"] = settings.credit
-    model = make(
-        plan.policy, worlds, n_steps=settings.n_steps, n_epochs=settings.n_epochs, gae_lambda=settings.gae_lambda,
-        batch_size=min(settings.batch_size, settings.n_steps * worlds.num_envs), ent_coef=settings.ent_coef,
-        clip_range=settings.clip_range, **common,
-    )  # fmt: skip
+    model: BaseAlgorithm = ALGORITHMS[config.agent](plan.policy, worlds, **common)
     return model
 
 
