@@ -13,8 +13,8 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
+from agents.training.checkpointing import LearnerValues, Values, part_of, with_prefix
 from agents.training.record import VALIDATIONS, Record
-from agents.training.training_state import LearnerValues, Values, part_of, with_prefix
 from agents.training.vec_env import WorldVecEnv
 from edge_envs.core.runtime.snapshot import Arrays, check_alike, check_values, pack_generators, unpack_generators
 
@@ -76,7 +76,7 @@ class Progress(BaseCallback):
         self._record.validate(self.model.policy, learned=self._imitated or self.model._n_updates > 0)
 
     def save(self) -> tuple[Arrays, dict[str, Any]]:
-        """See `agents.training.training_state.Part`."""
+        """See `agents.training.checkpointing.Part`."""
         model = self.model
         assert isinstance(model._last_obs, np.ndarray)
         assert model._last_episode_starts is not None
@@ -102,7 +102,7 @@ class Progress(BaseCallback):
         return arrays, {"learner": values}
 
     def load(self, arrays: Arrays, values: Values) -> None:
-        """See `agents.training.training_state.Part`."""
+        """See `agents.training.checkpointing.Part`."""
         model, worlds, learner = self.model, self.worlds, values.learner
         if learner is None:
             raise ValueError("it belongs to another agent")

@@ -18,8 +18,8 @@ from torch import Tensor
 from agents.hyperparameters.settings import Settings
 from agents.networks.learned_policy import LearnedPolicy, member_rows
 from agents.networks.masked_policy import ChoicePolicy
+from agents.training.checkpointing import Values, part_of, with_prefix
 from agents.training.record import Record
-from agents.training.training_state import Values, part_of, with_prefix
 from agents.worlds import IMITATION_STREAM, stream_seeds
 from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.core.policy import Policy, make_baseline
@@ -43,13 +43,13 @@ class Demonstrations:
     rounds: list[Round] = field(default_factory=list)
 
     def save(self) -> tuple[Arrays, dict[str, Any]]:
-        """See `agents.training.training_state.Part`."""
+        """See `agents.training.checkpointing.Part`."""
         observations, actions = (np.concatenate(part) for part in zip(*self.rounds, strict=True))
         arrays = {"observations": observations, "actions": actions, "generator": pack_generators([self.rng])}
         return with_prefix(arrays, "shown"), {"rounds": len(self.rounds)}
 
     def load(self, arrays: Arrays, values: Values) -> None:
-        """See `agents.training.training_state.Part`."""
+        """See `agents.training.checkpointing.Part`."""
         settings, rounds, found = self.settings, values.rounds, part_of(arrays, "shown")
         if not 1 <= rounds <= settings.imitation_rounds:
             raise ValueError(f"it has {rounds} rounds of imitation, and the run {settings.imitation_rounds}")

@@ -22,11 +22,10 @@ from agents.runs.folder import BEST, CHECKPOINTS, EVALUATION, LAST, Run, RunConf
 from agents.runs.provenance import versions
 from agents.runs.tensorboard import WorldStepWriter, cut_events
 from agents.training.callback import Progress
-from agents.training.checkpointing import Saver, values_of
+from agents.training.checkpointing import NetworkState, Part, RandomState, Saver, Stage, values_of
 from agents.training.dagger import Demonstrations, imitate
 from agents.training.member_ppo import MemberPPO
 from agents.training.record import Record
-from agents.training.training_state import NetworkState, Part, RandomState, Stage
 from agents.training.vec_env import WorldVecEnv
 from agents.worlds import IMITATION_STREAM, TRAINING_STREAM, make_worlds, stream_seeds, system_of
 from edge_envs.core.env import EdgeVectorEnv

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents.networks.learned_policy import member_rows
-from agents.training.training_state import Values, part_of, with_prefix
+from agents.training.checkpointing import Values, part_of, with_prefix
 from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.core.runtime.episodes import EPISODE_MEAN
 from edge_envs.core.runtime.snapshot import Arrays, check_alike
@@ -130,11 +130,11 @@ class WorldVecEnv(VecEnv):
         return self._split(observation), scaled, np.repeat(done, self.rows_per_world), infos
 
     def save(self) -> tuple[Arrays, dict[str, Any]]:
-        """See `agents.training.training_state.Part`."""
+        """See `agents.training.checkpointing.Part`."""
         return with_prefix(self.env.snapshot(), "worlds") | with_prefix(self._running_sums(), "rows"), {}
 
     def load(self, arrays: Arrays, values: Values) -> None:
-        """See `agents.training.training_state.Part`."""
+        """See `agents.training.checkpointing.Part`."""
         del values
         if not arrays["worlds.started"].all():
             raise ValueError("it has worlds that were never reset")
