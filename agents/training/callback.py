@@ -22,7 +22,7 @@ BUFFER = ("observations", "next_observations", "actions", "rewards", "dones", "t
 
 
 class Progress(BaseCallback):
-    """Updates the record, validates at even intervals, and anneals the entropy bonus; a part of the training state.
+    """Updates the record, validates at even intervals, and anneals the entropy bonus; a `Part` of a checkpoint.
 
     Args:
         model: the algorithm.
@@ -76,7 +76,6 @@ class Progress(BaseCallback):
         self._record.validate(self.model.policy, learned=self._imitated or self.model._n_updates > 0)
 
     def save(self) -> tuple[Arrays, dict[str, Any]]:
-        """See `agents.training.checkpointing.Part`."""
         model = self.model
         assert isinstance(model._last_obs, np.ndarray)
         assert model._last_episode_starts is not None
@@ -102,7 +101,6 @@ class Progress(BaseCallback):
         return arrays, {"learner": values}
 
     def load(self, arrays: Arrays, values: Values) -> None:
-        """See `agents.training.checkpointing.Part`."""
         model, worlds, learner = self.model, self.worlds, values.learner
         if learner is None:
             raise ValueError("it belongs to another agent")

@@ -115,7 +115,6 @@ class NetworkState:
         self._optimizers = {name: optimizer for name, optimizer in found.items() if optimizer is not None}
 
     def save(self) -> tuple[Arrays, dict[str, Any]]:
-        """See `Part`."""
         arrays = with_prefix(network_arrays(self._network), "network")
         for owner, optimizer in self._optimizers.items():
             state: dict[int, dict[str, torch.Tensor]] = optimizer.state_dict()["state"]
@@ -125,7 +124,6 @@ class NetworkState:
         return arrays, {}
 
     def load(self, arrays: Arrays, values: Values) -> None:
-        """See `Part`."""
         del values
         load_network(self._network, part_of(arrays, "network"))
         for owner, optimizer in self._optimizers.items():
@@ -159,7 +157,6 @@ class RandomState:
     """The global random generators of Python, NumPy and PyTorch, as a `Part`."""
 
     def save(self) -> tuple[Arrays, dict[str, Any]]:
-        """See `Part`."""
         _, words, gauss = random.getstate()
         legacy: Any = np.random.get_state()  # noqa: NPY002  (the generator that Stable-Baselines3 uses)
         arrays = {
@@ -171,7 +168,6 @@ class RandomState:
         return arrays, {"gauss": gauss, **numpy_values}
 
     def load(self, arrays: Arrays, values: Values) -> None:
-        """See `Part`."""
         check_alike(part_of(arrays, "random"), part_of(self.save()[0], "random"))
         random.setstate((3, tuple(arrays["random.python"].tolist()), values.gauss))
         legacy = (arrays["random.numpy"], values.numpy_position, values.numpy_has_gauss, values.numpy_gauss)

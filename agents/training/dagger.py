@@ -34,7 +34,7 @@ Round = tuple[NDArray[np.float32], NDArray[Any]]
 
 @dataclass
 class Demonstrations:
-    """The rounds collected so far; a part of the training state."""
+    """The rounds collected so far; a `Part` of a checkpoint."""
 
     settings: Settings
     system: System[Any]
@@ -43,13 +43,11 @@ class Demonstrations:
     rounds: list[Round] = field(default_factory=list)
 
     def save(self) -> tuple[Arrays, dict[str, Any]]:
-        """See `agents.training.checkpointing.Part`."""
         observations, actions = (np.concatenate(part) for part in zip(*self.rounds, strict=True))
         arrays = {"observations": observations, "actions": actions, "generator": pack_generators([self.rng])}
         return with_prefix(arrays, "shown"), {"rounds": len(self.rounds)}
 
     def load(self, arrays: Arrays, values: Values) -> None:
-        """See `agents.training.checkpointing.Part`."""
         settings, rounds, found = self.settings, values.rounds, part_of(arrays, "shown")
         if not 1 <= rounds <= settings.imitation_rounds:
             raise ValueError(f"it has {rounds} rounds of imitation, and the run {settings.imitation_rounds}")

@@ -28,7 +28,7 @@ VALIDATIONS = 20
 
 
 class Record:
-    """Progress bar, curves, table of validations and best network of a training; a part of the training state.
+    """Progress bar, curves, table of validations and best network of a training; a `Part` of a checkpoint.
 
     Args:
         run: the run folder.
@@ -122,7 +122,6 @@ class Record:
             self._bar.close()
 
     def save(self) -> tuple[Arrays, dict[str, Any]]:
-        """See `agents.training.checkpointing.Part`."""
         values = RecordValues(
             rows=self.rows, best_reward=float(self.best_reward), steps_done=self.steps_done, episodes=self.episodes,
             learned=self.learned, env_seconds=self.env_seconds, seconds=self.seconds,

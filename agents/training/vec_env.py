@@ -21,7 +21,7 @@ from edge_envs.core.wrappers import continuous_space, to_index
 
 
 class WorldVecEnv(VecEnv):
-    """Worlds as rows for Stable-Baselines3.
+    """Worlds as rows for Stable-Baselines3; a `Part` of a checkpoint.
 
     For a central agent, row b holds the observation, action and reward of all of world b. For a shared policy, row
     b M + m is member m of world b: its view of the observation, its part of the action and its reward, so one policy
@@ -130,11 +130,9 @@ class WorldVecEnv(VecEnv):
         return self._split(observation), scaled, np.repeat(done, self.rows_per_world), infos
 
     def save(self) -> tuple[Arrays, dict[str, Any]]:
-        """See `agents.training.checkpointing.Part`."""
         return with_prefix(self.env.snapshot(), "worlds") | with_prefix(self._running_sums(), "rows"), {}
 
     def load(self, arrays: Arrays, values: Values) -> None:
-        """See `agents.training.checkpointing.Part`."""
         del values
         if not arrays["worlds.started"].all():
             raise ValueError("it has worlds that were never reset")
