@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -20,16 +20,16 @@ with importing():
         from agents.command_line import parse_options, plain_id
         from agents.console import Activity, sign_of
         from agents.evaluation import leaderboard
-        from agents.evaluation.comparison import headline_of, trainings_of
         from agents.evaluation.contestants import find_entries, remarks
         from agents.evaluation.results import Evaluated, Setting, document_of, evaluate
         from agents.reports import console as report_console
         from agents.reports import files as report_files
         from agents.reports import html
-        from agents.reports.console import rich_table
+        from agents.reports.console import results_table
         from agents.worlds import known_ids, system_of
         from edge_envs.core.io.arguments import parse_arguments
         from edge_envs.core.policy import Ablation
+        from edge_envs.core.validation import whole_number
     except ImportError as error:
         fail(f"{error}; pip install -e '.[train]'")
 
@@ -119,22 +119,16 @@ def score_and_show(arguments: Arguments, console: Console) -> int:
 def show(arguments: Arguments, evaluated: Sequence[Evaluated], notes: Sequence[str], console: Console) -> None:
     """Print the tables and notes."""
     for each in evaluated:
-        system = each.setting.system
         if arguments.all:
             console.print(report_console.ranking_table(each, sign_of(console)))
         else:
             for entry in each.entries:
                 if entry.ablation is not None:
                     console.print(f"note: {entry.label} is {described(entry.ablation)}", soft_wrap=True)
-            console.print(
-                rich_table(
-                    each.results, headline_of(system), each.setting.title, console.width, system.warmup_fraction,
-                    {label: found.mean for label, found in each.latencies.items()}, trainings_of(each.entries),
-                    sign_of(console),
-                )
-            )  # fmt: skip
-        if system.caveat:
-            console.print(f"note: {system.caveat}", soft_wrap=True)
+            latencies = {label: found.mean for label, found in each.latencies.items()}
+            console.print(results_table(console, each.setting, each.entries, each.results, latencies))
+        if each.setting.system.caveat:
+            console.print(f"note: {each.setting.system.caveat}", soft_wrap=True)
     if arguments.all:
         ids = [each.setting.env_id for each in evaluated]
         console.print(report_console.score_table(leaderboard.scores_of(evaluated), ids))
@@ -149,9 +143,9 @@ def check(arguments: Arguments) -> None:
         ValueError: otherwise.
         ImportError: --report is given and plotly is missing.
     """
-    for name, value in (("seeds", arguments.seeds), ("episodes", arguments.episodes)):
-        if value is not None and value < 1:
-            raise ValueError(f"--{name} {value} is not possible; give at least 1")
+    whole_number("--seeds", arguments.seeds, 1)
+    if arguments.episodes is not None:
+        whole_number("--episodes", arguments.episodes, 1)
     without_all = {"--env": arguments.env is not None, "--policies": arguments.policies, "--set": arguments.set}
     without_all["--preset"] = arguments.preset != "default"
     with_all = {"--runs": arguments.runs is not None, "--baselines-only": arguments.baselines_only}
@@ -209,11 +203,6 @@ def compare_named(arguments: Arguments, activity: Activity, notes: list[str]) ->
     return evaluate(entries, Setting(env_id, arguments.preset, options, arguments.seeds, episodes), activity)
 
 
-def with_prefix(activity: Activity, prefix: str) -> Callable[[str], None]:
-    """Return `activity` with a prefix before every text."""
-    return lambda text: activity(f"{prefix}: {text}")
-
-
 def run_benchmark(arguments: Arguments, activity: Activity, notes: list[str]) -> list[Evaluated]:
     """Score all baselines and the trained agents on all environments.
 
@@ -227,7 +216,7 @@ def run_benchmark(arguments: Arguments, activity: Activity, notes: list[str]) ->
         episodes = arguments.episodes or system_of(env_id, leaderboard.PRESET, {}).evaluation_episodes
         setting = Setting(env_id, leaderboard.PRESET, {}, arguments.seeds, episodes)
         entries = leaderboard.contestants(env_id, learned.get(env_id, ()))
-        found.append(evaluate(entries, setting, with_prefix(activity, env_id)))
+        found.append(evaluate(entries, setting, lambda text, env_id=env_id: activity(f"{env_id}: {text}")))  # type: ignore[misc]
     notes += [note for each in found for note in leaderboard.better_baselines(each)]
     return found
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import signal
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,21 +17,23 @@ with importing():
         from stable_baselines3.common.policies import BasePolicy
 
         from agents.command_line import parse_options, plain_id, tensorboard_command
-        from agents.console import Activity, sign_of
-        from agents.evaluation.comparison import compare, headline_of, title_of, trainings_of
+        from agents.console import Activity
+        from agents.evaluation.comparison import compare
         from agents.evaluation.contestants import Entry, baseline_names, without_decision
+        from agents.evaluation.results import Setting
         from agents.hyperparameters.lookup import default_agent, default_policy, settings_for
         from agents.hyperparameters.settings import IMITATORS, OFF_POLICY, WARM_START, AgentName, PolicyName, Settings
         from agents.networks.build import blueprint, check_policy
-        from agents.reports.console import rich_table
+        from agents.reports.console import results_table
         from agents.runs.checkpoint_files import Checkpoints
         from agents.runs.folder import BEST, CHECKPOINTS, LAST, Run, RunConfig, RunError
         from agents.training.stopping import deferred
         from agents.training.trainer import CHECKPOINT_EVERY_S, is_finished, train
         from agents.worlds import system_of
-        from edge_envs.core.config import first_complaint, nearest
+        from edge_envs.core.config import first_complaint
         from edge_envs.core.io.arguments import parse_arguments
         from edge_envs.core.system import System
+        from edge_envs.core.validation import finite_array, one_of, whole_number
     except ImportError as error:
         fail(f"{error}; pip install -e '.[train]'")
 
@@ -92,8 +93,7 @@ def configure(arguments: Arguments) -> RunConfig:
     options = parse_options(arguments.set)
     if arguments.env is None:
         raise ValueError("--env is missing; give --env LyaPPO-v0, for example, or --resume with a run folder")
-    if not 0 <= arguments.seed < 1 << 32:
-        raise ValueError(f"--seed {arguments.seed} is not possible; give a whole number from 0 to {(1 << 32) - 1}")
+    whole_number("--seed", arguments.seed, 0, (1 << 32) - 1)
     env_id = plain_id(arguments.env)
     system = system_of(env_id, arguments.preset, options)
     if arguments.seeds:
@@ -107,8 +107,12 @@ def configure(arguments: Arguments) -> RunConfig:
     blueprint(agent, policy, settings, system)
     if settings.imitation_rounds:
         known = baseline_names(env_id, arguments.preset, options)
-        if settings.expert not in known:
-            raise ValueError(f"--expert {settings.expert!r} does not exist here; {nearest(settings.expert, known)}")
+        if arguments.expert is None and settings.expert not in known:
+            raise ValueError(
+                f"--agent {agent} imitates {settings.expert!r} by default, which does not exist with these options; "
+                f"give another baseline with --expert; known: {', '.join(known)}"
+            )
+        one_of("--expert", settings.expert, known)
     return RunConfig(
         env_id=env_id, preset=arguments.preset, options=options, agent=agent, policy=policy,
         hyperparameters=arguments.hyperparameters, settings=settings, seed=arguments.seed,
@@ -116,15 +120,13 @@ def configure(arguments: Arguments) -> RunConfig:
 
 
 def check_numbers(arguments: Arguments) -> None:
-    """Raise ValueError if one of the numbers that do not depend on the environment is out of range."""
-    if arguments.seeds < 0:
-        raise ValueError(f"--seeds {arguments.seeds} is not possible; give seeds >= 0")
+    """Raise ValueError if an argument that does not depend on the environment is not possible."""
+    whole_number("--seeds", arguments.seeds, 0)
+    if arguments.episodes is not None:
+        whole_number("--episodes", arguments.episodes, 1)
+    finite_array("--checkpoint-every", arguments.checkpoint_every, ())
     if arguments.normalization is not None and arguments.import_sb3 is None and arguments.resume is None:
         raise ValueError(f"--normalization {arguments.normalization} is for --import-sb3 only; leave it out")
-    if arguments.episodes is not None and arguments.episodes < 1:
-        raise ValueError(f"--episodes {arguments.episodes} is not possible; give episodes >= 1")
-    if not 0.0 <= arguments.checkpoint_every < math.inf:
-        raise ValueError(f"--checkpoint-every {arguments.checkpoint_every} is not possible; give seconds >= 0")
 
 
 def with_sizes(settings: Settings, agent: AgentName, arguments: Arguments) -> Settings:
@@ -167,33 +169,32 @@ def with_expert(settings: Settings, agent: AgentName, expert: str | None, system
     return settings.model_copy(update={"imitation_rounds": rounds, "expert": name})
 
 
+def rounded_steps(config: RunConfig) -> int:
+    """Steps that the training takes, without imitation before PPO: the settings' steps in whole updates."""
+    settings = config.settings
+    update = settings.num_envs * (1 if config.agent in (*OFF_POLICY, "dagger") else settings.n_steps)
+    return -(-settings.steps // update) * update
+
+
 def show_comparison(run: Run, console: Console, seeds: int, episodes: int | None) -> None:
     """Print a table of the trained agent and all baselines, with the reference baseline first.
 
     The agent's row shows its best validated network; the last network has its own row if its scores differ.
     """
     config = run.config
-    plain = without_decision(config.options)
-    system = system_of(config.env_id, config.preset, plain)
-    episodes = episodes or system.evaluation_episodes
+    where = config.env_id, config.preset, without_decision(config.options)
+    system = system_of(*where)
+    setting = Setting(*where, seeds, episodes or system.evaluation_episodes)
     agent = f"{config.agent}-{config.policy}"
     label, last = f"{agent} ({config.origin})", f"{agent} (last network)"
-    names = baseline_names(config.env_id, config.preset, plain)
-    reference = [name for name in names if name == system.reference_baseline]
-    others = [Entry(name) for name in names if name not in reference]
-    entries = [*map(Entry, reference), Entry(label, run), Entry(last, run, LAST), *others]
+    entries = [Entry(label, run), Entry(last, run, LAST), *map(Entry, baseline_names(*where))]
+    entries.sort(key=lambda entry: entry.label != system.reference_baseline)
     with Activity() as activity:
-        results = compare(entries, config.env_id, config.preset, plain, seeds=seeds, episodes=episodes, notify=activity)
+        results = compare(entries, *where, seeds=seeds, episodes=setting.episodes, notify=activity)
     if all((results[last][name] == results[label][name]).all() for name in ("reward", "return")):
         del results[last]
         entries = [entry for entry in entries if entry.label != last]
-    title = title_of(config.env_id, config.preset, plain, seeds, episodes)
-    console.print(
-        rich_table(
-            results, headline_of(system), title, console.width, system.warmup_fraction, trainings=trainings_of(entries),
-            sign=sign_of(console),
-        )
-    )  # fmt: skip
+    console.print(results_table(console, setting, entries, results))
     if system.caveat:
         console.print(f"note: {system.caveat}", soft_wrap=True)
 
@@ -284,7 +285,11 @@ def train_to_end(run: Run, resume: bool, arguments: Arguments, console: Console)
     summary = f"{result.steps} steps in {result.seconds:.0f} s, {share:.1f} % of it in the environment"
     console.print(summary, soft_wrap=True)
     if not result.episodes and run.config.agent != "dagger":
-        console.print("no training episode ended, so there are validation curves only; give more --steps")
+        console.print(
+            "no training episode ended, so there are validation curves only; give more --steps or a smaller "
+            "--num-envs, so that every world takes the steps of a whole episode",
+            soft_wrap=True,
+        )
     if arguments.seeds and not result.learned:
         console.print("note: no validation was better than the untrained network's, so the table shows that network")
     if result.signal:
@@ -320,6 +325,9 @@ def run_and_compare(arguments: Arguments, console: Console) -> int:
                 run = write_import(arguments, *found)
         else:
             config = configure(arguments)
+            steps = rounded_steps(config)
+            if arguments.steps is not None and arguments.steps != steps:
+                console.print(f"note: --steps {arguments.steps} is rounded up to {steps}, whole updates")
             with deferred("the run folder is written"):
                 run = Run.create(config, arguments.run)
         if resume and is_finished(run):

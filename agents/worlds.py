@@ -11,10 +11,10 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 import edge_envs
-from edge_envs.core.config import nearest
 from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.core.policy import Policy
 from edge_envs.core.system import System, load_system
+from edge_envs.core.validation import one_of, whole_number
 
 EVALUATION_STREAM, VALIDATION_STREAM, TRAINING_STREAM, IMITATION_STREAM = 1, 2, 3, 4
 
@@ -38,13 +38,10 @@ def make_worlds(env_id: str, num_envs: int, preset: str, options: Mapping[str, A
     Raises:
         ValueError: the id, the preset or a parameter is unknown, or a value is impossible.
     """
-    if env_id not in known_ids():
-        raise ValueError(f"env={env_id!r} does not exist; {nearest(env_id, known_ids())}")
+    one_of("env", env_id, known_ids())
     for key in sorted(NOT_OPTIONS & options.keys()):
         raise ValueError(f"{key}={options[key]!r} is not a parameter of the environment and cannot be given with --set")
-    steps = options.get("max_episode_steps", 1)
-    if type(steps) is not int or steps < 1:
-        raise ValueError(f"max_episode_steps={steps!r} must be a whole number of at least 1")
+    whole_number("max_episode_steps", options.get("max_episode_steps", 1), 1)
     env = gym.make_vec(env_id, num_envs, preset=preset, autoreset_mode=AutoresetMode.SAME_STEP, **options)
     assert isinstance(env, EdgeVectorEnv)
     return env

@@ -22,13 +22,13 @@ from rich.table import Table
 from tqdm import tqdm
 
 from agents.worlds import known_ids
-from edge_envs.core.checking import Checked
 from edge_envs.core.config import nearest
 from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.core.invariants import BrokenInvariant
 from edge_envs.core.io.arguments import parse_arguments
 from edge_envs.core.io.command import guarded
 from edge_envs.core.io.files import write_json
+from edge_envs.core.runtime.checking import Checked
 
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "DTIRS-v0": {"num_devices": 4, "num_elements": 8, "num_antennas": 8},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,10 @@ from edge_envs.core.system import System
 LATENCY = "ms/decision"
 
 
+def silent(text: str) -> None:
+    """Show no progress."""
+
+
 def compare(
     entries: Sequence[Entry],
     env_id: str,
@@ -21,25 +24,18 @@ def compare(
     *,
     seeds: int,
     episodes: int,
-    notify: Callable[[str], object] | None = None,
+    notify: Callable[[str], object] = silent,
 ) -> dict[str, Scores]:
     """Score every entry on the same evaluation seeds; `notify` is called with a line of progress before each run."""
     results: dict[str, Scores] = {}
     for number, entry in enumerate(entries, 1):
         own, factories, runs = entry.options(options), entry.factories(), []
         for run, factory in enumerate(factories, 1):
-            if notify is not None:
-                part = f", training {run} of {len(factories)}" if len(factories) > 1 else ""
-                notify(f"playing {entry.label} ({number} of {len(entries)}{part})")
+            part = f", training {run} of {len(factories)}" if len(factories) > 1 else ""
+            notify(f"playing {entry.label} ({number} of {len(entries)}{part})")
             runs.append(score(factory, env_id, preset, own, seeds=seeds, episodes=episodes))
         results[entry.label] = Scores.of_runs(runs)
     return results
-
-
-def title_of(env_id: str, preset: str, options: Mapping[str, Any], seeds: int, episodes: int) -> str:
-    """Describe the environment and the episodes that policies are scored on."""
-    text = ", ".join([f"{env_id}, preset {preset}", *(f"{key}={json.dumps(value)}" for key, value in options.items())])
-    return f"{text}: {seeds} seed{'s' * (seeds > 1)} x {episodes} episode{'s' * (episodes > 1)}"
 
 
 def headline_of(system: System[Any]) -> tuple[str, ...]:

@@ -11,9 +11,9 @@ from typing import Any
 from agents.evaluation.custom_agent import CustomAgent, is_custom_agent
 from agents.runs.folder import BEST, CONFIG, Run, RunConfig, RunError
 from agents.worlds import PolicyFactory, current_options, make_worlds, system_of
-from edge_envs.core.config import nearest
 from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.core.policy import Ablation, Policy, ablations_of, baselines_of, make_baseline
+from edge_envs.core.validation import nearest
 
 BASELINE_SEED = 0
 """Seed of the random numbers that baselines draw."""
@@ -156,10 +156,10 @@ def find_entry(name: str, env_id: str, preset: str, options: Mapping[str, Any]) 
         agent.check(env)
         return Entry(name, custom=agent)
     if not is_several(name) and not Path(name).exists():
-        kinds = (
-            "neither a baseline, an ablation nor a run folder" if ablations else "neither a baseline nor a run folder"
+        raise ValueError(
+            f"policy={name!r} is neither a baseline, an ablation, a run folder nor an agent as MODULE:FACTORY; "
+            f"{nearest(name, [*known, *ablations])}"
         )
-        raise ValueError(f"policy={name!r} is {kinds}; {nearest(name, [*known, *ablations])}")
     entry = entry_of_runs(name, [open_run(path, env_id) for path in run_folders(name)])
     for run in entry.runs:
         run.load_policy(system_of(env_id, preset, entry.options(options)))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from agents.worlds import EVALUATION_STREAM, PolicyFactory, make_worlds, step_values, stream_seeds
 from edge_envs.core.env import EdgeVectorEnv
+from edge_envs.core.kernels.metrics import OverEpisode
 from edge_envs.core.policy import Policy
 from edge_envs.core.system import System
 
@@ -70,10 +71,10 @@ def play(env: EdgeVectorEnv, policy: Policy, seeds: list[int], *, deterministic:
     state: Any = None
     start = np.ones(env.num_envs, dtype=np.bool_)
     alive = start.copy()
-    averaged = [metric.name for metric in env.system.metrics if metric.over_episode == "mean"]
+    averaged = [metric.name for metric in env.system.metrics if metric.over_episode == OverEpisode.MEAN]
     counted, returns, rewards = np.zeros((3, env.num_envs))
     sums = {
-        metric.name: np.full(env.num_envs, -np.inf if metric.over_episode == "max" else 0.0)
+        metric.name: np.full(env.num_envs, -np.inf if metric.over_episode == OverEpisode.MAX else 0.0)
         for metric in env.system.metrics
     }
     for step in range(steps):
@@ -88,9 +89,9 @@ def play(env: EdgeVectorEnv, policy: Policy, seeds: list[int], *, deterministic:
         rewards += np.where(alive, reward, 0.0)
         for metric in env.system.metrics:
             value, so_far = step_values(info, metric.name, start), sums[metric.name]
-            if metric.over_episode == "last":
+            if metric.over_episode == OverEpisode.LAST:
                 sums[metric.name] = np.where(alive, value, so_far)
-            elif metric.over_episode == "max":
+            elif metric.over_episode == OverEpisode.MAX:
                 sums[metric.name] = np.where(alive, np.maximum(so_far, value), so_far)
             else:
                 sums[metric.name] = so_far + np.where(alive, value, 0.0)

@@ -63,10 +63,10 @@ def latency(entry: Entry, env_id: str, preset: str, options: Mapping[str, Any]) 
     return Latency(float(np.mean(timed)), float(np.percentile(timed, 99)), len(timed))
 
 
-def episode(entry: Entry, env_id: str, preset: str, options: Mapping[str, Any]) -> dict[str, list[float | None]]:
+def episode(entry: Entry, env_id: str, preset: str, options: Mapping[str, Any]) -> dict[str, list[float]]:
     """One episode in the first evaluation world: the system's metrics, `reward` and `action_mean` of every step.
 
-    `action_mean` is the mean over the members' actions. Numbers that are not finite are None.
+    `action_mean` is the mean over the members' actions.
     """
     env = make_worlds(env_id, 1, preset, entry.options(options))
     policy = entry.factories()[0](env)
@@ -74,14 +74,14 @@ def episode(entry: Entry, env_id: str, preset: str, options: Mapping[str, Any]) 
     state: Any = None
     start = np.ones(1, dtype=np.bool_)
     names = [metric.name for metric in env.system.metrics]
-    series: dict[str, list[float | None]] = {name: [] for name in (*names, "reward", "action_mean")}
+    series: dict[str, list[float]] = {name: [] for name in (*names, "reward", "action_mean")}
     for _ in range(env.max_episode_steps or 0):
         actions, state = policy.predict(observation, state, start, deterministic=True)
         observation, reward, terminated, truncated, info = env.step(actions)
         start = terminated | truncated
         values = {name: step_values(info, name, start)[0] for name in names}
         for name, value in {**values, "reward": reward[0], "action_mean": np.mean(actions)}.items():
-            series[name].append(float(f"{value:.{DIGITS}g}") if np.isfinite(value) else None)
+            series[name].append(float(f"{value:.{DIGITS}g}"))
         if start[0]:
             break
     env.close()

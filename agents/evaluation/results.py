@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from agents.evaluation.bootstrap import Summary, normalised, ranks, summarise
-from agents.evaluation.comparison import compare, headline_of, title_of
+from agents.evaluation.comparison import compare, headline_of, silent
 from agents.evaluation.contestants import Entry
 from agents.evaluation.episodes import LOG, RATIO, Scores
 from agents.evaluation.latency import Latency, episode, first_world, latency
@@ -21,6 +22,7 @@ from agents.evaluation.statistics import CONFIDENCE, RESAMPLES, Interval
 from agents.runs.curves import curve_of
 from agents.runs.provenance import provenance
 from agents.worlds import make_worlds, system_of
+from edge_envs.core.io.files import finite
 from edge_envs.core.policy import Ablation
 from edge_envs.core.system import System
 
@@ -51,7 +53,9 @@ class Setting:
     @property
     def title(self) -> str:
         """The setting as a title of tables."""
-        return title_of(self.env_id, self.preset, self.options, self.seeds, self.episodes)
+        options = "".join(f", {key}={json.dumps(value)}" for key, value in self.options.items())
+        episodes = f"{self.episodes} episode{'s' * (self.episodes > 1)}"
+        return f"{self.env_id}, preset {self.preset}{options}: {self.seeds} seed{'s' * (self.seeds > 1)} x {episodes}"
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ class Evaluated:
         return {entry.label: self.results[entry.label] for entry in self.entries if entry.ablation is None}
 
 
-def evaluate(entries: Sequence[Entry], setting: Setting, notify: Callable[[str], object] | None = None) -> Evaluated:
+def evaluate(entries: Sequence[Entry], setting: Setting, notify: Callable[[str], object] = silent) -> Evaluated:
     """Score the entries and time their decisions; `notify` is called with lines of progress.
 
     Raises:
@@ -97,14 +101,13 @@ def evaluate(entries: Sequence[Entry], setting: Setting, notify: Callable[[str],
     results = compare(entries, *where, seeds=setting.seeds, episodes=setting.episodes, notify=notify)
     latencies = {}
     for number, entry in enumerate(entries, 1):
-        if notify is not None:
-            notify(f"timing decisions of {entry.label} ({number} of {len(entries)})")
+        notify(f"timing decisions of {entry.label} ({number} of {len(entries)})")
         latencies[entry.label] = latency(entry, *where)
     return Evaluated(setting, entries, results, latencies)
 
 
 def document_of(
-    evaluated: Sequence[Evaluated], notes: list[str], notify: Callable[[str], object] | None = None
+    evaluated: Sequence[Evaluated], notes: list[str], notify: Callable[[str], object] = silent
 ) -> dict[str, Any]:
     """The whole evaluation, ready for JSON; for each file that cannot be read, a line is added to `notes`."""
     sections = [section(each, notes, notify) for each in evaluated]
@@ -128,13 +131,12 @@ def processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def section(evaluated: Evaluated, notes: list[str], notify: Callable[[str], object] | None = None) -> dict[str, Any]:
+def section(evaluated: Evaluated, notes: list[str], notify: Callable[[str], object] = silent) -> dict[str, Any]:
     """One environment of the document."""
     setting, system = evaluated.setting, evaluated.setting.system
     headline = headline_of(system)
     env = make_worlds(setting.env_id, 1, setting.preset, setting.options)
-    if notify is not None:
-        notify(f"{setting.env_id}: intervals, and one episode step by step")
+    notify(f"{setting.env_id}: intervals, and one episode step by step")
     return {
         "env_id": setting.env_id,
         "preset": setting.preset,
@@ -170,11 +172,11 @@ def metric_texts(system: System[Any], results: Mapping[str, Scores]) -> list[dic
 
 
 def policies(evaluated: Evaluated) -> list[dict[str, Any]]:
-    """Every policy of an environment with all its numbers."""
+    """Every policy of an environment with all its numbers; None in place of numbers that are not finite."""
     results, entries = evaluated.results, evaluated.entries
     summaries = {name: summarise(results, name) for name in next(iter(results.values()))}
     scaled = evaluated.normalised or {}
-    return [
+    found: list[dict[str, Any]] = [
         {
             "label": entry.label,
             "kind": entry.kind,
@@ -192,6 +194,7 @@ def policies(evaluated: Evaluated) -> list[dict[str, Any]]:
         }
         for entry in entries
     ]
+    return [finite(policy) for policy in found]
 
 
 def as_document(ablation: Ablation) -> dict[str, Any]:
@@ -205,25 +208,15 @@ def statistics(summary: Summary, episodes: Any) -> dict[str, Any]:
         **ends(summary.mean),
         **ends(summary.iqm, "iqm"),
         **ends(summary.difference, "difference"),
-        "by_seed": rows(episodes.mean(axis=2)),
-        "by_episode": rows(episodes.reshape(len(episodes), -1)),
+        "by_seed": episodes.mean(axis=2).tolist(),
+        "by_episode": episodes.reshape(len(episodes), -1).tolist(),
     }
 
 
-def ends(value: Interval, name: str = "") -> dict[str, float | None]:
-    """An interval's mean and ends; None in place of numbers that are not finite."""
+def ends(value: Interval, name: str = "") -> dict[str, float]:
+    """An interval's mean and ends."""
     keys = (name, f"{name}_low", f"{name}_high") if name else ("mean", "low", "high")
-    return {key: finite(each) for key, each in zip(keys, (value.mean, value.low, value.high), strict=True)}
-
-
-def finite(value: float) -> float | None:
-    """The number; None if it is not finite."""
-    return float(value) if np.isfinite(value) else None
-
-
-def rows(values: Any) -> list[list[float | None]]:
-    """A matrix as lists."""
-    return [[finite(value) for value in row] for row in values.tolist()]
+    return dict(zip(keys, (value.mean, value.low, value.high), strict=True))
 
 
 def curves(entries: Sequence[Entry], notes: list[str]) -> list[dict[str, Any]]:
@@ -248,4 +241,4 @@ def episodes(evaluated: Evaluated) -> dict[str, Any]:
         for entry in evaluated.entries
         if entry.baseline in shown or entry.kind in ("learned", "custom")
     }
-    return {"seed": first_world()[0], "series": series}
+    return {"seed": first_world()[0], "series": finite(series)}

@@ -42,11 +42,7 @@ def has_equal_choices(system: System[Any]) -> bool:
 
 
 def check_policy(agent: AgentName, policy: PolicyName, system: System[Any]) -> None:
-    """Raise ValueError if the agent cannot learn this policy for the system.
-
-    Raises:
-        ValueError: the combination is impossible; the message names a possible one.
-    """
+    """Raise ValueError if the agent cannot learn this policy for the system."""
     if agent == "member-ppo" and policy != "pooled":
         raise ValueError(f"--agent member-ppo cannot learn --policy {policy}; use --policy pooled")
     if agent in OFF_POLICY:
@@ -127,11 +123,7 @@ def network_arrays(network: BasePolicy) -> Arrays:
 
 
 def check_size(settings: Settings, arrays: Arrays) -> None:
-    """Raise ValueError if there are fewer weights than the hidden layers need, since wide layers take long to build.
-
-    Raises:
-        ValueError: there are too few weights.
-    """
+    """Raise ValueError if there are fewer weights than the hidden layers need, since wide layers take long to build."""
     if settings.least_weights > sum(array.size for array in arrays.values()):
         raise ValueError("it has fewer weights than its hidden layers need")
 

@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 from rich import box
+from rich.console import Console
 from rich.table import Table as RichTable
 
+from agents.console import sign_of
 from agents.evaluation.bootstrap import Summary, summarise
-from agents.evaluation.comparison import LATENCY, trainings_of
+from agents.evaluation.comparison import LATENCY, headline_of, trainings_of
+from agents.evaluation.contestants import Entry
 from agents.evaluation.episodes import RATIO, Scores
-from agents.evaluation.results import RANKED, Evaluated
+from agents.evaluation.results import RANKED, Evaluated, Setting
 from agents.evaluation.statistics import ABSENT, Interval, plus_minus
 from agents.reports.files import number
 from agents.reports.texts import SCALE, trainings_text, warmup_text
@@ -147,6 +150,20 @@ def rich_table(
         numbers = [cells[name][label] for name in columns]
         table.add_row(label, numbers[0], differences[label], *numbers[1:], style="dim" if label in weak else None)
     return table
+
+
+def results_table(
+    console: Console,
+    setting: Setting,
+    entries: Sequence[Entry],
+    results: Mapping[str, Scores],
+    latency_ms: Mapping[str, float] | None = None,
+) -> RichTable:
+    """`rich_table` with the headline metrics of an environment, for a console."""
+    columns, fraction = headline_of(setting.system), setting.system.warmup_fraction
+    return rich_table(
+        results, columns, setting.title, console.width, fraction, latency_ms, trainings_of(entries), sign_of(console)
+    )  # fmt: skip
 
 
 def ranking_table(evaluated: Evaluated, sign: str = "±") -> RichTable:

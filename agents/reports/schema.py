@@ -20,12 +20,17 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
 
-class Statistics(Part):
-    """One metric of one policy: mean, interquartile mean and paired difference to the first policy, with intervals."""
+class Interval(Part):
+    """A mean with its confidence interval."""
 
     mean: Number | None
     low: Number | None
     high: Number | None
+
+
+class Statistics(Interval):
+    """One metric of one policy: mean, interquartile mean and paired difference to the first policy, with intervals."""
+
     iqm: Number | None
     iqm_low: Number | None
     iqm_high: Number | None
@@ -36,14 +41,6 @@ class Statistics(Part):
     """A row per training run, a column per evaluation seed."""
     by_episode: list[Values]
     """A row per training run, a column per episode."""
-
-
-class Normalised(Part):
-    """A policy's score: 0 for random actions, 1 for the strongest baseline."""
-
-    mean: Number | None
-    low: Number | None
-    high: Number | None
 
 
 class Latency(Part):
@@ -63,7 +60,8 @@ class Policy(Part):
     training: str | None
     ablation: dict[str, JsonValue] | None
     metrics: dict[str, Statistics]
-    normalised: Normalised | None
+    normalised: Interval | None
+    """The score: 0 for random actions, 1 for the strongest baseline."""
     rank: int | None
     latency_ms: Latency | None
 

@@ -65,6 +65,11 @@ def allowed_in_new(file: Path) -> bool:
     return is_temporary(file) or (file.name == LOCK and not file.is_symlink())
 
 
+def read_document(path: Path) -> Any:
+    """The content of a run folder's configuration file."""
+    return json.loads(read_capped(path / CONFIG, LARGEST_CONFIG_BYTES).decode())
+
+
 class Run:
     """An existing run folder with a validated configuration."""
 
@@ -73,17 +78,16 @@ class Run:
         self.config = config
 
     @classmethod
-    def create(cls, config: RunConfig, path: Path | None = None, root: Path = Path("runs")) -> Run:
+    def create(cls, config: RunConfig, path: Path | None = None) -> Run:
         """Create a run folder and write its configuration.
 
         Raises:
             RunError: the folder exists and is not empty, or cannot be written.
         """
-        stamp = time.strftime("%Y%m%d-%H%M%S")
         if path is None:
-            name = f"{config.env_id}__{config.agent}__{config.seed}__{stamp}"
-            names = (name, *(f"{name}-{copy}" for copy in range(2, 100)))
-            path = next((root / free for free in names if not (root / free).exists()), root / name)
+            name = f"{config.env_id}__{config.agent}__{config.seed}__{time.strftime('%Y%m%d-%H%M%S')}"
+            paths = [Path("runs", name), *(Path("runs", f"{name}-{copy}") for copy in range(2, 100))]
+            path = next((free for free in paths if not free.exists()), paths[0])
         run, made = cls(path, config), False
         try:
             run._check_new()
@@ -107,11 +111,7 @@ class Run:
         return run
 
     def _check_new(self) -> None:
-        """Raise RunError if the folder holds files.
-
-        Raises:
-            RunError: the folder holds files other than those of `allowed_in_new`.
-        """
+        """Raise RunError if the folder holds other files than those of `allowed_in_new`."""
         path = self.path
         if path.exists() and not (path.is_dir() and all(allowed_in_new(file) for file in path.iterdir())):
             raise RunError(f"run folder {path} exists already; give a new one with --run, or resume it with --resume")
@@ -127,8 +127,7 @@ class Run:
         if not file.is_file():
             raise RunError(f"{path} is not a run folder: it has no {CONFIG}")
         try:
-            document = json.loads(read_capped(file, LARGEST_CONFIG_BYTES).decode())
-            return cls(path, RunConfig.model_validate(document["run"]))
+            return cls(path, RunConfig.model_validate(read_document(path)["run"]))
         except ValidationError as error:
             raise RunError(f"{file} is not valid: run.{first_complaint(error)}; use another run") from error
         except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
@@ -176,7 +175,7 @@ class Run:
             RunError: the configuration does not contain them.
         """
         try:
-            document = json.loads(read_capped(self.path / CONFIG, LARGEST_CONFIG_BYTES).decode())
+            document = read_document(self.path)
             parts = [document["provenance"], *document.get("resumed", [])]
             names = ("python", *PACKAGES)
             found = [{**{name: part["versions"][name] for name in names}, "git": part["git"]} for part in parts]
@@ -191,7 +190,7 @@ class Run:
         """Add the provenance of this process to the configuration, if it differs from the previous process."""
         if self.made_with()[-1] == {**versions(), "git": _revision()}:
             return
-        document = json.loads(read_capped(self.path / CONFIG, LARGEST_CONFIG_BYTES).decode())
+        document = read_document(self.path)
         document["resumed"] = [*document.get("resumed", []), provenance()]
         write_atomically(self.path / CONFIG, json.dumps(document, indent=2).encode())
 

@@ -89,11 +89,7 @@ class MisfitError(ValueError):
 
 
 def check_kind(config: RunConfig, system: System[Any]) -> None:
-    """Raise MisfitError if Stable-Baselines3 has no such agent and policy, or they do not fit the system.
-
-    Raises:
-        MisfitError: the agent or the policy is our own, or does not fit the system.
-    """
+    """Raise MisfitError if Stable-Baselines3 has no such agent and policy, or they do not fit the system."""
     if config.agent not in ("ppo", *OFF_POLICY) or config.policy == "pooled":
         raise MisfitError(
             f"Stable-Baselines3 has no --agent {config.agent} --policy {config.policy}; use --agent ppo, ddpg or td3 "
@@ -121,11 +117,7 @@ def read_data(content: bytes) -> dict[str, Any]:
 
 
 def check_data(data: dict[str, Any], agent: AgentName) -> None:
-    """Raise MisfitError if `data` names a policy class or keyword arguments that cannot be rebuilt.
-
-    Raises:
-        MisfitError: the class, the activation function or the features extractor is another one.
-    """
+    """Raise MisfitError if `data` names a policy class or keyword arguments that cannot be rebuilt."""
     policy_class, arguments = data.get("policy_class"), data.get("policy_kwargs")
     module = _text(policy_class.get("__module__")) if isinstance(policy_class, dict) else "unknown"
     if module not in POLICY_MODULES:
@@ -150,9 +142,6 @@ def check_normalization(data: dict[str, Any], agent: AgentName, given: Path | No
     """Raise MisfitError unless --normalization is given exactly for a PPO model trained in `VecNormalize`.
 
     PPO sets `_last_original_obs` only then; DDPG and TD3 always set it and are not checked.
-
-    Raises:
-        MisfitError: --normalization is missing, or given for another model.
     """
     if agent in OFF_POLICY:
         return
@@ -213,11 +202,7 @@ def _widths(state: dict[str, torch.Tensor], stem: str, outputs: int) -> tuple[in
 
 
 def check_fit(state: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], config: RunConfig) -> None:
-    """Raise MisfitError if the names or shapes of the tensors are not the expected ones.
-
-    Raises:
-        MisfitError: a tensor differs; the message names the first.
-    """
+    """Raise MisfitError if the names or shapes of the tensors are not the expected ones."""
     theirs = {name: tuple(tensor.shape) for name, tensor in state.items()}
     ours = {name: tuple(tensor.shape) for name, tensor in expected.items()}
     for name in sorted(theirs.keys() | ours.keys(), key=lambda name: (name in ours and name in theirs, name)):

@@ -66,12 +66,7 @@ def read_state(content: bytes) -> dict[str, torch.Tensor]:
 
 
 def _check_pickle(members: dict[str, bytes]) -> None:
-    """Raise ValueError if data.pkl or the byte order is not what `torch.save` writes.
-
-    Raises:
-        ValueError: there is not exactly one data.pkl, it is too large or damaged, its protocol is not 2, it names
-            anything outside `GLOBALS`, or values are not little-endian.
-    """
+    """Raise ValueError if data.pkl or the byte order is not what `torch.save` writes."""
     pickles = [name for name in members if name.endswith("/data.pkl") and name.count("/") == 1]
     if len(pickles) != 1:
         raise ValueError("member 'policy.pth' is not a file of torch.save: it needs one data.pkl")

@@ -13,8 +13,8 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
+from agents.training.checkpointing import LearnerValues, Values, part_of, with_prefix
 from agents.training.record import VALIDATIONS, Record
-from agents.training.training_state import LearnerValues, Values, part_of, with_prefix
 from agents.training.vec_env import WorldVecEnv
 from edge_envs.core.runtime.snapshot import Arrays, check_alike, check_values, pack_generators, unpack_generators
 
@@ -22,7 +22,7 @@ BUFFER = ("observations", "next_observations", "actions", "rewards", "dones", "t
 
 
 class Progress(BaseCallback):
-    """Updates the record, validates at even intervals, and anneals the entropy bonus; a part of the training state.
+    """Updates the record, validates at even intervals, and anneals the entropy bonus; a `Part` of a checkpoint.
 
     Args:
         model: the algorithm.
@@ -64,12 +64,18 @@ class Progress(BaseCallback):
             self.next_validation = self._first + ((steps - self._first) // every + 1) * every
         return True
 
+    def learn(self) -> None:
+        """Run the algorithm for the steps that are left, then validate the final network."""
+        done = self.model.num_timesteps
+        steps = self._record.run.config.settings.steps * self._record.writer.rows_per_world
+        self.model.learn(steps - done, callback=self, log_interval=1, reset_num_timesteps=not done)
+        self.validate()
+
     def validate(self) -> None:
         """Validate the current network."""
         self._record.validate(self.model.policy, learned=self._imitated or self.model._n_updates > 0)
 
     def save(self) -> tuple[Arrays, dict[str, Any]]:
-        """See `agents.training.training_state.Part`."""
         model = self.model
         assert isinstance(model._last_obs, np.ndarray)
         assert model._last_episode_starts is not None
@@ -95,7 +101,6 @@ class Progress(BaseCallback):
         return arrays, {"learner": values}
 
     def load(self, arrays: Arrays, values: Values) -> None:
-        """See `agents.training.training_state.Part`."""
         model, worlds, learner = self.model, self.worlds, values.learner
         if learner is None:
             raise ValueError("it belongs to another agent")

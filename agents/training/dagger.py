@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,15 +18,56 @@ from torch import Tensor
 from agents.hyperparameters.settings import Settings
 from agents.networks.learned_policy import LearnedPolicy, member_rows
 from agents.networks.masked_policy import ChoicePolicy
-from agents.training.demonstrations import Demonstrations, Round
+from agents.training.checkpointing import Values, part_of, with_prefix
 from agents.training.record import Record
 from agents.worlds import IMITATION_STREAM, stream_seeds
 from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.core.policy import Policy, make_baseline
+from edge_envs.core.runtime.snapshot import Arrays, check_alike, pack_generators, unpack_generators
 from edge_envs.core.system import System
 
 EXPERT_FRACTION = 0.3
 """Fraction of the worlds in which the expert acts after the first round, so that its own states stay in the data."""
+Round = tuple[NDArray[np.float32], NDArray[Any]]
+"""Central observations (N, n) and the actions (N, A) that the expert takes for them."""
+
+
+@dataclass
+class Demonstrations:
+    """The rounds collected so far; a `Part` of a checkpoint."""
+
+    settings: Settings
+    system: System[Any]
+    rng: Generator
+    """Draws the minibatches."""
+    rounds: list[Round] = field(default_factory=list)
+
+    def save(self) -> tuple[Arrays, dict[str, Any]]:
+        observations, actions = (np.concatenate(part) for part in zip(*self.rounds, strict=True))
+        arrays = {"observations": observations, "actions": actions, "generator": pack_generators([self.rng])}
+        return with_prefix(arrays, "shown"), {"rounds": len(self.rounds)}
+
+    def load(self, arrays: Arrays, values: Values) -> None:
+        settings, rounds, found = self.settings, values.rounds, part_of(arrays, "shown")
+        if not 1 <= rounds <= settings.imitation_rounds:
+            raise ValueError(f"it has {rounds} rounds of imitation, and the run {settings.imitation_rounds}")
+        count = rounds * settings.imitation_worlds * settings.imitation_frames
+        observation, action = self.system.observation_space, self.system.action_space
+        # A baseline may compute continuous actions in float64, which the labels keep.
+        wide = found.get("actions", np.zeros(0)).dtype == np.float64 and action.dtype == np.float32
+        expected = {
+            "observations": np.zeros((count, *observation.shape), dtype=observation.dtype),  # type: ignore[misc]
+            "actions": np.zeros((count, *action.shape), dtype=np.float64 if wide else action.dtype),  # type: ignore[misc]
+            "generator": np.zeros((1, 6), dtype=np.uint64),
+        }
+        check_alike(found, expected)
+        with np.errstate(over="ignore"):
+            actions = found["actions"].astype(action.dtype)
+        if not all(action.contains(row) for row in actions):
+            raise ValueError("it holds actions outside the action space")
+        self.rng = unpack_generators(found["generator"])[0]
+        parts = (np.split(found[name], rounds) for name in ("observations", "actions"))
+        self.rounds = list(zip(*parts, strict=True))
 
 
 def imitate(

@@ -65,10 +65,6 @@ class MemberBuffer(RolloutBuffer):
             next_values, continues = self.values[step], 1.0 - self.episode_starts[step]
         self.returns = self.advantages + self.values
 
-    def _get_samples(self, batch_inds: NDArray[Any], env: Any = None) -> Any:
-        """Not available: the inherited method would flatten the members into one column."""
-        raise NotImplementedError("use MemberPPO.flatten_rollout()")
-
 
 class Update(NamedTuple):
     """The data of an update: a rollout flattened to N = n_steps B rows."""

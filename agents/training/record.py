@@ -17,7 +17,7 @@ from agents.networks.build import network_arrays
 from agents.networks.learned_policy import LearnedPolicy
 from agents.runs.folder import BEST, EVALUATION, Run
 from agents.runs.tensorboard import WorldStepWriter
-from agents.training.training_state import RecordValues, Values, part_of, with_prefix
+from agents.training.checkpointing import RecordValues, Values, part_of, with_prefix
 from agents.worlds import VALIDATION_STREAM, stream_seeds
 from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.core.io.files import write_atomically
@@ -28,7 +28,7 @@ VALIDATIONS = 20
 
 
 class Record:
-    """Progress bar, curves, table of validations and best network of a training; a part of the training state.
+    """Progress bar, curves, table of validations and best network of a training; a `Part` of a checkpoint.
 
     Args:
         run: the run folder.
@@ -122,7 +122,6 @@ class Record:
             self._bar.close()
 
     def save(self) -> tuple[Arrays, dict[str, Any]]:
-        """See `agents.training.training_state.Part`."""
         values = RecordValues(
             rows=self.rows, best_reward=float(self.best_reward), steps_done=self.steps_done, episodes=self.episodes,
             learned=self.learned, env_seconds=self.env_seconds, seconds=self.seconds,
@@ -130,7 +129,7 @@ class Record:
         return with_prefix(self.best or {}, "best"), {"record": values}
 
     def load(self, arrays: Arrays, values: Values) -> None:
-        """See `agents.training.training_state.Part`; the network's own arrays have been checked before."""
+        """See `agents.training.checkpointing.Part`; the network's own arrays have been checked before."""
         record, best = values.record, part_of(arrays, "best")
         if best:
             check_alike(best, part_of(arrays, "network"))

@@ -30,11 +30,7 @@ class StopRequest:
             yield
 
     def stop_if_requested(self) -> None:
-        """Raise Stopped if a signal has come.
-
-        Raises:
-            Stopped: a signal has come.
-        """
+        """Raise Stopped if a signal has come."""
         if self.number:
             raise Stopped(self.number)
 

@@ -22,13 +22,11 @@ from agents.runs.folder import BEST, CHECKPOINTS, EVALUATION, LAST, Run, RunConf
 from agents.runs.provenance import versions
 from agents.runs.tensorboard import WorldStepWriter, cut_events
 from agents.training.callback import Progress
-from agents.training.checkpointing import Saver, values_of
-from agents.training.dagger import imitate
-from agents.training.demonstrations import Demonstrations
+from agents.training.checkpointing import NetworkState, Part, RandomState, Saver, Stage, values_of
+from agents.training.dagger import Demonstrations, imitate
 from agents.training.member_ppo import MemberPPO
 from agents.training.record import Record
-from agents.training.training_state import NetworkState, Part, RandomState, Stage
-from agents.training.vec_env import MemberVecEnv, WorldVecEnv
+from agents.training.vec_env import WorldVecEnv
 from agents.worlds import IMITATION_STREAM, TRAINING_STREAM, make_worlds, stream_seeds, system_of
 from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.core.policy import RandomPolicy
@@ -70,7 +68,6 @@ def build_model(run: Run, worlds: WorldVecEnv) -> BaseAlgorithm:
     """The algorithm from Stable-Baselines3 with the run's settings and seed."""
     config, settings = run.config, run.config.settings
     plan = blueprint(config.agent, config.policy, settings, worlds.system)
-    make: Any = ALGORITHMS[config.agent]
     common: dict[str, Any] = {
         "learning_rate": _schedule(settings, 1 if config.agent in OFF_POLICY else settings.n_steps),
         "gamma": settings.gamma,
@@ -78,23 +75,20 @@ def build_model(run: Run, worlds: WorldVecEnv) -> BaseAlgorithm:
         "seed": config.seed,
         "device": "cpu",
     }
-    model: BaseAlgorithm
     if config.agent in OFF_POLICY:
         noise = np.full(worlds.action_space.shape or (1,), settings.action_noise)
         starts = settings.batch_size if settings.learning_starts is None else settings.learning_starts
-        model = make(
-            plan.policy, worlds, batch_size=settings.batch_size, buffer_size=settings.buffer_size, tau=settings.tau,
-            gradient_steps=settings.gradient_steps, train_freq=(1, "step"), learning_starts=starts,
-            action_noise=NormalActionNoise(np.zeros_like(noise), noise), **common,
-        )  # fmt: skip
-        return model
+        common |= {
+            "batch_size": settings.batch_size, "buffer_size": settings.buffer_size, "tau": settings.tau,
+            "gradient_steps": settings.gradient_steps, "train_freq": (1, "step"), "learning_starts": starts,
+            "action_noise": NormalActionNoise(np.zeros_like(noise), noise),
+        }  # fmt: skip
+    else:
+        common |= settings.model_dump(include={"n_steps", "n_epochs", "gae_lambda", "ent_coef", "clip_range"})
+        common["batch_size"] = min(settings.batch_size, settings.n_steps * worlds.num_envs)
     if config.agent == "member-ppo":
         common["credit"] = settings.credit
-    model = make(
-        plan.policy, worlds, n_steps=settings.n_steps, n_epochs=settings.n_epochs, gae_lambda=settings.gae_lambda,
-        batch_size=min(settings.batch_size, settings.n_steps * worlds.num_envs), ent_coef=settings.ent_coef,
-        clip_range=settings.clip_range, **common,
-    )  # fmt: skip
+    model: BaseAlgorithm = ALGORITHMS[config.agent](plan.policy, worlds, **common)
     return model
 
 
@@ -104,61 +98,26 @@ def warm_up(env: EdgeVectorEnv) -> None:
     env.step(RandomPolicy(env.system.action_space, 0).predict(observation)[0])
 
 
-class Stages:
-    """The stages of a training: imitation if the settings ask for it, then Stable-Baselines3's algorithm if any.
+def build_learner(run: Run, options: dict[str, Any]) -> tuple[Any, BaseAlgorithm | None, WorldVecEnv | None]:
+    """The network to train, and the algorithm from Stable-Baselines3 with its worlds, which dagger does not have.
 
     Args:
         run: the run folder.
         options: of the training worlds.
     """
-
-    def __init__(self, run: Run, options: dict[str, Any]) -> None:
-        config, settings = run.config, run.config.settings
-        self.run, self.options = run, options
-        self.model: BaseAlgorithm | None = None
-        self.worlds: WorldVecEnv | None = None
-        self.steps = total_steps(run.config)
-        if config.agent not in ALGORITHMS:
-            system = system_of(config.env_id, config.preset, options)
-            set_random_seed(config.seed)
-            self.network: Any = build_network(config.agent, config.policy, settings, system)
-            return
-        adapter = MemberVecEnv if config.policy == "shared" else WorldVecEnv
-        self.worlds = adapter(
-            make_worlds(config.env_id, settings.num_envs, config.preset, options),
-            continuous=config.agent in OFF_POLICY,
-            reward_scale=settings.reward_scale,
-        )
-        self.model = build_model(run, self.worlds)
-        # Stable-Baselines3 has seeded the worlds with the run's seed; replace that by the training stream's seeds.
-        self.worlds.seed_worlds(stream_seeds(TRAINING_STREAM, config.seed, settings.num_envs))
-        self.network = self.model.policy
-
-    @property
-    def rows_per_world(self) -> int:
-        """Rows that Stable-Baselines3 counts per world."""
-        return 1 if self.worlds is None else self.worlds.rows_per_world
-
-    def imitate(self, record: Record, demonstrations: Demonstrations, saver: Saver) -> None:
-        """Run the rounds of imitation that are left."""
-        config = self.run.config
-        worlds = make_worlds(config.env_id, config.settings.imitation_worlds, config.preset, self.options)
-        imitate(
-            self.network,
-            worlds,
-            record,
-            demonstrations,
-            check_stop=saver.stop.stop_if_requested,
-            after_round=saver.after_round,
-        )
-        worlds.close()
-
-    def learn(self, progress: Progress) -> None:
-        """Run Stable-Baselines3's algorithm for the steps that are left, then validate the final network."""
-        done = progress.model.num_timesteps
-        steps = self.run.config.settings.steps * self.rows_per_world
-        progress.model.learn(steps - done, callback=progress, log_interval=1, reset_num_timesteps=not done)
-        progress.validate()
+    config, settings = run.config, run.config.settings
+    if config.agent not in ALGORITHMS:
+        system = system_of(config.env_id, config.preset, options)
+        set_random_seed(config.seed)
+        return build_network(config.agent, config.policy, settings, system), None, None
+    worlds = WorldVecEnv(
+        make_worlds(config.env_id, settings.num_envs, config.preset, options), shared=config.policy == "shared",
+        continuous=config.agent in OFF_POLICY, reward_scale=settings.reward_scale,
+    )  # fmt: skip
+    model = build_model(run, worlds)
+    # Stable-Baselines3 has seeded the worlds with the run's seed; replace that by the training stream's seeds.
+    worlds.seed_worlds(stream_seeds(TRAINING_STREAM, config.seed, settings.num_envs))
+    return model.policy, model, worlds
 
 
 def total_steps(config: RunConfig) -> int:
@@ -222,9 +181,6 @@ def check_replaceable(run: Run) -> None:
     """Raise RunError if a training without a complete checkpoint must not start again.
 
     It may if there are no validations yet, or if this program would reproduce them.
-
-    Raises:
-        RunError: other versions made the validations, or they reach the end of the training.
     """
     if not (run.path / EVALUATION).exists():
         return
@@ -258,20 +214,22 @@ class Training:
         config, settings = run.config, run.config.settings
         self.run, self._files, self._checkpoint = run, files, checkpoint
         self._values = None if checkpoint is None else values_of(checkpoint, run)
-        self._stages = stages = Stages(run, {**settings.training_options, **config.options})
+        self._options = {**settings.training_options, **config.options}
+        self._network, model, self._worlds = build_learner(run, self._options)
         system = system_of(config.env_id, config.preset, config.options)
         self._validation = make_worlds(config.env_id, system.evaluation_episodes, config.preset, config.options)
-        self._writer = WorldStepWriter(str(run.path), stages.rows_per_world, settings.demonstration_steps)
-        self._record = Record(run, self._writer, self._validation, stages.steps, quiet)
+        rows_per_world = 1 if self._worlds is None else self._worlds.rows_per_world
+        self._writer = WorldStepWriter(str(run.path), rows_per_world, settings.demonstration_steps)
+        self._record = Record(run, self._writer, self._validation, total_steps(config), quiet)
         self._demonstrations = Demonstrations(settings, system, np.random.default_rng([IMITATION_STREAM, config.seed]))
         self._progress: Progress | None = None
         self._saver = Saver(files, run, every_s)
-        network, generators = NetworkState(stages.network), RandomState()
+        network, generators = NetworkState(self._network), RandomState()
         parts: dict[Stage, list[Part]] = {"imitation": [network, self._demonstrations, self._record, generators]}
-        if stages.model is not None and stages.worlds is not None:
-            stages.model.set_logger(Logger(str(run.path), [self._writer]))
-            self._progress = Progress(stages.model, self._record, self._saver.before_rollout)
-            parts["learning"] = [network, stages.worlds, self._progress, self._record, generators]
+        if model is not None and self._worlds is not None:
+            model.set_logger(Logger(str(run.path), [self._writer]))
+            self._progress = Progress(model, self._record, self._saver.before_rollout)
+            parts["learning"] = [network, self._worlds, self._progress, self._record, generators]
         self._saver.parts = parts
 
     def run_to_end(self, notify: Callable[[str], None] | None) -> Trained:
@@ -304,14 +262,24 @@ class Training:
                 record.rewrite()
             record.start_clock()
             if settings.imitation_rounds and (values is None or values.stage == "imitation"):
-                self._stages.imitate(record, self._demonstrations, self._saver)
+                self._imitate()
             if self._progress is not None:
-                self._stages.learn(self._progress)
+                self._progress.learn()
         except KeyboardInterrupt:
             interrupted = True
         finally:
             trained = self._save_and_close(interrupted)
         return trained
+
+    def _imitate(self) -> None:
+        """Run the rounds of imitation that are left."""
+        config, saver = self.run.config, self._saver
+        worlds = make_worlds(config.env_id, config.settings.imitation_worlds, config.preset, self._options)
+        imitate(
+            self._network, worlds, self._record, self._demonstrations, check_stop=saver.stop.stop_if_requested,
+            after_round=saver.after_round,
+        )  # fmt: skip
+        worlds.close()
 
     def _prepare_folder(self, notify: Callable[[str], None]) -> None:
         """Bring the folder of a resumed training back to its checkpoint."""
@@ -326,14 +294,14 @@ class Training:
 
     def _save_and_close(self, interrupted: bool) -> Trained:
         """Save the current networks, and close everything."""
-        record, run, network = self._record, self.run, self._stages.network
+        record, run, network = self._record, self.run, self._network
         seconds = record.seconds
         record.close()
         run.save_network(network, LAST)
         if not (run.path / BEST).exists():
             run.save_network(network, BEST)
-        if self._stages.worlds is not None:
-            self._stages.worlds.close()
+        if self._worlds is not None:
+            self._worlds.close()
         with suppress(OSError):
             shares = {"env_share": record.env_seconds / seconds, "seconds": seconds}
             self._writer.scalars("time", shares, record.steps_done)

@@ -1,4 +1,4 @@
-"""`EdgeVectorEnv` as vector environments of Stable-Baselines3: one row per world, or one row per member."""
+"""`EdgeVectorEnv` as a vector environment of Stable-Baselines3: one row per world, or one row per member."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents.networks.learned_policy import member_rows
-from agents.training.training_state import Values, part_of, with_prefix
+from agents.training.checkpointing import Values, part_of, with_prefix
 from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.core.runtime.episodes import EPISODE_MEAN
 from edge_envs.core.runtime.snapshot import Arrays, check_alike
@@ -21,13 +21,18 @@ from edge_envs.core.wrappers import continuous_space, to_index
 
 
 class WorldVecEnv(VecEnv):
-    """Vector environment of a central agent: row b holds the observation, action and reward of all of world b.
+    """Worlds as rows for Stable-Baselines3; a `Part` of a checkpoint.
+
+    For a central agent, row b holds the observation, action and reward of all of world b. For a shared policy, row
+    b M + m is member m of world b: its view of the observation, its part of the action and its reward, so one policy
+    serves all members. All members of a world end their episodes in the same step.
 
     A row that ends is reset in the same step. Its last observation is `infos[row]["terminal_observation"]`, and
     `infos[row]["TimeLimit.truncated"]` is True if the episode was truncated, so that PPO bootstraps its value.
 
     Args:
         env: worlds with autoreset mode SAME_STEP.
+        shared: make a row of every member.
         continuous: replace a MultiDiscrete action space by a Box in [-1, 1], for DDPG and TD3.
         reward_scale: factor on the agent's rewards; the returns in `episodes` and `infos` are not scaled.
 
@@ -36,15 +41,17 @@ class WorldVecEnv(VecEnv):
         TypeError: `continuous` is set and the action space is neither a Box nor a MultiDiscrete.
     """
 
-    rows_per_world = 1
-
-    def __init__(self, env: EdgeVectorEnv, *, continuous: bool = False, reward_scale: float = 1.0) -> None:
+    def __init__(
+        self, env: EdgeVectorEnv, *, shared: bool = False, continuous: bool = False, reward_scale: float = 1.0
+    ) -> None:
         if env.autoreset_mode is not AutoresetMode.SAME_STEP:
             raise ValueError(f"autoreset_mode={env.autoreset_mode.value!r} cannot be used here; use 'SameStep'")
         self.env = env
-        self.system = env.system
-        self.reward_scale = reward_scale
-        observation_space, action_space = self._spaces()
+        self.system = system = env.system
+        self.shared, self.reward_scale = shared, reward_scale
+        self.rows_per_world = system.members if shared else 1
+        observation_space = system.member_observation_space if shared else system.observation_space
+        action_space = system.member_action_space if shared else system.action_space
         self._choices = None
         if continuous:
             action_space, self._choices = continuous_space(action_space)
@@ -62,17 +69,9 @@ class WorldVecEnv(VecEnv):
         self._actions: NDArray[Any] = np.zeros(0)
         self._next_seed: Any = None
 
-    def _spaces(self) -> tuple[spaces.Space[Any], Any]:
-        return self.system.observation_space, self.system.action_space
-
     def _split(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         """The rows' observations, from those of the worlds."""
-        return observation
-
-    def _row_rewards(self, reward: NDArray[Any], member_reward: NDArray[Any]) -> NDArray[Any]:
-        """The rows' rewards, from those of the worlds and of their members."""
-        del member_reward
-        return reward
+        return member_rows(self.system, observation) if self.shared else observation
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Set the seeds of the next reset: `seed` for world 0, `seed` + 1 for world 1 and so on."""
@@ -106,7 +105,7 @@ class WorldVecEnv(VecEnv):
         done = terminated | truncated
         member_reward = self.env.member_reward
         self.member_rewards = (member_reward * self.reward_scale).astype(np.float32)
-        rows = self._row_rewards(reward, member_reward)
+        rows = member_reward.ravel() if self.shared else reward
         self._returns += reward
         self._row_returns += rows
         self._lengths += 1
@@ -131,11 +130,9 @@ class WorldVecEnv(VecEnv):
         return self._split(observation), scaled, np.repeat(done, self.rows_per_world), infos
 
     def save(self) -> tuple[Arrays, dict[str, Any]]:
-        """See `agents.training.training_state.Part`."""
         return with_prefix(self.env.snapshot(), "worlds") | with_prefix(self._running_sums(), "rows"), {}
 
     def load(self, arrays: Arrays, values: Values) -> None:
-        """See `agents.training.training_state.Part`."""
         del values
         if not arrays["worlds.started"].all():
             raise ValueError("it has worlds that were never reset")
@@ -169,25 +166,3 @@ class WorldVecEnv(VecEnv):
         """Return False for each requested row."""
         del wrapper_class
         return [False] * len(list(self._get_indices(indices)))
-
-
-class MemberVecEnv(WorldVecEnv):
-    """Vector environment of a shared agent: row b M + m is member m of world b, so one policy serves all members.
-
-    A row holds the member's view of the observation, its part of the action and its reward. All members of a world end
-    their episodes in the same step.
-    """
-
-    def __init__(self, env: EdgeVectorEnv, *, continuous: bool = False, reward_scale: float = 1.0) -> None:
-        self.rows_per_world = env.system.members
-        super().__init__(env, continuous=continuous, reward_scale=reward_scale)
-
-    def _spaces(self) -> tuple[spaces.Space[Any], Any]:
-        return self.system.member_observation_space, self.system.member_action_space
-
-    def _split(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
-        return member_rows(self.system, observation)
-
-    def _row_rewards(self, reward: NDArray[Any], member_reward: NDArray[Any]) -> NDArray[Any]:
-        del reward
-        return member_reward.ravel()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from difflib import get_close_matches
 from enum import Enum
 from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edge_envs.core.validation import nearest, one_of
 
 Positive = Annotated[float, Field(ge=1e-30, le=1e30)]
 """A positive number within bounds that prevent overflow and underflow in products of a few such numbers."""
@@ -23,12 +24,6 @@ EnergyCoefficient = Annotated[float, Field(ge=1e-40, le=1)]
 """Energy of a processor cycle, divided by the squared frequency [J s^2, that is W s^3]."""
 GIB_MAX = 1.0
 """Largest array of one world [GiB]."""
-
-
-def nearest(word: str, known: list[str]) -> str:
-    """End of an error message: the most similar known word, or all known words if none is similar."""
-    close = get_close_matches(word, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
 
 
 P = TypeVar("P", bound=tuple[Any, ...])
@@ -113,8 +108,7 @@ class SystemConfig(BaseModel):
             UnknownParameter: an unknown key, even if values are invalid, too; it is a ValueError and a TypeError.
             ValueError: an unknown preset or an invalid value; the message names the field, the value and its meaning.
         """
-        if not isinstance(preset, str) or preset not in cls.presets:
-            raise ValueError(f"preset={preset!r} does not exist; {nearest(str(preset), list(cls.presets))}")
+        one_of("preset", preset, list(cls.presets))
         try:
             return cls(**{**cls.presets[preset], **cls._current(options)})
         except ValidationError as error:
@@ -138,15 +132,12 @@ class SystemConfig(BaseModel):
         return current
 
     def limit_array(self, numbers: int, number_bytes: int, *fields: str) -> None:
-        """Raise ValueError if an array of one world is too large.
+        """Raise ValueError if an array of one world is larger than `GIB_MAX`.
 
         Args:
             numbers: number of entries.
             number_bytes: size of an entry [bytes].
             fields: names of the parameters that determine the size, for the message.
-
-        Raises:
-            ValueError: the array is larger than `GIB_MAX`.
         """
         size_gib = numbers * number_bytes / 2**30
         if size_gib > GIB_MAX:
@@ -171,16 +162,10 @@ class SystemConfig(BaseModel):
             field = str(problem["loc"][0])
             place = field + "".join(f"[{part}]" for part in problem["loc"][1:] if isinstance(part, int))
             if problem["type"] == "extra_forbidden":
-                lines.append(f"unexpected keyword argument {field!r}; {nearest(field, [*cls.model_fields, *BESIDE])}")
+                hint = nearest(field, [*cls.model_fields, *BESIDE], cls.renamed)
+                lines.append(f"unexpected keyword argument {field!r}; {hint}")
                 continue
             message = problem["msg"].removeprefix("Value error, ")
             meaning = (cls.model_fields[field].description or "").split("\n")[0]
             lines.append(f"{place}={problem['input']!r} is not possible: {message} ({meaning})")
         return "; ".join(lines)
-
-
-def __getattr__(name: str) -> Any:
-    if name == "WingConfig":
-        warnings.warn("WingConfig is now SystemConfig", DeprecationWarning, stacklevel=2)
-        return SystemConfig
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

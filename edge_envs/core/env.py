@@ -9,14 +9,13 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.checking import world_of
+from edge_envs.core.runtime.checking import world_of
 from edge_envs.core.runtime.episodes import (
     MASK,
     METADATA,
     EpisodeSummary,
     Info,
     Names,
-    Report,
     check_reset_options,
     choices_of,
     flat_masks,
@@ -108,15 +107,15 @@ class EdgeEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
             info[MASK] = choices
         return info
 
-    def _info(self, report: Report, observation: NDArray[np.float32]) -> Info:
-        names = self._names
+    def _info(self, outcome: Outcome) -> Info:
+        names, summaries = self._names, self._summary.add(self._rows, outcome.metrics)
         # Iterating over `flat` creates numpy scalars three times as fast as iterating over a row.
-        info: Info = dict(zip(names.metrics, report.metrics.flat, strict=True))
-        info["member_reward"] = report.member_reward[0]
+        info: Info = dict(zip(names.metrics, outcome.metrics.flat, strict=True))
+        info["member_reward"] = outcome.member_reward[0]
         for key, name in names.members:
-            info[key] = report.members[name][0]
-        info.update(zip(names.summaries, report.summaries.flat, strict=True))
-        return self._with_mask(info, observation)
+            info[key] = outcome.member_metrics[name][0]
+        info.update(zip(names.summaries, summaries.flat, strict=True))
+        return self._with_mask(info, outcome.observation[0])
 
     def step(self, action: Any) -> tuple[NDArray[np.float32], float, bool, bool, Info]:
         """Advance the world by one decision.
@@ -129,12 +128,10 @@ class EdgeEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
             raise RuntimeError("step() before reset(): call reset() first")
         actions = self.system.check_actions(np.asarray(action)[None], 1)
         outcome = self.world.step(self.state, self._rows, actions, (self.np_random,))
-        report = Report.of_step(outcome, self._summary.add(self._rows, outcome.metrics))
         if self.render_mode is not None:
             self._history.append(outcome)
-        observation = outcome.observation[0]
-        info = self._info(report, observation)
-        return observation, float(outcome.reward[0]), bool(outcome.terminated[0]), False, info
+        info = self._info(outcome)
+        return outcome.observation[0], float(outcome.reward[0]), bool(outcome.terminated[0]), False, info
 
     @property
     def episode_steps(self) -> IntArray:

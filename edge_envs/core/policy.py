@@ -8,9 +8,9 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.vector import VectorEnv
 
-from edge_envs.core.config import nearest
 from edge_envs.core.env import EdgeEnv, EdgeVectorEnv
 from edge_envs.core.rules import Ablation, BaselineFactory, ConstantPolicy, Policy, RandomPolicy
+from edge_envs.core.validation import nearest
 
 __all__ = [
     "Ablation", "BaselineFactory", "ConstantPolicy", "Policy", "RandomPolicy", "ablations_of", "baselines_of",

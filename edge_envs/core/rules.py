@@ -24,11 +24,7 @@ class Policy(Protocol):
 
     @abstractmethod
     def predict(
-        self,
-        observation: Any,
-        state: Any = None,
-        episode_start: Any = None,
-        deterministic: bool = False,
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
     ) -> tuple[NDArray[Any], Any]:
         """Actions for one observation (n,) or a batch (B, n), and the recurrent state (None if there is none)."""
         ...
@@ -67,22 +63,33 @@ class Ablation:
     """What is compared, in a few words"""
 
 
-class ConstantPolicy:
+class StatelessPolicy:
+    """A policy without a memory, which returns `state` unchanged; subclasses define `actions`."""
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[NDArray[Any], Any]:
+        """Actions for one observation (n,) or a batch (B, n), and `state`."""
+        del episode_start, deterministic
+        return self.actions(np.asarray(observation)), state
+
+    @abstractmethod
+    def actions(self, observation: NDArray[Any]) -> NDArray[Any]:
+        """Actions for one observation (n,) or a batch (B, n)."""
+
+
+class ConstantPolicy(StatelessPolicy):
     """A policy that always returns the same action, of shape (A,)."""
 
     def __init__(self, action: NDArray[Any]) -> None:
         self.action = action
 
-    def predict(
-        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
-    ) -> tuple[NDArray[Any], Any]:
+    def actions(self, observation: NDArray[Any]) -> NDArray[Any]:
         """The action, repeated for each observation of a batch."""
-        del episode_start, deterministic
-        batch = np.shape(observation)[:-1]
-        return np.broadcast_to(self.action, (*batch, *self.action.shape)).copy(), state
+        return np.broadcast_to(self.action, (*observation.shape[:-1], *self.action.shape)).copy()
 
 
-class RandomPolicy:
+class RandomPolicy(StatelessPolicy):
     """Uniformly random actions from the policy's own generator."""
 
     def __init__(self, space: Any, seed: int) -> None:
@@ -92,15 +99,12 @@ class RandomPolicy:
         self._discrete = hasattr(space, "nvec")
         self._rng = np.random.default_rng(seed)
 
-    def predict(
-        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
-    ) -> tuple[NDArray[Any], Any]:
+    def actions(self, observation: NDArray[Any]) -> NDArray[Any]:
         """A random action for each observation of a batch, even with `deterministic=True`."""
-        del episode_start, deterministic
-        shape = (*np.shape(observation)[:-1], *np.shape(self._low))
+        shape = (*observation.shape[:-1], *np.shape(self._low))
         if self._discrete:
-            return self._rng.integers(self._low, self._high, size=shape), state
-        return self._rng.uniform(self._low, self._high, size=shape).astype(np.float32), state
+            return self._rng.integers(self._low, self._high, size=shape)
+        return self._rng.uniform(self._low, self._high, size=shape).astype(np.float32)
 
 
 def random_actions(env: Env, seed: int) -> Policy:
@@ -137,19 +141,16 @@ def copy_row(source: Any, row: int, target: Any, fields: Iterable[str] | Mapping
         getattr(target, name)[0] = getattr(source, source_name)[row]
 
 
-class WorldPolicy:
+class WorldPolicy(StatelessPolicy):
     """A policy that computes one world's action from the environment's state; subclasses define `action`."""
 
     def __init__(self, env: Env) -> None:
         self.env = env
 
-    def predict(
-        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
-    ) -> tuple[NDArray[Any], Any]:
+    def actions(self, observation: NDArray[Any]) -> NDArray[Any]:
         """Actions of all worlds of the environment; only the number of axes of the observation is used."""
-        del episode_start, deterministic
         batch = np.array([self.action(row) for row in range(len(self.env.episode_steps))])
-        return (batch if np.ndim(observation) == 2 else batch[0]), state
+        return batch if observation.ndim == 2 else batch[0]
 
     @abstractmethod
     def action(self, row: int) -> NDArray[Any]:

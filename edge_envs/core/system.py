@@ -274,12 +274,10 @@ class CompiledSystem(System[StateT]):
         return ()
 
     def allocate(self, batch: int) -> StateT:
-        """State arrays of `batch` worlds, before their first reset."""
         state: StateT = self.kernels.allocate(self.parameters, batch)
         return state
 
     def observe(self, state: StateT) -> NDArray[np.float32]:
-        """Central observations of all rows, shape (B, n), in fresh memory."""
         fields: Mapping[str, Any] = state._asdict()  # type: ignore[attr-defined]
         array = next(value for name, value in fields.items() if name not in self.scratch)
         while isinstance(array, tuple):
@@ -294,7 +292,6 @@ class CompiledSystem(System[StateT]):
         return FastCall(self.kernels.run)
 
     def step(self, state: StateT, rows: IntArray, actions: NDArray[Any], rngs: Sequence[Generator]) -> Outcome:
-        """Advance the given rows by one decision, in place; see `System.step`."""
         rows = np.ascontiguousarray(rows, dtype=np.int64)
         decoded = self.decode(state, rows, actions)
         self.draw(state, rows, rngs)
@@ -333,9 +330,7 @@ def load_system(target: str | type[System[Any]]) -> type[System[Any]]:
         try:
             found = getattr(import_module(module), name)
         except (ImportError, AttributeError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"system={target!r} cannot be loaded ({error}); expected 'package.module:Class'"
-            ) from error
+            raise ValueError(f"system={target!r} cannot be loaded ({error}); expected package.module:Class") from error
     if not (isinstance(found, type) and issubclass(found, System)):
         raise ValueError(f"system={target!r} is not a subclass of edge_envs.core.system.System")
     return found

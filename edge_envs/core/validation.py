@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -56,6 +58,25 @@ def positive_number(name: str, value: float, *, infinite: bool = False) -> float
     return float(value)
 
 
+def nearest(word: str, known: Sequence[str], renamed: Mapping[str, str] | None = None) -> str:
+    """End of an error message: the most similar known word, or all known words if none is similar.
+
+    Args:
+        word: the unknown word.
+        known: possible words.
+        renamed: earlier word -> its current one, which is suggested instead.
+    """
+    current = {**(renamed or {}), **dict(zip(known, known, strict=True))}
+    close = get_close_matches(word, current, n=1)
+    return f"did you mean {current[close[0]]!r}?" if close else f"known: {', '.join(known)}"
+
+
+def one_of(name: str, value: object, known: Sequence[str]) -> None:
+    """Raise ValueError if the value is not one of the known words."""
+    if value not in known:
+        raise ValueError(f"{name}={value!r} does not exist; {nearest(str(value), known)}")
+
+
 def is_whole(value: object) -> bool:
     """Return True if a value is an integer of Python or numpy, and not a boolean."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
@@ -65,7 +86,7 @@ def whole_number(name: str, value: Any, least: int, most: int | None = None) -> 
     """The number as an int.
 
     Raises:
-        ValueError: it is not a whole number of at least `least`, or it is above `most`.
+        ValueError: it is not a whole number of at least `least` and at most `most`.
     """
     if not is_whole(value) or value < least or (most is not None and value > most):
         limits = f">= {least}" if most is None else f"from {least} to {most}"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
-from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -14,23 +12,23 @@ from gymnasium.vector.utils import batch_space
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from edge_envs.core.checking import world_of
-from edge_envs.core.config import nearest
+from edge_envs.core.runtime.checking import world_of
 from edge_envs.core.runtime.episodes import (
     MASK,
     METADATA,
     EpisodeSummary,
     Info,
     Names,
-    Report,
     announced,
     check_reset_options,
+    entries,
     flat_masks,
     open_choices,
+    replaced,
 )
 from edge_envs.core.runtime.snapshot import Arrays, restore_snapshot, take_snapshot
 from edge_envs.core.system import BoolArray, FloatArray, IntArray, System, load_system
-from edge_envs.core.validation import is_whole
+from edge_envs.core.validation import nearest, one_of, whole_number
 
 RESET_MASK = "reset_mask"
 """The only option of `reset`."""
@@ -75,15 +73,11 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
     ) -> None:
         if render_mode is not None:
             raise ValueError(f"render_mode={render_mode!r} is not possible for a vector environment; use gym.make")
-        if not is_whole(num_envs) or num_envs < 1:
-            raise ValueError(f"num_envs={num_envs!r} must be a whole number of at least 1")
-        if max_episode_steps is not None and (not is_whole(max_episode_steps) or max_episode_steps < 1):
-            raise ValueError(
-                f"max_episode_steps={max_episode_steps!r} must be a whole number of at least 1, or None for no limit"
-            )
-        modes = [mode.value for mode in AutoresetMode]
-        if not isinstance(autoreset_mode, AutoresetMode) and autoreset_mode not in modes:
-            raise ValueError(f"autoreset_mode={autoreset_mode!r} does not exist; known: {', '.join(modes)}")
+        whole_number("num_envs", num_envs, 1)
+        if max_episode_steps is not None:
+            whole_number("max_episode_steps", max_episode_steps, 1)
+        if not isinstance(autoreset_mode, AutoresetMode):
+            one_of("autoreset_mode", autoreset_mode, [mode.value for mode in AutoresetMode])
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {"render_modes": [], "autoreset_mode": self.autoreset_mode}
         self.system = load_system(system).from_options(preset, options)
@@ -149,33 +143,23 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
             RuntimeError: `action_masks` before the first reset.
             TypeError: arguments were given.
         """
-        answers = self._row_answers()
-        if name not in answers:
-            raise AttributeError(f"{name!r} is not an attribute of single rows; {nearest(name, sorted(answers))}")
-        if args or kwargs:
-            raise TypeError(f"{name!r} takes no arguments")
-        return tuple(answers[name]())
-
-    def _row_answers(self) -> dict[str, Callable[[], Iterable[Any]]]:
         shared = {
-            "metadata": METADATA,
-            "spec": self.spec,
-            "action_space": self.single_action_space,
-            "observation_space": self.single_observation_space,
-            "render": None,
-            "render_mode": None,
+            "metadata": METADATA, "spec": self.spec, "action_space": self.single_action_space,
+            "observation_space": self.single_observation_space, "render": None, "render_mode": None,
             "system": self.system,
-        }
-        answers: dict[str, Callable[[], Iterable[Any]]] = {
-            name: partial(repeat, value, self.num_envs) for name, value in shared.items()
-        }
-        return answers | {
+        }  # fmt: skip
+        own: dict[str, Callable[[], Iterable[Any]]] = {
             "action_masks": self._action_masks,
             "episode_steps": lambda: np.split(self.episode_steps, self.num_envs),
             "np_random": lambda: self.np_random,
             "np_random_seed": lambda: self.np_random_seed,
             "snapshot": self._row_snapshots,
         }
+        if name not in shared.keys() | own.keys():
+            raise AttributeError(f"{name!r} is not an attribute of single rows; {nearest(name, sorted(shared | own))}")
+        if args or kwargs:
+            raise TypeError(f"{name!r} takes no arguments")
+        return tuple(own[name]()) if name in own else (shared[name],) * self.num_envs
 
     def _action_masks(self) -> BoolArray:
         if not self._started.all():
@@ -187,20 +171,11 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         return ({name: array[row : row + 1].copy() for name, array in snapshot.items()} for row in self._all)
 
     def get_attr(self, name: str) -> tuple[Any, ...]:
-        """An attribute of each row's single environment; see `call`.
-
-        Raises:
-            AttributeError: an unknown name.
-        """
+        """An attribute of each row's single environment; see `call`."""
         return self.call(name)
 
     def set_attr(self, name: str, values: Any) -> None:
-        """Set an attribute of the rows; only `np_random` can be set.
-
-        Raises:
-            AttributeError: another name.
-            ValueError: anything but `num_envs` different generators.
-        """
+        """Set `np_random` of the rows; raise AttributeError for another name."""
         if name != "np_random":
             raise AttributeError(f"{name!r} of single rows cannot be set, as the rows share one system; only np_random")
         self.np_random = values
@@ -267,7 +242,7 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         rows = (~self._done).nonzero()[0] if len(waiting) else self._all
         outcome = self.world.step(self.state, rows, actions, self.rngs)
         self.member_reward = outcome.member_reward.copy()
-        report = Report.of_step(outcome, self._summary.add(rows, outcome.metrics))
+        info = entries(self._names, outcome, self._summary.add(rows, outcome.metrics))
         truncated = np.zeros(self.num_envs, dtype=np.bool_)
         if self.max_episode_steps is not None:
             truncated[rows] = self._summary.steps[rows] >= self.max_episode_steps
@@ -275,13 +250,13 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         observation, final = outcome.observation, {}
         finished = self._done.nonzero()[0] if self.autoreset_mode is AutoresetMode.SAME_STEP else self._all[:0]
         if len(finished):
-            final = self._final(finished, observation, report)
+            final = self._final(finished, observation, info)
         restarting = waiting if len(waiting) else finished
         if len(restarting):
-            report = report.restarted(restarting)
+            info = replaced(info, restarting, np.nan)
             self._start(restarting)
             observation[restarting] = self.system.observe(self.state)[restarting]
-        info = self._info(report, observation, self._all) | final
+        info = self._info(info, observation, self._all) | final
         return observation, outcome.reward, outcome.terminated, truncated, info
 
     def _restart_all(self) -> tuple[NDArray[np.float32], FloatArray, BoolArray, BoolArray, Info]:
@@ -294,11 +269,12 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         return observation, np.zeros(self.num_envs), terminated, truncated, info
 
     def _reset_info(self, rows: IntArray, observation: NDArray[np.float32]) -> Info:
-        return self._info(Report.of_reset(self.system, self.num_envs, rows), observation, rows)
+        nothing = self.system.blank_outcome(self.num_envs)[0]
+        blank = entries(self._names, nothing, nothing.metrics)
+        return self._info(replaced(blank, rows, np.nan), observation, rows)
 
-    def _info(self, report: Report, observation: NDArray[np.float32], rows: IntArray) -> Info:
-        """The info of `rows`; the report is zero in all others."""
-        info = report.entries(self._names)
+    def _info(self, info: Info, observation: NDArray[np.float32], rows: IntArray) -> Info:
+        """Add masks to the info of `rows`, which is zero in all others."""
         present = np.zeros(self.num_envs, dtype=np.bool_)
         present[rows] = True
         choices = open_choices(self.system, observation)
@@ -307,14 +283,14 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
             info[MASK] = choices
         return announced(info, present)
 
-    def _final(self, rows: IntArray, observation: NDArray[np.float32], report: Report) -> Info:
+    def _final(self, rows: IntArray, observation: NDArray[np.float32], info: Info) -> Info:
         """`final_obs` and `final_info` of finished rows, for SAME_STEP."""
         finished = np.zeros(self.num_envs, dtype=np.bool_)
         finished[rows] = True
         final_obs = np.full(self.num_envs, None, dtype=object)
         for row in rows.tolist():
             final_obs[row] = observation[row].copy()
-        final_info = self._info(report.without((~finished).nonzero()[0]), observation, rows)
+        final_info = self._info(replaced(info, (~finished).nonzero()[0], 0.0), observation, rows)
         return announced({"final_obs": final_obs, "final_info": final_info}, finished)
 
     # Snapshots

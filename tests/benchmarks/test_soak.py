@@ -14,8 +14,8 @@ pytest.importorskip("tyro")
 from agents.worlds import known_ids
 from benchmarks import soak
 from benchmarks.soak import Arguments, Soak
-from edge_envs.core.checking import Checked
 from edge_envs.core.invariants import Invariant
+from edge_envs.core.runtime.checking import Checked
 from edge_envs.lyappo.system import LyaPPOSystem
 
 ID = "LyaPPO-v0"

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from pydantic import Field, ValidationError, model_validator
 
-from edge_envs.core.config import SystemConfig, nearest
+from edge_envs.core.config import SystemConfig
 
 
 class Kettle(SystemConfig):
@@ -159,12 +159,6 @@ def test_json_and_pickle():
     np.testing.assert_array_equal(copied.table, config.table)
 
 
-def test_nearest():
-    assert nearest("steal", ["steel", "glass"]) == "did you mean 'steel'?"
-    assert nearest("xyz", ["steel", "glass"]) == "known: steel, glass"
-    assert nearest("", []) == "known: "
-
-
 class Renamed(SystemConfig):
     """A configuration with a field that had another name."""
 
@@ -177,5 +171,7 @@ class Renamed(SystemConfig):
 def test_an_earlier_name_still_works_with_a_warning():
     with pytest.warns(DeprecationWarning, match="frame is now called frame_s"):
         assert Renamed.from_options("long", {"frame": 3.0}).frame_s == 3.0
+    with pytest.raises(ValueError, match=r"unexpected keyword argument 'frames'; did you mean 'frame_s'\?"):
+        Renamed.from_options("default", {"frames": 3.0})
     with pytest.raises(ValueError, match="frame is the earlier name of frame_s; give frame_s only"):
         Renamed.from_options("default", {"frame": 3.0, "frame_s": 3.0})

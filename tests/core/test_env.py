@@ -310,13 +310,13 @@ def test_step_before_reset():
 
 @pytest.mark.parametrize("num_envs", [0, -2])
 def test_num_envs_too_small(num_envs):
-    with pytest.raises(ValueError, match=f"num_envs={num_envs} must be a whole number of at least 1"):
+    with pytest.raises(ValueError, match=f"num_envs={num_envs} is not possible; give a whole number >= 1"):
         vector(num_envs)
 
 
 @pytest.mark.parametrize("steps", [0, -1])
 def test_max_episode_steps_too_small(steps):
-    with pytest.raises(ValueError, match=f"max_episode_steps={steps} must be a whole number of at least 1"):
+    with pytest.raises(ValueError, match=f"max_episode_steps={steps} is not possible; give a whole number >= 1"):
         vector(1, max_episode_steps=steps)
 
 

@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_envs.core.validation import finite_array, is_whole, number_within, positive_number, whole_number
+from edge_envs.core.validation import (
+    finite_array,
+    is_whole,
+    nearest,
+    number_within,
+    one_of,
+    positive_number,
+    whole_number,
+)
 
 
 def test_arrays_come_back_fresh_and_contiguous():
@@ -56,6 +64,34 @@ def test_positive_numbers():
 def test_numbers_that_are_not_whole_are_refused(value):
     with pytest.raises(ValueError, match=r"^x=.* is not possible; give a whole number >= 2$"):
         whole_number("x", value, 2)
+
+
+@pytest.mark.parametrize("value", [-1, 8, 2.0])
+def test_whole_numbers_have_limits(value):
+    with pytest.raises(ValueError, match=f"^x={value} is not possible; give a whole number from 0 to 7$"):
+        whole_number("x", value, 0, 7)
+    assert [whole_number("x", limit, 0, 7) for limit in (0, 7)] == [0, 7]
+
+
+@pytest.mark.parametrize("value", ["sed", None, 3])
+def test_unknown_words_are_refused(value):
+    hint = r"did you mean 'seed'\?" if value == "sed" else "known: seed, mode"
+    with pytest.raises(ValueError, match=f"^x={value!r} does not exist; {hint}$"):
+        one_of("x", value, ["seed", "mode"])
+    one_of("x", "mode", ["seed", "mode"])
+
+
+def test_nearest():
+    assert nearest("steal", ["steel", "glass"]) == "did you mean 'steel'?"
+    assert nearest("xyz", ["steel", "glass"]) == "known: steel, glass"
+    assert nearest("", []) == "known: "
+
+
+def test_the_current_name_of_a_renamed_word_is_suggested():
+    assert nearest("noise_dbm_h", ["noise_density", "power"], {"noise_dbm_hz": "noise_density"}).endswith(
+        "'noise_density'?"
+    )
+    assert nearest("zzz", ["power"], {"noise_dbm_hz": "noise_density"}) == "known: power"
 
 
 def test_whole_numbers():

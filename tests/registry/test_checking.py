@@ -13,9 +13,9 @@ import pytest
 from gymnasium.vector import AutoresetMode
 
 from agents.worlds import make_worlds
-from edge_envs.core.checking import Checked, selected
 from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.core.invariants import BrokenInvariant, Invariant, finite
+from edge_envs.core.runtime.checking import Checked, selected
 from tests.agents.crowd import CrowdSystem
 from tests.agents.toy import ToySystem
 from tests.helpers import assert_same, random_actions, rollout

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import event, given, note
 from hypothesis import strategies as st
 
-from edge_envs.core.checking import Checked
 from edge_envs.core.env import EdgeEnv, EdgeVectorEnv
+from edge_envs.core.runtime.checking import Checked
 from tests.helpers import assert_same, row_of
 from tests.registry import strategies
 from tests.registry.cases import SPECS, Case, every_id

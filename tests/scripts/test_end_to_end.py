@@ -127,6 +127,16 @@ def test_a_wing_without_a_decision_and_without_its_bar(tmp_path, monkeypatch, ca
     assert policies(capsys.readouterr().out) == ["wanted", label, "random"]
 
 
+def test_a_training_without_a_whole_episode(tmp_path, monkeypatch, capsys, toy_id):
+    monkeypatch.chdir(tmp_path)
+    endless = ("--set", "max_episode_steps=100", "end_probability=0")
+    assert train_the_toy(monkeypatch, toy_id, "--seeds", "0", *endless) == 0
+    out = capsys.readouterr().out
+    assert "no training episode ended" in out
+    assert "give more --steps or a smaller --num-envs, so that every world takes the steps of a whole episode" in out
+    assert "note: --steps 64 is rounded up to 256, whole updates\n" in out
+
+
 def learn_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Imitation with few gradient steps."""
     monkeypatch.setattr(train, "settings_for", lambda *case: settings_for(*case).model_copy(update=BRIEF))
@@ -153,6 +163,7 @@ def test_agents_for_many_members(tmp_path, monkeypatch, capsys, crowd_id, argume
     assert policies(out) == ["best", f"{config.agent}-{policy}", "random", "stay"]
     assert f"{taken} steps in" in out
     assert "no training episode ended" not in out or config.agent != "dagger"
+    assert f"note: --steps 64 is rounded up to {taken}, whole updates\n" in out
     assert (config.policy, config.settings.num_envs) == (policy, 16)
     assert {name: getattr(config.settings, name) for name in settings} == settings
     with Path("run", EVALUATION).open() as file:

@@ -9,12 +9,13 @@ import io
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr
+from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from edge_envs.core.config import nearest
 from edge_envs.core.io.command import fail, print_anything
+from edge_envs.core.validation import nearest
 
 T = TypeVar("T")
 KINDS = {int: "a whole number", float: "a number"}
@@ -33,6 +34,7 @@ def parse_arguments(kind: type[T], description: str | None, words: Sequence[str]
         ImportError: tyro is not installed.
     """
     print_anything()
+    simplify_help(kind)
     words = list(sys.argv[1:] if words is None else words)
     found = _parse(kind, words, description)
     if found is None:
@@ -41,6 +43,22 @@ def parse_arguments(kind: type[T], description: str | None, words: Sequence[str]
     if unknown:
         fail(_unknown_words(kind, unknown))
     return arguments
+
+
+def simplify_help(kind: type[Any]) -> None:
+    """Omit None from the help of options: as a possible value, and as a default, which the help text explains."""
+    import tyro
+
+    hints = get_type_hints(kind)
+    for field in fields(kind):
+        if field.default is None:
+            names = [
+                f"{{{','.join(map(str, get_args(each)))}}}" if get_origin(each) is Literal else each.__name__.upper()
+                for each in _types_in(hints[field.name])
+                if each is not type(None)
+            ]
+            shown = tyro.conf.arg(metavar="|".join(names), help_behavior_hint="")
+            kind.__annotations__[field.name] = Annotated[hints[field.name], shown]
 
 
 def _parse(kind: type[T], words: Sequence[str], description: str | None = None) -> tuple[T, list[str]] | None:

@@ -16,15 +16,6 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    "PHOTOGRAPHS",
-    "PHOTOGRAPH_SPLITS",
-    "photograph",
-    "photograph_patches",
-    "read_cifar10",
-    "read_image",
-]  # fmt: skip
-
 Images: TypeAlias = NDArray[np.uint8]
 Labels: TypeAlias = NDArray[np.int64]
 Split: TypeAlias = Literal["train", "test"]

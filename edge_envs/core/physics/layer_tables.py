@@ -71,11 +71,6 @@ class Network:
     layers: tuple[Layer, ...]
     """The layers in the order of execution"""
 
-    @property
-    def total_macs(self) -> int:
-        """Work of one inference [MAC]."""
-        return sum(layer.macs for layer in self.layers)
-
     def cuts(self, word_bits: int = 8, useful: bool = True, input_bits: int | None = None) -> Cuts:
         """The cuts of this network, in order of device work.
 

@@ -14,9 +14,6 @@ Value = TypeVar("Value", float, NDArray[np.float64])
 SPEED_OF_LIGHT = 3e8
 """Speed of light [m/s], rounded as in the papers; with the exact 299 792 458, a cubed gain would be 0.2 % lower."""
 
-BITS_PER_BYTE = 8
-"""Bits in a byte."""
-
 
 def db_to_linear(level_db: Value) -> Value:
     """Power ratio 10^(level_db / 10) of a level in dB."""
@@ -35,21 +32,6 @@ def dbm_to_watt(level_dbm: Value) -> Value:
     return db_to_linear(level_dbm - 30.0)
 
 
-def watt_to_dbm(power_w: Value) -> Value:
-    """Level 10 log10(power_w) + 30 [dBm] of a power in watts."""
-    return linear_to_db(power_w) + 30.0
-
-
 def noise_density(level_dbm_per_hz: Value) -> Value:
     """Noise power spectral density N0 [W/Hz] of a level in dBm/Hz; thermal noise, -174 dBm/Hz, is 3.98e-21 W/Hz."""
     return dbm_to_watt(level_dbm_per_hz)
-
-
-def bytes_to_bits(size_bytes: Value) -> Value:
-    """Size [bit] of a size in bytes."""
-    return size_bytes * BITS_PER_BYTE
-
-
-def bits_to_bytes(size_bits: Value) -> Value:
-    """Size [byte] of a size in bits."""
-    return size_bits / BITS_PER_BYTE

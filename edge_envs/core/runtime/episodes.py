@@ -85,55 +85,21 @@ class Names(NamedTuple):
         return cls(metrics, tuple(EPISODE_MEAN + name for name in metrics), members)
 
 
-class Report(NamedTuple):
-    """Numbers of an info for a batch of B rows."""
-
-    metrics: FloatArray  # (B, K)
-    summaries: FloatArray  # (B, K)
-    member_reward: FloatArray  # (B, M)
-    members: Mapping[str, FloatArray]  # member metric -> (B, M)
-
-    @classmethod
-    def of_step(cls, outcome: Outcome, summaries: FloatArray) -> Report:
-        """Numbers of a step; rows that were not stepped have zeros."""
-        return cls(outcome.metrics, summaries, outcome.member_reward, outcome.member_metrics)
-
-    @classmethod
-    def of_reset(cls, system: System[Any], batch: int, rows: IntArray) -> Report:
-        """Numbers of a reset of `rows`; other rows have zeros."""
-        metrics, members = np.zeros((batch, len(system.metrics))), (batch, system.members)
-        named = {name: np.zeros(members) for name in system.member_metrics}
-        return cls(metrics, metrics.copy(), np.zeros(members), named).restarted(rows)
-
-    def restarted(self, rows: IntArray) -> Report:
-        """A copy with the numbers before a first step in `rows`: NaN, and 0 for members' rewards."""
-        return self._filled(rows, np.nan)
-
-    def without(self, rows: IntArray) -> Report:
-        """A copy with zeros in `rows`."""
-        return self._filled(rows, 0.0)
-
-    def _filled(self, rows: IntArray, value: float) -> Report:
-        return Report(
-            _with(self.metrics, rows, value),
-            _with(self.summaries, rows, value),
-            _with(self.member_reward, rows, 0.0),
-            {name: _with(values, rows, value) for name, values in self.members.items()},
-        )
-
-    def entries(self, names: Names) -> Info:
-        """Arrays over the rows, by key."""
-        info: Info = dict(zip(names.metrics, self.metrics.T, strict=True))
-        info["member_reward"] = self.member_reward
-        for key, name in names.members:
-            info[key] = self.members[name]
-        info.update(zip(names.summaries, self.summaries.T, strict=True))
-        return info
+def entries(names: Names, outcome: Outcome, summaries: FloatArray) -> Info:
+    """Arrays over the rows, by key, of a step; `summaries` are those of its metrics. Rows not stepped have zeros."""
+    info: Info = dict(zip(names.metrics, outcome.metrics.T, strict=True))
+    info["member_reward"] = outcome.member_reward
+    for key, name in names.members:
+        info[key] = outcome.member_metrics[name]
+    info.update(zip(names.summaries, summaries.T, strict=True))
+    return info
 
 
-def _with(array: FloatArray, rows: IntArray, value: float) -> FloatArray:
-    result = array.copy()
-    result[rows] = value
+def replaced(info: Info, rows: IntArray, value: float) -> Info:
+    """A copy with `value` in `rows`, and 0 for members' rewards."""
+    result = {key: array.copy() for key, array in info.items()}
+    for key, array in result.items():
+        array[rows] = 0.0 if key == "member_reward" else value
     return result
 
 
@@ -176,11 +142,7 @@ def flat_masks(system: System[Any], observation: NDArray[np.float32]) -> BoolArr
 
 
 def check_reset_options(options: Mapping[str, Any] | None, known: str | None) -> None:
-    """Raise ValueError if `options` of `reset` has an unknown key.
-
-    Raises:
-        ValueError: a key other than `known`; the message names both.
-    """
+    """Raise ValueError if `options` of `reset` has an unknown key."""
     for key in options or ():
         if key != known:
             those = "there is none" if known is None else f"the only one is {known!r}"

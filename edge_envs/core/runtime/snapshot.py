@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.random import PCG64, Generator
 from numpy.typing import NDArray
 
-from edge_envs.core.kernels.metrics import Metric
+from edge_envs.core.system import System
 
 BELOW_ONE = float(np.nextafter(1.0, 0.0))
 """Largest value of a uniform random number."""
@@ -21,17 +21,6 @@ Arrays = dict[str, NDArray[Any]]
 ANYTHING = (-np.inf, np.inf)
 """Limits of values that are not checked, because nothing depends on them."""
 WORD = 1 << 64
-
-
-class Described(Protocol):
-    """Attributes of a `System` that a snapshot needs; see there."""
-
-    @property
-    def scratch(self) -> Sequence[str]: ...
-    @property
-    def limits(self) -> Mapping[str, tuple[float, float]]: ...
-    @property
-    def metrics(self) -> Sequence[Metric]: ...
 
 
 def fields_of(state: Any) -> dict[str, Any]:
@@ -83,7 +72,7 @@ def unpack_generators(words: NDArray[np.uint64]) -> list[Generator]:
     return rngs
 
 
-def take_snapshot(system: Described, state: Any, progress: Arrays, rngs: Sequence[Generator]) -> Arrays:
+def take_snapshot(system: System[Any], state: Any, progress: Arrays, rngs: Sequence[Generator]) -> Arrays:
     """Copies of all arrays that determine future steps of a batch, by name; the first axis of each is the batch.
 
     Args:
@@ -102,7 +91,7 @@ def take_snapshot(system: Described, state: Any, progress: Arrays, rngs: Sequenc
     }
 
 
-def restore_snapshot(snapshot: Arrays, system: Described, state: Any, progress: Arrays) -> list[Generator]:
+def restore_snapshot(snapshot: Arrays, system: System[Any], state: Any, progress: Arrays) -> list[Generator]:
     """Write a snapshot into `state` and `progress` of a batch of equal size; returns the rows' generators.
 
     Raises:
@@ -124,11 +113,7 @@ def restore_snapshot(snapshot: Arrays, system: Described, state: Any, progress: 
 
 
 def check_alike(found: Mapping[str, NDArray[Any]], expected: Mapping[str, NDArray[Any]]) -> None:
-    """Raise ValueError if two sets of arrays differ in names, shapes or types.
-
-    Raises:
-        ValueError: they differ; the message names the first difference.
-    """
+    """Raise ValueError if two sets of arrays differ in names, shapes or types."""
     for name in sorted(found.keys() ^ expected.keys()):
         raise ValueError(f"{name!r} is {'missing' if name in expected else 'unknown'}")
     for name, array in expected.items():
@@ -140,11 +125,7 @@ def check_alike(found: Mapping[str, NDArray[Any]], expected: Mapping[str, NDArra
 
 
 def check_values(arrays: Mapping[str, NDArray[Any]], limits: Mapping[str, tuple[float, float]]) -> None:
-    """Raise ValueError if values are not finite or are outside their limits; kernels use them as unchecked indices.
-
-    Raises:
-        ValueError: an array has such values; the message names the first one.
-    """
+    """Raise ValueError if values are not finite or are outside their limits; kernels use them as unchecked indices."""
     for name, array in arrays.items():
         low, high = limits.get(name, (-FINITE_MAX, FINITE_MAX))
         if (low, high) == ANYTHING or not array.size:

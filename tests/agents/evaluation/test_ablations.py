@@ -122,13 +122,13 @@ def test_an_ablation_that_cannot_be_played_is_refused_at_once(toy_id, define):
 
 
 def test_an_unknown_policy_suggests_ablations(toy_id, define):
-    with pytest.raises(ValueError, match=r"neither a baseline nor a run folder; known: random, wanted$"):
+    with pytest.raises(ValueError, match=r"a run folder nor an agent as MODULE:FACTORY; known: random, wanted$"):
         find_entry("shift", toy_id, "default", {})
     define(ABLATIONS)
-    message = r"neither a baseline, an ablation nor a run folder; did you mean 'shifted'\?$"
+    message = r"an ablation, a run folder nor an agent as MODULE:FACTORY; did you mean 'shifted'\?$"
     with pytest.raises(ValueError, match=message):
         find_entry("shift", toy_id, "default", {})
-    with pytest.raises(ValueError, match=r"neither a baseline nor a run folder; known: random$"):
+    with pytest.raises(ValueError, match=r"a run folder nor an agent as MODULE:FACTORY; known: random$"):
         find_entry("shifted", toy_id, "default", {"box": True})
 
 

@@ -138,7 +138,7 @@ def test_a_group_is_scored_run_by_run(place):
         ("=wanted", "policy='=wanted' is not of the form label=policy"),
         ("x=", "policy='x=' is not of the form label=policy"),
         ("x=y=wanted=", "is not of the form label=policy"),
-        ("x=wnted", "policy='wnted' is neither a baseline nor a run folder; did you mean 'wanted'"),
+        ("x=wnted", "policy='wnted' is neither a baseline, an ablation, a run folder nor an agent"),
         ("  ", "policy='  ' is empty; give a baseline or a run folder"),
         ("runs/toy__0,wanted", "policy='wanted' is not a run folder"),
         ("runs/toy__0,runs/hollow", f"runs/hollow/{BEST} does not exist"),

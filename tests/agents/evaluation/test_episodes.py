@@ -242,7 +242,7 @@ def test_known_ids():
             }.items()
         ],
         *[
-            (ID, "default", {"max_episode_steps": value}, f"max_episode_steps={value!r} must be a whole number")
+            (ID, "default", {"max_episode_steps": value}, f"max_episode_steps={value!r} is not possible; give a whole")
             for value in (0, -1, None, 2.5, "ten", True)
         ],
     ],

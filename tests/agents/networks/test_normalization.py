@@ -25,7 +25,7 @@ from agents.networks.learned_policy import member_rows
 from agents.networks.normalization import PREFIX, Normalization, Statistics, normalize_observations
 from agents.runs.folder import BEST, Run, RunConfig, RunError
 from agents.sb3_import.importer import NOT_NORMALIZED, import_sb3
-from agents.training.vec_env import MemberVecEnv
+from agents.training.vec_env import WorldVecEnv
 from agents.worlds import make_worlds
 from edge_envs.core.wrappers import ContinuousPartition
 from tests.agents.sb3_import.hostile import OPTIONS
@@ -52,7 +52,7 @@ def system_of(setup: RunConfig) -> Any:
 def trained(setup: RunConfig, **normalize: Any) -> tuple[Any, VecNormalize]:
     """A model that has learned a little in `VecNormalize`, with weights that make its actions differ."""
     if setup.policy == "shared":
-        inner: Any = MemberVecEnv(make_worlds(ID, 2, "default", setup.options), continuous=False)
+        inner: Any = WorldVecEnv(make_worlds(ID, 2, "default", setup.options), shared=True, continuous=False)
     else:
         env: Any = gym.make(ID, **setup.options)
         inner = DummyVecEnv([lambda: env if setup.agent == "ppo" else ContinuousPartition(env)])

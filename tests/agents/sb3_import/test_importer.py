@@ -24,7 +24,7 @@ from agents.runs.folder import BEST, Run, RunConfig, RunError
 from agents.sb3_import import importer
 from agents.sb3_import.importer import import_sb3
 from agents.training.trainer import build_model
-from agents.training.vec_env import MemberVecEnv, WorldVecEnv
+from agents.training.vec_env import WorldVecEnv
 from agents.worlds import make_worlds
 from edge_envs.core.wrappers import ContinuousPartition
 from tests.agents.sb3_import import hostile
@@ -115,7 +115,7 @@ def original(agent: str, policy: str, env_id: str, options: dict[str, Any], hidd
     more: dict[str, Any] = {} if agent == "ppo" else {"buffer_size": 10}
     env: Any
     if policy == "shared":
-        env = MemberVecEnv(make_worlds(env_id, 1, "default", options), continuous=agent != "ppo")
+        env = WorldVecEnv(make_worlds(env_id, 1, "default", options), shared=True, continuous=agent != "ppo")
     else:
         env = gym.make(env_id, **options)
         if agent != "ppo" and isinstance(env.action_space, gym.spaces.MultiDiscrete):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from agents.hyperparameters.settings import Settings
-from agents.training.demonstrations import Demonstrations
+from agents.training.dagger import Demonstrations
 from edge_envs.core.runtime.snapshot import Arrays
 from tests.agents.toy import ToyConfig, ToySystem
 

@@ -20,7 +20,7 @@ from agents.runs.folder import BEST, CONFIG, EVALUATION, FINISHED, LAST, LOCK, R
 from agents.training import callback, record, trainer
 from agents.training.record import VALIDATIONS
 from agents.training.trainer import Trained, build_model, train
-from agents.training.vec_env import MemberVecEnv, WorldVecEnv
+from agents.training.vec_env import WorldVecEnv
 from agents.worlds import TRAINING_STREAM, VALIDATION_STREAM, make_worlds, stream_seeds
 from edge_envs.core.env import EdgeVectorEnv
 from tests.agents.toy import CHOICES, WANTED, ToySystem
@@ -187,8 +187,8 @@ def test_every_agent_trains_on_lyappo(tmp_path, monkeypatch, agent, policy, deci
     spy = Spy(monkeypatch)
     train(run, quiet=True)
     assert type(spy.model).__name__.lower() == agent
-    assert isinstance(spy.worlds, MemberVecEnv if policy == "shared" else WorldVecEnv)
-    assert (type(spy.worlds) is MemberVecEnv) == (policy == "shared")
+    assert isinstance(spy.worlds, WorldVecEnv)
+    assert spy.worlds.shared == (policy == "shared")
     assert spy.worlds.system.config.reward_backlog == 20.0
     assert Run.open(run.path).config.options == options
     system = make_worlds(ID, 1, "default", options).system

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -13,14 +14,15 @@ from gymnasium.vector import AutoresetMode
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 
-from agents.training.vec_env import MemberVecEnv, WorldVecEnv
+from agents.training.vec_env import WorldVecEnv
 from agents.worlds import make_worlds
 from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.core.wrappers import to_index
 from edge_envs.lyappo.system import LyaPPOSystem
 from tests.agents.toy import CHOICES, MEMBERS, WANTED, worlds
 
-ADAPTERS = [WorldVecEnv, MemberVecEnv]
+MemberVecEnv = partial(WorldVecEnv, shared=True)
+ADAPTERS: list[Any] = [WorldVecEnv, MemberVecEnv]
 WORLDS, STEPS = 5, 60
 LYAPPO: dict[str, Any] = {"num_devices": 3, "max_episode_steps": 7}
 

@@ -98,6 +98,11 @@ def test_help_is_no_error(monkeypatch, capsys):
     assert "A script." in out
     assert all(f"--{name}" in out for name in ("env", "steps", "agent", "users", "learning-rate", "quick"))
     assert err == ""
+    assert "None" not in out
+    assert "--env STR" in out
+    assert "--steps INT" in out
+    assert "--agent {ppo,ddpg}" in out
+    assert "(default: 0.001)" in out
 
 
 def test_warnings_of_the_parser_are_shown(monkeypatch, capsys):

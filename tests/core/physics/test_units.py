@@ -21,17 +21,11 @@ def test_decibels_are_ten_times_the_decimal_logarithm(level_db, ratio):
 )
 def test_dbm_is_decibels_over_one_milliwatt(level_dbm, power_w):
     assert units.dbm_to_watt(level_dbm) == pytest.approx(power_w, rel=1e-14)
-    assert units.watt_to_dbm(power_w) == pytest.approx(level_dbm, abs=1e-12)
 
 
 def test_thermal_noise_is_ten_to_the_minus_17_4_milliwatt_per_hertz():
     assert units.noise_density(-174.0) == pytest.approx(10**-17.4 * 1e-3, rel=1e-14)
     assert units.noise_density(-174.0) == pytest.approx(3.981e-21, rel=1e-4)
-
-
-def test_a_byte_has_eight_bits():
-    assert units.bytes_to_bits(150_528.0) == 1_204_224.0
-    assert units.bits_to_bytes(1_204_224.0) == 150_528.0
 
 
 @pytest.mark.parametrize(
@@ -40,10 +34,7 @@ def test_a_byte_has_eight_bits():
         units.db_to_linear,
         units.linear_to_db,
         units.dbm_to_watt,
-        units.watt_to_dbm,
         units.noise_density,
-        units.bytes_to_bits,
-        units.bits_to_bytes,
     ],
 )
 def test_arrays_convert_entry_by_entry_and_keep_their_shape(convert):
@@ -56,17 +47,9 @@ def test_arrays_convert_entry_by_entry_and_keep_their_shape(convert):
     assert isinstance(convert(0.3), float)
 
 
-@pytest.mark.parametrize(
-    ("there", "back"),
-    [
-        (units.linear_to_db, units.db_to_linear),
-        (units.watt_to_dbm, units.dbm_to_watt),
-        (units.bits_to_bytes, units.bytes_to_bits),
-    ],
-)
-def test_round_trips_over_forty_decades(there, back):
+def test_round_trips_over_forty_decades():
     values = np.logspace(-25, 15, 81)
-    np.testing.assert_allclose(back(there(values)), values, rtol=1e-13)
+    np.testing.assert_allclose(units.db_to_linear(units.linear_to_db(values)), values, rtol=1e-13)
 
 
 def test_no_power_is_minus_infinity_decibels():

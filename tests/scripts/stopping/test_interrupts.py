@@ -21,7 +21,7 @@ from agents.hyperparameters.settings import Settings
 from agents.runs import checkpoint_files
 from agents.runs.folder import BEST, CHECKPOINTS, CONFIG, EVALUATION, LAST, LOCK, Run, RunConfig
 from agents.training import record, trainer
-from agents.training.demonstrations import Demonstrations
+from agents.training.dagger import Demonstrations
 from agents.training.vec_env import WorldVecEnv
 from agents.worlds import system_of
 from benchmarks import training_share as benchmark

@@ -259,7 +259,7 @@ def test_no_network_is_built_for_a_checkpoint_that_is_too_small(stopped, monkeyp
     document = json.loads((stopped / CONFIG).read_text())
     document["run"]["settings"]["hidden"] = [4096] * 3
     (stopped / CONFIG).write_text(json.dumps(document))
-    monkeypatch.setattr(trainer, "Stages", lambda *_: pytest.fail("built"))
+    monkeypatch.setattr(trainer, "build_learner", lambda *_: pytest.fail("built"))
     before = contents(stopped)
     assert "the checkpoint of run does not fit: it has fewer weights than its hidden layers need" in refusal(
         monkeypatch, capsys
@@ -355,8 +355,11 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "set": (("--set", "num_devices=3"), "--set cannot be combined with --resume"),
     "seed": (("--seed", "3"), "--seed cannot be combined with --resume"),
     "other env": (("--env", "SemCom-v0"), "run is a run of LyaPPO-v0, not of SemCom-v0; leave out --env"),
-    "negative seconds": (("--checkpoint-every", "-1"), "--checkpoint-every -1.0 is not possible; give seconds >= 0"),
-    "no seconds": (("--checkpoint-every", "nan"), "--checkpoint-every nan is not possible"),
+    "negative seconds": (
+        ("--checkpoint-every", "-1"),
+        "--checkpoint-every=-1.0 is not possible; give finite",
+    ),
+    "no seconds": (("--checkpoint-every", "nan"), "--checkpoint-every=nan is not possible"),
 }
 
 

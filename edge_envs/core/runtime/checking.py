@@ -76,11 +76,7 @@ class Checked:
         return slice(None) if len(rows) == len(self._steps) else rows
 
     def verify(self, rows: NDArray[np.int64], invariants: Iterable[Invariant]) -> None:
-        """Raise BrokenInvariant for the first invariant that does not hold.
-
-        Raises:
-            BrokenInvariant: an invariant does not hold.
-        """
+        """Raise BrokenInvariant for the first invariant that does not hold."""
         with np.errstate(all="ignore"):  # invalid values may overflow
             for invariant in invariants:
                 self.verified += 1
