@@ -18,8 +18,8 @@ from agents.hyperparameters.settings import AgentName
 from agents.networks.build import build_network
 from agents.networks.learned_policy import LearnedPolicy
 from benchmarks.eccnoma.solvers import ENV_ID
+from benchmarks.steps import NEVER
 from benchmarks.timing import Number, Result, Row, Side
-from benchmarks.worlds import NEVER
 from edge_envs.core.env import EdgeEnv
 from edge_envs.core.policy import Policy, make_baseline
 from edge_envs.core.rules import copy_row
@@ -53,24 +53,11 @@ def untrained(system: ECCNOMASystem) -> LearnedPolicy:
 
 
 def descend_counted(system: ECCNOMASystem, s: State, value: Callable[..., float]) -> NDArray[np.int64]:
-    """`search.coordinate_descent` with every allocation computed by `value`, so that calls can be counted."""
+    """`search.coordinate_descent` in Python with every allocation computed by `value`, so that calls can be counted."""
     p = system.parameters
     s.choice[0] = search.iterated_best_response(p, s)
-    least = value(p, s)
-    for _ in range(search.PASSES):
-        before = least
-        for user in np.flatnonzero(s.queue[0] > 0.0):
-            best = s.choice[0, user]
-            for choice in range(int(p.choices[s.network[0, user]])):
-                if choice == best:
-                    continue
-                s.choice[0, user] = choice
-                cost = value(p, s)
-                if cost < least:
-                    least, best = cost, choice
-            s.choice[0, user] = best
-        if least >= before:
-            break
+    with patch.object(search.allocation, "solve", side_effect=lambda *_: value(p, s)):
+        getattr(search.descend, "py_func", search.descend)(p, s, search.PASSES)
     return s.choice[0].copy()
 
 

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.semcom import kernels as semcom_kernels
-from benchmarks.steps import PART_REPEATS, overhead, step_sides, worlds_text
+from benchmarks.steps import PART_REPEATS, SystemWorlds, overhead, sampled_actions, step_sides, vector_env, worlds_text
 from benchmarks.timing import Result, Row, Sampler, per_second
-from benchmarks.worlds import EnvWorlds, SingleWorld, SystemWorlds, sampled_actions, vector_env
 from edge_envs.core.kernels.jit import FastCall
 from edge_envs.semcom.system import SemComSystem
 
@@ -54,18 +53,13 @@ class SolvedWorlds(SystemWorlds):
 
 
 def env(repetitions: int) -> list[Result]:
-    """Steps per second, the share of the joint solver in `System.step`, and the overhead of the Gymnasium classes.
-
-    All three sides play the same rounds of the same worlds, without resets.
-    """
+    """Steps per second, the share of the joint solver in `System.step`, and the overhead of the Gymnasium classes."""
     rows: list[Result] = []
     for batch in BATCHES:
         vector, steps = vector_env(ENV_ID, batch), STEPS_OF_A_WORLD // batch
         actions = sampled_actions(vector)
-        gym_worlds = SingleWorld(ENV_ID, actions) if batch == 1 else EnvWorlds(vector, actions)
         solves = {"joint solver, on the same problems": SolvedWorlds(vector.system, batch, actions).sampler(steps)}
-        system = SystemWorlds(vector.system, batch, actions)
-        outer, inner, solver = step_sides(gym_worlds, system, solves, steps, repetitions)
+        outer, inner, solver = step_sides(ENV_ID, vector.system, actions, solves, steps, repetitions)
         name = f"{ENV_ID}: {worlds_text(batch)}"
         rows.append(per_second(name, "step", outer))
         rows.append(Row(f"{name}, share of the solver", "step of a world", solver, inner, kind="share", target=0.7))

@@ -18,15 +18,15 @@ pytest.importorskip("torch")
 from rich.console import Console
 
 from agents.hyperparameters.lookup import settings_for
-from benchmarks import command_line, gym_overhead, training_share
+from benchmarks import command_line, gym_overhead, output, training_share
 from benchmarks.lyappo import solvers as lyappo_solvers
 from benchmarks.mobile_env import compare as mobile_env
 from benchmarks.semcom import kernels as semcom_kernels
 from benchmarks.semcom import solvers as semcom_solvers
 from benchmarks.semcom import steps as semcom_steps
 from benchmarks.solvers import checked_sampler
+from benchmarks.steps import EnvWorlds, SystemWorlds, sampled_actions, vector_env
 from benchmarks.timing import Bound, Number, Result, Row, Side, Skipped, Worker, interleave, per_second, timed
-from benchmarks.worlds import EnvWorlds, SingleWorld, SystemWorlds, sampled_actions, vector_env
 from edge_envs import _SYSTEMS
 from edge_envs.core.env import EdgeEnv
 from edge_envs.semcom.solvers import api
@@ -104,7 +104,7 @@ def test_the_table_says_what_was_met(capsys: pytest.CaptureFixture[str]) -> None
         per_second("rate", "step", side, target=400.0),
         row("share", 1.0, 4.0, 0.2),
     ]
-    Console(width=200).print(command_line.table(rows))
+    Console(width=200).print(output.table(rows))
     lines = [line for line in capsys.readouterr().out.splitlines() if "│" in line]
     growth, rate, share = (next(line for line in lines if f"│ {name} " in line) for name in ("growth", "rate", "name"))
     for text in ("1.25 exponent", "≤ 1.1", "not met"):
@@ -157,17 +157,17 @@ def test_what_cannot_be_installed_is_skipped(tmp_path: Path) -> None:
 def test_vector_env_and_system_are_timed_on_the_same_worlds() -> None:
     env = vector_env("LyaPPO-v0", 3)
     actions = sampled_actions(env)
-    over, under = EnvWorlds(env, actions), SystemWorlds(env.system, 3, actions)
+    over, under = EnvWorlds("LyaPPO-v0", 3, actions), SystemWorlds(env.system, 3, actions)
     over.run(3)
     under.run(3)
-    np.testing.assert_array_equal(env.system.observe(env.state), under.system.observe(under.state))
+    np.testing.assert_array_equal(over.env.system.observe(over.env.state), under.system.observe(under.state))
 
 
 @pytest.mark.parametrize("env_id", list(_SYSTEMS))
 def test_a_single_world_is_the_first_of_them(env_id: str) -> None:
     env = vector_env(env_id, 2)
     actions = sampled_actions(env)
-    alone, both = SingleWorld(env_id, actions), SystemWorlds(env.system, 2, actions)
+    alone, both = EnvWorlds(env_id, 1, actions), SystemWorlds(env.system, 2, actions)
     alone.run(3)
     both.run(3)
     single = alone.env.unwrapped
@@ -325,7 +325,7 @@ def test_selection() -> None:
     ("seconds", "text"), [(2.0, "2 s"), (0.0213, "21.3 ms"), (5.432e-6, "5.43 µs"), (9.1e-7, "910 ns")]
 )
 def test_durations(seconds: float, text: str) -> None:
-    assert command_line.duration(seconds) == text
+    assert output.duration(seconds) == text
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

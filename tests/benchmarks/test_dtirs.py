@@ -18,9 +18,8 @@ from benchmarks.dtirs import problems as dtirs_problems
 from benchmarks.dtirs import solvers as dtirs_solvers
 from benchmarks.dtirs import steps as dtirs_steps
 from benchmarks.solvers import checked_sampler
-from benchmarks.steps import PartWorlds, rest
+from benchmarks.steps import PartWorlds, SystemWorlds, rest, sampled_actions, vector_env
 from benchmarks.timing import Number, Row, Side, Skipped, exponents
-from benchmarks.worlds import SystemWorlds, sampled_actions, vector_env
 from edge_envs.dtirs.model import reward
 from edge_envs.dtirs.model.state import SOLUTION
 from edge_envs.dtirs.solvers import api
@@ -121,11 +120,11 @@ def test_a_relaxed_value_has_a_unit_diagonal() -> None:
 def test_another_relaxed_value_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     form = dtirs_solvers.quadratic_form(3, 0)
     monkeypatch.setattr("edge_envs.dtirs.solvers.reference_cvxpy.phases", lambda *_: np.eye(3))
-    exact = dtirs_solvers.Relaxation([form], [3.0], "SCS", "primal")
-    assert exact.sample() > 0.0
-    assert exact.ratios == [pytest.approx(1.0)]
+    ratios: list[float] = []
+    assert dtirs_solvers.relaxation_sampler([(form, 3.0)], "SCS", "primal", ratios)() > 0.0
+    assert ratios == [pytest.approx(1.0)]
     with pytest.raises(RuntimeError, match=r"is 0\.99\d* times the certified one"):
-        dtirs_solvers.Relaxation([form], [3.003], "SCS", "primal").sample()
+        dtirs_solvers.relaxation_sampler([(form, 3.003)], "SCS", "primal", [])()
 
 
 def test_everything_is_compared_at_every_size(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -261,8 +261,8 @@ def test_a_run_folder_that_goes_away(tmp_path, monkeypatch, capsys):
 
 EXPERIMENTS = ("dtirs", "dtirs_paper", "eccnoma", "eccnoma_paper", "lyappo", "semcom", "semcom_paper")
 BAD_EXPERIMENTS: dict[str, tuple[tuple[str, ...], str]] = {
-    "count": (("--seeds", "-1"), "--seeds -1 is not possible; give at least 1"),
-    "draws": (("--draws", "0"), "--draws 0 is not possible; give at least 1"),
+    "count": (("--seeds", "-1"), "--seeds=-1 is not possible; give a whole number >= 1"),
+    "draws": (("--draws", "0"), "--draws=0 is not possible; give a whole number >= 1"),
     "word": (("--seeds", "few"), "--seeds 'few' is not possible; give a whole number"),
     "folder": (("--out", "file/results"), "the results cannot be written"),
     "option": (("--otu", "x"), "--otu does not exist; did you mean --out?"),

@@ -82,7 +82,7 @@ def test_numbers_that_are_not_defined():
 
 def test_json_has_null_for_what_is_not_finite(tmp_path):
     document = {"rows": [{"certificate": np.nan, "half": [np.inf, 1.0]}], "seeds": (1, 2)}
-    publish(tmp_path, "page", ["# Page"], document, "experiments.page")
+    publish(tmp_path, "page", ["# Page"], document)
 
     def refuse(constant: str) -> None:
         pytest.fail(f"{constant} is no JSON")
