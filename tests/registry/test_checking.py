@@ -309,7 +309,7 @@ def test_a_single_environment_checks_as_well(case, monkeypatch):
 
 
 @every_id
-def test_what_is_broken_is_told(case, monkeypatch):
+def test_what_is_broken_is_reported(case, monkeypatch):
     """The message names the invariant, the row, the step of the row's episode, and the numbers."""
     env = case.vector(ROWS, check=True)
     env.reset(seed=0)

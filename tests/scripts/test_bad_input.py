@@ -155,7 +155,7 @@ def forbidden(*args: Any, **kwargs: Any) -> Any:
 )
 def test_bad_input_takes_one_line_and_leaves_nothing(workshop, monkeypatch, capsys, module, case):
     """At once: before any training, any evaluation, any file."""
-    arguments, names, mends = case
+    arguments, names, fix = case
     monkeypatch.chdir(workshop)
     monkeypatch.setattr(train, "train", forbidden)
     monkeypatch.setattr(comparing, "score", forbidden)
@@ -168,7 +168,7 @@ def test_bad_input_takes_one_line_and_leaves_nothing(workshop, monkeypatch, caps
     assert err.startswith("error: ")
     assert err.count("\n") == 1
     assert names in err
-    assert mends in err
+    assert fix in err
     assert contents(workshop) == before
 
 
@@ -272,7 +272,7 @@ BAD_EXPERIMENTS: dict[str, tuple[tuple[str, ...], str]] = {
 @pytest.mark.parametrize("name", EXPERIMENTS)
 @pytest.mark.parametrize("what", BAD_EXPERIMENTS)
 def test_experiments(tmp_path, monkeypatch, capsys, name, what):
-    words, told = BAD_EXPERIMENTS[what]
+    words, message = BAD_EXPERIMENTS[what]
     module = importlib.import_module(f"experiments.{name}")
     known = {field.name for field in dataclasses.fields(module.Arguments)}
     if what not in ("folder", "option") and words[0].removeprefix("--") not in known:
@@ -284,5 +284,5 @@ def test_experiments(tmp_path, monkeypatch, capsys, name, what):
         command(module.Arguments, module.__doc__, lambda _: pytest.fail("it ran"))
     assert caught.value.code == 2
     err = capsys.readouterr().err
-    assert err.startswith(f"error: {told}")
+    assert err.startswith(f"error: {message}")
     assert err.count("\n") == 1

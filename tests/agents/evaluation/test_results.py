@@ -85,7 +85,7 @@ def test_the_document_is_valid_and_whole(document, evaluated):
 
 
 def test_numbers_are_those_of_the_episodes(document, evaluated):
-    """Against episodes played anew, and the statistics of the module that is tested for itself."""
+    """Against episodes played again, and the statistics of the module that is tested for itself."""
     section = document["environments"][0]
     env = make_worlds(TOY, 6, "default", {})
     seeds = [word for seed in range(2) for word in stream_seeds(EVALUATION_STREAM, seed, 3)]
