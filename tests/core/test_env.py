@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from edge_envs.core.config import SystemConfig
 from edge_envs.core.env import EdgeEnv, EdgeVectorEnv
 from edge_envs.core.kernels.metrics import Metric
-from edge_envs.core.runtime.episodes import EpisodeSummary
 from edge_envs.core.system import IntArray, Outcome, System, load_system
 from tests.helpers import assert_same, random_actions, rollout, row_of, steps_like
 
@@ -174,17 +173,6 @@ def test_episode_means_start_afresh_and_match_their_definition():
             assert info["episode_mean_noise"] == pytest.approx(noise, rel=1e-14)
             assert info["episode_mean_way"] == info["way"]
             assert info["episode_mean_worst"] == max(info["worst"] for info in infos) < 0.0
-
-
-def test_summary_of_some_rows():
-    summary = EpisodeSummary(Toy(ToyConfig()), 3)
-    first = np.array([[1.0, 2.0, -3.0], [9.0, 9.0, 9.0], [3.0, 4.0, -5.0]])
-    np.testing.assert_array_equal(summary.add(np.array([0, 2]), first), [first[0], [0, 0, 0], first[2]])
-    second = np.array([[3.0, 1.0, -4.0], [1.0, 1.0, -1.0], [0.0, 0.0, 0.0]])
-    np.testing.assert_array_equal(summary.add(np.array([0, 1]), second), [[2, 1, -3], [1, 1, -1], [0, 0, 0]])
-    assert summary.steps.tolist() == [2, 1, 1]
-    summary.restart(np.array([0]))
-    np.testing.assert_array_equal(summary.add(np.array([0]), second), [second[0], [0, 0, 0], [0, 0, 0]])
 
 
 def test_info_holds_what_the_docstring_says():

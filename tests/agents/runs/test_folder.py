@@ -22,7 +22,6 @@ from agents.runs import folder
 from agents.runs.folder import BEST, CONFIG, LAST, LOCK, Run, RunConfig, RunError
 from agents.runs.provenance import provenance
 from agents.worlds import make_worlds
-from edge_envs.core.io.files import write_atomically
 
 ID = "LyaPPO-v0"
 SETTINGS = Settings(hidden=(8, 8))
@@ -188,29 +187,6 @@ def test_no_folder_is_left_where_nothing_could_be_written(tmp_path, monkeypatch)
 
 
 # Writing
-
-
-def test_a_failed_write_leaves_the_old_file_whole(tmp_path, monkeypatch):
-    file = tmp_path / "model"
-    write_atomically(file, b"old")
-
-    def broken(_: int) -> None:
-        raise OSError(5, "Input/output error")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", broken)
-        with pytest.raises(OSError, match="Input/output"):
-            write_atomically(file, b"new and longer")
-    assert file.read_bytes() == b"old"
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
-        with pytest.raises(KeyboardInterrupt):
-            write_atomically(file, b"new and longer")
-    assert file.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [file]
-    write_atomically(file, b"new")
-    assert file.read_bytes() == b"new"
-    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_a_failed_save_leaves_the_old_network_loadable(run, system, monkeypatch):
