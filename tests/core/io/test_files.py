@@ -6,6 +6,7 @@ import json
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +38,11 @@ def test_a_failed_write_leaves_the_old_file_whole(tmp_path, monkeypatch):
 
 
 def test_json_has_null_in_place_of_nan_and_infinities(tmp_path):
-    document = {"a": [1.0, math.nan, (math.inf, "nan")], "b": {"c": -math.inf, "d": True}, "e": np.float64(np.nan)}
+    document: dict[str, Any] = {
+        "a": [1.0, math.nan, (math.inf, "nan")],
+        "b": {"c": -math.inf, "d": True},
+        "e": np.float64(np.nan),
+    }
     write_json(tmp_path / "a.json", document)
     expected = {"a": [1.0, None, [None, "nan"]], "b": {"c": None, "d": True}, "e": None}
     assert json.loads((tmp_path / "a.json").read_text()) == expected == finite(document)
