@@ -96,31 +96,34 @@ class EnvWorlds:
 
 
 class PartWorlds(SystemWorlds):
-    """Worlds in which one part of every step is run a second time, outside the step; only that run is timed."""
+    """Worlds in which parts of every step are run a second time, outside the step; only these runs are timed."""
 
-    def sampler(self, part: Part, steps: int, *, before: bool = True) -> Sampler:
-        """Sampler of the part's seconds per step of a world.
+    def sampler(self, steps: int, before: Part | None, after: Part | None = None) -> Sampler:
+        """Sampler of the parts' seconds per step of a world.
 
         Args:
-            part: the part to run.
             steps: steps of each world per sample.
-            before: True if the part belongs to the frame before the step, False if to that after it.
+            before: part to run before each step.
+            after: part to run after each step.
         """
         system: Any = self.system
         batch = len(self.rows)
         repeats = PART_REPEATS if batch == 1 and system.members <= FEW_MEMBERS else 1
 
+        def seconds(part: Part | None, actions: NDArray[Any]) -> float:
+            if part is None:
+                return 0.0
+            started = time.perf_counter()
+            part(system.parameters, self.state, actions, repeats)
+            return (time.perf_counter() - started) / repeats
+
         def sample() -> float:
             total = 0.0
             for _ in range(steps):
                 actions = next(self.actions)
-                if not before:
-                    self.step(actions)
-                started = time.perf_counter()
-                part(system.parameters, self.state, actions, repeats)
-                total += (time.perf_counter() - started) / repeats
-                if before:
-                    self.step(actions)
+                total += seconds(before, actions)
+                self.step(actions)
+                total += seconds(after, actions)
             return total / (steps * batch)
 
         return sample

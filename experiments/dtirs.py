@@ -16,19 +16,10 @@ from agents.evaluation.comparison import compare
 from agents.evaluation.contestants import Entry
 from agents.evaluation.statistics import Interval
 from agents.runs.folder import Run
+from experiments.shared import learned
 from experiments.shared.common import by_seed_text, caption, percent, percent_text, publish, spread_text, table
 from experiments.shared.kept import kept_note, kept_rows, mean_alone
-from experiments.shared.learned import (
-    NETWORKS_NOTE,
-    Agent,
-    LearnedArguments,
-    Rows,
-    baseline_scores,
-    by_model,
-    learned_command,
-    runs_of,
-    summary,
-)
+from experiments.shared.learned import Agent, LearnedArguments
 
 ENV = "DTIRS-v0"
 METRICS = ("delay_s", "reward", "mean_cut", "local_share", "twin_share", "certificate")
@@ -66,21 +57,21 @@ class Arguments(LearnedArguments):
 
 def runs(agent: Agent, arguments: Arguments) -> list[Run]:
     """The runs of an agent, trained if they do not exist yet."""
-    return runs_of(ENV, agent, f"{agent.agent}-{agent.policy}", arguments)
+    return learned.runs_of(ENV, agent, f"{agent.agent}-{agent.policy}", arguments)
 
 
-def learned_rows(arguments: Arguments) -> Rows:
+def learned_rows(arguments: Arguments) -> learned.Rows:
     """Metrics of each policy, and of learned ones also the values by training seed."""
-    scores = baseline_scores(ENV, "default", arguments)
-    kept: Rows = {}
+    scores = learned.baseline_scores(ENV, "default", arguments)
+    kept: learned.Rows = {}
     for agent in AGENTS:
         if arguments.omits(agent):
             kept |= kept_rows(arguments.out / "dtirs.json", ("default",), agent.label)
         else:
-            scores |= by_model(agent.label, runs(agent, arguments), "default", arguments)
+            scores |= learned.by_model(agent.label, runs(agent, arguments), "default", arguments)
     rows = {
         label: {
-            **summary(each, METRICS),
+            **learned.summary(each, METRICS),
             "against": {name: asdict(percent(each, scores[name], "delay_s")) for name in (STATIC, UPPER)},
         }
         for label, each in scores.items()
@@ -142,7 +133,7 @@ def main(arguments: Arguments) -> None:
         "",
         f"Made by `python -m experiments.dtirs`: {arguments.training_seeds} training seeds per learned agent, "
         f"{arguments.seeds} evaluation seeds x {arguments.episodes} episodes of 100 frames, common to all policies. "
-        f"{NETWORKS_NOTE}, which `train.py` compares.",
+        f"{learned.NETWORKS_NOTE}, which `train.py` compares.",
         "",
         "Delays are sums over the ten devices. `best-static` takes, in each episode, the best constant cuts that a "
         "search finds on simulated frames, given the devices' speeds and workloads. `bcd` searches every frame, given "
@@ -162,4 +153,4 @@ def main(arguments: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(learned_command(Arguments, __doc__, main, AGENTS))
+    raise SystemExit(learned.learned_command(Arguments, __doc__, main, AGENTS))

@@ -20,17 +20,10 @@ from agents.evaluation.contestants import Entry
 from agents.reports.console import HEALTHY_RATIO
 from agents.runs.folder import BEST, LAST, Run
 from agents.worlds import EVALUATION_STREAM, make_worlds, stream_seeds
+from experiments.shared import learned
 from experiments.shared.common import by_seed_text, caption, publish, spread_text, table
 from experiments.shared.kept import kept_note
-from experiments.shared.learned import (
-    NETWORKS_NOTE,
-    Agent,
-    LearnedArguments,
-    learned_command,
-    run_of,
-    runs_of,
-    tables_of,
-)
+from experiments.shared.learned import Agent, LearnedArguments
 
 ENV = "LyaPPO-v0"
 MODELS = (LAST, BEST)
@@ -100,9 +93,9 @@ def last_and_best(arguments: Arguments) -> list[dict[str, Any]]:
     """Results of the last and the best validated network of every training of the default agent, with differences."""
     agent = AGENTS["default"][0]
     name = name_of(agent, "default")
-    runs = [run_of(ENV, agent, name, seed, arguments) for seed in range(arguments.recipe_seeds)]
-    learned = [Entry(f"{run.config.seed} {model}", run, model) for run in runs for model in MODELS]
-    entries = [Entry("best-fixed"), *learned]
+    runs = [learned.run_of(ENV, agent, name, seed, arguments) for seed in range(arguments.recipe_seeds)]
+    trained = [Entry(f"{run.config.seed} {model}", run, model) for run in runs for model in MODELS]
+    entries = [Entry("best-fixed"), *trained]
     scores = compare(entries, ENV, "default", {}, seeds=arguments.seeds, episodes=arguments.episodes)
     power = {label: Resampled(score.episodes["power_mw"]) for label, score in scores.items()}
     rows = []
@@ -176,7 +169,7 @@ def main(arguments: Arguments) -> None:
     """Run the experiment."""
 
     def runs(agent: Agent, preset: str) -> list[Run]:
-        return runs_of(ENV, agent, name_of(agent, preset), arguments, preset)
+        return learned.runs_of(ENV, agent, name_of(agent, preset), arguments, preset)
 
     if arguments.train_only:
         for preset in arguments.presets:
@@ -184,13 +177,13 @@ def main(arguments: Arguments) -> None:
                 runs(agent, preset)
         return
     recipe = last_and_best(arguments)
-    tables = tables_of(ENV, AGENTS, arguments.presets, METRICS, "lyappo.json", arguments, runs)
+    tables = learned.tables_of(ENV, AGENTS, arguments.presets, METRICS, "lyappo.json", arguments, runs)
     text = [
         "# LyaPPO-v0: measured results",
         "",
         f"Made by `python -m experiments.lyappo`: {arguments.training_seeds} training seeds per learned agent, "
         f"{arguments.seeds} evaluation seeds x {arguments.episodes} episodes of 200 periods without their first "
-        f"quarter, common to all policies. {NETWORKS_NOTE}.",
+        f"quarter, common to all policies. {learned.NETWORKS_NOTE}.",
         "Energies are shown only where every run finished at least "
         f"{HEALTHY_RATIO} of the tasks that arrived; a policy that finishes fewer saves energy by doing less work.",
         "",
@@ -202,4 +195,4 @@ def main(arguments: Arguments) -> None:
 
 if __name__ == "__main__":
     agents = [agent for each in AGENTS.values() for agent in each]
-    raise SystemExit(learned_command(Arguments, __doc__, main, agents))
+    raise SystemExit(learned.learned_command(Arguments, __doc__, main, agents))

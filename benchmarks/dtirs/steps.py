@@ -36,16 +36,16 @@ class Draws:
                 draw(self._scratch, row, rng)
 
 
-def parts_of(system: DTIRSSystem, batch: int) -> dict[str, tuple[Part, bool]]:
-    """The parts of a step by name; True for those that come before the channels change."""
+def parts_of(system: DTIRSSystem, batch: int) -> dict[str, tuple[Part | None, Part | None]]:
+    """The parts of a step by name, to be run before and after it; the channels change in between."""
     channels, phases, allocation = (
         FastCall(kernel) for kernel in (kernels.renew_channels, kernels.solve_phases, kernels.allocate)
     )
     return {
-        "numpy's draws": (Draws(system, batch), True),
-        "channels and Gram matrices": (lambda p, s, _, times: channels(p, s, times), False),
-        "IRS phases and gains": (lambda p, s, _, times: phases(p, s, times), False),
-        "twins, shares and powers": (allocation, True),
+        "numpy's draws": (Draws(system, batch), None),
+        "channels and Gram matrices": (None, lambda p, s, _, times: channels(p, s, times)),
+        "IRS phases and gains": (None, lambda p, s, _, times: phases(p, s, times)),
+        "twins, shares and powers": (allocation, None),
     }
 
 
@@ -62,8 +62,8 @@ def env(repetitions: int) -> list[Result]:
             actions = sampled_actions(vector)
             assert isinstance(vector.system, DTIRSSystem)
             parts = {
-                label: PartWorlds(vector.system, batch, actions).sampler(part, steps, before=before)
-                for label, (part, before) in parts_of(vector.system, batch).items()
+                label: PartWorlds(vector.system, batch, actions).sampler(steps, *parts)
+                for label, parts in parts_of(vector.system, batch).items()
             }
             name = f"{ENV_ID}, {preset} (K = {vector.system.members}): {worlds_text(batch)}"
             rows += split_rows(name, step_sides(ENV_ID, vector.system, actions, parts, steps, repetitions, preset))

@@ -110,7 +110,7 @@ def env(repetitions: int) -> list[Result]:
         assert isinstance(vector.system, ECCNOMASystem)
         actions = edge_actions(vector.system, batch)
         parts = {
-            label: PartWorlds(vector.system, batch, actions, warm_up).sampler(part, steps)
+            label: PartWorlds(vector.system, batch, actions, warm_up).sampler(steps, part)
             for label, part in parts_of(vector.system, batch).items()
         }
         name = f"{ENV_ID}, {preset} (U = {vector.system.members}): {worlds_text(batch)}"

@@ -25,11 +25,12 @@ from benchmarks.semcom import kernels as semcom_kernels
 from benchmarks.semcom import solvers as semcom_solvers
 from benchmarks.semcom import steps as semcom_steps
 from benchmarks.solvers import checked_sampler
-from benchmarks.steps import EnvWorlds, SystemWorlds, sampled_actions, vector_env
+from benchmarks.steps import EnvWorlds, PartWorlds, SystemWorlds, sampled_actions, vector_env
 from benchmarks.timing import Bound, Number, Result, Row, Side, Skipped, Worker, interleave, per_second, timed
 from edge_envs import _SYSTEMS
 from edge_envs.core.env import EdgeEnv
 from edge_envs.semcom.solvers import api
+from edge_envs.semcom.system import SemComSystem
 
 ROOT = Path(__file__).parents[2]
 ECHO = 'import sys; print(\'{"numpy": "9"}\', flush=True)\nfor line in sys.stdin: print(0.25, flush=True)'
@@ -184,9 +185,7 @@ def test_every_environment_is_timed() -> None:
 def test_the_training_timed_is_the_usual_one(
     monkeypatch: pytest.MonkeyPatch, env_id: str, decision: str, policy: Any
 ) -> None:
-    monkeypatch.setattr(
-        "agents.hyperparameters.lookup.default_policy", lambda *asked: policy if asked == (env_id, "ppo") else None
-    )
+    monkeypatch.setattr(training_share, "default_policy", lambda *asked: policy if asked == (env_id, "ppo") else None)
     run = training_share.usual_run(env_id, 3)
     assert (run.env_id, run.agent, run.policy, run.seed) == (env_id, "ppo", policy, 3)
     usual = settings_for(env_id, "ppo", policy, decision)
@@ -285,8 +284,8 @@ def test_semcom_needs_cvxpy_only_to_be_compared_with_it(monkeypatch: pytest.Monk
 def test_worlds_solved_alone_go_through_the_same_rounds(monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
     vector = vector_env("SemCom-v0", batch)
     actions = sampled_actions(vector)
-    stepped, solved = (kind(vector.system, batch, actions) for kind in (SystemWorlds, semcom_steps.SolvedWorlds))
-    assert isinstance(solved, semcom_steps.SolvedWorlds)
+    stepped, solved = SystemWorlds(vector.system, batch, actions), PartWorlds(vector.system, batch, actions)
+    assert isinstance(vector.system, SemComSystem)
     solves: list[float] = []
     rounds: list[float] = []
     solve_rounds = semcom_kernels.solve_rounds
@@ -301,7 +300,7 @@ def test_worlds_solved_alone_go_through_the_same_rounds(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(semcom_steps, "FastCall", lambda _: recorded)
     monkeypatch.setattr(solved, "step", step)
-    assert solved.sampler(3)() > 0.0
+    assert solved.sampler(3, *semcom_steps.solves_of(vector.system, batch))() > 0.0
     stepped.run(3)
     # Before each step its own round, and after it the one that sets the price.
     assert solves[::2] == pytest.approx(rounds, rel=1e-12)

@@ -170,10 +170,10 @@ def test_parts_are_those_of_the_same_steps(batch: int) -> None:
     stepped = SystemWorlds(system, batch, actions)
     stepped.run(3)
     parts = dtirs_steps.parts_of(system, batch)
-    assert [before for _, before in parts.values()] == [True, False, False, True]
-    for part, before in parts.values():
+    assert [after is None for _, after in parts.values()] == [True, False, False, True]
+    for before, after in parts.values():
         worlds = PartWorlds(system, batch, actions)
-        assert worlds.sampler(part, 3, before=before)() > 0.0
+        assert worlds.sampler(3, before, after)() > 0.0
         for name, value in stepped.state._asdict().items():
             if name != "workspace":
                 np.testing.assert_array_equal(getattr(worlds.state, name), value, err_msg=name)
@@ -182,7 +182,7 @@ def test_parts_are_those_of_the_same_steps(batch: int) -> None:
 def test_parts_do_their_work() -> None:
     system = small_system()
     world = SystemWorlds(system, 1, [np.zeros((1, 3), dtype=np.int64)])
-    parts = {name: part for name, (part, _) in dtirs_steps.parts_of(system, 1).items()}
+    parts: dict[str, Any] = {name: before or after for name, (before, after) in dtirs_steps.parts_of(system, 1).items()}
     p, s, actions = system.parameters, world.state, np.array([[1, 0, 2]])
     for name, spoilt in (
         ("channels and Gram matrices", ("channel", "gram_down", "ap_irs", "irs_ud")),

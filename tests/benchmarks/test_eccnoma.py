@@ -245,7 +245,7 @@ def test_parts_are_those_of_the_same_steps(batch: int) -> None:
     stepped.run(3)
     for part in eccnoma_steps.parts_of(system, batch).values():
         worlds = PartWorlds(system, batch, actions, 2)
-        assert worlds.sampler(part, 3)() > 0.0
+        assert worlds.sampler(3, part)() > 0.0
         for name, value in stepped.state._asdict().items():
             if name != "workspace":
                 np.testing.assert_array_equal(getattr(worlds.state, name), value, err_msg=name)
