@@ -360,6 +360,13 @@ def test_command_line_writes_what_it_measured(tmp_path: Path) -> None:
     assert len(document["rows"]) == len(gym_overhead.ENVIRONMENTS)
 
 
+def test_help_lists_the_names() -> None:
+    done = run("--help")
+    assert done.returncode == 0
+    words = done.stdout.replace(",", " ").replace(".\n", " ").split()
+    assert {*command_line.GROUPS, *command_line.BENCHMARKS} <= set(words)
+
+
 @pytest.mark.parametrize("arguments", [("--only", "nothing"), ("--repetitions", "-1"), ("--json", "no/such/folder")])
 def test_command_line_refuses(arguments: tuple[str, ...]) -> None:
     done = run(*arguments)
