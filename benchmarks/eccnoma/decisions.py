@@ -53,11 +53,24 @@ def untrained(system: ECCNOMASystem) -> LearnedPolicy:
 
 
 def descend_counted(system: ECCNOMASystem, s: State, value: Callable[..., float]) -> NDArray[np.int64]:
-    """`search.coordinate_descent` in Python with every allocation computed by `value`, so that calls can be counted."""
+    """`search.coordinate_descent` with every allocation computed by `value`, so that calls can be counted."""
     p = system.parameters
     s.choice[0] = search.iterated_best_response(p, s)
-    with patch.object(search.allocation, "solve", side_effect=lambda *_: value(p, s)):
-        getattr(search.descend, "py_func", search.descend)(p, s, search.PASSES)
+    least = value(p, s)
+    for _ in range(search.PASSES):
+        before = least
+        for user in np.flatnonzero(s.queue[0] > 0.0):
+            best = s.choice[0, user]
+            for choice in range(int(p.choices[s.network[0, user]])):
+                if choice == best:
+                    continue
+                s.choice[0, user] = choice
+                cost = value(p, s)
+                if cost < least:
+                    least, best = cost, choice
+            s.choice[0, user] = best
+        if least >= before:
+            break
     return s.choice[0].copy()
 
 
