@@ -11,9 +11,8 @@ import gymnasium as gym
 
 from benchmarks.lyappo import solvers as lyappo_solvers
 from benchmarks.mobile_env import compare as mobile_env
-from benchmarks.steps import overhead, step_sides
-from benchmarks.timing import Row, interleave, timed
-from benchmarks.worlds import ActionMaker, EnvWorlds, SystemWorlds, sampled_actions, vector_env
+from benchmarks.steps import ActionMaker, overhead, sampled_actions, step_sides, vector_env
+from benchmarks.timing import Row, Sampler, interleave, timed
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +47,7 @@ def vector(repetitions: int) -> list[Row]:
     for env_id, case in ENVIRONMENTS.items():
         for batch in case.batches:
             env = vector_env(env_id, batch)
-            actions = case.actions(env)
-            system = SystemWorlds(env.system, batch, actions)
-            outer, inner = step_sides(EnvWorlds(env, actions), system, {}, case.steps, repetitions)
+            outer, inner = step_sides(env_id, env.system, case.actions(env), {}, case.steps, repetitions)
             rows.append(overhead(f"{env_id}: {batch} worlds", outer, inner))
     return rows
 
@@ -75,25 +72,27 @@ def episodes(env_id: str) -> tuple[Callable[[], None], int]:
     return play, EPISODES * env.spec.max_episode_steps
 
 
+def single(env_id: str, label: str, other: Sampler, repetitions: int, target: float | None) -> Row:
+    """Speed-up of a single environment over another one."""
+    ours, theirs = interleave({env_id: timed(*episodes(env_id)), label: other}, repetitions).values()
+    return Row(f"{env_id}: single", "step", ours, theirs, kind="speed-up", target=target)
+
+
 def pendulum(repetitions: int) -> list[Row]:
     """Speed-up of a single environment over Pendulum-v1, both from `gym.make`, in whole episodes with resets."""
-    rows = []
-    for env_id, case in ENVIRONMENTS.items():
-        samplers = {each: timed(*episodes(each)) for each in (env_id, "Pendulum-v1")}
-        ours, other = interleave(samplers, repetitions).values()
-        rows.append(Row(f"{env_id}: single", "step", ours, other, kind="speed-up", target=case.pendulum))
-    return rows
+    return [
+        single(env_id, "Pendulum-v1", timed(*episodes("Pendulum-v1")), repetitions, case.pendulum)
+        for env_id, case in ENVIRONMENTS.items()
+    ]
 
 
 def against_mobile_env(repetitions: int) -> list[Row]:
     """Speed-up of a single environment over mobile-env's smallest one, in whole episodes with resets."""
-    rows = []
     with mobile_env.start() as worker:
-        for env_id, case in ENVIRONMENTS.items():
-            label = f"{mobile_env.ENV_ID} ({mobile_env.REQUIREMENT}, numpy {worker.about['numpy']})"
-            ours, other = interleave({env_id: timed(*episodes(env_id)), label: worker.sample}, repetitions).values()
-            rows.append(Row(f"{env_id}: single", "step", ours, other, kind="speed-up", target=case.mobile_env))
-    return rows
+        label = f"{mobile_env.ENV_ID} ({mobile_env.REQUIREMENT}, numpy {worker.about['numpy']})"
+        return [
+            single(env_id, label, worker.sample, repetitions, case.mobile_env) for env_id, case in ENVIRONMENTS.items()
+        ]
 
 
 BENCHMARKS = {

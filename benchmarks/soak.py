@@ -17,11 +17,11 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
 from agents.worlds import known_ids
+from benchmarks.output import check_parent, page_console
 from edge_envs.core.config import nearest
 from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.core.invariants import BrokenInvariant
@@ -29,6 +29,7 @@ from edge_envs.core.io.arguments import parse_arguments
 from edge_envs.core.io.command import guarded
 from edge_envs.core.io.files import write_json
 from edge_envs.core.runtime.checking import Checked
+from edge_envs.core.validation import whole_number
 
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "DTIRS-v0": {"num_devices": 4, "num_elements": 8, "num_antennas": 8},
@@ -194,12 +195,8 @@ def check_arguments(arguments: Arguments) -> None:
     for env_id in arguments.env:
         if env_id not in known_ids():
             raise ValueError(f"env={env_id!r} does not exist; {nearest(env_id, known_ids())}")
-    if arguments.num_envs < 1:
-        raise ValueError(f"--num-envs {arguments.num_envs} must be at least 1")
-    if arguments.steps < arguments.num_envs:
-        raise ValueError(f"--steps {arguments.steps} must be at least --num-envs {arguments.num_envs}")
-    if arguments.json is not None and not arguments.json.parent.is_dir():
-        raise ValueError(f"--json {arguments.json}: folder {arguments.json.parent} does not exist; name another")
+    whole_number("--steps", arguments.steps, whole_number("--num-envs", arguments.num_envs, 1))
+    check_parent("--json", arguments.json)
 
 
 def run(arguments: Arguments) -> int:
@@ -214,7 +211,7 @@ def run(arguments: Arguments) -> int:
         results.append(soak(env_id, arguments.steps, arguments.num_envs))
         if arguments.json is not None:
             write_json(arguments.json, [each.as_json() for each in results])
-    console = Console(width=None if sys.stdout.isatty() else 140)
+    console = page_console()
     console.print(table(results))
     for each in results:
         if each.broken:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from itertools import cycle
+from typing import TypeVar
 
 from benchmarks.timing import Sampler, Skipped
 from edge_envs.core.io.extras import load_cvxpy
+
+Draw = TypeVar("Draw")
+Found = TypeVar("Found")
 
 
 def require_cvxpy() -> None:
@@ -18,6 +22,30 @@ def require_cvxpy() -> None:
         raise Skipped(str(error)) from error
 
 
+def solve_sampler(
+    draws: Sequence[Draw], solve: Callable[[Draw], Found], check: Callable[[Draw, Found], object], times: int = 1
+) -> Sampler:
+    """Sampler of the seconds per solve, on the next draw in each sample.
+
+    Args:
+        draws: problems.
+        solve: solves a problem `times` times.
+        check: raises RuntimeError if the result of the last solve is wrong; not timed.
+        times: solves per sample.
+    """
+    upcoming = cycle(draws)
+
+    def sample() -> float:
+        draw = next(upcoming)
+        started = time.perf_counter()
+        found = solve(draw)
+        seconds = (time.perf_counter() - started) / times
+        check(draw, found)
+        return seconds
+
+    return sample
+
+
 def checked_sampler(solves: Sequence[Callable[[], float]], optimum: Sequence[float], tolerance: float) -> Sampler:
     """Sampler of another solver's time per solve, on the next draw in each sample.
 
@@ -26,15 +54,9 @@ def checked_sampler(solves: Sequence[Callable[[], float]], optimum: Sequence[flo
         optimum: certified optimum of each draw.
         tolerance: largest relative difference between the objective and the optimum; a sample beyond it raises.
     """
-    upcoming = cycle(zip(solves, optimum, strict=True))
 
-    def sample() -> float:
-        solve, best = next(upcoming)
-        started = time.perf_counter()
-        objective = solve()
-        seconds = time.perf_counter() - started
-        if not abs(objective / best - 1.0) <= tolerance:
-            raise RuntimeError(f"objective {objective!r} is not the certified {best!r}")
-        return seconds
+    def check(draw: tuple[Callable[[], float], float], objective: float) -> None:
+        if not abs(objective / draw[1] - 1.0) <= tolerance:
+            raise RuntimeError(f"objective {objective!r} is not the certified {draw[1]!r}")
 
-    return sample
+    return solve_sampler(list(zip(solves, optimum, strict=True)), lambda draw: draw[0](), check)

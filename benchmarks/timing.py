@@ -40,8 +40,13 @@ class Side:
 
     def as_json(self) -> dict[str, Any]:
         """Label, median and quartiles [s]."""
-        low, high = np.quantile(self.seconds, (0.25, 0.75)).tolist()
-        return {"label": self.label, "median_s": self.median, "quartiles_s": [low, high]}
+        return {"label": self.label, "median_s": self.median, "quartiles_s": list(quartiles_of(self.seconds))}
+
+
+def quartiles_of(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Lower and upper quartile."""
+    low, high = np.quantile(values, (0.25, 0.75)).tolist()
+    return low, high
 
 
 def meets(value: float, bound: Bound, target: float | None) -> bool | None:
@@ -84,8 +89,7 @@ class Row:
     @property
     def ratio_quartiles(self) -> tuple[float, float]:
         """Quartiles of the ratios within the repetitions."""
-        low, high = np.quantile(self._ratio(self.ours.seconds, self.other.seconds), (0.25, 0.75)).tolist()
-        return low, high
+        return quartiles_of(self._ratio(self.ours.seconds, self.other.seconds))
 
     @property
     def met(self) -> bool | None:
@@ -132,8 +136,7 @@ class Number:
     @property
     def quartiles(self) -> tuple[float, float]:
         """Quartiles over the repetitions."""
-        low, high = np.quantile(self.values, (0.25, 0.75)).tolist()
-        return low, high
+        return quartiles_of(self.values)
 
     @property
     def met(self) -> bool | None:

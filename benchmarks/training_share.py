@@ -6,15 +6,15 @@ import signal
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from agents.hyperparameters.lookup import default_policy, settings_for
+from agents.runs.folder import Run, RunConfig
+from agents.training.trainer import train
+from agents.worlds import system_of
 from benchmarks.timing import Row, Side
 from edge_envs.core.io.command import Stopped
-
-if TYPE_CHECKING:
-    from agents.runs.folder import RunConfig
 
 ENVIRONMENTS: Mapping[str, float | None] = {"LyaPPO-v0": 0.10, "DTIRS-v0": None, "ECCNOMA-v0": None, "SemCom-v0": None}
 """Ids with the largest acceptable share of the environment; None where every step solves a convex program."""
@@ -25,10 +25,6 @@ MAX_REPETITIONS = 3
 
 def usual_run(env_id: str, seed: int) -> RunConfig:
     """Configuration of `train.py --env env_id`, except the number of steps."""
-    from agents.hyperparameters.lookup import default_policy, settings_for
-    from agents.runs.folder import RunConfig
-    from agents.worlds import system_of
-
     policy = default_policy(env_id, "ppo")
     decision = str(getattr(system_of(env_id, "default", {}).config, "decision", ""))
     settings = settings_for(env_id, "ppo", policy, decision).model_copy(update={"steps": STEPS})
@@ -41,9 +37,6 @@ def share(repetitions: int) -> list[Row]:
     The whole includes the validations, whose own environment steps are not counted. They take a few per cent for
     LyaPPO-v0, and more for SemCom-v0, whose validations have the usual length in this short training.
     """
-    from agents.runs.folder import Run
-    from agents.training.trainer import train
-
     rows = []
     for env_id, target in ENVIRONMENTS.items():
         seconds = []

@@ -13,27 +13,19 @@ from typing import Any
 
 from agents.evaluation.bootstrap import Resampled
 from agents.evaluation.comparison import compare
-from agents.evaluation.contestants import Entry, baseline_names
+from agents.evaluation.contestants import Entry
 from agents.evaluation.statistics import Interval
-from agents.hyperparameters.lookup import settings_for
-from agents.hyperparameters.settings import AgentName, PolicyName
-from agents.runs.folder import BEST, Run, RunConfig
-from experiments.shared.common import caption, command, percent, percent_text, publish, spread_text
-from experiments.shared.kept import check_agents, kept_note, kept_rows, mean_alone
-from experiments.shared.learned import NETWORKS_NOTE, LearnedArguments, by_model, summary, trained
+from agents.runs.folder import Run
+from experiments.shared import learned
+from experiments.shared.common import by_seed_text, caption, percent, percent_text, publish, spread_text, table
+from experiments.shared.kept import kept_note, kept_rows, mean_alone
+from experiments.shared.learned import Agent, LearnedArguments
 
 ENV = "DTIRS-v0"
 METRICS = ("delay_s", "reward", "mean_cut", "local_share", "twin_share", "certificate")
+SHARES = {"mean_cut": 1, "local_share": 2, "twin_share": 2}
+"""Metrics that tables show without an interval, and their number of decimals."""
 STATIC, UPPER = "best-static", "bcd"
-
-
-@dataclass(frozen=True, slots=True)
-class Agent:
-    """A learned agent of the tables."""
-
-    label: str
-    agent: AgentName = "ppo"
-    policy: PolicyName = "shared"
 
 
 AGENTS = (
@@ -59,41 +51,27 @@ class Arguments(LearnedArguments):
 
     episodes: int = 4
     """Episodes of 100 frames per evaluation seed."""
-    steps: int | None = None
-    """Training steps (default: each agent's default)."""
-    train_only: bool = False
-    """Only train the missing runs."""
     runs: Path = Path("runs/experiments-dtirs")
     """Folder for the runs."""
 
 
-def run_of(agent: Agent, seed: int, arguments: Arguments) -> Run:
-    """The run of an agent, trained if it does not exist yet."""
-    settings = settings_for(ENV, agent.agent, agent.policy, "")
-    if arguments.steps is not None:
-        settings = settings.model_copy(update={"steps": arguments.steps})
-    config = RunConfig(
-        env_id=ENV, preset="default", agent=agent.agent, policy=agent.policy, settings=settings, seed=seed
-    )  # fmt: skip
-    return trained(config, arguments.runs / f"{agent.agent}-{agent.policy}__{seed}")
+def runs(agent: Agent, arguments: Arguments) -> list[Run]:
+    """The runs of an agent, trained if they do not exist yet."""
+    return learned.runs_of(ENV, agent, f"{agent.agent}-{agent.policy}", arguments)
 
 
-def learned_rows(arguments: Arguments) -> dict[str, dict[str, Any]]:
+def learned_rows(arguments: Arguments) -> learned.Rows:
     """Metrics of each policy, and of learned ones also the values by training seed."""
-    common: dict[str, Any] = {"seeds": arguments.seeds, "episodes": arguments.episodes}
-    baselines = [Entry(name) for name in baseline_names(ENV, "default", {})]
-    scores = compare(baselines, ENV, "default", {}, **common)
-    kept: dict[str, dict[str, Any]] = {}
+    scores = learned.baseline_scores(ENV, "default", arguments)
+    kept: learned.Rows = {}
     for agent in AGENTS:
-        if arguments.agents and agent.label not in arguments.agents:
+        if arguments.omits(agent):
             kept |= kept_rows(arguments.out / "dtirs.json", ("default",), agent.label)
-            continue
-        runs = [run_of(agent, seed, arguments) for seed in range(1, arguments.training_seeds + 1)]
-        for network, found in by_model(runs, "default", {}, **common).items():
-            scores[agent.label + (" (best validated)" if network == BEST else "")] = found
+        else:
+            scores |= learned.by_model(agent.label, runs(agent, arguments), "default", arguments)
     rows = {
         label: {
-            **summary(each, METRICS),
+            **learned.summary(each, METRICS),
             "against": {name: asdict(percent(each, scores[name], "delay_s")) for name in (STATIC, UPPER)},
         }
         for label, each in scores.items()
@@ -106,29 +84,25 @@ def learned_rows(arguments: Arguments) -> dict[str, dict[str, Any]]:
 
 def learned_table(rows: Mapping[str, Mapping[str, Any]], under: str) -> list[str]:
     """Table with one row per policy, and its caption `under`."""
-    lines = [
-        f"| policy | delay [s] | against {STATIC} | against {UPPER} | reward | mean cut | all on the device | on twins "
-        "| delay by training seed |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+    heads = [
+        "policy", "delay [s]", f"against {STATIC}", f"against {UPPER}", "reward", "mean cut", "all on the device",
+        "on twins", "delay by training seed",
+    ]  # fmt: skip
+    body = []
     for label, row in rows.items():
-        delay = row["delay_s"]
-        own = delay["by_training_seed"]
         against = [percent_text(Interval(**row["against"][name])) if name != label else "" for name in (STATIC, UPPER)]
-        lines.append(
-            f"| {label} | {spread_text(delay, 2)} | {' | '.join(against)} | {spread_text(row['reward'], 3)} "
-            f"| {row['mean_cut']['mean']:.1f} | {row['local_share']['mean']:.2f} | {row['twin_share']['mean']:.2f} "
-            f"| {', '.join(f'{value:.2f}' for value in own) if len(own) > 1 else '-'} |"
-        )
-    return [*lines, "", under, *kept_note(rows), ""]
+        cells = [label, spread_text(row["delay_s"], 2), *against, spread_text(row["reward"], 3)]
+        cells += [f"{row[name]['mean']:.{digits}f}" for name, digits in SHARES.items()]
+        body.append([*cells, by_seed_text(row["delay_s"]["by_training_seed"], 2)])
+    return [*table(heads, body), "", under, *kept_note(rows), ""]
 
 
 def changing_table(arguments: Arguments) -> tuple[list[str], dict[str, Any]]:
     """Table of the gain of block coordinate descent over constant cuts, by what changes from frame to frame."""
-    lines = [
-        "| what changes | best-common [s] | best-static [s] | bcd [s] | bcd below best-common | below best-static |",
-        "|---|---|---|---|---|---|",
-    ]
+    heads = [
+        "what changes", "best-common [s]", "best-static [s]", "bcd [s]", "bcd below best-common", "below best-static",
+    ]  # fmt: skip
+    body = []
     document: dict[str, Any] = {}
     names = ("best-common", STATIC, UPPER)
     for label, options in CHANGING.items():
@@ -141,18 +115,16 @@ def changing_table(arguments: Arguments) -> tuple[list[str], dict[str, Any]]:
         for other in names[:2]:
             gap = percent(scores[UPPER], scores[other], "objective_s")
             cells.append(f"{-gap.mean:.1f} ± {gap.half_width:.1f} %")
-        lines.append(f"| {label} | {' | '.join(cells)} |")
+        body.append([label, *cells])
         document[label] = {name: values.mean(axis=(0, 2)).tolist() for name, values in delays.items()}
-    return [*lines, "", caption(arguments.units), ""], document
+    return [*table(heads, body), "", caption(arguments.units), ""], document
 
 
 def main(arguments: Arguments) -> None:
     """Run the experiment."""
-    check_agents(arguments.agents, [agent.label for agent in AGENTS])
     if arguments.train_only:
         for agent in AGENTS:
-            for seed in range(1, arguments.training_seeds + 1):
-                run_of(agent, seed, arguments)
+            runs(agent, arguments)
         return
     rows = learned_rows(arguments)
     changing, changes = changing_table(arguments)
@@ -161,7 +133,7 @@ def main(arguments: Arguments) -> None:
         "",
         f"Made by `python -m experiments.dtirs`: {arguments.training_seeds} training seeds per learned agent, "
         f"{arguments.seeds} evaluation seeds x {arguments.episodes} episodes of 100 frames, common to all policies. "
-        f"{NETWORKS_NOTE}, which `train.py` compares.",
+        f"{learned.NETWORKS_NOTE}, which `train.py` compares.",
         "",
         "Delays are sums over the ten devices. `best-static` takes, in each episode, the best constant cuts that a "
         "search finds on simulated frames, given the devices' speeds and workloads. `bcd` searches every frame, given "
@@ -177,8 +149,8 @@ def main(arguments: Arguments) -> None:
         "",
         *changing,
     ]
-    publish(arguments.out, "dtirs", text, {"default": rows, "changing": changes}, "experiments.dtirs")
+    publish(arguments.out, "dtirs", text, {"default": rows, "changing": changes})
 
 
 if __name__ == "__main__":
-    raise SystemExit(command(Arguments, __doc__, main))
+    raise SystemExit(learned.learned_command(Arguments, __doc__, main, AGENTS))

@@ -5,15 +5,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_envs.core.io.files import write_atomically
 from experiments.ablations.dtirs import (
     BUDGETS_W,
     CROWDS,
@@ -27,8 +25,11 @@ from experiments.ablations.dtirs import (
     sweep,
 )
 from experiments.claims.dtirs import all_claims
-from experiments.shared.common import caption, command, publish, spread_text
+from experiments.shared.common import caption, command, percent_text, publish, save_figure, spread_text, table
 from experiments.shared.verdicts import RULES, as_document, claims_table, spread
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class Arguments:
     """Folder for the tables and the figure."""
 
 
-def draw(five: Mapping[str, Frames], crowd: Sequence[Mapping[str, Frames]], elements: Sequence[Any]) -> bytes:
-    """Draw Figs. 2-5 as PNG."""
+def draw(five: Mapping[str, Frames], crowd: Sequence[Mapping[str, Frames]], elements: Sequence[Any]) -> Figure:
+    """Draw Figs. 2-5."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import ScalarFormatter
 
@@ -76,35 +77,27 @@ def draw(five: Mapping[str, Frames], crowd: Sequence[Mapping[str, Frames]], elem
     policies.legend(fontsize=8)
     for panel in (curves, sizes, apertures, policies):
         panel.grid(color="#d9dce3", linewidth=0.6)
-    target = io.BytesIO()
-    figure.savefig(target, format="png")
-    return target.getvalue()
+    return figure
 
 
 def rows(points: Sequence[Mapping[str, Frames]], values: Sequence[float], label: str) -> list[str]:
     """Return a table with one row per value and the policies' delays."""
-    names = list(points[0])
-    lines = [f"| {label} | " + " | ".join(f"{name} [s]" for name in names) + " |", "|---" * (len(names) + 1) + "|"]
-    for value, point in zip(values, points, strict=True):
-        cells = [spread_text(spread(point[name].final), 2) for name in names]
-        lines.append(f"| {value:g} | " + " | ".join(cells) + " |")
-    return [*lines, ""]
+    body = [
+        [f"{value:g}", *(spread_text(spread(frames.final), 2) for frames in point.values())]
+        for value, point in zip(values, points, strict=True)
+    ]
+    return [*table([label, *(f"{name} [s]" for name in points[0])], body), ""]
 
 
 def comparison_rows(five: Mapping[str, Frames]) -> list[str]:
     """Return the table of Fig. 5's policies, with the ratio of mean delays to the proposed one's."""
-    lines = [
-        "| policy | delay [s] | over proposed's | start [s] | part on twins | mean power [mW] |",
-        "|---|---|---|---|---|---|",
-    ]
+    body = []
     for name, frames in five.items():
-        ratio = spread(100.0 * (frames.final / five["proposed"].final - 1.0))
-        lines.append(
-            f"| {name} | {spread_text(spread(frames.final), 2)} | {ratio.mean:+.1f} ± {ratio.half_width:.1f} % "
-            f"| {frames.mean_curve(1)[0]:.2f} | {np.mean(frames.twin_share):.2f} "
-            f"| {1e3 * np.mean(frames.mean_power_w):.1f} |"
-        )
-    return [*lines, ""]
+        ratio = percent_text(spread(100.0 * (frames.final / five["proposed"].final - 1.0)))
+        parts = f"{np.mean(frames.twin_share):.2f}", f"{1e3 * np.mean(frames.mean_power_w):.1f}"
+        body.append([name, spread_text(spread(frames.final), 2), ratio, f"{frames.mean_curve(1)[0]:.2f}", *parts])
+    heads = ["policy", "delay [s]", "over proposed's", "start [s]", "part on twins", "mean power [mW]"]
+    return [*table(heads, body), ""]
 
 
 def introduction(draws: int) -> list[str]:
@@ -154,8 +147,8 @@ def main(arguments: Arguments) -> None:
         "power": [{n: f.delay_s for n, f in point.items()} for point in budgets],
         "saved_power": saved,
     }
-    publish(arguments.out, "dtirs_paper", lines, document, "experiments.dtirs_paper")
-    write_atomically(arguments.out / "dtirs_paper.png", draw(five, crowd, elements))
+    publish(arguments.out, "dtirs_paper", lines, document)
+    save_figure(arguments.out, "dtirs_paper", draw(five, crowd, elements))
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ folder are reused, so the tables can be computed again from the networks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,12 @@ from numpy.typing import NDArray
 
 from agents.evaluation.bootstrap import Resampled
 from agents.evaluation.episodes import Table, play
-from agents.evaluation.statistics import Interval
-from agents.hyperparameters.lookup import settings_for
-from agents.hyperparameters.settings import AgentName, PolicyName
-from agents.runs.folder import BEST, LAST, Run, RunConfig
+from agents.runs.folder import BEST, LAST, Run
 from agents.worlds import EVALUATION_STREAM, make_worlds, stream_seeds
-from edge_envs.core.policy import Policy, make_baseline
-from experiments.shared.common import caption, command, percent_text, publish, spread_text
-from experiments.shared.kept import check_agents, kept_note, kept_rows, mean_alone
-from experiments.shared.learned import NETWORKS_NOTE, LearnedArguments, trained
+from edge_envs.core.policy import make_baseline
+from experiments.shared.common import by_seed_text, caption, publish, spread_text, table
+from experiments.shared.kept import VALIDATED, kept_note, kept_rows
+from experiments.shared.learned import NETWORKS_NOTE, Agent, LearnedArguments, Rows, learned_command, runs_of
 
 ENV = "ECCNOMA-v0"
 REFERENCE = "iterated-best-response"
@@ -36,27 +34,14 @@ BASELINES = (
 SHOWN = ("relative_cost", "delay_s", "energy_j", "tasks_dropped", "local_share", "certificate")
 
 
-@dataclass(frozen=True, slots=True)
-class Agent:
-    """A learned agent of the tables."""
-
-    label: str
-    agent: AgentName
-    policy: PolicyName = "pooled"
-    changes: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """Prefix of the names of its run folders."""
-        return "-".join([self.agent, self.policy, *(["warm"] if self.changes else [])])
-
-
+SPREADS = ("relative_cost", "difference_percent", "log_ratio_percent")
+"""Entries of a row that have a half width."""
 AGENTS = (
-    Agent("DAgger, pooled (default)", "dagger"),
-    Agent("DAgger, then member-PPO", "member-ppo", changes={"imitation_rounds": 3, "steps": 64_000,
-                                                            "learning_rate": 3e-4}),
-    Agent("member-PPO, pooled", "member-ppo"),
-    Agent("PPO, pooled", "ppo"),
+    Agent("DAgger, pooled (default)", "dagger", "pooled"),
+    Agent("DAgger, then member-PPO", "member-ppo", "pooled",
+          changes={"imitation_rounds": 3, "steps": 64_000, "learning_rate": 3e-4}),
+    Agent("member-PPO, pooled", "member-ppo", "pooled"),
+    Agent("PPO, pooled", "ppo", "pooled"),
     Agent("PPO, central", "ppo", "central"),
     Agent("PPO, shared", "ppo", "shared"),
 )  # fmt: skip
@@ -68,158 +53,84 @@ class Arguments(LearnedArguments):
 
     episodes: int = 12
     """Episodes of 100 frames per evaluation seed, each with new users."""
-    train_only: bool = False
-    """Only train the missing runs."""
     runs: Path = Path("runs/experiments-eccnoma")
     """Folder for the runs."""
 
 
-def run_of(agent: Agent, seed: int, arguments: Arguments) -> Run:
-    """The run of an agent, trained if it does not exist yet."""
-    settings = settings_for(ENV, agent.agent, agent.policy, "").model_copy(update=dict(agent.changes))
-    config = RunConfig(env_id=ENV, agent=agent.agent, policy=agent.policy, settings=settings, seed=seed)
-    return trained(config, arguments.runs / f"{agent.name}__{seed}")
+def runs(agent: Agent, arguments: Arguments) -> list[Run]:
+    """The runs of an agent, trained if they do not exist yet."""
+    name = "-".join([agent.agent, agent.policy, *(["warm"] if agent.changes else [])])
+    return runs_of(ENV, agent, name, arguments)
 
 
-class Instances:
-    """Evaluation episodes of a preset, common to all policies."""
-
-    def __init__(self, preset: str, arguments: Arguments) -> None:
-        self._seeds = [
-            word
-            for seed in range(arguments.seeds)
-            for word in stream_seeds(EVALUATION_STREAM, seed, arguments.episodes)
-        ]
-        self._env = make_worlds(ENV, len(self._seeds), preset, {})
-
-    def play(self, make: Callable[[Any], Policy]) -> Table:
-        """Metrics of a policy, one value per episode."""
-        return play(self._env, make(self._env), self._seeds)
-
-    def baseline(self, name: str) -> Table:
-        """Metrics of a baseline."""
-        return self.play(lambda env: make_baseline(name, env, 0))
-
-    def network(self, run: Run, model: str) -> Table:
-        """Metrics of a run's network."""
-        return self.play(lambda env: run.load_policy(env.system, model))
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A policy compared with the reference, with means over its trainings in each episode."""
-
-    cost: Interval
-    """relative cost"""
-    difference: Interval
-    """paired difference to the reference, in percent of the reference's mean"""
-    log_ratio: Interval
-    """mean log ratio to the reference, in percent"""
-    better: int
-    """number of episodes in which the cost is below the reference's"""
-    by_training_seed: list[float]
-    """difference of each training, in percent"""
-    means: dict[str, float]
-    commit: str = ""
-    """commit that computed the row, if it was kept"""
-
-
-def kept(file: Path, preset: str, agent: Agent) -> dict[str, Row]:
+def kept(file: Path, preset: str, agent: Agent) -> Rows:
     """The rows of an agent from the JSON file, with means alone."""
+    rows = kept_rows(file, (preset,), agent.label)
+    return {label: {**row, **{name: [row[name][0], math.nan] for name in SPREADS}} for label, row in rows.items()}
+
+
+def row_of(tables: Sequence[Table], reference: NDArray[np.float64]) -> dict[str, Any]:
+    """Compute the row of one or several trainings, or of a baseline, with means over the trainings in each episode.
+
+    Returns:
+        relative_cost: mean and half width.
+        difference_percent: paired difference to the reference in percent of the reference's mean: mean and half width.
+        log_ratio_percent: log ratio to the reference in percent: mean and half width.
+        better: number of episodes in which the cost is below the reference's.
+        by_training_seed_percent: difference of each training.
+        means: means of `SHOWN`.
+    """
+    costs = np.array([table["relative_cost"] for table in tables])
+    scale = 100.0 / reference.mean()
+    spreads = costs, (costs - reference) * scale, 100.0 * np.log(costs / reference)
+    means = [Resampled(values[:, None, :]).mean() for values in spreads]
     return {
-        label: Row(
-            cost=mean_alone(row["relative_cost"][0]),
-            difference=mean_alone(row["difference_percent"][0]),
-            log_ratio=mean_alone(row["log_ratio_percent"][0]),
-            better=row["better"],
-            by_training_seed=row["by_training_seed_percent"],
-            means=row["means"],
-            commit=row["commit"],
-        )
-        for label, row in kept_rows(file, (preset,), agent.label).items()
+        **{name: [found.mean, found.half_width] for name, found in zip(SPREADS, means, strict=True)},
+        "better": int((costs.mean(axis=0) < reference).sum()),
+        "by_training_seed_percent": [float((each - reference).mean() * scale) for each in costs],
+        "means": {name: float(np.mean([table[name].mean() for table in tables])) for name in SHOWN},
     }
 
 
-def row_of(tables: Sequence[Table], reference: NDArray[np.float64]) -> Row:
-    """Compute the row of one or several trainings, or of a baseline."""
-    costs = np.array([table["relative_cost"] for table in tables])
-    scale = 100.0 / reference.mean()
-
-    def over_episodes(values: NDArray[np.float64]) -> Interval:
-        return Resampled(values[:, None, :]).mean()
-
-    return Row(
-        cost=over_episodes(costs),
-        difference=over_episodes((costs - reference) * scale),
-        log_ratio=over_episodes(100.0 * np.log(costs / reference)),
-        better=int((costs.mean(axis=0) < reference).sum()),
-        by_training_seed=[float((each - reference).mean() * scale) for each in costs],
-        means={name: float(np.mean([table[name].mean() for table in tables])) for name in SHOWN},
-    )
-
-
-def rows_of(preset: str, agents: Sequence[Agent], baselines: Sequence[str], arguments: Arguments) -> dict[str, Row]:
+def rows_of(preset: str, agents: Sequence[Agent], baselines: Sequence[str], arguments: Arguments) -> Rows:
     """Rows of all policies on a preset; learned ones with their last and their best validated networks."""
-    instances = Instances(preset, arguments)
-    tables = {name: [instances.baseline(name)] for name in baselines}
-    reused: dict[str, Row] = {}
+    seeds = [
+        word for seed in range(arguments.seeds) for word in stream_seeds(EVALUATION_STREAM, seed, arguments.episodes)
+    ]
+    env = make_worlds(ENV, len(seeds), preset, {})
+    tables = {name: [play(env, make_baseline(name, env, 0), seeds)] for name in baselines}
+    reused: Rows = {}
     for agent in agents:
-        if arguments.agents and agent.label not in arguments.agents:
+        if arguments.omits(agent):
             reused |= kept(arguments.out / "eccnoma.json", preset, agent)
             continue
-        runs = [run_of(agent, seed, arguments) for seed in range(1, arguments.training_seeds + 1)]
-        for model, ending in ((LAST, ""), (BEST, " (best validated)")):
-            tables[agent.label + ending] = [instances.network(run, model) for run in runs]
+        found = runs(agent, arguments)
+        for model, ending in ((LAST, ""), (BEST, VALIDATED)):
+            tables[agent.label + ending] = [play(env, run.load_policy(env.system, model), seeds) for run in found]
     reference = tables[REFERENCE][0]["relative_cost"]
     return {label: row_of(each, reference) for label, each in tables.items()} | reused
 
 
-def spread(value: Interval) -> str:
-    """Format a difference like `percent_text`, without the unit."""
-    return percent_text(value).removesuffix(" %")
-
-
-def table(rows: Mapping[str, Row], under: str) -> list[str]:
+def learned_table(rows: Rows, under: str) -> list[str]:
     """Table with one row per policy, and its caption `under`."""
-    lines = [
-        f"| policy | relative cost | against {REFERENCE} [%] | mean log ratio [%] | better in | delay [s] | energy [J] "
-        "| drops per frame | by training seed [%] |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+    heads = [
+        "policy", "relative cost", f"against {REFERENCE} [%]", "mean log ratio [%]", "better in", "delay [s]",
+        "energy [J]", "drops per frame", "by training seed [%]",
+    ]  # fmt: skip
+    body = []
     for label, row in rows.items():
-        each = ", ".join(f"{value:+.1f}" for value in row.by_training_seed) if len(row.by_training_seed) > 1 else "-"
-        lines.append(
-            f"| {label} | {spread_text(row.cost, 3)} | {spread(row.difference)} "
-            f"| {spread(row.log_ratio)} | {row.better} | {row.means['delay_s']:.3f} | {row.means['energy_j']:.3f} "
-            f"| {row.means['tasks_dropped']:.3f} | {each} |"
-        )
-    commits = {label: {"commit": row.commit} if row.commit else {} for label, row in rows.items()}
-    return [*lines, "", under, *kept_note(commits), ""]
-
-
-def as_document(rows: Mapping[str, Row]) -> dict[str, Any]:
-    """Rows as a JSON-able dictionary."""
-    return {
-        label: {
-            "relative_cost": [row.cost.mean, row.cost.half_width],
-            "difference_percent": [row.difference.mean, row.difference.half_width],
-            "log_ratio_percent": [row.log_ratio.mean, row.log_ratio.half_width],
-            "better": row.better,
-            "by_training_seed_percent": row.by_training_seed,
-            "means": row.means,
-            **({"commit": row.commit} if row.commit else {}),
-        }
-        for label, row in rows.items()
-    }
+        spreads = [{"mean": row[name][0], "half_width": row[name][1]} for name in SPREADS]
+        texts = [spread_text(spreads[0], 3), *(spread_text(each, 1, "+") for each in spreads[1:])]
+        means = [f"{row['means'][name]:.3f}" for name in ("delay_s", "energy_j", "tasks_dropped")]
+        body.append([label, *texts, str(row["better"]), *means, by_seed_text(row["by_training_seed_percent"], 1, "+")])
+    return [*table(heads, body), "", under, *kept_note(rows), ""]
 
 
 def main(arguments: Arguments) -> None:
     """Run the experiment."""
-    check_agents(arguments.agents, [agent.label for agent in AGENTS])
     if arguments.train_only:
         for agent in AGENTS:
-            for seed in range(1, arguments.training_seeds + 1):
-                run_of(agent, seed, arguments)
+            runs(agent, arguments)
         return
     rows = rows_of("default", AGENTS, BASELINES, arguments)
     pooled = [agent for agent in AGENTS if agent.policy == "pooled"]
@@ -245,14 +156,13 @@ def main(arguments: Arguments) -> None:
         "",
         "## Preset `default`: 12 users, 2 APs",
         "",
-        *table(rows, under),
+        *learned_table(rows, under),
         "## Preset `large`: 30 users, 3 APs, with the networks trained on 12 users",
         "",
-        *table(large, under),
+        *learned_table(large, under),
     ]
-    document = {"default": as_document(rows), "large": as_document(large)}
-    publish(arguments.out, "eccnoma", text, document, "experiments.eccnoma")
+    publish(arguments.out, "eccnoma", text, {"default": rows, "large": large})
 
 
 if __name__ == "__main__":
-    raise SystemExit(command(Arguments, __doc__, main))
+    raise SystemExit(learned_command(Arguments, __doc__, main, AGENTS))

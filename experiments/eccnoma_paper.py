@@ -5,17 +5,15 @@
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from agents.runs.provenance import stamp
-from edge_envs.core.io.files import write_atomically
 from experiments.ablations.eccnoma import (
     CROWDS,
     DEVICE,
@@ -43,8 +41,11 @@ from experiments.ablations.eccnoma import (
     subchannel_options,
 )
 from experiments.claims.eccnoma import all_claims
-from experiments.shared.common import caption, command, publish, spread_text
+from experiments.shared.common import caption, command, publish, save_figure, spread_text, table
 from experiments.shared.verdicts import RULES, Claim, Estimate, as_document, claims_table, spread
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 TAIL_LIMITS_S = (1.0, 10.0, 100.0)
 
@@ -73,64 +74,49 @@ def rules(arguments: Arguments) -> str:
     )
 
 
-def network_table(played: Mapping[str, Point]) -> list[str]:
-    """Return T, E and the mean of the users' own ratios to Device-Only, Figs. 2 and 3."""
-    lines = [
-        "| policy | " + " | ".join(f"{label}: T, E [own ratios]" for label in played) + " |",
-        "|---|" + "---|" * len(played),
-    ]
-    for name in POLICIES:
-        cells = [
-            f"{spread_text(spread(speed_up(point, name)), 2)}, {spread_text(spread(saving(point, name)), 2)} "
-            f"[{own_speed_up(point, name)[0]:.2f}]"
-            for point in played.values()
-        ]
-        lines.append(f"| {LABELS[name]} | {' | '.join(cells)} |")
-    return lines
+def network_table(
+    played: Mapping[str, Point], policies: Sequence[str] = POLICIES, base: str = DEVICE, own: str = " [own ratios]"
+) -> list[str]:
+    """Return T and E to a base policy, and if `own` names it the mean of the users' own ratios."""
 
+    def cell(point: Point, name: str) -> str:
+        both = ", ".join(spread_text(spread(measure(point, name, base)), 2) for measure in (speed_up, saving))
+        return both + (f" [{own_speed_up(point, name, base)[0]:.2f}]" if own else "")
 
-def neurosurgeon_table(played: Mapping[str, Point]) -> list[str]:
-    """Return T and E to Neurosurgeon, Figs. 4 and 5."""
-    lines = ["| policy | " + " | ".join(f"{label}: T, E" for label in played) + " |", "|---|" + "---|" * len(played)]
-    for name in (DNN, TDMA, OMA, LI_GD, NOMA):
-        cells = [
-            f"{spread_text(spread(speed_up(point, name, NEURO)), 2)}, "
-            f"{spread_text(spread(saving(point, name, NEURO)), 2)}"
-            for point in played.values()
-        ]
-        lines.append(f"| {LABELS[name]} | {' | '.join(cells)} |")
-    return lines
+    body = [[LABELS[name], *(cell(point, name) for point in played.values())] for name in policies]
+    return table(["policy", *(f"{label}: T, E{own}" for label in played)], body)
 
 
 def sweep_table(points: Sequence[Point], first: str, values: Sequence[int]) -> list[str]:
     """Return T and, in brackets, E to Device-Only along a sweep."""
-    lines = [f"| {first} | " + " | ".join(LABELS[name] for name in SWEPT) + " |", "|---|" + "---|" * len(SWEPT)]
-    for value, point in zip(values, points, strict=True):
-        cells = [f"{spread_text(spread(speed_up(point, name)), 2)} ({saving(point, name)[0]:.2f})" for name in SWEPT]
-        lines.append(f"| {value} | {' | '.join(cells)} |")
-    return lines
+    body = [
+        [str(value)]
+        + [f"{spread_text(spread(speed_up(point, name)), 2)} ({saving(point, name)[0]:.2f})" for name in SWEPT]
+        for value, point in zip(values, points, strict=True)
+    ]
+    return table([first, *(LABELS[name] for name in SWEPT)], body)
 
 
 def tail_table(base: Outcome, tails: Mapping[str, Outcome], counts: Sequence[int]) -> list[str]:
     """Return T of policies with random slices by the number of seeds, and the tails of their latencies."""
-    lines = [
-        "| policy | " + " | ".join(f"T, {count} seeds" for count in counts) + " | own ratios | "
-        + " | ".join(f"t P(latency > t) [s] at t = {limit:g} s" for limit in TAIL_LIMITS_S) + " |",
-        "|---|" + "---|" * (len(counts) + 1 + len(TAIL_LIMITS_S)),
+    heads = [
+        "policy", *(f"T, {count} seeds" for count in counts), "own ratios",
+        *(f"t P(latency > t) [s] at t = {limit:g} s" for limit in TAIL_LIMITS_S),
     ]  # fmt: skip
+    body = []
     for name, outcome in tails.items():
         cells = [f"{base.delay[0] / outcome.delay_s[:count].mean():.2f}" for count in counts]
         cells.append(f"{own_speed_up({DEVICE: base, name: outcome}, name)[0]:.2f}")
         cells += [f"{value:.4f}" for value in over_tail(outcome.delay_s, TAIL_LIMITS_S)]
-        lines.append(f"| {LABELS[name]} | {' | '.join(cells)} |")
-    return lines
+        body.append([LABELS[name], *cells])
+    return table(heads, body)
 
 
-def draw(played: Mapping[str, Point], crowd: Sequence[Point], channels: Sequence[Point]) -> bytes:
-    """Draw Figs. 2, 3, 6, 7, 9 and 10 as PNG."""
+def draw(played: Mapping[str, Point], crowd: Sequence[Point], channels: Sequence[Point]) -> Figure:
+    """Draw Figs. 2, 3, 6, 7, 9 and 10."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 13), layout="constrained")
+    figure = Figure(figsize=(13, 13), dpi=90, layout="constrained")
     panels = figure.subplots(3, 2)
     colours = {name: f"C{number}" for number, name in enumerate(POLICIES)}
     for panel, measure, title in (
@@ -155,9 +141,7 @@ def draw(played: Mapping[str, Point], crowd: Sequence[Point], channels: Sequence
             draw_sweep(panel, measure, points, values, colours)
             panel.set(title=title, xlabel="users per AP" if points is crowd else "subchannels M")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    memory = io.BytesIO()
-    figure.savefig(memory, format="png", dpi=90)
-    return memory.getvalue()
+    return figure
 
 
 def draw_sweep(
@@ -222,8 +206,8 @@ def main(arguments: Arguments) -> None:
         "tails": tail_document(base, tails, counts),
         "claims": as_document(claims),
     }
-    publish(arguments.out, "eccnoma_paper", text, document, "experiments.eccnoma_paper")
-    write_atomically(arguments.out / "eccnoma_paper.png", draw(played, crowd, channels))
+    publish(arguments.out, "eccnoma_paper", text, document)
+    save_figure(arguments.out, "eccnoma_paper", draw(played, crowd, channels))
 
 
 def page(
@@ -241,7 +225,8 @@ def page(
         "## Claims", "", rules(arguments), "", *claims_table(claims), judged, "",
         "![Figs. 2, 3, 6, 7, 9 and 10](eccnoma_paper.png)", "",
         "## Figs. 2 and 3: to Device-Only", "", *network_table(played), "", below, "",
-        "## Figs. 4 and 5: to Neurosurgeon", "", *neurosurgeon_table(played), "", below, "",
+        "## Figs. 4 and 5: to Neurosurgeon", "",
+        *network_table(played, (DNN, TDMA, OMA, LI_GD, NOMA), NEURO, ""), "", below, "",
         "## Figs. 6 and 9: users per AP (NiN), T (E)", "", *sweep_table(crowd, "users", CROWDS), "", below, "",
         "## Figs. 7 and 10: subchannels (NiN, 10 users per AP, 1 MHz, no cap), T (E)", "",
         *sweep_table(channels, "M", SUBCHANNELS), "", below, "",

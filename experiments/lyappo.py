@@ -16,15 +16,14 @@ import numpy as np
 
 from agents.evaluation.bootstrap import Resampled, difference
 from agents.evaluation.comparison import compare
-from agents.evaluation.contestants import Entry, baseline_names
-from agents.hyperparameters.lookup import settings_for
-from agents.hyperparameters.settings import AgentName, PolicyName
+from agents.evaluation.contestants import Entry
 from agents.reports.console import HEALTHY_RATIO
-from agents.runs.folder import BEST, LAST, Run, RunConfig
+from agents.runs.folder import BEST, LAST, Run
 from agents.worlds import EVALUATION_STREAM, make_worlds, stream_seeds
-from experiments.shared.common import caption, command, publish, spread_text
-from experiments.shared.kept import check_agents, kept_note, kept_rows
-from experiments.shared.learned import NETWORKS_NOTE, LearnedArguments, by_model, summary, trained
+from experiments.shared import learned
+from experiments.shared.common import by_seed_text, caption, publish, spread_text, table
+from experiments.shared.kept import kept_note
+from experiments.shared.learned import Agent, LearnedArguments
 
 ENV = "LyaPPO-v0"
 MODELS = (LAST, BEST)
@@ -40,16 +39,6 @@ METRICS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Agent:
-    """A learned agent of the tables."""
-
-    label: str
-    agent: AgentName = "ppo"
-    policy: PolicyName = "shared"
-    decision: str = "partition"
-
-
 Preset = Literal["default", "dynamic", "dynamic-full"]
 AGENTS: Mapping[Preset, tuple[Agent, ...]] = {
     "default": (
@@ -57,8 +46,8 @@ AGENTS: Mapping[Preset, tuple[Agent, ...]] = {
         Agent("LyaPPO, central", policy="central"),
         Agent("DDPG-Cov, central", agent="ddpg", policy="central"),
         Agent("DDPG-Cov, shared", agent="ddpg"),
-        Agent("PPO joint, shared", decision="joint"),
-        Agent("PPO joint, central", policy="central", decision="joint"),
+        Agent("PPO joint, shared", options={"decision": "joint"}),
+        Agent("PPO joint, central", policy="central", options={"decision": "joint"}),
     ),
     "dynamic": (Agent("LyaPPO, shared"), Agent("LyaPPO, central", policy="central")),
     "dynamic-full": (Agent("LyaPPO, shared"),),
@@ -75,38 +64,13 @@ class Arguments(LearnedArguments):
     """Trainings of the default agent whose last and best validated networks are compared, with seeds 0, 1, ..."""
     episodes: int = 16
     """Episodes per evaluation seed."""
-    steps: int | None = None
-    """Training steps (default: each agent's default)."""
     runs: Path = Path("runs/experiments-lyappo")
     """Folder for the runs."""
 
 
-def run_of(agent: Agent, preset: str, seed: int, arguments: Arguments) -> Run:
-    """The run of an agent, trained if it does not exist yet."""
-    settings = settings_for(ENV, agent.agent, agent.policy, agent.decision)
-    if arguments.steps is not None:
-        settings = settings.model_copy(update={"steps": arguments.steps})
-    options = {} if agent.decision == "partition" else {"decision": agent.decision}
-    config = RunConfig(
-        env_id=ENV, preset=preset, options=options, agent=agent.agent, policy=agent.policy, settings=settings,
-        seed=seed,
-    )  # fmt: skip
-    return trained(config, arguments.runs / f"{preset}__{agent.agent}-{agent.policy}-{agent.decision}__{seed}")
-
-
-def rows_of(preset: Preset, arguments: Arguments) -> dict[str, dict[str, Any]]:
-    """Metrics of each policy on one preset, and of learned ones also the values by training seed."""
-    common: dict[str, Any] = {"seeds": arguments.seeds, "episodes": arguments.episodes}
-    baselines = [Entry(name) for name in baseline_names(ENV, preset, {})]
-    rows = {name: summary(scores, METRICS) for name, scores in compare(baselines, ENV, preset, {}, **common).items()}
-    for agent in AGENTS[preset]:
-        if arguments.agents and agent.label not in arguments.agents:
-            rows |= kept_rows(arguments.out / "lyappo.json", ("tables", preset), agent.label)
-            continue
-        runs = [run_of(agent, preset, seed, arguments) for seed in range(1, arguments.training_seeds + 1)]
-        for model, scores in by_model(runs, preset, {}, **common).items():
-            rows[agent.label + (" (best validated)" if model == BEST else "")] = summary(scores, METRICS)
-    return rows
+def name_of(agent: Agent, preset: str) -> str:
+    """Name of an agent's run folders, without the seed."""
+    return f"{preset}__{agent.agent}-{agent.policy}-{agent.options.get('decision', 'partition')}"
 
 
 def cuts_of(run: Run, model: str, episodes: int) -> str:
@@ -128,9 +92,10 @@ def cuts_of(run: Run, model: str, episodes: int) -> str:
 def last_and_best(arguments: Arguments) -> list[dict[str, Any]]:
     """Results of the last and the best validated network of every training of the default agent, with differences."""
     agent = AGENTS["default"][0]
-    runs = [run_of(agent, "default", seed, arguments) for seed in range(arguments.recipe_seeds)]
-    learned = [Entry(f"{run.config.seed} {model}", run, model) for run in runs for model in MODELS]
-    entries = [Entry("best-fixed"), *learned]
+    name = name_of(agent, "default")
+    runs = [learned.run_of(ENV, agent, name, seed, arguments) for seed in range(arguments.recipe_seeds)]
+    trained = [Entry(f"{run.config.seed} {model}", run, model) for run in runs for model in MODELS]
+    entries = [Entry("best-fixed"), *trained]
     scores = compare(entries, ENV, "default", {}, seeds=arguments.seeds, episodes=arguments.episodes)
     power = {label: Resampled(score.episodes["power_mw"]) for label, score in scores.items()}
     rows = []
@@ -155,77 +120,79 @@ def gap(own: Resampled, reference: Resampled) -> dict[str, float]:
     return {"mean": found.mean, "half_width": found.half_width}
 
 
-def recipe_markdown(rows: Sequence[Mapping[str, Any]], arguments: Arguments) -> str:
+def recipe_markdown(rows: Sequence[Mapping[str, Any]], arguments: Arguments) -> list[str]:
     """Table of the last and the best validated networks."""
-    lines = [
-        "## Last and best validated network of the default training",
-        "",
-        f"`train.py --env {ENV} --seed N`: the network's cuts for a device's two services, mean power per device, and "
-        "paired differences on the same episodes.",
-        "",
-        "| training seed | last: cuts | mW | reward | to best-fixed [mW] | best: cuts | mW | reward "
-        "| to best-fixed [mW] | last to best [mW] |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    heads = [
+        "training seed", "last: cuts", "mW", "reward", "to best-fixed [mW]", "best: cuts", "mW", "reward",
+        "to best-fixed [mW]", "last to best [mW]",
+    ]  # fmt: skip
+    body = []
     for row in rows:
         cells = [str(row["training_seed"])]
         for each in (row["last"], row["best"]):
             cells += [each["cuts"], f"{each['power_mw']:.2f}", f"{each['reward']:.3f}"]
             cells.append(spread_text(each["to_best_fixed_mw"], 2))
-        lines.append("| " + " | ".join([*cells, spread_text(row["last_to_best_mw"], 2)]) + " |")
-    lines += ["", caption(f"{arguments.seeds * arguments.episodes} episodes", 1)]
-    return "\n".join(lines) + "\n"
+        body.append([*cells, spread_text(row["last_to_best_mw"], 2)])
+    return [
+        "## Last and best validated network of the default training",
+        "",
+        f"`train.py --env {ENV} --seed N`: the network's cuts for a device's two services, mean power per device, and "
+        "paired differences on the same episodes.",
+        "",
+        *table(heads, body),
+        "",
+        caption(f"{arguments.seeds * arguments.episodes} episodes", 1),
+    ]
 
 
-def markdown(preset: str, rows: Mapping[str, Mapping[str, Any]], arguments: Arguments) -> str:
+def markdown(preset: str, rows: Mapping[str, Mapping[str, Any]], arguments: Arguments) -> list[str]:
     """Table of one preset."""
     best = rows["best-fixed"]["power_mw"]["mean"]
-    lines = [
-        f"## Preset `{preset}`",
-        "",
-        "| policy | mW per device | against best-fixed | reward | finished / arrived | mean local backlog [Mcycles] "
-        "| by training seed [mW] |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    heads = [
+        "policy", "mW per device", "against best-fixed", "reward", "finished / arrived",
+        "mean local backlog [Mcycles]", "by training seed [mW]",
+    ]  # fmt: skip
+    body = []
     for label, row in rows.items():
         power, reward, ratio = row["power_mw"], row["reward"], row["finished_over_arrived"]
-        by_seed = power["by_training_seed"]
         healthy = min(ratio["by_training_seed"]) >= HEALTHY_RATIO
         energy = spread_text(power, 1) if healthy else "(tasks unfinished)"
         against = f"{100 * (power['mean'] / best - 1):+.1f} %" if healthy else "-"
-        seeds = ", ".join(f"{value:.1f}" for value in by_seed) if len(by_seed) > 1 else "-"
-        lines.append(
-            f"| {label} | {energy} | {against} | {spread_text(reward, 3)} "
-            f"| {ratio['mean']:.3f} | {row['backlog_local_cycles']['mean'] / 1e6:.1f} | {seeds} |"
-        )
-    lines += ["", caption(arguments.units, arguments.training_seeds), *kept_note(rows)]
-    return "\n".join(lines) + "\n"
+        backlog = f"{row['backlog_local_cycles']['mean'] / 1e6:.1f}"
+        seeds = by_seed_text(power["by_training_seed"], 1)
+        body.append([label, energy, against, spread_text(reward, 3), f"{ratio['mean']:.3f}", backlog, seeds])
+    under = [caption(arguments.units, arguments.training_seeds), *kept_note(rows)]
+    return [f"## Preset `{preset}`", "", *table(heads, body), "", *under, ""]
 
 
 def main(arguments: Arguments) -> None:
     """Run the experiment."""
-    check_agents(arguments.agents, [agent.label for agents in AGENTS.values() for agent in agents])
+
+    def runs(agent: Agent, preset: str) -> list[Run]:
+        return learned.runs_of(ENV, agent, name_of(agent, preset), arguments, preset)
+
+    if arguments.train_only:
+        for preset in arguments.presets:
+            for agent in AGENTS[preset]:
+                runs(agent, preset)
+        return
     recipe = last_and_best(arguments)
-    tables = {
-        preset: rows_of(preset, arguments)
-        if preset in arguments.presets
-        else kept_rows(arguments.out / "lyappo.json", ("tables", preset))
-        for preset in get_args(Preset)
-    }
+    tables = learned.tables_of(ENV, AGENTS, arguments.presets, METRICS, "lyappo.json", arguments, runs)
     text = [
         "# LyaPPO-v0: measured results",
         "",
         f"Made by `python -m experiments.lyappo`: {arguments.training_seeds} training seeds per learned agent, "
         f"{arguments.seeds} evaluation seeds x {arguments.episodes} episodes of 200 periods without their first "
-        f"quarter, common to all policies. {NETWORKS_NOTE}.",
+        f"quarter, common to all policies. {learned.NETWORKS_NOTE}.",
         "Energies are shown only where every run finished at least "
         f"{HEALTHY_RATIO} of the tasks that arrived; a policy that finishes fewer saves energy by doing less work.",
         "",
-        *(markdown(preset, rows, arguments) for preset, rows in tables.items()),
-        recipe_markdown(recipe, arguments),
+        *(line for preset, rows in tables.items() for line in markdown(preset, rows, arguments)),
+        *recipe_markdown(recipe, arguments),
     ]
-    publish(arguments.out, "lyappo", text, {"tables": tables, "last_and_best": recipe}, "experiments.lyappo")
+    publish(arguments.out, "lyappo", text, {"tables": tables, "last_and_best": recipe})
 
 
 if __name__ == "__main__":
-    raise SystemExit(command(Arguments, __doc__, main))
+    agents = [agent for each in AGENTS.values() for agent in each]
+    raise SystemExit(learned.learned_command(Arguments, __doc__, main, agents))

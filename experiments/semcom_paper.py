@@ -5,18 +5,19 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agents.evaluation.episodes import Table
-from edge_envs.core.io.files import write_atomically
 from experiments.ablations.semcom import POLICIES, SWEEPS, Sweep, excess, mean, missed, run_sweep
 from experiments.claims.semcom import all_claims
-from experiments.shared.common import caption, command, percent_text, publish, spread_text
+from experiments.shared.common import caption, command, percent_text, publish, save_figure, spread_text, table
 from experiments.shared.verdicts import RULES, as_document, claims_table, spread
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MISSED = "†"
 """Marks rows with draws that miss the PSNR requirement."""
@@ -34,12 +35,11 @@ class Arguments:
 
 def sweep_table(sweep: Sweep, points: Sequence[Mapping[str, Table]]) -> list[str]:
     """Return one row per value and policy; rows with missed requirements are marked."""
-    lines = [
-        f"## {sweep.figure}: {sweep.label}", "",
-        f"| {sweep.label} | policy | objective | T [s] | E [J] | device E [J] | server E [J] | PSNR mean (min) [dB] "
-        "| draws short of the PSNR | objective over joint's |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+    heads = [
+        sweep.label, "policy", "objective", "T [s]", "E [J]", "device E [J]", "server E [J]", "PSNR mean (min) [dB]",
+        "draws short of the PSNR", "objective over joint's",
     ]  # fmt: skip
+    body = []
     for value, point in zip(sweep.values, points, strict=True):
         for policy, scores in point.items():
             cells = [spread_text(spread(mean(point, policy, name)), 3) for name in ("objective", "delay_s", "energy_j")]
@@ -48,13 +48,13 @@ def sweep_table(sweep: Sweep, points: Sequence[Mapping[str, Table]]) -> list[str
             short = missed(scores)
             over = "-" if policy == "joint" else percent_text(spread(100.0 * excess(point, policy)))
             name = f"{policy} {MISSED}" if short else policy
-            row = [f"{value:g}", name, *cells, *parts, quality, f"{short} of {len(scores['objective'])}", over]
-            lines.append("| " + " | ".join(row) + " |")
-    return [*lines, ""]
+            missing = f"{short} of {len(scores['objective'])}"
+            body.append([f"{value:g}", name, *cells, *parts, quality, missing, over])
+    return [f"## {sweep.figure}: {sweep.label}", "", *table(heads, body), ""]
 
 
-def draw(results: Mapping[str, Sequence[Mapping[str, Table]]]) -> bytes:
-    """Draw objective, delay and energy over each sweep as PNG; missed requirements are marked."""
+def draw(results: Mapping[str, Sequence[Mapping[str, Table]]]) -> Figure:
+    """Draw objective, delay and energy over each sweep; missed requirements are marked."""
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
@@ -94,9 +94,7 @@ def draw(results: Mapping[str, Sequence[Mapping[str, Table]]]) -> bytes:
         [*handles, ring], [*labels, f"misses the PSNR requirement in some of {draws} draws (alg3, joint: in how many)"],
         loc="outside lower center", ncols=len(POLICIES) + 1,
     )  # fmt: skip
-    target = io.BytesIO()
-    figure.savefig(target, format="png")
-    return target.getvalue()
+    return figure
 
 
 def introduction(draws: int) -> list[str]:
@@ -128,9 +126,9 @@ def main(arguments: Arguments) -> None:
     claims = all_claims(results)
     lines = [*introduction(arguments.draws), "## Claims", "", RULES, "", *claims_table(claims), judged, ""]
     for sweep in SWEEPS:
-        table = sweep_table(sweep, results[sweep.figure])
-        marked = any(MISSED in line for line in table)
-        lines += [*table, f"{MISSED}: misses the PSNR requirement. {below}" if marked else below, ""]
+        shown = sweep_table(sweep, results[sweep.figure])
+        marked = any(MISSED in line for line in shown)
+        lines += [*shown, f"{MISSED}: misses the PSNR requirement. {below}" if marked else below, ""]
     raw = {
         sweep.figure: [
             {policy: {name: values.tolist() for name, values in scores.items()} for policy, scores in point.items()}
@@ -143,8 +141,8 @@ def main(arguments: Arguments) -> None:
         "claims": as_document(claims),
         "draws": raw,
     }
-    publish(arguments.out, "semcom_paper", lines, document, "experiments.semcom_paper")
-    write_atomically(arguments.out / "semcom_paper.png", draw(results))
+    publish(arguments.out, "semcom_paper", lines, document)
+    save_figure(arguments.out, "semcom_paper", draw(results))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
-"""Helpers for tests of environments: exact comparison of everything an environment returns, and random actions."""
+"""Helpers for tests of environments, configurations and commands."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from typing import Any
 
 import numpy as np
+import pytest
 
 
 def assert_same(ours: Any, theirs: Any, where: str = "it") -> None:
@@ -86,3 +88,56 @@ def rollout(env: Any, actions: list[np.ndarray], seed: int | None = None, *, spo
         if np.ndim(trace[-1][1]) == 0 and (trace[-1][2] or trace[-1][3]):
             trace.append(env.reset())
     return trace
+
+
+def steps_like(ours: Any, theirs: Any, steps: int) -> Iterator[Any]:
+    """Step two vector environments with random actions, reset some of their rows in between, and yield each result.
+
+    Raises:
+        AssertionError: they return different things.
+    """
+    assert_same(ours.reset(seed=1), theirs.reset(seed=1))
+    for step, actions in enumerate(random_actions(ours.action_space, steps)):
+        if step % 37 == 5:
+            mask = np.arange(ours.num_envs) % 2 == 0
+            options = [{"reset_mask": mask.copy()} for _ in range(2)]
+            assert_same(ours.reset(options=options[0]), theirs.reset(options=options[1]), f"mask before {step}")
+        result = ours.step(actions)
+        assert_same(result, theirs.step(actions), f"step {step}")
+        yield result
+
+
+def assert_names_wrong_value(make: Callable[..., Any], kind: Any, name: str, value: Any) -> str:
+    """`make(name=value)` raises ValueError with the field, the wrong value or entry, and the field's meaning.
+
+    Returns the message.
+    """
+    with pytest.raises(ValueError, match=rf"^{re.escape(name)}(\[\d+\])?=.* is not possible: ") as caught:
+        make(**{name: value})
+    message = str(caught.value)
+    parts = [value, *(value if isinstance(value, (tuple, list)) else [])]
+    assert any(f"={part!r} is not possible" in message for part in parts)
+    assert (kind.model_fields[name].description or "?").split("\n")[0] in message
+    return message
+
+
+def assert_one_line_error(main: Callable[[Sequence[str]], Any], arguments: Sequence[str], capsys: Any) -> str:
+    """A command ends with status 2 and one line on standard error, which is returned."""
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    written = str(capsys.readouterr().err)
+    assert written.startswith("error: ")
+    assert written.count("\n") == 1
+    return written
+
+
+def assert_interrupt_is_quiet(module: Any, monkeypatch: Any, capsys: Any) -> None:
+    """Ctrl-C during the work of a command ends in one line and status 130."""
+
+    def stop(options: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "run", stop)
+    assert module.main([]) == 130
+    assert capsys.readouterr().err == "interrupted by SIGINT\n"

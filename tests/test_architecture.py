@@ -106,10 +106,10 @@ def rooms(folder: str) -> dict[str, set[str]]:
 
 
 def folders() -> Iterator[tuple[Path, list[Path]]]:
-    """Folders with source files, and those beside `__init__.py`."""
+    """Folders with their source files."""
     for package in (*PACKAGES, "tests"):
         for folder in sorted({path.parent for path in (ROOT / package).rglob("*.py")}):
-            yield folder, [path for path in folder.glob("*.py") if path.name != "__init__.py"]
+            yield folder, list(folder.glob("*.py"))
 
 
 def test_the_reader_sees_every_import():
@@ -206,7 +206,7 @@ if __name__ == "__main__":
     print(f"{'folder':<24}{'files':>6}{'parts':>6}{'imports':>8}{'levels':>7}{'circles':>8}")
     for name in FOLDERS:
         edges = rooms(name)
-        beside = len([path for path in (ROOT / name.replace(".", "/")).glob("*.py") if path.name != "__init__.py"])
+        beside = len(list((ROOT / name.replace(".", "/")).glob("*.py")))
         loops = circles(edges)
         depth = "-" if loops else levels(edges)
         print(f"{name:<24}{beside:>6}{len(edges):>6}{sum(map(len, edges.values())):>8}{depth:>7}{len(loops):>8}")

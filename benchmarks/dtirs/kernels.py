@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.kernels import uncached
+from edge_envs.core.kernels.jit import kernel
 from edge_envs.dtirs.model import allocation, channels
 from edge_envs.dtirs.model.parameters import Parameters
 from edge_envs.dtirs.model.state import State
@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
 
-@uncached
+@kernel
 def allocate(p: Parameters, s: State, actions: NDArray[np.int64], times: int) -> None:
     """Solve every row's next frame at the cuts in `actions` (B, K)."""
     for row in range(len(s.level)):
@@ -25,7 +25,7 @@ def allocate(p: Parameters, s: State, actions: NDArray[np.int64], times: int) ->
             allocation.solve_step(p, s, row)
 
 
-@uncached
+@kernel
 def renew_channels(p: Parameters, s: State, times: int) -> None:
     """Compute every row's channels and Gram matrices from the numbers last drawn; idempotent if fading is white."""
     for row in range(len(s.level)):
@@ -33,7 +33,7 @@ def renew_channels(p: Parameters, s: State, times: int) -> None:
             channels.advance_channels(p, s, row, False)
 
 
-@uncached
+@kernel
 def repeat_phases(p: Parameters, s: State, row: int, times: int) -> None:
     """Solve for the phases of a row's channels, with their certificate and the resulting gains."""
     channels.weigh_equally(p, s)
@@ -41,14 +41,14 @@ def repeat_phases(p: Parameters, s: State, row: int, times: int) -> None:
         channels.solve_phases(p, s, row)
 
 
-@uncached
+@kernel
 def solve_phases(p: Parameters, s: State, times: int) -> None:
     """Run `repeat_phases` for every row."""
     for row in range(len(s.level)):
         repeat_phases(p, s, row, times)
 
 
-@uncached
+@kernel
 def repeat_power(
     gain_per_w: Array, unit_delay_s: Array, total_w: float, most_w: float, power_w: Array, times: int
 ) -> float:
@@ -60,7 +60,7 @@ def repeat_power(
     return residual
 
 
-@uncached
+@kernel
 def repeat_pool(
     front_flop: Array, back_flop: Array, speed_flop_s: Array, twin: BoolArray, capacity_flop_s: float,
     boost_flop_s: Array, back_end_flop_s: Array, times: int,

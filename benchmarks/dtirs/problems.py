@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,28 +14,6 @@ from edge_envs.dtirs.model import calibration, dynamics, state
 from edge_envs.dtirs.model.parameters import Parameters, parameters_of
 from edge_envs.dtirs.model.state import State
 from edge_envs.dtirs.solvers import reference_cvxpy
-
-
-class Problem(Protocol):
-    """A draw of a convex problem with allocated memory for our solution."""
-
-    @property
-    def arguments(self) -> tuple[Any, ...]:
-        """Arguments of the kernel, except the number of solves."""
-        ...
-
-    @property
-    def objective(self) -> float:
-        """Objective of our last solution [s]."""
-        ...
-
-    def rebuilt(self) -> float:
-        """Build and solve the problem by CVXPY; returns the objective [s]."""
-        ...
-
-    def compile(self) -> Callable[[], float]:
-        """Compile the problem once; returns a function that solves it by CVXPY and returns the objective [s]."""
-        ...
 
 
 def new_frame(preset: str, seed: int, **options: Any) -> tuple[Parameters, State]:
@@ -62,7 +40,7 @@ class Powers:
 
     @property
     def arguments(self) -> tuple[Any, ...]:
-        """See `Problem`."""
+        """Arguments of the kernel, except the number of solves."""
         return self.gain_per_w, self.unit_delay_s, self.total_w, self.most_w, self.power_w
 
     def delay(self, power_w: NDArray[np.float64]) -> float:
@@ -72,15 +50,18 @@ class Powers:
 
     @property
     def objective(self) -> float:
-        """See `Problem`."""
+        """Objective of the kernel's last solution [s]."""
         return self.delay(self.power_w)
 
     def rebuilt(self) -> float:
-        """See `Problem`."""
+        """Build and solve the problem by CVXPY; returns the objective [s]."""
         return self.delay(reference_cvxpy.power(self.gain_per_w, self.unit_delay_s, self.total_w, self.most_w))
 
     def compile(self) -> Callable[[], float]:
-        """See `Problem`. The variables are SNRs, so that no product of two parameters occurs."""
+        """Compile the problem once; returns a function that solves it by CVXPY and returns the objective [s].
+
+        The variables are SNRs, so that no product of two parameters occurs.
+        """
         cp = load_cvxpy()
         busy = self.unit_delay_s > 0.0
         equal_w = self.total_w / busy.sum()
@@ -115,7 +96,7 @@ class Shares:
 
     @property
     def arguments(self) -> tuple[Any, ...]:
-        """See `Problem`."""
+        """Arguments of the kernel, except the number of solves."""
         given = self.front_flop, self.back_flop, self.speed_flop_s, self.twin, self.capacity_flop_s
         return *given, self.boost_flop_s, self.back_end_flop_s
 
@@ -127,18 +108,21 @@ class Shares:
 
     @property
     def objective(self) -> float:
-        """See `Problem`."""
+        """Objective of the kernel's last solution [s]."""
         return self.delay(self.boost_flop_s, self.back_end_flop_s)
 
     def rebuilt(self) -> float:
-        """See `Problem`."""
+        """Build and solve the problem by CVXPY; returns the objective [s]."""
         found = reference_cvxpy.pool(
             self.front_flop, self.speed_flop_s, self.twin, self.capacity_flop_s, self.back_flop
         )
         return self.delay(*found)
 
     def compile(self) -> Callable[[], float]:
-        """See `Problem`. The variables are total speeds, so that no parameter is inside an inverse."""
+        """Compile the problem once; returns a function that solves it by CVXPY and returns the objective [s].
+
+        The variables are total speeds, so that no parameter is inside an inverse.
+        """
         cp = load_cvxpy()
         twins, backs = np.flatnonzero(self.twin), np.flatnonzero(self.back_flop > 0.0)
         work = np.concatenate((self.front_flop[twins], self.back_flop[backs]))
@@ -159,3 +143,6 @@ class Shares:
 
         solve()
         return solve
+
+
+Problem = Powers | Shares

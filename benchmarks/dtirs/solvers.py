@@ -7,10 +7,8 @@ ours are timed as compiled kernels on allocated memory, certificate included. Ph
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -18,9 +16,11 @@ from numpy.typing import NDArray
 
 from benchmarks.dtirs import kernels
 from benchmarks.dtirs.problems import Powers, Problem, Shares, new_frame
-from benchmarks.solvers import checked_sampler, require_cvxpy
+from benchmarks.solvers import checked_sampler, require_cvxpy, solve_sampler
 from benchmarks.timing import Number, Result, Row, Sampler, Side, exponents, interleave
 from edge_envs.core.kernels.jit import FastCall
+from edge_envs.dtirs.model.parameters import Parameters
+from edge_envs.dtirs.model.state import State
 from edge_envs.dtirs.solvers import api, reference_cvxpy
 from edge_envs.dtirs.solvers.phases import REPORT
 
@@ -50,18 +50,13 @@ TARGET_SCS, TARGET_CLARABEL, TARGET_CVXPY = 80.0, 300.0, 400.0
 
 def our_sampler(draws: Sequence[Problem], kernel: Callable[..., float], repeats: int) -> Sampler:
     """Sampler of the seconds per solve of a kernel that repeats the solve, on the next draw in each sample."""
-    call, upcoming = FastCall(kernel), cycle(draws)
+    call = FastCall(kernel)
 
-    def sample() -> float:
-        arguments = *next(upcoming).arguments, repeats
-        started = time.perf_counter()
-        residual = call(*arguments)
-        seconds = (time.perf_counter() - started) / repeats
+    def check(_: Problem, residual: float) -> None:
         if not residual <= MAX_RESIDUAL:
             raise RuntimeError(f"the timed solve has a residual of {residual:.1e}, above {MAX_RESIDUAL:g}")
-        return seconds
 
-    return sample
+    return solve_sampler(draws, lambda each: call(*each.arguments, repeats), check, repeats)
 
 
 def against(
@@ -119,24 +114,24 @@ def certified(found: api.Phases) -> api.Phases:
     return found
 
 
-class Relaxation:
-    """The semidefinite relaxation solved by another solver, with the ratios of its values to ours."""
+def relaxation_sampler(
+    draws: Sequence[tuple[NDArray[np.complex128], float]], solver: Any, form: Any, ratios: list[float]
+) -> Sampler:
+    """Sampler of the seconds per semidefinite relaxation by another solver.
 
-    def __init__(self, forms: Sequence[NDArray[np.complex128]], best: Sequence[float], solver: Any, form: Any) -> None:
-        self._upcoming = cycle(zip(forms, best, strict=True))
-        self._solver, self._form = solver, form
-        self.ratios: list[float] = []
+    Args:
+        draws: quadratic forms with our relaxed values.
+        solver: solver of CVXPY.
+        form: "primal" or "dual".
+        ratios: the solver's relaxed values over ours are appended to it.
+    """
 
-    def sample(self) -> float:
-        """Seconds of one solve, on the next draw."""
-        quadratic, best = next(self._upcoming)
-        started = time.perf_counter()
-        matrix = reference_cvxpy.phases(quadratic, self._solver, self._form)
-        seconds = time.perf_counter() - started
-        self.ratios.append(relaxed_value(quadratic, matrix) / best)
-        if not abs(self.ratios[-1] - 1.0) <= AGREEMENT:
-            raise RuntimeError(f"the relaxed value is {self.ratios[-1]!r} times the certified one")
-        return seconds
+    def check(draw: tuple[NDArray[np.complex128], float], matrix: NDArray[np.complex128]) -> None:
+        ratios.append(relaxed_value(draw[0], matrix) / draw[1])
+        if not abs(ratios[-1] - 1.0) <= AGREEMENT:
+            raise RuntimeError(f"the relaxed value is {ratios[-1]!r} times the certified one")
+
+    return solve_sampler(draws, lambda draw: reference_cvxpy.phases(draw[0], solver, form), check)
 
 
 def phases(repetitions: int) -> list[Row]:
@@ -147,51 +142,35 @@ def phases(repetitions: int) -> list[Row]:
     """
     require_cvxpy()
     forms = [quadratic_form(PHASE_ELEMENTS, seed) for seed in range(PHASE_DRAWS)]
-    best = [certified(api.optimise_phases(form)).relaxed for form in forms]
-    upcoming = cycle(forms)
-
-    def ours() -> float:
-        form = next(upcoming)
-        started = time.perf_counter()
-        found = api.optimise_phases(form)
-        seconds = time.perf_counter() - started
-        certified(found)
-        return seconds
-
-    others = {
-        f"CVXPY + {label}, {form} form": (Relaxation(forms, best, solver, form), target)
-        for label, solver, target in (("SCS", "SCS", TARGET_SCS), ("Clarabel", "CLARABEL", TARGET_CLARABEL))
-        for form in ("primal", "dual")
-    }
-    samplers: dict[str, Sampler] = {OUR_PHASES: ours, **{label: other.sample for label, (other, _) in others.items()}}
-    sides = interleave(samplers, min(repetitions, MAX_PHASE_REPETITIONS))
-    own = sides.pop(OUR_PHASES)
-    name = f"{ENV_ID}: IRS phases, N = {PHASE_ELEMENTS}"
+    draws = [(form, certified(api.optimise_phases(form)).relaxed) for form in forms]
+    samplers = {OUR_PHASES: solve_sampler(forms, api.optimise_phases, lambda _, found: certified(found))}
+    others: dict[str, tuple[list[float], float]] = {}
+    for label, solver, target in (("SCS", "SCS", TARGET_SCS), ("Clarabel", "CLARABEL", TARGET_CLARABEL)):
+        for form in ("primal", "dual"):
+            name = f"CVXPY + {label}, {form} form"
+            others[name] = [], target
+            samplers[name] = relaxation_sampler(draws, solver, form, others[name][0])
+    own, *sides = interleave(samplers, min(repetitions, MAX_PHASE_REPETITIONS)).values()
     rows = []
-    for label, side in sides.items():
-        other, target = others[label]
-        about = f"{label}: relaxed value {float(np.median(other.ratios)) - 1.0:+.0e} to ours"
-        rows.append(Row(name, "solve", own, Side(about, side.seconds), kind="speed-up", target=target))
+    for side, (ratios, target) in zip(sides, others.values(), strict=True):
+        about = Side(f"{side.label}: relaxed value {float(np.median(ratios)) - 1.0:+.0e} to ours", side.seconds)
+        title = f"{ENV_ID}: IRS phases, N = {PHASE_ELEMENTS}"
+        rows.append(Row(title, "solve", own, about, kind="speed-up", target=target))
     return rows
 
 
 def phase_sampler(elements: int) -> Sampler:
     """Sampler of the seconds per run of the environment's kernel for the phases, on the next draw in each sample."""
     options = {"num_devices": PHASE_DEVICES, "num_elements": elements, "phase": "sdr"}
-    upcoming = cycle([new_frame("default", seed, **options) for seed in range(PHASE_DRAWS)])
+    draws = [new_frame("default", seed, **options) for seed in range(PHASE_DRAWS)]
     call, repeats = FastCall(kernels.repeat_phases), max(1, (REPEATED_ELEMENTS // elements) ** 2)
 
-    def sample() -> float:
-        p, s = next(upcoming)
-        started = time.perf_counter()
-        call(p, s, 0, repeats)
-        seconds = (time.perf_counter() - started) / repeats
-        gap = s.relaxation[0, REPORT.gap]
+    def check(draw: tuple[Parameters, State], _: object) -> None:
+        gap = draw[1].relaxation[0, REPORT.gap]
         if not gap <= MAX_GAP:
             raise RuntimeError(f"N = {elements}: duality gap {gap:.1e} is above {MAX_GAP:g}")
-        return seconds
 
-    return sample
+    return solve_sampler(draws, lambda draw: call(*draw, 0, repeats), check, repeats)
 
 
 def growth(repetitions: int) -> list[Number]:

@@ -6,9 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.dtirs import kernels
-from benchmarks.steps import Part, PartWorlds, split_rows, step_sides, worlds_text
+from benchmarks.steps import Part, PartWorlds, sampled_actions, split_rows, step_sides, vector_env, worlds_text
 from benchmarks.timing import Result
-from benchmarks.worlds import EnvWorlds, SingleWorld, SystemWorlds, sampled_actions, vector_env
 from edge_envs.core.kernels.jit import FastCall
 from edge_envs.dtirs.model.dynamics import draw
 from edge_envs.dtirs.model.parameters import Parameters
@@ -37,39 +36,37 @@ class Draws:
                 draw(self._scratch, row, rng)
 
 
-def parts_of(system: DTIRSSystem, batch: int) -> dict[str, tuple[Part, bool]]:
-    """The parts of a step by name; True for those that come before the channels change."""
+def parts_of(system: DTIRSSystem, batch: int) -> dict[str, tuple[Part | None, Part | None]]:
+    """The parts of a step by name, to be run before and after it; the channels change in between."""
     channels, phases, allocation = (
         FastCall(kernel) for kernel in (kernels.renew_channels, kernels.solve_phases, kernels.allocate)
     )
     return {
-        "numpy's draws": (Draws(system, batch), True),
-        "channels and Gram matrices": (lambda p, s, _, times: channels(p, s, times), False),
-        "IRS phases and gains": (lambda p, s, _, times: phases(p, s, times), False),
-        "twins, shares and powers": (allocation, True),
+        "numpy's draws": (Draws(system, batch), None),
+        "channels and Gram matrices": (None, lambda p, s, _, times: channels(p, s, times)),
+        "IRS phases and gains": (None, lambda p, s, _, times: phases(p, s, times)),
+        "twins, shares and powers": (allocation, None),
     }
 
 
 def env(repetitions: int) -> list[Result]:
     """Steps per second, the shares of the parts in `System.step`, and the overhead of the Gymnasium classes.
 
-    All sides play the same frames of the same worlds, without resets, at random cuts. The rest of a step are reward and
-    delays, the devices' movement, the observation, and the call itself.
+    The cuts are random. The rest of a step are reward and delays, the devices' movement, the observation, and the call
+    itself.
     """
     rows: list[Result] = []
     for preset in PRESETS:
         for batch in BATCHES:
             vector, steps = vector_env(ENV_ID, batch, preset), STEPS_OF_A_WORLD // batch
             actions = sampled_actions(vector)
-            gym_worlds = SingleWorld(ENV_ID, actions, preset) if batch == 1 else EnvWorlds(vector, actions)
-            system = SystemWorlds(vector.system, batch, actions)
             assert isinstance(vector.system, DTIRSSystem)
             parts = {
-                label: PartWorlds(vector.system, batch, actions).sampler(part, steps, before=before)
-                for label, (part, before) in parts_of(vector.system, batch).items()
+                label: PartWorlds(vector.system, batch, actions).sampler(steps, *parts)
+                for label, parts in parts_of(vector.system, batch).items()
             }
             name = f"{ENV_ID}, {preset} (K = {vector.system.members}): {worlds_text(batch)}"
-            rows += split_rows(name, step_sides(gym_worlds, system, parts, steps, repetitions))
+            rows += split_rows(name, step_sides(ENV_ID, vector.system, actions, parts, steps, repetitions, preset))
     return rows
 
 

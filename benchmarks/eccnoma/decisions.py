@@ -18,8 +18,8 @@ from agents.hyperparameters.settings import AgentName
 from agents.networks.build import build_network
 from agents.networks.learned_policy import LearnedPolicy
 from benchmarks.eccnoma.solvers import ENV_ID
+from benchmarks.steps import NEVER
 from benchmarks.timing import Number, Result, Row, Side
-from benchmarks.worlds import NEVER
 from edge_envs.core.env import EdgeEnv
 from edge_envs.core.policy import Policy, make_baseline
 from edge_envs.core.rules import copy_row

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.kernels import uncached
+from edge_envs.core.kernels.jit import kernel
 from edge_envs.eccnoma.model import allocation, dynamics
 from edge_envs.eccnoma.model import observation as observation_module
 from edge_envs.eccnoma.model.parameters import Parameters
@@ -15,7 +15,7 @@ from edge_envs.eccnoma.solvers.radio import Link, Radio
 from edge_envs.eccnoma.solvers.relaxation import Relaxation
 
 
-@uncached
+@kernel
 def repeat_gradient(link: Link, w: Radio, x: Relaxation, gain: NDArray[np.float64], row: int, times: int) -> float:
     """Compute cost and gradient at the shares and powers of x, whose users are ordered; returns the cost."""
     cost = 0.0
@@ -25,7 +25,7 @@ def repeat_gradient(link: Link, w: Radio, x: Relaxation, gain: NDArray[np.float6
     return cost
 
 
-@uncached
+@kernel
 def renew_channels(p: Parameters, s: State, times: int) -> None:
     """Compute every row's next channels in both directions from the numbers last drawn; fading advances each time."""
     for row in range(len(s.reference)):
@@ -34,7 +34,7 @@ def renew_channels(p: Parameters, s: State, times: int) -> None:
             dynamics.fade(p, s, row, False, s.fading_down, s.gain_down, s.seen_down, at)
 
 
-@uncached
+@kernel
 def allocate(p: Parameters, s: State, actions: NDArray[np.int64], up: int, down: int, servers: int) -> None:
     """Solve every row's allocation at the cuts in `actions` (B, U), each part as often as its argument says.
 
@@ -56,7 +56,7 @@ def allocate(p: Parameters, s: State, actions: NDArray[np.int64], up: int, down:
             allocation.solve_radio(p, s, row, link, s.workspace.down, s.workspace.down_relaxed, s.gain_down, bands)
 
 
-@uncached
+@kernel
 def encode(p: Parameters, s: State, observation: NDArray[np.float32], times: int) -> None:
     """Write every row's observation."""
     for row in range(len(s.reference)):

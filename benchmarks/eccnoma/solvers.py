@@ -6,11 +6,9 @@ solution is checked.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import cycle
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +23,7 @@ from benchmarks.eccnoma.problems import (
     TorchGradient,
     radio_problems,
 )
+from benchmarks.solvers import solve_sampler
 from benchmarks.timing import Number, Result, Row, Sampler, interleave
 from edge_envs.core.kernels.jit import FastCall
 from edge_envs.eccnoma.config import ECCNOMAConfig
@@ -79,33 +78,24 @@ Solve = Callable[[RadioProblem], Assignment]
 
 def our_gradients(points: Sequence[Point], times: int) -> Sampler:
     """Sampler of the seconds per gradient of our kernels, on the next point in each sample."""
-    call, upcoming = FastCall(kernels.repeat_gradient), cycle(points)
+    call = FastCall(kernels.repeat_gradient)
 
-    def sample() -> float:
-        point = next(upcoming)
-        started = time.perf_counter()
-        cost = call(*point.arguments, times)
-        seconds = (time.perf_counter() - started) / times
+    def check(point: Point, cost: float) -> None:
         point.check(KERNEL, cost, point.memory.beta_slope.T, point.memory.power_slope)
-        return seconds
 
-    return sample
+    return solve_sampler(points, lambda point: call(*point.arguments, times), check, times)
 
 
 def torch_gradients(label: str, kind: type[TorchGradient], points: Sequence[Point], times: int) -> Sampler:
     """Sampler of the seconds per gradient of autograd, on the next point in each sample."""
-    upcoming = cycle([(point, kind(point)) for point in points])
 
-    def sample() -> float:
-        point, other = next(upcoming)
-        started = time.perf_counter()
+    def solve(draw: tuple[Point, TorchGradient]) -> Any:
         for _ in range(times):
-            found = other.solve()
-        seconds = (time.perf_counter() - started) / times
-        point.check(label, *other.natural(found))
-        return seconds
+            found = draw[1].solve()
+        return found
 
-    return sample
+    draws = [(point, kind(point)) for point in points]
+    return solve_sampler(draws, solve, lambda draw, found: draw[0].check(label, *draw[1].natural(found)), times)
 
 
 def gradient(repetitions: int) -> list[Row]:
@@ -153,32 +143,27 @@ def checked(problem: RadioProblem, found: Assignment) -> float:
     return found.cost
 
 
-class Solver:
-    """Solves one draw after the other, and stores the costs."""
+def search_sampler(
+    problems: Sequence[RadioProblem], solve: Solve, costs: dict[int, float], times: int = 1
+) -> Sampler:  # fmt: skip
+    """Sampler of the seconds per solve, on the next problem in each sample; stores the costs by number of the problem.
 
-    def __init__(self, problems: Sequence[RadioProblem], solve: Solve, times: int = 1) -> None:
-        self._upcoming = cycle(enumerate(problems))
-        self._solve, self._times = solve, times
-        self.costs: dict[int, float] = {}
+    Args:
+        problems: problems to solve.
+        solve: returns the assignment.
+        costs: receives the costs.
+        times: solves per sample.
+    """
 
-    def sample(self) -> float:
-        """Seconds per solve, on the next draw."""
-        draw, problem = next(self._upcoming)
-        started = time.perf_counter()
-        for _ in range(self._times):
-            found = self._solve(problem)
-        seconds = (time.perf_counter() - started) / self._times
-        self.costs[draw] = checked(problem, found)
-        return seconds
+    def repeated(draw: tuple[int, RadioProblem]) -> Assignment:
+        for _ in range(times):
+            found = solve(draw[1])
+        return found
 
-    def over(self, other: Solver) -> NDArray[np.float64]:
-        """Its costs over another's, draw by draw."""
-        return np.array([cost / other.costs[draw] for draw, cost in self.costs.items()])
+    def check(draw: tuple[int, RadioProblem], found: Assignment) -> None:
+        costs[draw[0]] = checked(draw[1], found)
 
-
-def one_sweep(problem: RadioProblem) -> Assignment:
-    """The local search stopped after one sweep."""
-    return api.assign(problem, sweeps=1)
+    return solve_sampler(list(enumerate(problems)), repeated, check, times)
 
 
 def descended(steps: list[int], problem: RadioProblem) -> Assignment:
@@ -194,18 +179,18 @@ def search(repetitions: int) -> list[Result]:
     for size, trial in SEARCHES.items():
         problems = [radio_problems(size, seed)[0] for seed in range(trial.draws)]
         steps: list[int] = []
-        sides = {
-            SEARCH: Solver(problems, api.assign, REPEATED_SEARCHES),
-            ONE_SWEEP: Solver(problems, one_sweep, REPEATED_SEARCHES),
-            LI_GD: Solver(problems, partial(descended, steps)),
+        costs: dict[str, dict[int, float]] = {SEARCH: {}, ONE_SWEEP: {}, LI_GD: {}}
+        samplers = {
+            SEARCH: search_sampler(problems, api.assign, costs[SEARCH], REPEATED_SEARCHES),
+            ONE_SWEEP: search_sampler(problems, partial(api.assign, sweeps=1), costs[ONE_SWEEP], REPEATED_SEARCHES),
+            LI_GD: search_sampler(problems, partial(descended, steps), costs[LI_GD]),
         }
         repeats = min(repetitions, trial.repetitions)
-        samplers = {label: side.sample for label, side in sides.items()}
         timed = interleave(samplers, repeats, warm_up=0 if trial.repetitions == 1 else 1)
         name = f"{ENV_ID}: uplink, {size}"
         for label, target in ((SEARCH, trial.target), (ONE_SWEEP, None)):
             rows.append(Row(name, "solve", timed[label], timed[LI_GD], kind="speed-up", target=target))
-            ratios = sides[label].over(sides[LI_GD])
+            ratios = np.array([cost / costs[LI_GD][draw] for draw, cost in costs[label].items()])
             about = f"{label}; {len(ratios)} draws, Li-GD in {np.median(steps):.0f} steps"
             rows.append(Number(f"{name}, cost", "of Li-GD's", about, ratios))
     return rows
@@ -234,31 +219,21 @@ def common_cuts(size: Size, network: str, seed: int) -> CommonCuts:
     return CommonCuts(up, down, bits, np.full(size.users, p.result_bits), size.users * (device + server))
 
 
-class Cuts:
-    """Algorithm 1 with warm or cold starts on one draw after the other; stores the results."""
-
-    def __init__(self, draws: Sequence[CommonCuts], warm: bool) -> None:
-        self._upcoming = cycle(enumerate(draws))
-        self._warm = warm
-        self.found: dict[int, api.LiGD] = {}
-
-    def sample(self) -> float:
-        """Seconds of all cuts, on the next draw."""
-        draw, given = next(self._upcoming)
-        started = time.perf_counter()
-        self.found[draw] = api.li_gd(*given, warm=self._warm)
-        return time.perf_counter() - started
-
-
 def li_gd(repetitions: int) -> list[Result]:
     """Compare Algorithm 1 over all cuts of a network, warm-started from the previous cut, with equal-share starts."""
     draws = [common_cuts(LI_GD_SIZE, LI_GD_NETWORK, seed) for seed in range(LI_GD_DRAWS)]
-    warm, cold = Cuts(draws, True), Cuts(draws, False)
-    samplers: dict[str, Sampler] = {WARM: warm.sample, COLD: cold.sample}
-    own, other = interleave(samplers, min(repetitions, MAX_LI_GD_REPETITIONS)).values()
+    results: dict[bool, dict[int, api.LiGD]] = {True: {}, False: {}}
+
+    def runs(warm: bool) -> Sampler:
+        def store(draw: tuple[int, CommonCuts], found: api.LiGD) -> None:
+            results[warm][draw[0]] = found
+
+        return solve_sampler(list(enumerate(draws)), lambda draw: api.li_gd(*draw[1], warm=warm), store)
+
+    own, other = interleave({WARM: runs(True), COLD: runs(False)}, min(repetitions, MAX_LI_GD_REPETITIONS)).values()
     steps, costs = [], []
-    for draw, ours in warm.found.items():
-        theirs = cold.found[draw]
+    for draw, ours in results[True].items():
+        theirs = results[False][draw]
         costs.append(ours.costs[ours.best] / theirs.costs[theirs.best])
         steps.append(theirs.iterations.sum() / ours.iterations.sum())
         if not abs(costs[-1] - 1.0) <= CUT_AGREEMENT:

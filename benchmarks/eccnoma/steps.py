@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from benchmarks.eccnoma import kernels
 from benchmarks.eccnoma.problems import Size, options_of, radio_problems
-from benchmarks.eccnoma.solvers import ENV_ID, Solver
-from benchmarks.steps import Part, PartWorlds, split_rows, step_sides, worlds_text
+from benchmarks.eccnoma.solvers import ENV_ID, search_sampler
+from benchmarks.steps import Actions, Part, PartWorlds, SystemWorlds, split_rows, step_sides, vector_env, worlds_text
 from benchmarks.timing import Number, Result, Sampler, exponents, interleave, timed
-from benchmarks.worlds import Actions, EnvWorlds, SingleWorld, SystemWorlds, vector_env
 from edge_envs.core.kernels.jit import FastCall
 from edge_envs.eccnoma.model import dynamics
 from edge_envs.eccnoma.model.parameters import Parameters
@@ -103,22 +102,20 @@ def parts_of(system: ECCNOMASystem, batch: int) -> dict[str, Part]:
 def env(repetitions: int) -> list[Result]:
     """Steps per second, the shares of the parts in `System.step`, and the overhead of the Gymnasium classes.
 
-    All sides play the same frames of the same worlds, without resets. The rest of a step are delays, energies and
-    reward, arrivals, tenants, and the call itself.
+    The rest of a step are delays, energies and reward, arrivals, tenants, and the call itself.
     """
     rows: list[Result] = []
     for preset, batch, steps, warm_up, most in CASES:
         vector = vector_env(ENV_ID, batch, preset)
         assert isinstance(vector.system, ECCNOMASystem)
         actions = edge_actions(vector.system, batch)
-        gym_worlds = SingleWorld(ENV_ID, actions, preset, warm_up) if batch == 1 else EnvWorlds(vector, actions)
-        system = SystemWorlds(vector.system, batch, actions, warm_up)
         parts = {
-            label: PartWorlds(vector.system, batch, actions, warm_up).sampler(part, steps)
+            label: PartWorlds(vector.system, batch, actions, warm_up).sampler(steps, part)
             for label, part in parts_of(vector.system, batch).items()
         }
         name = f"{ENV_ID}, {preset} (U = {vector.system.members}): {worlds_text(batch)}"
-        rows += split_rows(name, step_sides(gym_worlds, system, parts, steps, min(repetitions, most)))
+        often = min(repetitions, most)
+        rows += split_rows(name, step_sides(ENV_ID, vector.system, actions, parts, steps, often, preset, warm_up))
     return rows
 
 
@@ -131,7 +128,7 @@ def growth(repetitions: int) -> list[Number]:
     steps: dict[str, Sampler] = {}
     for users in GROWTH_USERS:
         size = Size(users, users // USERS_PER_AP, users // USERS_PER_SUBCHANNEL)
-        searches[str(size)] = Solver([radio_problems(size, 0, True)[0]], api.assign).sample
+        searches[str(size)] = search_sampler([radio_problems(size, 0, True)[0]], api.assign, {})
         system = ECCNOMASystem.from_options("paper-literal", options_of(size, True))
         worlds = SystemWorlds(system, 1, edge_actions(system, 1), warm_up=1)
         steps[str(size)] = timed(partial(worlds.run, 1), 1)

@@ -12,8 +12,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from benchmarks.solvers import require_cvxpy
+from benchmarks.steps import Actions, SystemWorlds, sampled_actions, vector_env
 from benchmarks.timing import Row, interleave, timed
-from benchmarks.worlds import Actions, SystemWorlds, sampled_actions, vector_env
 from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.lyappo.config import LyaPPOConfig
 from edge_envs.lyappo.model.parameters import Parameters, parameters_of

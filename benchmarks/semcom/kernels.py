@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.kernels import uncached
+from edge_envs.core.kernels.jit import kernel
 from edge_envs.semcom.model.allocation import decode_rate
 from edge_envs.semcom.model.parameters import Parameters
 from edge_envs.semcom.model.state import State, set_problem
@@ -17,7 +17,7 @@ from edge_envs.semcom.solvers.paper_algorithms import CompressionRule, alternate
 from edge_envs.semcom.solvers.problem import Array, Problem, Workspace, prepare
 
 
-@uncached
+@kernel
 def repeat_joint(problem: Problem, workspace: Workspace, times: int) -> None:
     """Solve for the joint optimum from a cold start, with its certificate."""
     for _ in range(times):
@@ -25,7 +25,7 @@ def repeat_joint(problem: Problem, workspace: Workspace, times: int) -> None:
         certify_round(problem, workspace, math.inf)
 
 
-@uncached
+@kernel
 def repeat_p3(problem: Problem, workspace: Workspace, times: int) -> None:
     """Solve P3 at the upload times in `workspace`, with its certificate."""
     for _ in range(times):
@@ -34,7 +34,7 @@ def repeat_p3(problem: Problem, workspace: Workspace, times: int) -> None:
         certify_compute(problem, workspace, False)
 
 
-@uncached
+@kernel
 def repeat_p4(problem: Problem, workspace: Workspace, rates: Array, times: int) -> None:
     """Solve P4 at required rates, with its certificate."""
     for _ in range(times):
@@ -43,7 +43,7 @@ def repeat_p4(problem: Problem, workspace: Workspace, rates: Array, times: int) 
         certify_link(problem, workspace, rates)
 
 
-@uncached
+@kernel
 def share_evenly(problem: Problem, workspace: Workspace) -> None:
     """Set the initial point of Algorithm 3: half of each device's power and equal shares of the bandwidth."""
     for n in range(len(problem.bits)):
@@ -51,7 +51,7 @@ def share_evenly(problem: Problem, workspace: Workspace) -> None:
         workspace.bandwidth_hz[n] = problem.bandwidth_hz / len(problem.bits)
 
 
-@uncached
+@kernel
 def repeat_alternating(problem: Problem, workspace: Workspace, rule: CompressionRule, times: int) -> None:
     """Run Algorithm 3 from equal shares, with exact P3 and P4, at the problem's compression rates."""
     for _ in range(times):
@@ -59,7 +59,7 @@ def repeat_alternating(problem: Problem, workspace: Workspace, rule: Compression
         alternate(problem, workspace, rule, False)
 
 
-@uncached
+@kernel
 def solve_rounds(p: Parameters, s: State, actions: NDArray[np.float64], times: int) -> None:
     """Solve every row's next round at the compression rates in `actions`, without stepping the rows."""
     for row in range(len(s.rounds)):

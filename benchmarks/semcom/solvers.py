@@ -7,16 +7,14 @@ start and certificate included. Every timed solution is checked.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import cycle
 from typing import Any
 
 import numpy as np
 
 from benchmarks.semcom import kernels
-from benchmarks.solvers import checked_sampler, require_cvxpy
+from benchmarks.solvers import checked_sampler, require_cvxpy, solve_sampler
 from benchmarks.timing import Number, Result, Row, Sampler, exponents, interleave
 from edge_envs.core.kernels.jit import FastCall
 from edge_envs.semcom.config import SemComConfig
@@ -110,21 +108,14 @@ def our_sampler(draws: Sequence[Instance], kernel: Callable[..., Any], more: Cal
         repeats: solves per sample.
         optimal: True if the kernel certifies the problem's optimum.
     """
-    call, upcoming = FastCall(kernel), cycle(draws)
+    call = FastCall(kernel)
 
-    def sample() -> float:
-        instance = next(upcoming)
+    def solve(instance: Instance) -> None:
         # Another kernel may have overwritten the upload times.
         instance.workspace.upload_s[:] = instance.upload_s
-        arguments = instance.problem, instance.workspace, *more(instance), repeats
-        started = time.perf_counter()
-        call(*arguments)
-        seconds = (time.perf_counter() - started) / repeats
-        if optimal:
-            certified(instance)
-        return seconds
+        call(instance.problem, instance.workspace, *more(instance), repeats)
 
-    return sample
+    return solve_sampler(draws, solve, lambda each, _: certified(each) if optimal else None, repeats)
 
 
 def repeats_of(devices: int) -> int:
@@ -134,11 +125,22 @@ def repeats_of(devices: int) -> int:
 
 def against(
     name: str, devices: int, kernel: Callable[..., Any], more: Callable[[Instance], tuple[Any, ...]],
-    others: Mapping[str, Solve], targets: Mapping[str, float], repetitions: int, repeats: int,
+    others: Mapping[str, Solve], targets: Mapping[str, float], repetitions: int, factor: int = 1,
 ) -> list[Row]:  # fmt: skip
-    """Compare a kernel with other solvers on the same draws; targets are smallest acceptable speed-ups by label."""
+    """Compare a kernel with other solvers on the same draws.
+
+    Args:
+        name: name of the problem.
+        devices: number of devices.
+        kernel: see `our_sampler`.
+        more: see `our_sampler`.
+        others: other solvers by label.
+        targets: smallest acceptable speed-ups by label.
+        repetitions: samples of each side.
+        factor: factor on the number of solves of the kernel per sample.
+    """
     draws = instances(devices)
-    ours = our_sampler(draws, kernel, more, repeats)
+    ours = our_sampler(draws, kernel, more, factor * repeats_of(devices))
     optimum = []
     for instance in draws:
         ours()
@@ -162,13 +164,9 @@ def p3(repetitions: int) -> list[Row]:
         REBUILT: lambda each: reference_cvxpy.solve_p3_cvxpy(each.problem, each.upload_s).objective,
         COMPILED: lambda each: compiled.solve_p3(each.problem, each.upload_s).objective,
     }
-    rows = []
-    for devices in SIZES:
-        rows += against(
-            "P3", devices, kernels.repeat_p3, lambda _: (), others, {REBUILT: 1000.0}, repetitions,
-            P3_REPEATS * repeats_of(devices),
-        )  # fmt: skip
-    return rows
+    compare = partial(against, "P3", kernel=kernels.repeat_p3, more=lambda _: (), others=others)
+    targets = {REBUILT: 1000.0}
+    return [row for n in SIZES for row in compare(n, targets=targets, repetitions=repetitions, factor=P3_REPEATS)]
 
 
 def p4(repetitions: int) -> list[Row]:
@@ -179,13 +177,8 @@ def p4(repetitions: int) -> list[Row]:
         REBUILT: lambda each: reference_cvxpy.solve_p4_cvxpy(each.problem, each.rates_bps).objective,
         COMPILED: lambda each: compiled.solve_p4(each.problem, each.rates_bps).objective,
     }
-    rows = []
-    for devices in SIZES:
-        rows += against(
-            "P4", devices, kernels.repeat_p4, lambda each: (each.rates_bps,), others, {REBUILT: 80.0}, repetitions,
-            repeats_of(devices),
-        )  # fmt: skip
-    return rows
+    compare = partial(against, "P4", kernel=kernels.repeat_p4, more=lambda each: (each.rates_bps,), others=others)
+    return [row for n in SIZES for row in compare(n, targets={REBUILT: 80.0}, repetitions=repetitions)]
 
 
 def joint_solvers(devices: int) -> dict[str, Solve]:
@@ -218,9 +211,8 @@ def joint(repetitions: int) -> list[Row]:
     for devices in SIZES:
         targets = {f"{SERIES}, {REBUILT}": 10_000.0}
         rows += against(
-            "joint optimum", devices, kernels.repeat_joint, lambda _: (), joint_solvers(devices), targets, repetitions,
-            repeats_of(devices),
-        )  # fmt: skip
+            "joint optimum", devices, kernels.repeat_joint, lambda _: (), joint_solvers(devices), targets, repetitions
+        )
         rows.append(against_algorithm_3(devices, repetitions))
     return rows
 

@@ -136,15 +136,13 @@ def saved_power(draws: int) -> list[list[float]]:
             (gain, delay), (better, _) = needed
             most = system.parameters.power_max_w
             goal = allocate_power(gain, delay, total, most).delay_s
-
-            def above(
-                watts: float, better: Any = better, delay: Any = delay, most: float = most, goal: float = goal
-            ) -> float:
-                return allocate_power(better, delay, watts, most).delay_s - goal
-
-            parts.append(1.0 - brentq(above, 0.05 * total, total) / total)
+            parts.append(1.0 - brentq(_excess_s, 0.05 * total, total, (better, delay, most, goal)) / total)
         results.append(parts)
     return results
+
+
+def _excess_s(total_w: float, gain: Any, delay: Any, most: float, goal: float) -> float:
+    return allocate_power(gain, delay, total_w, most).delay_s - goal
 
 
 def sweep(option: str, values: Sequence[float], draws: int, policies: Sequence[str]) -> list[dict[str, Frames]]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
 
@@ -20,6 +21,10 @@ from agents.runs.provenance import provenance, stamp
 from edge_envs.core.io.arguments import parse_arguments
 from edge_envs.core.io.command import guarded
 from edge_envs.core.io.files import write_atomically, write_json
+from edge_envs.core.validation import whole_number
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 T = TypeVar("T")
 LINE_LENGTH = 120
@@ -50,20 +55,26 @@ def check(arguments: Mapping[str, Any]) -> None:
         OSError: the folder for the results cannot be created.
     """
     for name, value in arguments.items():
-        if type(value) is int and value < 1:
-            raise ValueError(f"--{name.replace('_', '-')} {value} is not possible; give at least 1")
+        if type(value) is int:
+            whole_number(f"--{name.replace('_', '-')}", value, 1)
     out: Path = arguments["out"]
     out.mkdir(parents=True, exist_ok=True)
     if not os.access(out, os.W_OK):
         raise ValueError(f"--out {out} cannot be written; name another folder")
 
 
-def spread_text(value: Interval | Mapping[str, Any], digits: int) -> str:
-    """Format mean ± half width with `digits` decimals; the mean alone where there is no interval."""
+def spread_text(value: Interval | Mapping[str, Any], digits: int, sign: str = "") -> str:
+    """Format mean ± half width with `digits` decimals; the mean alone where there is no interval.
+
+    Args:
+        value: an interval, or a mapping with the keys "mean" and "half_width".
+        digits: number of decimals.
+        sign: "+" to show the sign of a positive mean.
+    """
     mean, half = (value.mean, value.half_width) if isinstance(value, Interval) else (value["mean"], value["half_width"])
     if math.isnan(mean):
         return ABSENT
-    return f"{mean:.{digits}f}" + (f" ± {half:.{digits}f}" if math.isfinite(half) else "")
+    return f"{mean:{sign}.{digits}f}" + (f" ± {half:.{digits}f}" if math.isfinite(half) else "")
 
 
 def percent(own: Scores, reference: Scores, name: str) -> Interval:
@@ -75,7 +86,21 @@ def percent(own: Scores, reference: Scores, name: str) -> Interval:
 
 def percent_text(value: Interval) -> str:
     """Format a difference in percent with sign and half width."""
-    return f"{value.mean:+.1f}" + (f" ± {value.half_width:.1f}" if math.isfinite(value.half_width) else "") + " %"
+    return spread_text(value, 1, "+") + " %"
+
+
+def by_seed_text(values: Sequence[float], digits: int, sign: str = "") -> str:
+    """Format the values of several trainings; "-" for a single one."""
+    return ", ".join(f"{value:{sign}.{digits}f}" for value in values) if len(values) > 1 else "-"
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of a table in Markdown."""
+    return [_row(heads), "|" + "---|" * len(heads), *map(_row, rows)]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def caption(units: str, trainings: int = 0, spread: bool = True) -> str:
@@ -108,10 +133,17 @@ def _wrapped(paragraph: str) -> str:
     return paragraph
 
 
-def publish(folder: Path, name: str, lines: Sequence[str], document: Mapping[str, Any], module: str) -> None:
+def publish(folder: Path, name: str, lines: Sequence[str], document: Mapping[str, Any]) -> None:
     """Write `name`.md and `name`.json, with the provenance of this process, and print the page."""
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / f"{name}.md", (wrapped("\n".join(lines)).rstrip() + "\n").encode())
-    origin = provenance() | {"command": ["python", "-m", module, *sys.argv[1:]]}
+    origin = provenance() | {"command": ["python", "-m", f"experiments.{name}", *sys.argv[1:]]}
     write_json(folder / f"{name}.json", {**document, "provenance": origin})
     Console().print("\n".join(lines), markup=False, soft_wrap=True)
+
+
+def save_figure(folder: Path, name: str, figure: Figure) -> None:
+    """Write `name`.png."""
+    memory = io.BytesIO()
+    figure.savefig(memory, format="png")
+    write_atomically(folder / f"{name}.png", memory.getvalue())

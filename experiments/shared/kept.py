@@ -13,24 +13,26 @@ from edge_envs.core.config import nearest
 
 NONE = "none"
 """Value of --agents with which no agent is trained and evaluated."""
+VALIDATED, TRANSFERRED = " (best validated)", ", on the geometry of `default`"
+"""Endings of the labels of further rows of an agent."""
 
 
 def check_agents(labels: Sequence[str], known: Sequence[str]) -> None:
     """Raise ValueError if one of the labels given with --agents is not known."""
     for label in labels:
         if label not in (*known, NONE):
-            raise ValueError(f"--agents {label!r} does not exist; {nearest(label, [*sorted(set(known)), NONE])}")
+            raise ValueError(f"--agents {label!r} does not exist; {nearest(label, [*known, NONE])}")
 
 
-def kept_rows(file: Path, tables: Sequence[str], *labels: str) -> dict[str, dict[str, Any]]:
-    """Rows of a table, or of some of its agents, from the JSON file, with the commit that computed them.
+def kept_rows(file: Path, tables: Sequence[str], label: str = "") -> dict[str, dict[str, Any]]:
+    """Rows of a table, or of one of its agents, from the JSON file, with the commit that computed them.
 
     Only the means are kept, because earlier versions computed other intervals.
 
     Args:
         file: JSON file of the experiment's results.
         tables: keys of the table in the file.
-        labels: labels of the agents; none selects all rows.
+        label: label of the agent; all rows if empty.
     """
     document = json.loads(file.read_text())
     made_by, rows = document["provenance"]["git"], document
@@ -39,7 +41,7 @@ def kept_rows(file: Path, tables: Sequence[str], *labels: str) -> dict[str, dict
     return {
         name: {"commit": made_by} | {metric: without_interval(value) for metric, value in row.items()}
         for name, row in rows.items()
-        if not labels or name in labels or name.removesuffix(" (best validated)") in labels
+        if not label or name.removesuffix(VALIDATED).removesuffix(TRANSFERRED) == label
     }
 
 

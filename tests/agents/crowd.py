@@ -127,7 +127,7 @@ class CrowdSystem(System[CrowdState]):
 class BestOfCrowd:
     """The cheapest actions, from the state: the member who would pay most otherwise goes, one of each group.
 
-    Idle members are told the third choice, which is closed to them and does not matter.
+    Idle members are given the third choice, which is closed to them and does not matter.
     """
 
     def __init__(self, env: EdgeEnv | EdgeVectorEnv) -> None:

@@ -18,18 +18,19 @@ pytest.importorskip("torch")
 from rich.console import Console
 
 from agents.hyperparameters.lookup import settings_for
-from benchmarks import command_line, gym_overhead, training_share
+from benchmarks import command_line, gym_overhead, output, training_share
 from benchmarks.lyappo import solvers as lyappo_solvers
 from benchmarks.mobile_env import compare as mobile_env
 from benchmarks.semcom import kernels as semcom_kernels
 from benchmarks.semcom import solvers as semcom_solvers
 from benchmarks.semcom import steps as semcom_steps
 from benchmarks.solvers import checked_sampler
+from benchmarks.steps import EnvWorlds, PartWorlds, SystemWorlds, sampled_actions, vector_env
 from benchmarks.timing import Bound, Number, Result, Row, Side, Skipped, Worker, interleave, per_second, timed
-from benchmarks.worlds import EnvWorlds, SingleWorld, SystemWorlds, sampled_actions, vector_env
 from edge_envs import _SYSTEMS
 from edge_envs.core.env import EdgeEnv
 from edge_envs.semcom.solvers import api
+from edge_envs.semcom.system import SemComSystem
 
 ROOT = Path(__file__).parents[2]
 ECHO = 'import sys; print(\'{"numpy": "9"}\', flush=True)\nfor line in sys.stdin: print(0.25, flush=True)'
@@ -104,7 +105,7 @@ def test_the_table_says_what_was_met(capsys: pytest.CaptureFixture[str]) -> None
         per_second("rate", "step", side, target=400.0),
         row("share", 1.0, 4.0, 0.2),
     ]
-    Console(width=200).print(command_line.table(rows))
+    Console(width=200).print(output.table(rows))
     lines = [line for line in capsys.readouterr().out.splitlines() if "│" in line]
     growth, rate, share = (next(line for line in lines if f"│ {name} " in line) for name in ("growth", "rate", "name"))
     for text in ("1.25 exponent", "≤ 1.1", "not met"):
@@ -157,17 +158,17 @@ def test_what_cannot_be_installed_is_skipped(tmp_path: Path) -> None:
 def test_vector_env_and_system_are_timed_on_the_same_worlds() -> None:
     env = vector_env("LyaPPO-v0", 3)
     actions = sampled_actions(env)
-    over, under = EnvWorlds(env, actions), SystemWorlds(env.system, 3, actions)
+    over, under = EnvWorlds("LyaPPO-v0", 3, actions), SystemWorlds(env.system, 3, actions)
     over.run(3)
     under.run(3)
-    np.testing.assert_array_equal(env.system.observe(env.state), under.system.observe(under.state))
+    np.testing.assert_array_equal(over.env.system.observe(over.env.state), under.system.observe(under.state))
 
 
 @pytest.mark.parametrize("env_id", list(_SYSTEMS))
 def test_a_single_world_is_the_first_of_them(env_id: str) -> None:
     env = vector_env(env_id, 2)
     actions = sampled_actions(env)
-    alone, both = SingleWorld(env_id, actions), SystemWorlds(env.system, 2, actions)
+    alone, both = EnvWorlds(env_id, 1, actions), SystemWorlds(env.system, 2, actions)
     alone.run(3)
     both.run(3)
     single = alone.env.unwrapped
@@ -184,9 +185,7 @@ def test_every_environment_is_timed() -> None:
 def test_the_training_timed_is_the_usual_one(
     monkeypatch: pytest.MonkeyPatch, env_id: str, decision: str, policy: Any
 ) -> None:
-    monkeypatch.setattr(
-        "agents.hyperparameters.lookup.default_policy", lambda *asked: policy if asked == (env_id, "ppo") else None
-    )
+    monkeypatch.setattr(training_share, "default_policy", lambda *asked: policy if asked == (env_id, "ppo") else None)
     run = training_share.usual_run(env_id, 3)
     assert (run.env_id, run.agent, run.policy, run.seed) == (env_id, "ppo", policy, 3)
     usual = settings_for(env_id, "ppo", policy, decision)
@@ -285,8 +284,8 @@ def test_semcom_needs_cvxpy_only_to_be_compared_with_it(monkeypatch: pytest.Monk
 def test_worlds_solved_alone_go_through_the_same_rounds(monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
     vector = vector_env("SemCom-v0", batch)
     actions = sampled_actions(vector)
-    stepped, solved = (kind(vector.system, batch, actions) for kind in (SystemWorlds, semcom_steps.SolvedWorlds))
-    assert isinstance(solved, semcom_steps.SolvedWorlds)
+    stepped, solved = SystemWorlds(vector.system, batch, actions), PartWorlds(vector.system, batch, actions)
+    assert isinstance(vector.system, SemComSystem)
     solves: list[float] = []
     rounds: list[float] = []
     solve_rounds = semcom_kernels.solve_rounds
@@ -301,7 +300,7 @@ def test_worlds_solved_alone_go_through_the_same_rounds(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(semcom_steps, "FastCall", lambda _: recorded)
     monkeypatch.setattr(solved, "step", step)
-    assert solved.sampler(3)() > 0.0
+    assert solved.sampler(3, *semcom_steps.solves_of(vector.system, batch))() > 0.0
     stepped.run(3)
     # Before each step its own round, and after it the one that sets the price.
     assert solves[::2] == pytest.approx(rounds, rel=1e-12)
@@ -325,7 +324,7 @@ def test_selection() -> None:
     ("seconds", "text"), [(2.0, "2 s"), (0.0213, "21.3 ms"), (5.432e-6, "5.43 µs"), (9.1e-7, "910 ns")]
 )
 def test_durations(seconds: float, text: str) -> None:
-    assert command_line.duration(seconds) == text
+    assert output.duration(seconds) == text
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -359,6 +358,13 @@ def test_command_line_writes_what_it_measured(tmp_path: Path) -> None:
             assert 0.0 < low <= side["median_s"] <= high
         assert each["ratio"] == pytest.approx(each["other"]["median_s"] / each["ours"]["median_s"])
     assert len(document["rows"]) == len(gym_overhead.ENVIRONMENTS)
+
+
+def test_help_lists_the_names() -> None:
+    done = run("--help")
+    assert done.returncode == 0
+    words = done.stdout.replace(",", " ").replace(".\n", " ").split()
+    assert {*command_line.GROUPS, *command_line.BENCHMARKS} <= set(words)
 
 
 @pytest.mark.parametrize("arguments", [("--only", "nothing"), ("--repetitions", "-1"), ("--json", "no/such/folder")])

@@ -18,9 +18,8 @@ from benchmarks.dtirs import problems as dtirs_problems
 from benchmarks.dtirs import solvers as dtirs_solvers
 from benchmarks.dtirs import steps as dtirs_steps
 from benchmarks.solvers import checked_sampler
-from benchmarks.steps import PartWorlds, rest
+from benchmarks.steps import PartWorlds, SystemWorlds, rest, sampled_actions, vector_env
 from benchmarks.timing import Number, Row, Side, Skipped, exponents
-from benchmarks.worlds import SystemWorlds, sampled_actions, vector_env
 from edge_envs.dtirs.model import reward
 from edge_envs.dtirs.model.state import SOLUTION
 from edge_envs.dtirs.solvers import api
@@ -121,11 +120,11 @@ def test_a_relaxed_value_has_a_unit_diagonal() -> None:
 def test_another_relaxed_value_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     form = dtirs_solvers.quadratic_form(3, 0)
     monkeypatch.setattr("edge_envs.dtirs.solvers.reference_cvxpy.phases", lambda *_: np.eye(3))
-    exact = dtirs_solvers.Relaxation([form], [3.0], "SCS", "primal")
-    assert exact.sample() > 0.0
-    assert exact.ratios == [pytest.approx(1.0)]
+    ratios: list[float] = []
+    assert dtirs_solvers.relaxation_sampler([(form, 3.0)], "SCS", "primal", ratios)() > 0.0
+    assert ratios == [pytest.approx(1.0)]
     with pytest.raises(RuntimeError, match=r"is 0\.99\d* times the certified one"):
-        dtirs_solvers.Relaxation([form], [3.003], "SCS", "primal").sample()
+        dtirs_solvers.relaxation_sampler([(form, 3.003)], "SCS", "primal", [])()
 
 
 def test_everything_is_compared_at_every_size(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,10 +170,10 @@ def test_parts_are_those_of_the_same_steps(batch: int) -> None:
     stepped = SystemWorlds(system, batch, actions)
     stepped.run(3)
     parts = dtirs_steps.parts_of(system, batch)
-    assert [before for _, before in parts.values()] == [True, False, False, True]
-    for part, before in parts.values():
+    assert [after is None for _, after in parts.values()] == [True, False, False, True]
+    for before, after in parts.values():
         worlds = PartWorlds(system, batch, actions)
-        assert worlds.sampler(part, 3, before=before)() > 0.0
+        assert worlds.sampler(3, before, after)() > 0.0
         for name, value in stepped.state._asdict().items():
             if name != "workspace":
                 np.testing.assert_array_equal(getattr(worlds.state, name), value, err_msg=name)
@@ -183,7 +182,7 @@ def test_parts_are_those_of_the_same_steps(batch: int) -> None:
 def test_parts_do_their_work() -> None:
     system = small_system()
     world = SystemWorlds(system, 1, [np.zeros((1, 3), dtype=np.int64)])
-    parts = {name: part for name, (part, _) in dtirs_steps.parts_of(system, 1).items()}
+    parts: dict[str, Any] = {name: before or after for name, (before, after) in dtirs_steps.parts_of(system, 1).items()}
     p, s, actions = system.parameters, world.state, np.array([[1, 0, 2]])
     for name, spoilt in (
         ("channels and Gram matrices", ("channel", "gram_down", "ap_irs", "irs_ud")),

@@ -20,9 +20,8 @@ from benchmarks.eccnoma import problems as eccnoma_problems
 from benchmarks.eccnoma import solvers as eccnoma_solvers
 from benchmarks.eccnoma import steps as eccnoma_steps
 from benchmarks.eccnoma.problems import DenseGradient, Point, Size, SortedGradient, TorchGradient, radio_problems
-from benchmarks.steps import PartWorlds
+from benchmarks.steps import EnvWorlds, PartWorlds, SystemWorlds
 from benchmarks.timing import Number, Row
-from benchmarks.worlds import SingleWorld, SystemWorlds
 from edge_envs.core.rules import copy_row
 from edge_envs.eccnoma.baselines import search
 from edge_envs.eccnoma.baselines.policies import SEEN_FIELDS
@@ -230,7 +229,7 @@ def test_the_warm_up_of_worlds_has_the_given_length() -> None:
     np.testing.assert_array_equal(system.observe(short.state), system.observe(stepped.state))
     default = ECCNOMASystem.from_options("default", {})
     actions = eccnoma_steps.edge_actions(default, 1)
-    single, worlds = SingleWorld("ECCNOMA-v0", actions, "default", 2), SystemWorlds(default, 1, actions, 2)
+    single, worlds = EnvWorlds("ECCNOMA-v0", 1, actions, "default", 2), SystemWorlds(default, 1, actions, 2)
     single.run(3)
     worlds.run(3)
     env: Any = single.env.unwrapped
@@ -246,7 +245,7 @@ def test_parts_are_those_of_the_same_steps(batch: int) -> None:
     stepped.run(3)
     for part in eccnoma_steps.parts_of(system, batch).values():
         worlds = PartWorlds(system, batch, actions, 2)
-        assert worlds.sampler(part, 3)() > 0.0
+        assert worlds.sampler(3, part)() > 0.0
         for name, value in stepped.state._asdict().items():
             if name != "workspace":
                 np.testing.assert_array_equal(getattr(worlds.state, name), value, err_msg=name)

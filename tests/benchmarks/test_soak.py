@@ -105,8 +105,8 @@ def test_memory_is_this_process_s() -> None:
     ("arguments", "message"),
     [
         (Arguments(env=("LyaPO-v0",)), "env='LyaPO-v0' does not exist; did you mean 'LyaPPO-v0'"),
-        (Arguments(num_envs=0), "--num-envs 0 must be at least 1"),
-        (Arguments(steps=-3), "--steps -3 must be at least --num-envs 256"),
+        (Arguments(num_envs=0), "--num-envs=0 is not possible; give a whole number >= 1"),
+        (Arguments(steps=-3), "--steps=-3 is not possible; give a whole number >= 256"),
         (Arguments(json=Path("nowhere/soak.json")), "--json nowhere/soak.json: folder nowhere does not exist"),
     ],
 )

@@ -17,7 +17,8 @@ from edge_envs.eccnoma.model import allocation
 from edge_envs.eccnoma.solvers import api, assignment_others, assignment_search, band_powers, relaxation, server_units
 from edge_envs.eccnoma.solvers import radio as radio_kernels
 from tests.certificates.harness import Mutation, Solver
-from tests.eccnoma.solvers import reference_radio, reference_server
+from tests.eccnoma import reference_server
+from tests.eccnoma.solvers import reference_radio
 from tests.eccnoma.solvers.problems import (
     DIRECTIONS,
     Floats,

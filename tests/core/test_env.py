@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from edge_envs.core.config import SystemConfig
 from edge_envs.core.env import EdgeEnv, EdgeVectorEnv
 from edge_envs.core.kernels.metrics import Metric
-from edge_envs.core.runtime.episodes import EpisodeSummary
 from edge_envs.core.system import IntArray, Outcome, System, load_system
-from tests.helpers import assert_same, random_actions, rollout, row_of
+from tests.helpers import assert_same, random_actions, rollout, row_of, steps_like
 
 STEPS = 6
 MODES = [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP]
@@ -113,15 +112,8 @@ def sync(num_envs: int, mode: AutoresetMode) -> SyncVectorEnv:
 def test_terminations_as_in_sync_vector_env(mode, num_envs):
     """Rows end by themselves, by the clock and by both, alone and together, and everything equals Gymnasium's own."""
     ours, theirs = vector(num_envs, mode), sync(num_envs, mode)
-    assert_same(ours.reset(seed=1), theirs.reset(seed=1))
     seen = set()
-    for step, actions in enumerate(random_actions(ours.action_space, 300)):
-        if step % 37 == 5:
-            mask = np.arange(num_envs) % 2 == 0
-            options = [{"reset_mask": mask.copy()} for _ in range(2)]
-            assert_same(ours.reset(options=options[0]), theirs.reset(options=options[1]), f"mask before {step}")
-        result = ours.step(actions)
-        assert_same(result, theirs.step(actions), f"step {step}")
+    for result in steps_like(ours, theirs, 300):
         seen |= set(zip(result[2].tolist(), result[3].tolist(), strict=True))
     assert seen == {(False, False), (True, False), (False, True), (True, True)}
 
@@ -181,17 +173,6 @@ def test_episode_means_start_afresh_and_match_their_definition():
             assert info["episode_mean_noise"] == pytest.approx(noise, rel=1e-14)
             assert info["episode_mean_way"] == info["way"]
             assert info["episode_mean_worst"] == max(info["worst"] for info in infos) < 0.0
-
-
-def test_summary_of_some_rows():
-    summary = EpisodeSummary(Toy(ToyConfig()), 3)
-    first = np.array([[1.0, 2.0, -3.0], [9.0, 9.0, 9.0], [3.0, 4.0, -5.0]])
-    np.testing.assert_array_equal(summary.add(np.array([0, 2]), first), [first[0], [0, 0, 0], first[2]])
-    second = np.array([[3.0, 1.0, -4.0], [1.0, 1.0, -1.0], [0.0, 0.0, 0.0]])
-    np.testing.assert_array_equal(summary.add(np.array([0, 1]), second), [[2, 1, -3], [1, 1, -1], [0, 0, 0]])
-    assert summary.steps.tolist() == [2, 1, 1]
-    summary.restart(np.array([0]))
-    np.testing.assert_array_equal(summary.add(np.array([0]), second), [second[0], [0, 0, 0], [0, 0, 0]])
 
 
 def test_info_holds_what_the_docstring_says():

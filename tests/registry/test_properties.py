@@ -24,7 +24,7 @@ from tests.registry.strategies import Options, Shape, effort, shape_of
 
 STEPS = 3
 EPISODE = 2
-"""Steps after which a row starts anew."""
+"""Steps after which a row starts a new episode."""
 SMALL: dict[str, Options] = {
     "LyaPPO-v0": {"num_devices": 2},
     "DTIRS-v0": {"num_devices": 2, "num_elements": 4, "num_antennas": 2},

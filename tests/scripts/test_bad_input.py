@@ -159,7 +159,7 @@ def forbidden(*args: Any, **kwargs: Any) -> Any:
 )
 def test_bad_input_takes_one_line_and_leaves_nothing(workshop, monkeypatch, capsys, module, case):
     """At once: before any training, any evaluation, any file."""
-    arguments, names, mends = case
+    arguments, names, fix = case
     monkeypatch.chdir(workshop)
     monkeypatch.setattr(train, "train", forbidden)
     monkeypatch.setattr(comparing, "score", forbidden)
@@ -172,7 +172,7 @@ def test_bad_input_takes_one_line_and_leaves_nothing(workshop, monkeypatch, caps
     assert err.startswith("error: ")
     assert err.count("\n") == 1
     assert names in err
-    assert mends in err
+    assert fix in err
     assert contents(workshop) == before
 
 
@@ -265,8 +265,8 @@ def test_a_run_folder_that_goes_away(tmp_path, monkeypatch, capsys):
 
 EXPERIMENTS = ("dtirs", "dtirs_paper", "eccnoma", "eccnoma_paper", "lyappo", "semcom", "semcom_paper")
 BAD_EXPERIMENTS: dict[str, tuple[tuple[str, ...], str]] = {
-    "count": (("--seeds", "-1"), "--seeds -1 is not possible; give at least 1"),
-    "draws": (("--draws", "0"), "--draws 0 is not possible; give at least 1"),
+    "count": (("--seeds", "-1"), "--seeds=-1 is not possible; give a whole number >= 1"),
+    "draws": (("--draws", "0"), "--draws=0 is not possible; give a whole number >= 1"),
     "word": (("--seeds", "few"), "--seeds 'few' is not possible; give a whole number"),
     "folder": (("--out", "file/results"), "the results cannot be written"),
     "option": (("--otu", "x"), "--otu does not exist; did you mean --out?"),
@@ -276,7 +276,7 @@ BAD_EXPERIMENTS: dict[str, tuple[tuple[str, ...], str]] = {
 @pytest.mark.parametrize("name", EXPERIMENTS)
 @pytest.mark.parametrize("what", BAD_EXPERIMENTS)
 def test_experiments(tmp_path, monkeypatch, capsys, name, what):
-    words, told = BAD_EXPERIMENTS[what]
+    words, message = BAD_EXPERIMENTS[what]
     module = importlib.import_module(f"experiments.{name}")
     known = {field.name for field in dataclasses.fields(module.Arguments)}
     if what not in ("folder", "option") and words[0].removeprefix("--") not in known:
@@ -288,5 +288,5 @@ def test_experiments(tmp_path, monkeypatch, capsys, name, what):
         command(module.Arguments, module.__doc__, lambda _: pytest.fail("it ran"))
     assert caught.value.code == 2
     err = capsys.readouterr().err
-    assert err.startswith(f"error: {told}")
+    assert err.startswith(f"error: {message}")
     assert err.count("\n") == 1

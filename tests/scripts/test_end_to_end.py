@@ -206,7 +206,7 @@ def test_steps_of_imitation_scale_its_frames(steps, num_envs, frames, shown):
 
 
 def test_episodes_and_warm_up_are_the_environments(tmp_path, monkeypatch, capsys, toy_id):
-    """As many episodes as the system says unless told, and the table says what it leaves out."""
+    """As many episodes as the system says unless given, and the table says what it leaves out."""
     monkeypatch.chdir(tmp_path)
     for episodes, fraction, said in ((16, 0.25, "without the first 25 %"), (3, 0.0, "over whole episodes")):
         if episodes != 16:
@@ -272,7 +272,7 @@ def test_the_last_network_has_a_row_where_it_scores_otherwise(tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("learned", [False, True])
-def test_an_untrained_network_in_the_table_is_told(tmp_path, monkeypatch, capsys, toy_id, learned):
+def test_an_untrained_network_in_the_table_is_reported(tmp_path, monkeypatch, capsys, toy_id, learned):
     monkeypatch.chdir(tmp_path)
     training = train.train
     monkeypatch.setattr(train, "train", lambda run, **more: replace(training(run, **more), learned=learned))
@@ -345,7 +345,7 @@ def test_names_that_rich_would_take_for_markup(tmp_path, monkeypatch, capsys):
     assert "run folder: a[/c]\n" in capsys.readouterr().out
 
 
-def test_run_folders_of_the_same_name_are_told_apart(tmp_path, monkeypatch, capsys):
+def test_run_folders_of_the_same_name_are_distinguished(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names = ["a/run", "b/run", "./fixed", "c/other"]
     for name in names:

@@ -245,7 +245,7 @@ def test_the_benchmarks_own_environments():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "names", "mends"),
+    ("arguments", "names", "fix"),
     [
         ((), "--env is missing", "--all"),
         (("--all", *ENV), "--env cannot be combined with --all", "leave it out"),
@@ -284,7 +284,7 @@ def test_the_benchmarks_own_environments():
         ((*EVALUATE, "builtins:id"), "which has no predict", "return an agent"),
     ],
 )  # fmt: skip
-def test_bad_input(place, monkeypatch, capsys, arguments, names, mends):
+def test_bad_input(place, monkeypatch, capsys, arguments, names, fix):
     Path("file").write_text("")
     Path("empty").mkdir()
     Path("null").symlink_to("/dev/null")
@@ -296,7 +296,7 @@ def test_bad_input(place, monkeypatch, capsys, arguments, names, mends):
     before = sorted(place.rglob("*"))
     err = refused(monkeypatch, capsys, *arguments)
     assert names in err
-    assert mends in err
+    assert fix in err
     assert sorted(place.rglob("*")) == before
 
 
@@ -316,7 +316,7 @@ def test_links_that_lead_nowhere_are_replaced(place, monkeypatch, toy_id):
 
 
 def test_a_folder_that_cannot_be_written(place, monkeypatch, capsys):
-    """Told before the work; as root nothing is read-only, so the system's answer is made up."""
+    """Reported before the work; as root nothing is read-only, so the system's answer is made up."""
 
     def refuse(*args: Any, **kwargs: Any) -> Any:
         raise OSError(30, "Read-only file system")

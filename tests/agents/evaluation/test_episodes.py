@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import gymnasium as gym
@@ -16,11 +15,8 @@ from agents.evaluation.episodes import Scores, play, score
 from agents.evaluation.statistics import Interval, interval
 from agents.worlds import (
     EVALUATION_STREAM,
-    TRAINING_STREAM,
-    VALIDATION_STREAM,
     known_ids,
     make_worlds,
-    step_values,
     stream_seeds,
 )
 from edge_envs.core.env import EdgeEnv, EdgeVectorEnv
@@ -139,16 +135,6 @@ def test_play_counts_one_episode_per_row_where_rows_terminate(toy_id, offset):
             assert rows[name][row] == pytest.approx(value), name
 
 
-def test_step_values_takes_each_row_from_where_it_is():
-    done = np.array([True, False, True])
-    info = {"x": np.array([0.0, 2.0, 0.0]), "final_info": {"x": np.array([1.0, 0.0, 3.0])}}
-    np.testing.assert_array_equal(step_values(info, "x", done), [1.0, 2.0, 3.0])
-    np.testing.assert_array_equal(step_values({"x": done}, "x", ~done & done), done)
-    np.testing.assert_array_equal(step_values({"final_info": info}, "x", done | ~done), info["x"])
-    wide = {"x": np.zeros((3, 2)), "final_info": {"x": np.ones((3, 2))}}
-    np.testing.assert_array_equal(step_values(wide, "x", done), [[1, 1], [0, 0], [1, 1]])
-
-
 def test_play_needs_a_step_limit():
     with pytest.raises(ValueError, match="max_episode_steps"):
         play(worlds(1, max_episode_steps=None), ConstantPolicy(WANTED.ravel()), [0])
@@ -185,17 +171,9 @@ def test_every_policy_meets_the_same_worlds(monkeypatch):
 
 
 def test_fewer_seeds_and_episodes_are_the_first_ones():
-    assert stream_seeds(EVALUATION_STREAM, 0, 16)[:4] == stream_seeds(EVALUATION_STREAM, 0, 4)
     table = score(lambda env: make_baseline("fixed", env), ID, "default", SMALL, seeds=2, episodes=2)
     fewer = score(lambda env: make_baseline("fixed", env), ID, "default", SMALL, seeds=1, episodes=2)
     np.testing.assert_array_equal(table["reward"][:1], fewer["reward"])
-
-
-def test_streams_never_meet():
-    streams = [EVALUATION_STREAM, VALIDATION_STREAM, TRAINING_STREAM]
-    words = [set(stream_seeds(s, seed, 300)) for s, seed in itertools.product(streams, range(20))]
-    assert len(set.union(*words)) == 60 * 300
-    assert all(type(word) is int and word >= 0 for word in words[0])
 
 
 @pytest.mark.parametrize("count", [10, 30, 60])

@@ -24,7 +24,6 @@ from agents.evaluation.results import Evaluated, Setting, document_of, evaluate
 from agents.evaluation.statistics import Interval
 from agents.reports import files as report_files
 from agents.reports.schema import checked
-from agents.runs.curves import LARGEST_BYTES, curve_of
 from agents.runs.folder import EVALUATION
 from agents.worlds import EVALUATION_STREAM, make_worlds, stream_seeds
 from edge_envs.core.policy import Ablation, make_baseline
@@ -85,7 +84,7 @@ def test_the_document_is_valid_and_whole(document, evaluated):
 
 
 def test_numbers_are_those_of_the_episodes(document, evaluated):
-    """Against episodes played anew, and the statistics of the module that is tested for itself."""
+    """Against episodes played again, and the statistics of the module that is tested for itself."""
     section = document["environments"][0]
     env = make_worlds(TOY, 6, "default", {})
     seeds = [word for seed in range(2) for word in stream_seeds(EVALUATION_STREAM, seed, 3)]
@@ -287,45 +286,3 @@ def test_a_curve(document, evaluated):
     assert [(curve["label"], curve["run"]) for curve in curves] == [("x", "runs/a"), ("x", "runs/b")]
     assert curves[0]["steps"] == [0, 64]
     assert curves[0]["metrics"] == {"return": [1.5, 2.5], "reward": [-2.0, -1.0]}
-
-
-def test_a_curve_of_what_is_not_defined_has_gaps(tmp_path, toy_id):
-    run = toy_run(tmp_path / "run")
-    (run.path / EVALUATION).write_text("step,reward,certificate\n0,1,nan\n64,2,0.5\n128,3,inf\n")
-    assert curve_of(run)["metrics"] == {"reward": [1.0, 2.0, 3.0], "certificate": [None, 0.5, None]}
-
-
-@pytest.mark.parametrize(
-    ("content", "complaint"),
-    [
-        (None, "No such file"),
-        ("", "not enough values"),
-        ("return,reward\n1,2\n", "its columns are not those of a table of validations"),
-        ("step,reward,reward\n1,2,3\n", "its columns are not those of a table of validations"),
-        ("step,reward\n", "or there are none"),
-        ("step,reward\n1\n", "row 1 has 1 values for 2 columns"),
-        ("step,reward\n1,nan\n", "reward is nan in row 1"),
-        ("step,reward\nnan,1\n", "step is nan in row 1"),
-        ("step,reward\n1,2\n3,1e999\n", "reward is 1e999 in row 2"),
-        ("step,reward\n1,many\n", "could not convert"),
-        ("step,reward\n2,1\n1,1\n", "its steps decrease"),
-        ("step,reward\n" + "1,1\n" * LARGEST_BYTES, "is larger than"),
-        ('step,reward\n1,"2\n', "unexpected end of data"),
-        (b"\xff\xfe", "can't decode"),
-        ("step,reward\n1,\x1b[2J" + "x" * 999 + "\n", "\\x1b[2Jx"),
-    ],
-)  # fmt: skip
-def test_a_damaged_curve_is_reported_and_left_out(tmp_path, toy_id, content, complaint):
-    run = toy_run(tmp_path / "run")
-    file = run.path / EVALUATION
-    file.unlink()
-    if content is not None:
-        file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(ValueError, match="no curve of ") as caught:
-        curve_of(run)
-    assert complaint in str(caught.value)
-    assert str(caught.value).isprintable()
-    assert len(str(caught.value)) < len(str(file)) + 90
-    notes: list[str] = []
-    assert results_module.curves([Entry("x", run)], notes) == []
-    assert notes == [str(caught.value)]

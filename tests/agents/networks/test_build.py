@@ -42,7 +42,7 @@ def settings_of(agent: AgentName) -> Settings:
     return TINY.model_copy(update={} if agent == "dagger" else {"imitation_rounds": 0})
 
 
-def told(agent: AgentName, policy: PolicyName, system: Any) -> str:
+def error_of(agent: AgentName, policy: PolicyName, system: Any) -> str:
     with pytest.raises(ValueError, match="use ") as caught:
         check_policy(agent, policy, system)
     message = str(caught.value)
@@ -58,7 +58,7 @@ def test_every_combination_is_built_or_refused(agent, policy):
         network = build_network(agent, policy, settings_of(agent), system)
         assert type(network) is KINDS[agent, policy]
         return
-    message = told(agent, policy, system)
+    message = error_of(agent, policy, system)
     assert f"--agent {agent} cannot learn --policy {policy}; use --policy " in message
     with pytest.raises(ValueError, match="cannot learn"):
         build_network(agent, policy, settings_of(agent), system)
@@ -70,7 +70,7 @@ def test_every_combination_is_built_or_refused(agent, policy):
 @pytest.mark.parametrize("agent", ["ppo", "member-ppo", "dagger"])
 def test_pooled_needs_one_index_per_member(agent, box):
     """The toy's members have two, or a box."""
-    message = told(agent, "pooled", ToySystem(ToyConfig(box=box)))
+    message = error_of(agent, "pooled", ToySystem(ToyConfig(box=box)))
     assert "--policy pooled needs one index per member" in message
     assert ("Box" in message) == box
     assert message.endswith("use --agent ppo --policy shared" if agent == "member-ppo" else "use --policy shared")

@@ -90,7 +90,7 @@ def saved(tmp_path_factory) -> tuple[Path, dict[str, Any]]:
     return folder, statistics(worlds)
 
 
-def told(action: Callable[[], Any]) -> str:
+def error_of(action: Callable[[], Any]) -> str:
     with pytest.raises(RunError) as caught:
         action()
     message = str(caught.value)
@@ -171,7 +171,7 @@ def test_closed_choices_are_read_from_raw_observations():
 def test_a_ppo_zip_from_vec_normalize_needs_its_statistics(saved):
     folder, _ = saved
     setup = config()
-    message = told(lambda: import_sb3(folder / "model.zip", setup, system_of(setup)))
+    message = error_of(lambda: import_sb3(folder / "model.zip", setup, system_of(setup)))
     assert "it was trained in VecNormalize" in message
     assert "--normalization FILE" in message
     import_sb3(folder / "model.zip", setup, system_of(setup), folder / "normalization.json")
@@ -180,11 +180,11 @@ def test_a_ppo_zip_from_vec_normalize_needs_its_statistics(saved):
 
 
 def test_rewards_alone_normalized(tmp_path):
-    """`VecNormalize` without normalised observations cannot be told from one with them, so that it has to be said."""
+    """`VecNormalize` without normalised observations looks like one with them, so that it must be stated."""
     setup = config()
     model, _ = trained(setup, norm_obs=False)
     model.save(tmp_path / "model")
-    assert "(norm_obs=False)" in told(lambda: import_sb3(tmp_path / "model.zip", setup, system_of(setup)))
+    assert "(norm_obs=False)" in error_of(lambda: import_sb3(tmp_path / "model.zip", setup, system_of(setup)))
     _, network = import_sb3(tmp_path / "model.zip", setup, system_of(setup), NOT_NORMALIZED)
     observations = np.stack([model.observation_space.sample() for _ in range(100)])
     expected, _ = model.predict(observations, deterministic=True)
@@ -197,7 +197,7 @@ def test_statistics_for_a_zip_from_elsewhere(tmp_path, saved):
     model.learn(16)
     model.save(tmp_path / "model")
     file = saved[0] / "normalization.json"
-    message = told(lambda: import_sb3(tmp_path / "model.zip", setup, system_of(setup), file))
+    message = error_of(lambda: import_sb3(tmp_path / "model.zip", setup, system_of(setup), file))
     assert "it was trained without VecNormalize" in message
     assert f"--normalization {file} does not apply; omit it" in message
 
@@ -262,7 +262,7 @@ BAD: dict[str, tuple[str | bytes, str]] = {
 def test_impossible_statistics(tmp_path, saved, content, words):
     file, setup = tmp_path / "file.json", config()
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    message = told(lambda: import_sb3(saved[0] / "model.zip", setup, system_of(setup), file))
+    message = error_of(lambda: import_sb3(saved[0] / "model.zip", setup, system_of(setup), file))
     assert message.startswith(f"--normalization {file}: ")
     assert words in message
     assert "give a JSON or .safetensors file with mean and variance" in message
@@ -278,11 +278,13 @@ def test_files_that_are_none(tmp_path, saved, monkeypatch):
     }
     for what, (make, words) in cases.items():
         make()
-        message = told(lambda: import_sb3(saved[0] / "model.zip", setup, system_of(setup), file))
+        message = error_of(lambda: import_sb3(saved[0] / "model.zip", setup, system_of(setup), file))
         assert words in message, what
     monkeypatch.setattr("agents.networks.normalization.FILE_MAX_BYTES", 100)
     file = saved[0] / "normalization.json"
-    assert "larger than 100 bytes" in told(lambda: import_sb3(saved[0] / "model.zip", setup, system_of(setup), file))
+    assert "larger than 100 bytes" in error_of(
+        lambda: import_sb3(saved[0] / "model.zip", setup, system_of(setup), file)
+    )
 
 
 def test_defaults_are_those_of_vec_normalize():
@@ -303,12 +305,12 @@ def test_a_model_file_with_impossible_statistics(tmp_path, saved):
     }  # fmt: skip
     for name, array in bad.items():
         save_file({**honest, PREFIX + name: np.ascontiguousarray(array)}, run.path / BEST)
-        message = told(lambda: run.load_policy(system_of(setup)))
+        message = error_of(lambda: run.load_policy(system_of(setup)))
         assert "does not fit" in message
         assert name in message
     del honest[f"{PREFIX}variance"]
     save_file(honest, run.path / BEST)
-    assert "variance: Field required" in told(lambda: run.load_policy(system_of(setup)))
+    assert "variance: Field required" in error_of(lambda: run.load_policy(system_of(setup)))
 
 
 # The command line

@@ -123,12 +123,12 @@ def test_where_no_groups_are_told_all_are_one():
 
 def test_what_stable_baselines_sees_are_the_members_together():
     network, observations = network_of("pooled"), observations_of("pooled")
-    actions, told = network.act(observations)
+    actions, evaluated = network.act(observations)
     values, log_prob, entropy = network.evaluate_actions(observations, actions)
-    torch.testing.assert_close(values[:, 0], told.values.sum(dim=1))
-    torch.testing.assert_close(log_prob, told.log_prob.sum(dim=1))
-    torch.testing.assert_close(entropy, told.entropy.sum(dim=1))
-    for ours, theirs in zip(network.evaluate_members(observations, actions), told, strict=True):
+    torch.testing.assert_close(values[:, 0], evaluated.values.sum(dim=1))
+    torch.testing.assert_close(log_prob, evaluated.log_prob.sum(dim=1))
+    torch.testing.assert_close(entropy, evaluated.entropy.sum(dim=1))
+    for ours, theirs in zip(network.evaluate_members(observations, actions), evaluated, strict=True):
         torch.testing.assert_close(ours, theirs)
 
 

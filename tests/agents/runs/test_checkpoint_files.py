@@ -105,7 +105,7 @@ def test_the_two_newest_are_kept(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "folder", "text"])
-def test_a_damaged_one_is_told_and_the_one_before_it_taken(tmp_path, damage):
+def test_a_damaged_one_is_reported_and_the_one_before_it_taken(tmp_path, damage):
     kept = Checkpoints(tmp_path)
     kept.save(example(1))
     newest = kept.save(example(2))
@@ -118,14 +118,14 @@ def test_a_damaged_one_is_told_and_the_one_before_it_taken(tmp_path, damage):
         newest.write_bytes(
             {"cut": content[: len(content) // 2], "flip": flipped, "empty": b"", "text": b"{}" * 60}[damage]
         )
-    told: list[str] = []
+    messages: list[str] = []
     again = Checkpoints(tmp_path)
-    found = again.newest(told.append)
+    found = again.newest(messages.append)
     assert found is not None
     assert same(found, example(1))
-    assert len(told) == 1
-    assert told[0].startswith(f"{newest} cannot be used: it is ")
-    assert told[0].endswith("; trying the one before it")
+    assert len(messages) == 1
+    assert messages[0].startswith(f"{newest} cannot be used: it is ")
+    assert messages[0].endswith("; trying the one before it")
     if damage == "folder":
         return
     # What is known to be whole outlives the damaged one.
@@ -138,9 +138,9 @@ def test_none_whole(tmp_path):
     assert kept.newest(pytest.fail) is None
     for number in (1, 2):
         kept.save(example(number)).write_bytes(b"")
-    told: list[str] = []
-    assert Checkpoints(tmp_path).newest(told.append) is None
-    assert len(told) == 2
+    messages: list[str] = []
+    assert Checkpoints(tmp_path).newest(messages.append) is None
+    assert len(messages) == 2
 
 
 def test_other_files_are_left_alone(tmp_path):

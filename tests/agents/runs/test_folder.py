@@ -1,4 +1,4 @@
-"""Run folders: what is saved comes back, and whatever is wrong with one is told in one line."""
+"""Run folders: what is saved comes back, and whatever is wrong with one is reported in one line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from agents.runs import folder
 from agents.runs.folder import BEST, CONFIG, LAST, LOCK, Run, RunConfig, RunError
 from agents.runs.provenance import provenance
 from agents.worlds import make_worlds
-from edge_envs.core.io.files import write_atomically
 
 ID = "LyaPPO-v0"
 SETTINGS = Settings(hidden=(8, 8))
@@ -59,7 +58,7 @@ def system():
     return make_worlds(ID, 1, "default", {}).system
 
 
-def told(action: Any) -> str:
+def error_of(action: Any) -> str:
     """The message of the RunError that an action raises."""
     with pytest.raises(RunError) as caught:
         action()
@@ -164,18 +163,18 @@ def test_provenance_without_git(monkeypatch):
 def test_an_empty_folder_is_used_and_a_full_one_is_not(tmp_path):
     (tmp_path / "empty").mkdir()
     Run.create(config(), tmp_path / "empty")
-    assert "exists already; give a new one with --run" in told(lambda: Run.create(config(), tmp_path / "empty"))
+    assert "exists already; give a new one with --run" in error_of(lambda: Run.create(config(), tmp_path / "empty"))
     (tmp_path / "file").write_text("kept")
-    assert "exists already" in told(lambda: Run.create(config(), tmp_path / "file"))
+    assert "exists already" in error_of(lambda: Run.create(config(), tmp_path / "file"))
     assert (tmp_path / "file").read_text() == "kept"
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("kept")
-    message = told(lambda: Run.create(config(), tmp_path / "file" / "run"))
+    message = error_of(lambda: Run.create(config(), tmp_path / "file" / "run"))
     assert "file/run cannot be written (Not a directory)" in message
     assert "--run" in message
-    assert "too long" in told(lambda: Run.create(config(), tmp_path / ("x" * 300)))
+    assert "too long" in error_of(lambda: Run.create(config(), tmp_path / ("x" * 300)))
 
 
 def test_no_folder_is_left_where_nothing_could_be_written(tmp_path, monkeypatch):
@@ -183,34 +182,11 @@ def test_no_folder_is_left_where_nothing_could_be_written(tmp_path, monkeypatch)
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(folder, "write_atomically", full)
-    assert "No space left" in told(lambda: Run.create(config(), tmp_path / "run"))
+    assert "No space left" in error_of(lambda: Run.create(config(), tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
 
 # Writing
-
-
-def test_a_failed_write_leaves_the_old_file_whole(tmp_path, monkeypatch):
-    file = tmp_path / "model"
-    write_atomically(file, b"old")
-
-    def broken(_: int) -> None:
-        raise OSError(5, "Input/output error")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", broken)
-        with pytest.raises(OSError, match="Input/output"):
-            write_atomically(file, b"new and longer")
-    assert file.read_bytes() == b"old"
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
-        with pytest.raises(KeyboardInterrupt):
-            write_atomically(file, b"new and longer")
-    assert file.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [file]
-    write_atomically(file, b"new")
-    assert file.read_bytes() == b"new"
-    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_a_failed_save_leaves_the_old_network_loadable(run, system, monkeypatch):
@@ -246,7 +222,7 @@ DAMAGED = {
 @pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED.keys())
 def test_a_damaged_configuration(run, content):
     (run.path / CONFIG).write_bytes(content)
-    message = told(lambda: Run.open(run.path))
+    message = error_of(lambda: Run.open(run.path))
     assert str(run.path / CONFIG) in message
     assert "use another run" in message
 
@@ -268,7 +244,7 @@ def test_a_configuration_with_something_else_in_it(run, where, key, value):
         place = place[part]
     place[key] = value
     (run.path / CONFIG).write_text(json.dumps(document))
-    message = told(lambda: Run.open(run.path))
+    message = error_of(lambda: Run.open(run.path))
     assert ".".join((*where, key)) in message
     assert str(run.path / CONFIG) in message
 
@@ -308,10 +284,10 @@ def test_of_two_processes_one_gets_the_folder(tmp_path, monkeypatch):
 
 
 def test_no_run_folder(tmp_path):
-    assert "nowhere is not a run folder: it has no config.json" in told(lambda: Run.open(tmp_path / "nowhere"))
-    assert "is not a run folder" in told(lambda: Run.open(tmp_path))
+    assert "nowhere is not a run folder: it has no config.json" in error_of(lambda: Run.open(tmp_path / "nowhere"))
+    assert "is not a run folder" in error_of(lambda: Run.open(tmp_path))
     (tmp_path / CONFIG).mkdir()
-    assert "is not a run folder" in told(lambda: Run.open(tmp_path))
+    assert "is not a run folder" in error_of(lambda: Run.open(tmp_path))
 
 
 # Reading networks
@@ -319,8 +295,8 @@ def test_no_run_folder(tmp_path):
 
 def test_no_network(run, system):
     (run.path / BEST).unlink()
-    assert f"{run.path / BEST} does not exist" in told(lambda: run.load_policy(system))
-    assert f"{run.path / LAST} does not exist" in told(lambda: run.load_policy(system, LAST))
+    assert f"{run.path / BEST} does not exist" in error_of(lambda: run.load_policy(system))
+    assert f"{run.path / LAST} does not exist" in error_of(lambda: run.load_policy(system, LAST))
 
 
 @pytest.mark.parametrize(
@@ -340,7 +316,7 @@ def test_no_network(run, system):
 def test_a_damaged_network(run, system, damage):
     file = run.path / BEST
     file.write_bytes(damage[1](file.read_bytes()))
-    message = told(lambda: run.load_policy(system))
+    message = error_of(lambda: run.load_policy(system))
     assert f"{file} is damaged" in message
     assert "use another model" in message
 
@@ -368,7 +344,7 @@ def test_a_network_of_another_kind(run, system):
     for change in changes:
         (run.path / BEST).write_bytes(original)
         rewrite(run, change)
-        assert "does not fit LyaPPO-v0 with this configuration" in told(lambda: run.load_policy(system))
+        assert "does not fit LyaPPO-v0 with this configuration" in error_of(lambda: run.load_policy(system))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
@@ -377,22 +353,24 @@ def test_weights_that_are_not_finite(run, system, value):
         tensors["action_net.bias"][0] = value
 
     rewrite(run, spoil)
-    assert "not finite" in told(lambda: run.load_policy(system))
+    assert "not finite" in error_of(lambda: run.load_policy(system))
 
 
 def test_a_network_for_other_spaces(tmp_path, run):
     other = make_worlds(ID, 1, "default", {"observation": "paper"}).system
-    assert "does not fit" in told(lambda: run.load_policy(other))
+    assert "does not fit" in error_of(lambda: run.load_policy(other))
     central = saved_run(tmp_path / "central", policy="central")
-    assert "does not fit" in told(lambda: central.load_policy(make_worlds(ID, 1, "default", {"num_devices": 3}).system))
+    assert "does not fit" in error_of(
+        lambda: central.load_policy(make_worlds(ID, 1, "default", {"num_devices": 3}).system)
+    )
     joint = make_worlds(ID, 1, "default", {"decision": "joint"}).system
-    assert "does not fit" in told(lambda: run.load_policy(joint))
+    assert "does not fit" in error_of(lambda: run.load_policy(joint))
 
 
 def test_a_file_beyond_the_limit_is_not_read(run, system, monkeypatch):
     monkeypatch.setattr(folder, "LARGEST_MODEL_BYTES", 100)
     monkeypatch.setattr(Path, "read_bytes", lambda _: pytest.fail("read"))
-    assert "larger than 100 bytes" in told(lambda: run.load_policy(system))
+    assert "larger than 100 bytes" in error_of(lambda: run.load_policy(system))
 
 
 class Bomb:
@@ -418,7 +396,7 @@ def test_nothing_is_unpickled(run, system, tmp_path, monkeypatch):
     run.load_policy(system)
     for content in (charge, (tmp_path / "torch.pt").read_bytes()):
         (run.path / BEST).write_bytes(content)
-        told(lambda: run.load_policy(system))
+        error_of(lambda: run.load_policy(system))
         (run.path / CONFIG).write_bytes(content)
-        told(lambda: Run.open(run.path))
+        error_of(lambda: Run.open(run.path))
     assert not Path("exploded").exists()

@@ -35,7 +35,7 @@ def system():
     return make_worlds(ID, 1, "default", OPTIONS).system
 
 
-def told(action: Callable[[], Any], kind: type[Exception] = RunError) -> str:
+def error_of(action: Callable[[], Any], kind: type[Exception] = RunError) -> str:
     """The one line that an action ends in."""
     with pytest.raises(kind) as caught:
         action()
@@ -103,7 +103,7 @@ LARGE = 10**30
 )  # fmt: skip
 def test_a_configuration_with_impossible_values(run, place, value):
     rewrite(run, *place, value=value)
-    message = told(lambda: Run.open(run.path))
+    message = error_of(lambda: Run.open(run.path))
     assert f"{run.path / CONFIG} is not valid: run.{'.'.join(place)}" in message
 
 
@@ -131,7 +131,7 @@ SHOWN: dict[str, tuple[bytes, str]] = {
 )
 def test_a_configuration_that_is_none(run, content, words):
     (run.path / CONFIG).write_bytes(content)
-    assert words in told(lambda: Run.open(run.path))
+    assert words in error_of(lambda: Run.open(run.path))
 
 
 def test_a_configuration_of_100_mb_is_not_read(run, monkeypatch):
@@ -139,7 +139,7 @@ def test_a_configuration_of_100_mb_is_not_read(run, monkeypatch):
         file.truncate(100 << 20)
     for name in ("read_text", "read_bytes"):
         monkeypatch.setattr(Path, name, lambda *_, **__: pytest.fail("read"))
-    assert "larger than" in told(lambda: Run.open(run.path))
+    assert "larger than" in error_of(lambda: Run.open(run.path))
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_options_that_no_environment_has(run, key):
     """Nothing in a run folder reaches the arguments of `gym.make_vec` or of the shells."""
     rewrite(run, "options", value={key: "os:system"})
     config = Run.open(run.path).config
-    message = told(lambda: make_worlds(ID, 1, config.preset, config.options), ValueError)
+    message = error_of(lambda: make_worlds(ID, 1, config.preset, config.options), ValueError)
     assert message.startswith(f"{key}='os:system' is not a parameter")
 
 
@@ -161,7 +161,9 @@ def test_environments_of_other_packages(run, monkeypatch, capsys, tmp_path, env_
     monkeypatch.syspath_prepend(tmp_path)
     rewrite(run, "env_id", value=env_id)
     config = Run.open(run.path).config
-    assert "does not exist" in told(lambda: make_worlds(config.env_id, 1, config.preset, config.options), ValueError)
+    assert "does not exist" in error_of(
+        lambda: make_worlds(config.env_id, 1, config.preset, config.options), ValueError
+    )
     assert "was trained on" in evaluated(monkeypatch, capsys, run.path)
 
 
@@ -243,21 +245,21 @@ NETWORKS = {
 def test_a_network_that_is_none(run, system, monkeypatch, tmp_path, content):
     monkeypatch.chdir(tmp_path)
     (run.path / BEST).write_bytes(content)
-    message = told(lambda: run.load_policy(system))
+    message = error_of(lambda: run.load_policy(system))
     assert f"{run.path / BEST} is damaged" in message
     assert not Path("exploded").exists()
 
 
 def test_a_header_with_controls(run, system):
     (run.path / BEST).write_bytes(tensors_file({"a": entry([2], 0, 8, "F\n32\x1b[31m" + "x" * 1000)}, bytes(8)))
-    told(lambda: run.load_policy(system))
+    error_of(lambda: run.load_policy(system))
 
 
 def test_tensors_beside_the_network(run, system):
     weights = {name: value.contiguous() for name, value in run.load_policy(system).network.state_dict().items()}
     for more in ({"../x": torch.zeros(1)}, {"": torch.zeros(0)}, {"os.system": torch.zeros(1 << 16)}):
         (run.path / BEST).write_bytes(save({**weights, **more}))
-        assert "does not fit" in told(lambda: run.load_policy(system))
+        assert "does not fit" in error_of(lambda: run.load_policy(system))
 
 
 @pytest.mark.parametrize("name", [CONFIG, BEST, EVALUATION])
@@ -278,9 +280,9 @@ def test_what_is_no_file_is_not_opened(run, system, tmp_path, name, kind):
         file.symlink_to(tmp_path / "pipe")
     if name == EVALUATION:
         reason = "Too many levels of symbolic links" if kind == "loop" else "it is not a regular file"
-        assert told(lambda: curve_of(run), ValueError) == f"no curve of {file} ({reason})"
+        assert error_of(lambda: curve_of(run), ValueError) == f"no curve of {file} ({reason})"
         return
-    message = told(lambda: Run.open(run.path).load_policy(system))
+    message = error_of(lambda: Run.open(run.path).load_policy(system))
     assert ("is not a run folder" if name == CONFIG else "does not exist") in message
 
 
@@ -288,15 +290,15 @@ def test_a_small_file_does_not_make_a_large_network(run, system, monkeypatch):
     """Wide layers take long to build, and more of them than what is possible are refused at once."""
     rewrite(run, "settings", "hidden", value=[4096] * 3)
     monkeypatch.setattr(folder_module, "build_network", lambda *_: pytest.fail("built"))
-    assert "does not fit" in told(lambda: Run.open(run.path).load_policy(system))
+    assert "does not fit" in error_of(lambda: Run.open(run.path).load_policy(system))
     rewrite(run, "settings", "hidden", value=[4096] * 4)
-    assert "settings: hidden has 50331648 weights between its layers" in told(lambda: Run.open(run.path))
+    assert "settings: hidden has 50331648 weights between its layers" in error_of(lambda: Run.open(run.path))
 
 
 def test_a_file_that_only_seems_large_is_not_read(run, system):
     with (run.path / BEST).open("wb") as file:
         file.truncate(folder_module.LARGEST_MODEL_BYTES + 1)
-    assert "is not read" in told(lambda: run.load_policy(system))
+    assert "is not read" in error_of(lambda: run.load_policy(system))
 
 
 # Under the recorder

@@ -57,19 +57,19 @@ def test_curves_are_named_alike(read):
         assert names >= ALIKE - ({"reward"} if group == "training" else set()), group
     validated = {tag.partition("/")[2] for tag in tags if tag.startswith("validation/")}
     trained = {tag.partition("/")[2] for tag in tags if tag.startswith("training/")}
-    assert trained <= validated, "an episode of a training is told by the names of the validations"
+    assert trained <= validated, "an episode of a training is written under the names of the validations"
     assert {tag.partition("/")[0] for tag in tags} == {"training", "validation", "rollout", "train", "time"}
 
 
-def test_hyper_parameters_are_told(run, read):
+def test_hyper_parameters_are_written(run, read):
     metadata = read.summary_metadata
     start = HParamsPluginData.FromString(metadata["_hparams_/session_start_info"].plugin_data.content)
-    told = dict(start.session_start_info.hparams.items())
-    assert told["env_id"].string_value == run.config.env_id
-    assert told["agent"].string_value == "ppo"
-    assert told["seed"].number_value == 3
-    assert told["learning_rate"].number_value == run.config.settings.learning_rate
-    assert bool(told["anneal"].number_value) == run.config.settings.anneal
+    hparams = dict(start.session_start_info.hparams.items())
+    assert hparams["env_id"].string_value == run.config.env_id
+    assert hparams["agent"].string_value == "ppo"
+    assert hparams["seed"].number_value == 3
+    assert hparams["learning_rate"].number_value == run.config.settings.learning_rate
+    assert bool(hparams["anneal"].number_value) == run.config.settings.anneal
     experiment = HParamsPluginData.FromString(metadata["_hparams_/experiment"].plugin_data.content).experiment
     assert [metric.name.tag for metric in experiment.metric_infos] == ["validation/reward"]
     assert "validation/reward" in read.Tags()["scalars"]

@@ -78,7 +78,7 @@ def zips(tmp_path_factory) -> dict[str, Members]:
     return {agent: hostile.members_of((place / f"{agent}.zip").read_bytes()) for agent in KINDS}
 
 
-def told(file: Path, setup: RunConfig) -> str:
+def error_of(file: Path, setup: RunConfig) -> str:
     """The one line that an import is refused with."""
     system = make_worlds(setup.env_id, 1, setup.preset, setup.options).system
     with pytest.raises(RunError) as caught:
@@ -215,7 +215,7 @@ def test_a_linear_network_and_a_compressed_file(tmp_path):
 )
 def test_a_file_that_does_not_fit(tmp_path, zips, saved, setup, words):
     (tmp_path / "model.zip").write_bytes(hostile.stored(zips[saved]))
-    assert words in told(tmp_path / "model.zip", setup)
+    assert words in error_of(tmp_path / "model.zip", setup)
 
 
 def test_other_activation_functions_are_refused_where_the_file_names_them(tmp_path):
@@ -226,7 +226,7 @@ def test_other_activation_functions_are_refused_where_the_file_names_them(tmp_pa
             arch = {"net_arch": [8], "activation_fn": function}
             KINDS[agent]("MlpPolicy", env, policy_kwargs=arch).save(tmp_path / "model")
             if function is theirs:
-                message = told(tmp_path / "model.zip", config(agent))
+                message = error_of(tmp_path / "model.zip", config(agent))
                 expected = f"torch.nn.modules.activation.{ours}, as --agent {agent} uses it"
                 assert (
                     f"activation_fn 'torch.nn.modules.activation.{theirs.__name__}'; train one with {expected}"
@@ -245,7 +245,7 @@ def test_a_features_extractor_of_somebody_else(tmp_path):
         arguments = {"net_arch": [8], "features_extractor_class": extractor}
         PPO("MlpPolicy", gym.make(ID, **OPTIONS), policy_kwargs=arguments).save(tmp_path / "model")
         if extractor is Doubled:
-            assert "its network has features_extractor_class" in told(tmp_path / "model.zip", config())
+            assert "its network has features_extractor_class" in error_of(tmp_path / "model.zip", config())
         else:
             import_sb3(tmp_path / "model.zip", config(), make_worlds(ID, 1, "default", OPTIONS).system)
 
@@ -255,7 +255,7 @@ def test_a_policy_class_of_somebody_else(tmp_path):
         pass
 
     PPO(OwnPolicy, gym.make(ID, **OPTIONS)).save(tmp_path / "model")
-    message = told(tmp_path / "model.zip", config())
+    message = error_of(tmp_path / "model.zip", config())
     assert f"its policy class is from module {__name__!r}; train one with MlpPolicy" in message
 
 
@@ -288,7 +288,7 @@ def test_no_file(tmp_path, monkeypatch, kind):
         monkeypatch.setattr(importer, "FILE_MAX_BYTES", 100)
         file.write_bytes(bytes(101))
         words = "larger than 100 bytes"
-    message = told(file, config())
+    message = error_of(file, config())
     assert words in message
     assert str(file) in message
 
@@ -356,15 +356,15 @@ def test_damaged_files_end_in_one_line_or_not_at_all(tmp_path, zips):
         lambda: hostile.stored({**members, POLICY: damaged(members[POLICY], rng)}),
         lambda: hostile.with_inner(members, changed={"data.pkl": damaged(pickled, rng)}),
     ]
-    told_of: list[str] = []
+    reported: list[str] = []
     for number in range(600):
         (tmp_path / "model.zip").write_bytes(makers[number % len(makers)]())
         try:
             import_sb3(tmp_path / "model.zip", setup, system)
         except RunError as error:
-            told_of.append(str(error))
-    assert 400 < len(told_of) < 600
-    assert all(message.isascii() and "\n" not in message and len(message) < 500 for message in told_of)
+            reported.append(str(error))
+    assert 400 < len(reported) < 600
+    assert all(message.isascii() and "\n" not in message and len(message) < 500 for message in reported)
 
 
 def damaged(content: bytes, rng: np.random.Generator) -> bytes:
@@ -403,7 +403,7 @@ def test_stable_baselines3_itself_runs_the_payloads_and_the_recorder_sees_it(tmp
     seen = hostile.observe(tmp_path, "naive")
     assert {file.name for file in markers.iterdir()} == wanted
     for event in ("pickle.find_class", "os.system", "exec", "compile", f"open {markers}"):
-        assert any(told.startswith(event) for told in seen["events"]), event
+        assert any(name.startswith(event) for name in seen["events"]), event
 
 
 def test_the_payloads_of_torch_files_work(tmp_path):

@@ -306,7 +306,7 @@ def test_a_warm_start_comes_first_and_counts(tmp_path, crowd_id, agent):
 
 def test_the_first_updates_learn_at_the_full_rate_after_a_warm_start(tmp_path, crowd_id, monkeypatch):
     """Annealing is over PPO's own steps, not those of the imitation."""
-    told: list[tuple[float, float]] = []
+    schedule: list[tuple[float, float]] = []
     plain = trainer.build_model
 
     def build(run: Run, rows: Any) -> Any:
@@ -315,7 +315,7 @@ def test_the_first_updates_learn_at_the_full_rate_after_a_warm_start(tmp_path, c
 
         def train() -> None:
             update()
-            told.append((model.policy.optimizer.param_groups[0]["lr"], model.ent_coef))
+            schedule.append((model.policy.optimizer.param_groups[0]["lr"], model.ent_coef))
 
         model.train = train
         return model
@@ -323,7 +323,7 @@ def test_the_first_updates_learn_at_the_full_rate_after_a_warm_start(tmp_path, c
     monkeypatch.setattr(trainer, "build_model", build)
     settings = QUICK.model_copy(update={"ent_coef": 0.1, "learning_rate": 1e-3})
     train(run_in(tmp_path / "run", crowd_id, settings, agent="member-ppo"), quiet=True)
-    rates, entropies = np.array(told).T
+    rates, entropies = np.array(schedule).T
     np.testing.assert_allclose(rates, 1e-3 * (1 - np.arange(4) / 4))
     np.testing.assert_allclose(entropies, 0.1 * (1 - np.arange(1, 5) / 4), atol=1e-12)
 

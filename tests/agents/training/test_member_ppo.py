@@ -138,11 +138,11 @@ def test_the_buffer_holds_what_the_policy_said():
     model = model_of()
     rollout(model)
     rows, buffer = model.flatten_rollout(), model.rollout_buffer
-    told = model.policy.evaluate_members(rows.observations, rows.actions)
-    torch.testing.assert_close(told.log_prob, rows.log_prob)
+    evaluated = model.policy.evaluate_members(rows.observations, rows.actions)
+    torch.testing.assert_close(evaluated.log_prob, rows.log_prob)
     torch.testing.assert_close(rows.returns, torch.as_tensor(buffer.swap_and_flatten(buffer.returns)))
     values = torch.as_tensor(buffer.swap_and_flatten(buffer.values))
-    torch.testing.assert_close(told.values, values)
+    torch.testing.assert_close(evaluated.values, values)
 
 
 def test_a_second_rollout_goes_on_where_the_first_ended():
@@ -191,13 +191,13 @@ def test_credit_by_plain_loops(credit):
 
 
 def test_without_groups_the_team_shares_the_credit():
-    told = []
+    found = []
     for credit in ("group", "team", "own"):
         model = model_of(credit=credit, options={"grouped": False})
         rollout(model)
-        told.append(model.flatten_rollout().advantages)
-    torch.testing.assert_close(told[0], told[1], rtol=0.0, atol=0.0)
-    assert (told[0] != told[2]).any()
+        found.append(model.flatten_rollout().advantages)
+    torch.testing.assert_close(found[0], found[1], rtol=0.0, atol=0.0)
+    assert (found[0] != found[2]).any()
 
 
 def test_advantages_are_normalised_over_those_who_have_a_choice():

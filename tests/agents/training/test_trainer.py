@@ -220,7 +220,7 @@ def test_what_the_user_sets_holds_in_training_too(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("learning_starts", "updates"), [(None, 8), (0, 10), (100, 4)])
-def test_updates_begin_where_told(tmp_path, monkeypatch, toy_id, learning_starts, updates):
+def test_updates_begin_where_set(tmp_path, monkeypatch, toy_id, learning_starts, updates):
     """Beyond that many transitions, of which each step of 16 worlds gives 16; by default beyond a minibatch of 32."""
     settings = Settings(
         steps=160, num_envs=16, batch_size=32, learning_starts=learning_starts, hidden=(8,), anneal=False
@@ -389,7 +389,7 @@ def test_validation_does_not_disturb_the_training(tmp_path, monkeypatch):
         ("td3", [-2.0, *[-5.0] * 19, -1.0], True),
     ],
 )
-def test_an_untrained_network_may_be_the_best_and_is_told(tmp_path, monkeypatch, agent, rewards, learned):
+def test_an_untrained_network_may_be_the_best_and_is_reported(tmp_path, monkeypatch, agent, rewards, learned):
     """Before PPO's first update come some validations; with td3, those before it has a minibatch of 64."""
     numbers = iter(rewards)
     monkeypatch.setattr(record, "play", lambda *_: {"reward": np.array([next(numbers)]), "return": np.zeros(1)})

@@ -1,4 +1,4 @@
-"""The two Stable-Baselines3 adapters against the environment they stand on, told row by row."""
+"""The two Stable-Baselines3 adapters against the environment they stand on, row by row."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def test_member_rewards_sum_to_the_worlds(make):
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
-def test_the_rewards_of_the_members_are_told_apart(adapter):
+def test_the_rewards_of_the_members_are_distinguished(adapter):
     """Scaled, of the step just taken, and of the old episode where one ended."""
     rows = adapter(worlds(4), reward_scale=0.25)
     shared = MemberVecEnv(worlds(4), reward_scale=0.25)

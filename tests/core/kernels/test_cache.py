@@ -142,7 +142,7 @@ def test_without_a_cache_kernels_are_compiled_and_one_line_says_so(tmp_path, tro
     assert said.startswith("edge_envs: ")
 
 
-def test_a_damaged_cache_is_compiled_anew(tmp_path):
+def test_a_damaged_cache_is_compiled_again(tmp_path):
     copy = user_copy(tmp_path, {})
     right = copy.run()[0]
     for path in tmp_path.rglob("*.nbi"):

@@ -299,9 +299,9 @@ def test_best_static_follows_the_devices_of_the_episode():
             np.testing.assert_array_equal(policy.predict(observation)[0], first, err_msg="constant in an episode")
         chosen.append(tuple(first))
     assert len(set(chosen)) > 1
-    anew = make(num_devices=6, devices="frame")
-    common = make_baseline("best-common", anew).predict(np.zeros(1))[0]
-    np.testing.assert_array_equal(make_baseline("best-static", anew).predict(anew.reset(seed=0)[0])[0], common)
+    redrawn = make(num_devices=6, devices="frame")
+    common = make_baseline("best-common", redrawn).predict(np.zeros(1))[0]
+    np.testing.assert_array_equal(make_baseline("best-static", redrawn).predict(redrawn.reset(seed=0)[0])[0], common)
 
 
 def test_constants_are_fitted_to_frames_of_their_own():

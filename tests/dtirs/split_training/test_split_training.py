@@ -32,6 +32,7 @@ from edge_envs.dtirs.split_training.training import (
     as_tensor,
     training_round,
 )
+from tests.helpers import assert_interrupt_is_quiet, assert_one_line_error
 
 CUTS = range(1, LAYERS + 1)
 OPTIMISERS = {
@@ -545,21 +546,14 @@ class Switching:
     ],
 )
 def test_bad_input_is_one_line_and_status_two(arguments, message, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        __main__.main(arguments)
-    assert stopped.value.code == 2
-    written = capsys.readouterr().err
-    assert written.startswith("error: ")
-    assert written.count("\n") == 1
-    assert message in written
+    assert message in assert_one_line_error(__main__.main, arguments, capsys)
 
 
-def test_folder_that_cannot_be_written_is_told_before_training(tmp_path, capsys):
+def test_folder_that_cannot_be_written_is_reported_before_training(tmp_path, capsys):
     (tmp_path / "file").touch()
-    with pytest.raises(SystemExit) as stopped:
-        __main__.main(["--out", str(tmp_path / "file" / "out"), "--rounds", "1000000"])
-    assert stopped.value.code == 2
-    assert "file" in capsys.readouterr().err
+    assert "file" in assert_one_line_error(
+        __main__.main, ["--out", str(tmp_path / "file" / "out"), "--rounds", "1000000"], capsys
+    )
 
 
 @pytest.mark.parametrize("package", ["torch", "matplotlib", "rich", "PIL"])
@@ -574,12 +568,7 @@ def test_missing_package_names_the_extras(package):
 
 
 def test_interrupt_ends_quietly(monkeypatch, capsys):
-    def stop(options):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(__main__, "run", stop)
-    assert __main__.main([]) == 130
-    assert capsys.readouterr().err == "interrupted by SIGINT\n"
+    assert_interrupt_is_quiet(__main__, monkeypatch, capsys)
 
 
 def test_data_of_more_users_than_the_environment_has_are_left_out():

@@ -231,7 +231,7 @@ def test_a_frame_ends_for_all_at_once():
 
 
 def test_episodes_differ_and_seeds_do_not():
-    """Users are drawn anew each episode: networks evenly, speeds log-uniform, places all over the square."""
+    """Users are drawn in each episode: networks evenly, speeds log-uniform, places all over the square."""
     walk = Walk(num_users=50)
     networks, speeds, places = [], [], []
     for _ in range(60):

@@ -8,11 +8,11 @@ import pytest
 
 import edge_envs  # noqa: F401  (registers the ids)
 from edge_envs.eccnoma.config import ECCNOMAConfig
+from tests.eccnoma import reference_server
 from tests.eccnoma.model import reference_report
 from tests.eccnoma.model import reference_step as slow
 from tests.eccnoma.model.problems import every_config, make, play, random_action
 from tests.eccnoma.model.reference_step import Decisions, Floats, Result, World
-from tests.eccnoma.solvers import reference_server
 from tests.eccnoma.solvers.problems import Pool
 
 SOLVER_METRICS = {"server_gap", "sweeps", "assignment_gap_uplink", "assignment_gap_downlink", "certificate"}

@@ -7,8 +7,8 @@ import pytest
 
 from edge_envs.eccnoma.solvers import api, certificates
 from edge_envs.eccnoma.solvers.radio import RADIO_REPORT
+from tests.eccnoma import reference_server
 from tests.eccnoma.solvers import reference_radio as oracle
-from tests.eccnoma.solvers import reference_server
 from tests.eccnoma.solvers.problems import (
     DIRECTIONS,
     Floats,

@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import minimize
 
 from edge_envs.eccnoma.solvers import api
-from tests.eccnoma.solvers import reference_server as oracle
+from tests.eccnoma import reference_server as oracle
 from tests.eccnoma.solvers.problems import Pool, random_pool
 
 EXACT = 1e-12

@@ -21,9 +21,9 @@ def test_a_caption_says_what_the_spread_is_how_many_trainings_and_which_commit()
         "± is half the width of the 95 % percentile bootstrap interval of the mean: 2,000 resamples of the 30 draws; "
         f"no row is trained; {stamp()}."
     )
-    told = caption("20 episodes (5 seeds x 4)", 5)
-    assert "resamples of the 20 episodes (5 seeds x 4), together with the trainings of a row that has several;" in told
-    assert "; 5 trainings per learned row; edge-envs " in told
+    text = caption("20 episodes (5 seeds x 4)", 5)
+    assert "resamples of the 20 episodes (5 seeds x 4), together with the trainings of a row that has several;" in text
+    assert "; 5 trainings per learned row; edge-envs " in text
     assert "together" not in caption("20 episodes", 1)
     assert "; 1 training per learned row; " in caption("20 episodes", 1)
     assert caption("30 draws", spread=False).startswith("Means over the 30 draws; no row is trained; edge-envs ")
@@ -82,7 +82,7 @@ def test_numbers_that_are_not_defined():
 
 def test_json_has_null_for_what_is_not_finite(tmp_path):
     document = {"rows": [{"certificate": np.nan, "half": [np.inf, 1.0]}], "seeds": (1, 2)}
-    publish(tmp_path, "page", ["# Page"], document, "experiments.page")
+    publish(tmp_path, "page", ["# Page"], document)
 
     def refuse(constant: str) -> None:
         pytest.fail(f"{constant} is no JSON")

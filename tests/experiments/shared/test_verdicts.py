@@ -144,8 +144,8 @@ class TestEstimates:
         covered = 0
         for _ in range(300):
             world = rng.normal(10.0, 2.0, 60)
-            base, scheme = 2.0 * world + rng.normal(0.0, 1.0, 60), world + rng.normal(0.0, 1.0, 60)
-            found = spread(mean_of(base) / mean_of(scheme))
+            base, policy = 2.0 * world + rng.normal(0.0, 1.0, 60), world + rng.normal(0.0, 1.0, 60)
+            found = spread(mean_of(base) / mean_of(policy))
             covered += found.low < 2.0 < found.high
         assert 0.90 < covered / 300 < 0.98
 

@@ -85,7 +85,7 @@ def test_rebuilt_problems_reach_the_same_objective(problem, compiled):
 
 @every_problem
 def test_certificate_is_the_duality_gap(problem):
-    """At the reported price the dual function, written down anew, meets the objective as closely as `gap` says."""
+    """At the reported price the dual function, computed independently, meets the objective as closely as `gap` says."""
     for backlog, options in problem.instances(200, seed=3):
         split = problem.exact(backlog, options)
         removed = float(backlog @ split.share)

@@ -70,15 +70,15 @@ def test_a_killed_training_ends_as_one_that_never_stopped(tmp_path, name):
         env=environment(), capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert told["kills"] >= KILLS
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report["kills"] >= KILLS
     # A training that began again would end alike.
-    assert told["gone_on"] >= 1
+    assert report["gone_on"] >= 1
     straight = tmp_path / "straight"
     expected = curves(straight)
     assert len({tag for tag, _, _ in expected}) > 10
-    print(f"{name}: {told}, in all of them {hashes(straight)}")
-    for number in range(told["victims"]):
+    print(f"{name}: {report}, in all of them {hashes(straight)}")
+    for number in range(report["victims"]):
         victim = tmp_path / f"victim{number}"
         assert hashes(victim) == hashes(straight)
         assert curves(victim) == expected

@@ -54,13 +54,13 @@ class Disk:
 
     def keep(self, handle: int) -> None:
         """This file or folder is on the disk as it is now."""
-        told, path = os.fstat(handle), Path(f"/proc/self/fd/{handle}")
+        status, path = os.fstat(handle), Path(f"/proc/self/fd/{handle}")
         # So that no other file gets its number.
         self._open.append(os.dup(handle))
-        if stat.S_ISDIR(told.st_mode):
-            self.names[told.st_ino] = {each.name: (each.stat().st_ino, each.is_dir()) for each in path.iterdir()}
+        if stat.S_ISDIR(status.st_mode):
+            self.names[status.st_ino] = {each.name: (each.stat().st_ino, each.is_dir()) for each in path.iterdir()}
         else:
-            self.contents[told.st_ino] = path.read_bytes()
+            self.contents[status.st_ino] = path.read_bytes()
 
     def cut(self) -> None:
         self.cuts.append((dict(self.names), dict(self.contents)))

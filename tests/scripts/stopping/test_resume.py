@@ -85,15 +85,15 @@ def test_it_ends_as_if_never_stopped(stopped, straight, monkeypatch, capsys):
     assert {file.name for file in stopped.iterdir() if "tfevents" not in file.name} == {
         file.name for file in straight.iterdir() if "tfevents" not in file.name
     }
-    told = json.loads((stopped / FINISHED).read_text())
-    assert told["steps"] == json.loads((straight / FINISHED).read_text())["steps"]
-    assert told["interrupted"] is False
+    finished = json.loads((stopped / FINISHED).read_text())
+    assert finished["steps"] == json.loads((straight / FINISHED).read_text())["steps"]
+    assert finished["interrupted"] is False
     assert resume(monkeypatch) == 0
     assert "run is finished already; nothing to train" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_damaged_checkpoints_are_told_and_cost_only_time(stopped, straight, monkeypatch, capsys, count):
+def test_damaged_checkpoints_are_reported_and_cost_only_time(stopped, straight, monkeypatch, capsys, count):
     files = Checkpoints(stopped / CHECKPOINTS).files()
     for file in files[-count:]:
         content = bytearray(file.read_bytes())

@@ -131,7 +131,7 @@ def test_jpeg_takes_the_best_quality_that_fits():
 
 
 def test_jpeg_rate_rule():
-    """10 symbols at 0 dB carry 10 bits, 320 at 20 dB carry 2131; an image of which nothing fits counts as told."""
+    """10 symbols at 0 dB carry 10 bits, 320 at 20 dB carry 2131; an image of which nothing fits counts as stated."""
     curves = jpeg_curves(TEST[:3])
     assert jpeg_psnr(curves, 10.0, 0.0, headers=False, otherwise_db=7.0) == (7.0, 0.0)
     value, share = jpeg_psnr(curves, 320.0, 20.0, headers=False, otherwise_db=7.0)

@@ -308,7 +308,7 @@ def between(problem: Problem, choices: Any, price: float) -> Floats:
 def recovered(
     problem: Problem, upload_s: Floats, band: Floats, price: float, lower_bound: float, deadline_s: float
 ) -> Solution:
-    """A feasible allocation from the nearly feasible one of a search: the band shared and the time spent anew."""
+    """A feasible allocation from the nearly feasible one of a search: the band shared and the time recomputed."""
     upload_s = upload_s * max(1.0, float(band.sum()) / problem.bandwidth_hz) * (1.0 + 1e-14)
     link = solve_p4(problem, problem.bits / upload_s)
     band = band if link is None else link[1]

@@ -227,7 +227,7 @@ class TestJoint:
 
     @in_blocks
     def test_sensitivity_is_the_derivative(self, number):
-        """Each device's entry is how the objective, solved anew, changes with the logarithm of its number of bits."""
+        """Each device's entry is how the objective, solved again, changes with the logarithm of its number of bits."""
         step = 1e-3
         for seed in range(number * LENGTH, number * LENGTH + 12):
             problem, found = solved(seed)
