@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -68,3 +69,26 @@ def whole_number(name: str, value: Any, least: int) -> int:
     if not is_whole(value) or value < least:
         raise ValueError(f"{name}={value!r} is not possible; give a whole number >= {least}")
     return int(value)
+
+
+def index_array(
+    name: str, values: ArrayLike, count: int, limit: int, *, needed: NDArray[np.bool_] | None = None
+) -> NDArray[np.int64]:
+    """Indices from 0 to `limit` - 1, a fresh array of shape (count,); `needed` (count,) excludes some from the limits.
+
+    Raises:
+        ValueError: another shape, numbers that are not whole, or an index outside the limits.
+    """
+    array = np.array(values)
+    if array.shape != (count,) or array.dtype.kind not in "iu":
+        raise ValueError(f"{name}={values!r} is not possible; give {count} whole numbers")
+    checked = array if needed is None else array[needed]
+    if ((checked < 0) | (checked >= limit)).any():
+        raise ValueError(f"{name}={values!r} is not possible; give indices from 0 to {limit - 1}")
+    return array.astype(np.int64)
+
+
+def one_of(name: str, value: object, known: Sequence[object]) -> None:
+    """Raise ValueError if a value is not among the known ones."""
+    if value not in known:
+        raise ValueError(f"{name}={value!r} does not exist; known: {', '.join(map(str, known))}")

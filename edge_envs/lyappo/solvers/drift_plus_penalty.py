@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel_part
+from edge_envs.core.kernels.order import sort_falling
 from edge_envs.lyappo.solvers.certificates import LN2, edge_gap, local_gap, transmit_gap
 
 Floats = NDArray[np.float64]
@@ -24,14 +25,10 @@ Indices = NDArray[np.int64]
 
 @kernel_part
 def largest_first(backlog: Floats, row: int, stage: int, first: int, count: int, order: Indices) -> None:
-    """Write the queues' indices into `order`, largest backlog first, ties by index (insertion sort: few queues)."""
+    """Write the queues' indices into `order`, largest backlog first, ties by index."""
     for i in range(count):
-        candidate = first + i
-        j = i
-        while j > 0 and backlog[row, stage, order[j - 1]] < backlog[row, stage, candidate]:
-            order[j] = order[j - 1]
-            j -= 1
-        order[j] = candidate
+        order[i] = first + i
+    sort_falling(order, 0, count, backlog, (row, stage))
 
 
 @kernel_part

@@ -21,7 +21,7 @@ from edge_envs.semcom.solvers.certificates.bounds import (
     link_cost,
     round_cost,
 )
-from edge_envs.semcom.solvers.feasibility import (
+from edge_envs.semcom.solvers.certificates.feasibility import (
     Infeasibility,
     InfeasibleError,
     check,
