@@ -74,20 +74,16 @@ def best_join(
     """
     best, least = -1, math.inf
     own = r.band[user]
-    room = False
-    for c in range(min(r.candidate.shape[1], bands)):
-        s = r.candidate[user, c]
+    room, candidates = False, min(r.candidate.shape[1], bands)
+    for c in range(candidates + bands):
+        if c == candidates and (room or own >= 0):
+            break
+        s = r.candidate[user, c] if c < candidates else c - candidates
         if s != own and r.load[r.ap[user], s] < r.cap[r.ap[user]]:
             room = True
-            if r.stamp[s] >= since:
+            if c >= candidates or r.stamp[s] >= since:
                 cost = joining_cost(link, r, gain, row, s, subchannel_of(s, bands, gain.shape[1]), user, power_w)
                 if cost < least or (best < 0 and own < 0):
-                    best, least = s, cost
-    if not room and own < 0:
-        for s in range(bands):
-            if r.load[r.ap[user], s] < r.cap[r.ap[user]]:
-                cost = joining_cost(link, r, gain, row, s, subchannel_of(s, bands, gain.shape[1]), user, power_w)
-                if cost < least or best < 0:
                     best, least = s, cost
     return best, least
 

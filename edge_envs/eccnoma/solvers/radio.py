@@ -239,23 +239,30 @@ def joining_cost(
 
 
 @kernel_part
-def leaving_gain(link: Link, r: Radio, s: int, seat: int) -> float:
-    """Decrease of the cost of band s if the user on a seat leaves it.
+def cost_without(link: Link, r: Radio, s: int, seat: int, seats: int, power_w: float) -> float:
+    """Cost of the users on the first `seats` seats of band s but one; who sits on the free seat sends at `power_w`.
 
     Disturbances are summed again for each user, because subtracting a strong signal would leave only rounding errors.
     """
-    total = 0.0
-    for i in range(r.band_users[s]):
+    total, k = 0.0, r.band_users[s]
+    for i in range(seats):
         if i != seat:
             other_w = link.noise_w
-            for v in range(r.band_users[s]):
+            for v in range(seats):
                 if v != i and v != seat:
-                    other_w += coupling_of(link, r, s, i, v) * r.seat_power_w[s, v]
+                    other_w += coupling_of(link, r, s, i, v) * (power_w if v == k else r.seat_power_w[s, v])
             user = r.user[s, i]
             total += sending_cost(
-                link, r.delay_cost[user], r.energy_cost[user], r.seat_power_w[s, i], r.gain[s, i, r.ap[user]], other_w
-            )
-    return r.cost[s] - total
+                link, r.delay_cost[user], r.energy_cost[user], power_w if i == k else r.seat_power_w[s, i],
+                r.gain[s, i, r.ap[user]], other_w,
+            )  # fmt: skip
+    return total
+
+
+@kernel_part
+def leaving_gain(link: Link, r: Radio, s: int, seat: int) -> float:
+    """Decrease of the cost of band s if the user on a seat leaves it."""
+    return r.cost[s] - cost_without(link, r, s, seat, r.band_users[s], 0.0)
 
 
 @kernel_part
@@ -264,19 +271,7 @@ def replacing_cost(
 ) -> float:
     """Increase of the cost of band s if a user takes the place of the user on a seat."""
     k = take_seat(r, gain, row, s, m, user)
-    total = 0.0
-    for i in range(k + 1):
-        if i != seat:
-            other_w = link.noise_w
-            for v in range(k + 1):
-                if v != i and v != seat:
-                    other_w += coupling_of(link, r, s, i, v) * (power_w if v == k else r.seat_power_w[s, v])
-            sender = r.user[s, i]
-            total += sending_cost(
-                link, r.delay_cost[sender], r.energy_cost[sender], power_w if i == k else r.seat_power_w[s, i],
-                r.gain[s, i, r.ap[sender]], other_w,
-            )  # fmt: skip
-    return total - r.cost[s]
+    return cost_without(link, r, s, seat, k + 1, power_w) - r.cost[s]
 
 
 @kernel

@@ -135,21 +135,9 @@ def transmit_rate(
     # A queue that is not emptied sets the price; if all are emptied, the marginal cost does.
     resource_price = max(last, first_bit + weight * power * LN2 / bandwidth) if total > 0.0 else last
     gap = transmit_gap(
-        backlog,
-        row,
-        stage,
-        first,
-        count,
-        slot_s,
-        weight,
-        gain,
-        power_max,
-        bandwidth,
-        noise,
-        rate,
-        power,
+        backlog, row, stage, first, count, slot_s, weight, gain, power_max, bandwidth, noise, rate, power,
         resource_price,
-    )
+    )  # fmt: skip
     return total, power, resource_price, gap
 
 
