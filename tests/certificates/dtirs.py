@@ -201,8 +201,8 @@ TWINS = Solver(
     cost=twin_cost,
     scale=twin_cost,
     mutations=[
-        Mutation("sign of the sort", order.sort_falling, "] < key", "] > key"),
-        Mutation("first threshold for all", pool.choose_twins, "     low = high", "     low = threshold[0]"),
+        Mutation("sign of the sort", order.sort_falling, "= key[before] <", "= key[before] >"),
+        Mutation("first threshold for all", pool.choose_twins, "     low = high", "     low = -minus_threshold[0]"),
         Mutation("sign of a change", pool.change_one_by_one, "if change < best", "if change > best"),
         Mutation("sides swapped", pool.change_one_by_one, "-1.0 if twin[k] else 1.0", "1.0 if twin[k] else -1.0"),
         Mutation("upload twice", pool.change_one_by_one, "side * (sync_s[k]", "side * (2.0 * sync_s[k]"),

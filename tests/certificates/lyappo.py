@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.kernels import order
 from edge_envs.lyappo.solvers import api, drift_plus_penalty
 from edge_envs.lyappo.solvers.api import Split
 from tests.certificates.harness import Mutation, Solver
@@ -78,9 +77,9 @@ rates: Any = drift_plus_penalty.split_rate
 edge: Any = drift_plus_penalty.edge_frequency
 ascending = Mutation(
     "smallest backlog first",
-    order.sort_falling,
-    "] < key",
-    "] > key",
+    drift_plus_penalty.largest_first,
+    "< backlog[row, stage, candidate]",
+    "> backlog[row, stage, candidate]",
 )
 
 TAIL = "queue = backlog[row, stage, order[i]]"

@@ -9,10 +9,8 @@ from edge_envs.core.kernels.jit import kernel
 
 
 @kernel
-def sort_falling(
-    order: NDArray[np.int64], first: int, count: int, key: NDArray[np.float64], at: tuple[int, ...]
-) -> None:
-    """Sort the indices `order[first : first + count]` by falling `key[at][index]`, equal keys by rising index.
+def sort_falling(order: NDArray[np.int64], first: int, count: int, key: NDArray[np.float64]) -> None:
+    """Sort the indices `order[first : first + count]` by falling `key[index]`, equal keys by rising index.
 
     Shell sort: insertion sort for few indices, and fast for thousands.
     """
@@ -24,8 +22,8 @@ def sort_falling(
             index, place = order[end], end
             while place >= first + gap:
                 before = order[place - gap]
-                later = key[(*at, before)] < key[(*at, index)]
-                if not (later or (key[(*at, before)] == key[(*at, index)] and before > index)):
+                later = key[before] < key[index]
+                if not (later or (key[before] == key[index] and before > index)):
                     break
                 order[place] = before
                 place -= gap

@@ -98,7 +98,7 @@ def choose_twins(
             count += 1
         constant += front_flop[k] / speed_flop_s[k]
         root += math.sqrt(back_flop[k])
-    sort_falling(order, 0, count, minus_threshold, ())
+    sort_falling(order, 0, count, minus_threshold)
     best, best_count = constant + root * root / supply, 0
     bound, root_price, low = -math.inf, 0.0, 0.0
     for taken in range(count + 1):

@@ -91,7 +91,7 @@ def best_join(
 @kernel
 def place_greedily(link: Link, r: Radio, gain: NDArray[np.float64], row: int, bands: int, senders: int) -> None:
     """Place users in falling order of their cost per second, at full power, where the total cost increases least."""
-    sort_falling(r.order, 0, senders, r.delay_cost, ())
+    sort_falling(r.order, 0, senders, r.delay_cost)
     for i in range(senders):
         user = r.order[i]
         s, _ = best_join(link, r, gain, row, bands, user, link.power_max_w, 0)
@@ -217,7 +217,7 @@ def place_at_random(
     senders = clear(r, bands, link)
     for u in range(len(r.ap)):
         r.key[u] = key[row, u]
-    sort_falling(r.order, 0, senders, r.key, ())
+    sort_falling(r.order, 0, senders, r.key)
     for n in range(len(r.cap)):
         s = int(key[row, len(r.ap) + n] * bands)
         for i in range(senders):
@@ -242,7 +242,7 @@ def place_by_relaxation(
         r.key[user] = 0.0
         for s in range(bands):
             r.key[user] = max(r.key[user], beta[s, user])
-    sort_falling(r.order, 0, senders, r.key, ())
+    sort_falling(r.order, 0, senders, r.key)
     for i in range(senders):
         user = r.order[i]
         best = -1
@@ -274,7 +274,7 @@ def share_time(link: Link, r: Radio, gain: NDArray[np.float64], row: int) -> Non
             r.key[user] = max(r.key[user], gain[row, s, user, r.ap[user]])
     for n in range(len(r.cap)):
         r.cap[n] = (r.cap[n] + bands - 1) // bands
-    sort_falling(r.order, 0, senders, r.key, ())
+    sort_falling(r.order, 0, senders, r.key)
     for i in range(senders):
         user = r.order[i]
         n, best = r.ap[user], -1

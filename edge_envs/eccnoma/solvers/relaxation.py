@@ -74,7 +74,7 @@ def order_users(r: Radio, x: Relaxation, gain: NDArray[np.float64], row: int) ->
                 if r.ap[u] == n and r.active[u]:
                     r.order[at] = u
                     at += 1
-            sort_falling(r.order, x.first[n], at - x.first[n], r.key, ())
+            sort_falling(r.order, x.first[n], at - x.first[n], r.key)
         x.first[gain.shape[3]] = at
         for i in range(at):
             x.order[m, i] = r.order[i]

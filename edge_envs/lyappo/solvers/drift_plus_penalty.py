@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel_part
-from edge_envs.core.kernels.order import sort_falling
 from edge_envs.lyappo.solvers.certificates import LN2, edge_gap, local_gap, transmit_gap
 
 Floats = NDArray[np.float64]
@@ -25,10 +24,17 @@ Indices = NDArray[np.int64]
 
 @kernel_part
 def largest_first(backlog: Floats, row: int, stage: int, first: int, count: int, order: Indices) -> None:
-    """Write the queues' indices into `order`, largest backlog first, ties by index."""
+    """Write the queues' indices into `order`, largest backlog first, ties by index.
+
+    A step of 256 worlds takes 10 % longer with `core.kernels.order.sort_falling`, as there are few queues.
+    """
     for i in range(count):
-        order[i] = first + i
-    sort_falling(order, 0, count, backlog, (row, stage))
+        candidate = first + i
+        j = i
+        while j > 0 and backlog[row, stage, order[j - 1]] < backlog[row, stage, candidate]:
+            order[j] = order[j - 1]
+            j -= 1
+        order[j] = candidate
 
 
 @kernel_part

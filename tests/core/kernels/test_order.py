@@ -22,20 +22,13 @@ def test_it_sorts_a_part_with_ties_by_index(count, different):
     key = rng.integers(0, different, count + 5).astype(float)
     order = rng.permutation(count + 5)
     before = order.copy()
-    sort_falling(order, 2, count, key, ())
+    sort_falling(order, 2, count, key)
     assert order[2 : 2 + count].tolist() == expected(before[2 : 2 + count].tolist(), key)
     assert order[:2].tolist() == before[:2].tolist()
     assert order[2 + count :].tolist() == before[2 + count :].tolist()
 
 
-def test_the_key_can_be_a_row_of_a_larger_array():
-    key = np.random.default_rng(0).random((2, 3, 12))
-    order = np.arange(12)
-    sort_falling(order, 0, 12, key, (1, 2))
-    assert order.tolist() == expected(range(12), key[1, 2])
-
-
 def test_infinite_keys_are_the_ends():
     order = np.arange(4)
-    sort_falling(order, 0, 4, np.array([0.0, -np.inf, np.inf, 1.0]), ())
+    sort_falling(order, 0, 4, np.array([0.0, -np.inf, np.inf, 1.0]))
     assert order.tolist() == [2, 3, 0, 1]
