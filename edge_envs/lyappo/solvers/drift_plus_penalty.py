@@ -26,7 +26,7 @@ Indices = NDArray[np.int64]
 def largest_first(backlog: Floats, row: int, stage: int, first: int, count: int, order: Indices) -> None:
     """Write the queues' indices into `order`, largest backlog first, ties by index.
 
-    A step of 256 worlds takes 10 % longer with `core.kernels.order.sort_falling`, as there are few queues.
+    With `core.kernels.order.sort_falling`, a step of 256 worlds takes 3 % longer, as there are few queues.
     """
     for i in range(count):
         candidate = first + i
