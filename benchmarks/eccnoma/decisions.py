@@ -114,7 +114,7 @@ class Frames:
             **{label: partial(self._decide, policy) for label, policy in self._baselines.items()},
             NETWORK: partial(self._decide, self._network),
             BATCHED: lambda: self._network.predict(some)[0],
-            SOLVE: partial(search.FAST_VALUE, self.system.parameters, self._sketch),
+            SOLVE: partial(search.FAST_VALUE, self.system.parameters, self._sketch, 0),
         }
         copy_row(self._env.state, 0, self._sketch, SEEN_FIELDS)
         found = {}
@@ -151,7 +151,7 @@ class Frames:
             if not np.array_equal(cuts, known):
                 raise RuntimeError(f"{label}: the timed decision {known.tolist()} is not the counted {cuts.tolist()}")
             s.choice[0] = cuts
-            costs.append(search.FAST_VALUE(p, s))
+            costs.append(search.FAST_VALUE(p, s, 0))
         self.cost_ratios.append(costs[1] / costs[0] if costs[0] > 0.0 else 1.0)
         if self.cost_ratios[-1] > 1.0:
             raise RuntimeError(f"{DESCENT} costs {costs[1]!r}, more than the {costs[0]!r} from which it started")

@@ -16,22 +16,23 @@ from edge_envs.eccnoma.solvers.relaxation import Relaxation
 
 
 @kernel
-def repeat_gradient(link: Link, w: Radio, x: Relaxation, gain: NDArray[np.float64], row: int, times: int) -> float:
+def repeat_gradient(link: Link, r: Radio, x: Relaxation, gain: NDArray[np.float64], row: int, times: int) -> float:
     """Compute cost and gradient at the shares and powers of x, whose users are ordered; returns the cost."""
     cost = 0.0
     for _ in range(times):
-        cost = relaxation.relaxed_cost(link, w, x, gain, row, x.beta)
-        relaxation.relaxed_slope(link, w, x, gain, row)
+        cost = relaxation.relaxed_cost(link, r, x, gain, row, x.beta)
+        relaxation.relaxed_slope(link, r, x, gain, row)
     return cost
 
 
 @kernel
 def renew_channels(p: Parameters, s: State, times: int) -> None:
     """Compute every row's next channels in both directions from the numbers last drawn; fading advances each time."""
+    rho = p.fading_correlation
     for row in range(len(s.reference)):
         for _ in range(times):
-            at = dynamics.fade(p, s, row, False, s.fading_up, s.gain_up, s.seen_up, 0)
-            dynamics.fade(p, s, row, False, s.fading_down, s.gain_down, s.seen_down, at)
+            at = dynamics.fade(s.normals, 0, row, False, rho, s.path_gain, s.fading_up, s.gain_up, s.seen_up)
+            dynamics.fade(s.normals, at, row, False, rho, s.path_gain, s.fading_down, s.gain_down, s.seen_down)
 
 
 @kernel
@@ -50,10 +51,10 @@ def allocate(p: Parameters, s: State, actions: NDArray[np.int64], up: int, down:
                 allocation.solve_server(p, s, row)
         link = allocation.uplink(p, bands)
         for _ in range(up):
-            allocation.solve_radio(p, s, row, link, s.workspace.up, s.workspace.up_relaxed, s.gain_up, bands)
+            allocation.solve_radio(p, s.keys, row, link, s.workspace.up, s.workspace.up_relaxed, s.gain_up, bands)
         link = allocation.downlink(p, bands)
         for _ in range(down):
-            allocation.solve_radio(p, s, row, link, s.workspace.down, s.workspace.down_relaxed, s.gain_down, bands)
+            allocation.solve_radio(p, s.keys, row, link, s.workspace.down, s.workspace.down_relaxed, s.gain_down, bands)
 
 
 @kernel

@@ -71,10 +71,10 @@ def nearest(word: str, known: Sequence[str], renamed: Mapping[str, str] | None =
     return f"did you mean {current[close[0]]!r}?" if close else f"known: {', '.join(known)}"
 
 
-def one_of(name: str, value: object, known: Sequence[str]) -> None:
-    """Raise ValueError if the value is not one of the known words."""
+def one_of(name: str, value: object, known: Sequence[object]) -> None:
+    """Raise ValueError if the value is not one of the known ones."""
     if value not in known:
-        raise ValueError(f"{name}={value!r} does not exist; {nearest(str(value), known)}")
+        raise ValueError(f"{name}={value!r} does not exist; {nearest(str(value), [str(each) for each in known])}")
 
 
 def is_whole(value: object) -> bool:
@@ -104,3 +104,20 @@ def number_within(name: str, value: float, low: float, high: float, *, strict: b
         limits = f"above {low:g} and up to {high:g}" if strict else f"from {low:g} to {high:g}"
         raise ValueError(f"{name}={value!r} is not possible; give a number {limits}")
     return float(value)
+
+
+def index_array(
+    name: str, values: ArrayLike, count: int, limit: int, *, needed: NDArray[np.bool_] | None = None
+) -> NDArray[np.int64]:
+    """Indices from 0 to `limit` - 1, a fresh array of shape (count,); `needed` (count,) excludes some from the limits.
+
+    Raises:
+        ValueError: another shape, numbers that are not whole, or an index outside the limits.
+    """
+    array = np.array(values)
+    if array.shape != (count,) or array.dtype.kind not in "iu":
+        raise ValueError(f"{name}={values!r} is not possible; give {count} whole numbers")
+    checked = array if needed is None else array[needed]
+    if ((checked < 0) | (checked >= limit)).any():
+        raise ValueError(f"{name}={values!r} is not possible; give indices from 0 to {limit - 1}")
+    return array.astype(np.int64)

@@ -106,55 +106,57 @@ def radio(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:
             yield Invariant(f"one_seat_{direction}", seats(at, int(bands[-1, 0])), "==", active[-1:])
 
 
-def seats(w: Radio, bands: int) -> NDArray[Any]:
+def seats(r: Radio, bands: int) -> NDArray[Any]:
     """Number of seats of every user in the workspace, (1, U)."""
-    taken = np.arange(w.user.shape[1]) < w.band_users[:bands, None]
-    return np.bincount(w.user[:bands][taken], minlength=len(w.band))[None]
+    taken = np.arange(r.user.shape[1]) < r.band_users[:bands, None]
+    return np.bincount(r.user[:bands][taken], minlength=len(r.band))[None]
 
 
-def places(p: Parameters, w: Senders, direction: str) -> Any:
+def places(p: Parameters, sent: Senders, direction: str) -> Any:
     """Invariants of the bands; returns the number of users (R,) above the capacity."""
-    low = np.where(w.active, 0, -1)
-    yield from within(f"band_{direction}", w.band, low, np.where(w.active, w.bands - 1, -1))
-    width = int(w.bands.max())
-    at = np.where(w.active, (np.arange(len(w.ap))[:, None] * p.num_aps + w.ap) * width + w.band, -1)
-    load = np.bincount(at[at >= 0], minlength=len(w.ap) * p.num_aps * width).reshape(-1, p.num_aps, width)
+    low = np.where(sent.active, 0, -1)
+    yield from within(f"band_{direction}", sent.band, low, np.where(sent.active, sent.bands - 1, -1))
+    width = int(sent.bands.max())
+    at = np.where(sent.active, (np.arange(len(sent.ap))[:, None] * p.num_aps + sent.ap) * width + sent.band, -1)
+    load = np.bincount(at[at >= 0], minlength=len(sent.ap) * p.num_aps * width).reshape(-1, p.num_aps, width)
     capacity = {ACCESS.FDMA: 1, ACCESS.TDMA: 0}.get(p.access, p.capacity)
     # The limit is raised for an AP with more senders than places.
-    needed = -(-users_per_ap(p, w.ap, w.active) // w.bands)
+    needed = -(-users_per_ap(p, sent.ap, sent.active) // sent.bands)
     yield Invariant(f"band_capacity_{direction}", load, "<=", np.maximum(needed, capacity)[:, :, None])
     if p.access == ACCESS.TDMA:
         return np.zeros(len(load))
     return np.maximum(load - capacity, 0).sum(axis=(1, 2))
 
 
-def rates(p: Parameters, w: Senders, gain: NDArray[Any], bandwidth_hz: float, *, downlink: bool) -> NDArray[Any]:
+def rates(p: Parameters, sent: Senders, gain: NDArray[Any], bandwidth_hz: float, *, downlink: bool) -> NDArray[Any]:
     """Rates (R, U) [bit/s] at gains (R, M, U, N), from the interference after cancellation, (5), (6), (8), (9).
 
     Within a cell, weaker users interfere in the uplink and stronger ones in the downlink. With TDMA there is no
     interference within a cell, and the mean over the turns of the other cells.
     """
-    row, user = np.arange(len(w.ap))[:, None, None], np.arange(p.num_users)
-    band = np.maximum(w.band, 0)
-    channel = (band if p.access != ACCESS.FDMA else ((2 * band + 1) * p.num_subchannels) // (2 * w.bands))[:, :, None]
-    ap = w.ap[:, :, None]
-    together = (w.band[:, :, None] == w.band[:, None]) & w.active[:, :, None] & w.active[:, None]
+    row, user = np.arange(len(sent.ap))[:, None, None], np.arange(p.num_users)
+    band = np.maximum(sent.band, 0)
+    channel = (band if p.access != ACCESS.FDMA else ((2 * band + 1) * p.num_subchannels) // (2 * sent.bands))[
+        :, :, None
+    ]
+    ap = sent.ap[:, :, None]
+    together = (sent.band[:, :, None] == sent.band[:, None]) & sent.active[:, :, None] & sent.active[:, None]
     theirs = gain[row, channel, user[None, None], ap]
     own = gain[row, channel, user[:, None], ap]
-    same_ap = ap == w.ap[:, None]
-    turn = np.ones(w.ap.shape)
+    same_ap = ap == sent.ap[:, None]
+    turn = np.ones(sent.ap.shape)
     if p.access == ACCESS.TDMA:
         turn = 1.0 / np.maximum((together & same_ap).sum(axis=2), 1)
     stronger = (theirs > own) | ((theirs == own) & (user < user[:, None]))
     if downlink:
         cross_gain = theirs if p.downlink_direction == DIRECTION.DOWNLINK_PRINTED else own
-        coupling = np.where(same_ap, cross_gain * stronger, gain[row, channel, user[:, None], w.ap[:, None]])
+        coupling = np.where(same_ap, cross_gain * stronger, gain[row, channel, user[:, None], sent.ap[:, None]])
     else:
         coupling = np.where(same_ap, theirs * ~stronger, theirs)
     apart = together & ~(same_ap if p.access == ACCESS.TDMA else np.eye(p.num_users, dtype=np.bool_))
-    band_hz = bandwidth_hz / w.bands
-    other_w = p.noise_w_per_hz * band_hz + (coupling * apart * (w.power_w * turn)[:, None]).sum(axis=2)
-    return turn * band_hz * np.log1p(w.power_w * own[:, :, 0] / other_w) / math.log(2.0)  # type: ignore[no-any-return]
+    band_hz = bandwidth_hz / sent.bands
+    other_w = p.noise_w_per_hz * band_hz + (coupling * apart * (sent.power_w * turn)[:, None]).sum(axis=2)
+    return turn * band_hz * np.log1p(sent.power_w * own[:, :, 0] / other_w) / math.log(2.0)  # type: ignore[no-any-return]
 
 
 def units(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:

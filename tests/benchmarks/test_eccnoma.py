@@ -344,7 +344,7 @@ def test_counted_descent_is_the_real_one() -> None:
         def value(p: Any, s: Any) -> float:
             nonlocal calls
             calls += 1
-            return float(search.FAST_VALUE(p, s))
+            return float(search.FAST_VALUE(p, s, 0))
 
         copy_row(world.state, 0, sketch, SEEN_FIELDS)
         cuts = eccnoma_decisions.descend_counted(system, sketch, value)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_envs.core.kernels import order
 from edge_envs.dtirs.config import DTIRSConfig, Uplink
 from edge_envs.dtirs.model import allocation, channels, dynamics, reward, state
 from edge_envs.dtirs.model.parameters import UPLINK, Parameters, parameters_of
@@ -79,7 +80,7 @@ POWERS = Solver(
                  "math.log(spent / power_total_w)", "math.log(2 * spent / power_total_w)"),
         Mutation("one step of Newton's method", power.allocate_power, "range(STEPS_MAX)", "range(1)"),
         Mutation("two steps of Newton's method", power.allocate_power, "range(STEPS_MAX)", "range(2)"),
-        Mutation("sign of the miss", power.allocate_power, "if miss > 0.0", "if miss < 0.0"),
+        Mutation("sign of the miss", power.allocate_power, "miss > 0.0)", "miss < 0.0)"),
         Mutation("factor 2 in the exponent forgotten", power.allocate_power,
                  "min(math.expm1(2.0 * power_w[k])", "min(math.expm1(power_w[k])"),
         Mutation("limit of a device halved", power.allocate_power,
@@ -154,8 +155,8 @@ BISECTION = Solver(
     cost=pool_cost,
     scale=lambda problem, _: pool_cost(problem, share_pool(problem)[0]),
     mutations=[
-        Mutation("half the pool", api.bisect_frequency, "if used > capacity", "if used > 0.5 * capacity"),
-        Mutation("sign of the bisection", api.bisect_frequency, "if used > capacity", "if used < capacity"),
+        Mutation("half the pool", api.bisect_frequency, "used > capacity", "used > 0.5 * capacity"),
+        Mutation("sign of the bisection", api.bisect_frequency, "used > capacity", "used < capacity"),
         Mutation("sign of the own speeds", api.bisect_frequency, "- speed, 0.0)", "+ speed, 0.0)"),
         Mutation("three steps", api.bisect_frequency, "range(2000)", "range(3)"),
         Mutation("ten steps", api.bisect_frequency, "range(2000)", "range(10)"),
@@ -200,8 +201,8 @@ TWINS = Solver(
     cost=twin_cost,
     scale=twin_cost,
     mutations=[
-        Mutation("sign of the sort", pool.order_by_threshold, "> threshold[k]", "< threshold[k]"),
-        Mutation("first threshold for all", pool.choose_twins, "     low = high", "     low = threshold[0]"),
+        Mutation("sign of the sort", order.sort_falling, "= key[before] <", "= key[before] >"),
+        Mutation("first threshold for all", pool.choose_twins, "     low = high", "     low = -minus_threshold[0]"),
         Mutation("sign of a change", pool.change_one_by_one, "if change < best", "if change > best"),
         Mutation("sides swapped", pool.change_one_by_one, "-1.0 if twin[k] else 1.0", "1.0 if twin[k] else -1.0"),
         Mutation("upload twice", pool.change_one_by_one, "side * (sync_s[k]", "side * (2.0 * sync_s[k]"),

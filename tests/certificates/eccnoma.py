@@ -13,8 +13,9 @@ import gymnasium as gym
 import numpy as np
 
 import edge_envs  # noqa: F401  (registers the ids)
+from edge_envs.core.kernels import order
 from edge_envs.eccnoma.model import allocation
-from edge_envs.eccnoma.solvers import api, assignment_others, assignment_search, band_powers, relaxation, server_units
+from edge_envs.eccnoma.solvers import api, assignment, band_powers, relaxation, server_units
 from edge_envs.eccnoma.solvers import radio as radio_kernels
 from tests.certificates.harness import Mutation, Solver
 from tests.eccnoma import reference_server
@@ -157,18 +158,18 @@ POWERS = Solver(
     [
         Mutation("interference missing in the slope", band_powers.band_slope, "+= interference_price *", "+= 0.0 *"),
         Mutation("interference with the wrong sign", band_powers.band_slope, "price = -per_rate", "price = per_rate"),
-        Mutation("energy counted three times", band_powers.band_slope, "+= w.energy_cost", "+= 3.0 * w.energy_cost"),
+        Mutation("energy counted three times", band_powers.band_slope, "+= r.energy_cost", "+= 3.0 * r.energy_cost"),
         Mutation("early stop", band_powers.descend_powers, "residual <= tolerance", "residual <= 0.2"),
-        Mutation("limit halved", band_powers.descend_powers, "w.slope[0, i], 0.0), 1.0)", "w.slope[0, i], 0.0), 0.5)"),
+        Mutation("limit halved", band_powers.descend_powers, "r.slope[0, i], 0.0), 1.0)", "r.slope[0, i], 0.0), 0.5)"),
         Mutation(
-            "first user's slope for all", band_powers.descend_powers, "- step * w.slope[0, i]", "- step * w.slope[0, 0]"
+            "first user's slope for all", band_powers.descend_powers, "- step * r.slope[0, i]", "- step * r.slope[0, 0]"
         ),
-        Mutation("uphill", band_powers.descend_powers, "- step * w.slope", "+ step * w.slope"),
+        Mutation("uphill", band_powers.descend_powers, "- step * r.slope", "+ step * r.slope"),
         Mutation(
             "first user's power for all",
-            assignment_search.finish,
-            "= w.seat_power_w[s, i]\n",
-            "= w.seat_power_w[s, 0]\n",
+            band_powers.finish,
+            "= r.seat_power_w[s, i]\n",
+            "= r.seat_power_w[s, 0]\n",
         ),
         Mutation("power out of its limits", radio_kernels.power_at, "* math.exp(", "* 0.5 * math.exp("),
     ],
@@ -180,17 +181,22 @@ SEARCH = Solver(
     cost_of_assignment,
     bound,
     [
-        Mutation("least costly user first", assignment_search.comes_later, "key[i] < key[j] or", "key[i] > key[j] or"),
-        Mutation("first subchannel instead of the best", assignment_search.best_join, "if cost < least or (", "if ("),
-        Mutation("no sweeps", assignment_search.search, "range(sweeps if senders > 0 else 0)", "range(0)"),
+        Mutation(
+            "least costly user first",
+            order.sort_falling,
+            "] < key",
+            "] > key",
+        ),
+        Mutation("first subchannel instead of the best", assignment.best_join, "if cost < least or (", "if ("),
+        Mutation("no sweeps", assignment.search, "range(sweeps if senders > 0 else 0)", "range(0)"),
         Mutation(
             "half of the candidates",
-            assignment_search.find_candidates,
-            "w.candidate.shape[1]",
-            "w.candidate.shape[1] // 2",
+            assignment.find_candidates,
+            "r.candidate.shape[1]",
+            "r.candidate.shape[1] // 2",
         ),
         Mutation(
-            "harm to others forgotten", radio_kernels.joining_cost, "coupling_of(link, w, s, v, k) * power_w", "0.0"
+            "harm to others forgotten", radio_kernels.joining_cost, "coupling_of(link, r, s, v, k) * power_w", "0.0"
         ),
         Mutation(
             "own interference forgotten",
@@ -198,7 +204,7 @@ SEARCH = Solver(
             "other_w += coupling_of(",
             "other_w += 0.0 * coupling_of(",
         ),
-        Mutation("moves that lose", assignment_search.sweep_moves, "saved > SAVING_MIN", "saved > -0.3"),
+        Mutation("moves that lose", assignment.sweep_moves, "saved > SAVING_MIN", "saved > -0.3"),
         Mutation(
             "interference never heard", radio_kernels.coupling_of, "return 0.0 if stronger else theirs", "return 0.0"
         ),
@@ -291,37 +297,37 @@ ROUNDED = Solver(
     [
         Mutation(
             "smallest share",
-            assignment_others.place_by_relaxation,
+            assignment.place_by_relaxation,
             "beta[s, user] > beta[best",
             "beta[s, user] < beta[best",
         ),
         Mutation(
             "first user's shares for all",
-            assignment_others.place_by_relaxation,
+            assignment.place_by_relaxation,
             "beta[s, user] > beta[best, user]",
             "beta[s, 0] > beta[best, 0]",
         ),
         Mutation(
             "first subchannel",
-            assignment_others.place_by_relaxation,
+            assignment.place_by_relaxation,
             "best < 0 or beta[s, user] > beta[best, user]",
             "best < 0",
         ),
         Mutation(
             "last subchannel",
-            assignment_others.place_by_relaxation,
+            assignment.place_by_relaxation,
             "(best < 0 or beta[s, user] > beta[best, user])",
             "s >= 0",
         ),
         Mutation(
             "powers not tuned",
-            assignment_others.place_by_relaxation,
-            "finish(link, w, bands, last)",
-            "finish(link, w, bands, 0)",
+            assignment.place_by_relaxation,
+            "finish(link, r, bands, last)",
+            "finish(link, r, bands, 0)",
         ),
         Mutation(
             "half of the subchannels",
-            assignment_others.place_by_relaxation,
+            assignment.place_by_relaxation,
             "for s in range(bands):\n            free",
             "for s in range(bands // 2):\n            free",
         ),

@@ -121,7 +121,7 @@ def broken(function: Callable[..., Any], *edits: Edit) -> list[Mutation]:
     return [Mutation(name, function, old, new) for name, old, new in edits]
 
 
-WRONG_WAY = "bisection the wrong way", "if error > 0.0:", "if error < 0.0:"
+WRONG_WAY = "bisection the wrong way", ", error > 0.0)", ", error < 0.0)"
 
 P3 = [
     *broken(problem.time_price_factor, ("price of time x 3", "return 2.0 *", "return 6.0 *")),

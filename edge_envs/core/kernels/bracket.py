@@ -1,10 +1,16 @@
-"""Safeguards of one-dimensional root finding: the middle of the bracket replaces a step outside it."""
+"""One step of a bracketed root search: narrow the bracket, and keep the next point inside it."""
 
 from __future__ import annotations
 
 import math
 
 from edge_envs.core.kernels.jit import kernel
+
+
+@kernel
+def narrowed(low: float, high: float, x: float, above: bool) -> tuple[float, float]:
+    """The bracket with x as its lower end if the root is `above` x, else with x as its upper end."""
+    return (x, high) if above else (low, x)
 
 
 @kernel

@@ -1,10 +1,11 @@
 """Compilation of kernels by numba."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
+from numba.core.types import unliteral
 
 from edge_envs.core.kernels.cache import add_cache
 
@@ -25,6 +26,13 @@ def _njit(function: Function, **options: Any) -> Function:
         return np.errstate(all="ignore")(function)
     dispatcher = cast(Any, numba.njit)(error_model="numpy", **options)(function)
     add_cache(dispatcher)
+    template = dispatcher.get_call_template
+
+    def without_literals(arguments: Any, keywords: Mapping[str, Any]) -> Any:
+        # Otherwise numba compiles a function once more for every constant with which a kernel calls it.
+        return template(tuple(map(unliteral, arguments)), {name: unliteral(each) for name, each in keywords.items()})
+
+    dispatcher.get_call_template = without_literals
     return cast(Function, dispatcher)
 
 

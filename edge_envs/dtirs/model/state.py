@@ -37,7 +37,7 @@ class Workspace(NamedTuple):
     back_end_flop_s: FloatArray  # (K,) x_k
     power_w: FloatArray  # (K,) P_k
     solution: FloatArray  # (len(SOLUTION),)
-    threshold: FloatArray  # (K,) pool scale above which a twin pays off
+    threshold: FloatArray  # (K,) minus the pool scale above which a twin pays off
     order: NDArray[np.int64]  # (K,) devices by threshold
     weight_down: FloatArray  # (K,) weights of the gains in the quadratic form
     weight_up: FloatArray  # (K,)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from edge_envs.core.kernels.bracket import narrowed
 from edge_envs.core.validation import FloatArray, finite_array, positive_number
 from edge_envs.dtirs.solvers import certificates, compute_pool, power
 from edge_envs.dtirs.solvers.api_phases import Phases, link_gains, optimise_phases, phase_quadratic
@@ -224,7 +225,7 @@ def bisect_frequency(
         used = boost(price).sum()
         if abs(used - capacity) <= tolerance * capacity:
             break
-        low, high = (price, high) if used > capacity else (low, price)
+        low, high = narrowed(low, high, price, bool(used > capacity))
     price = math.sqrt(low * high)
     return _certified(front, speed, twins, capacity, none, boost(price), none.copy(), 1.0 / math.sqrt(price))
 

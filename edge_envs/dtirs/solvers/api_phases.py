@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edge_envs.core.validation import FloatArray, finite_array, positive_number, whole_number
+from edge_envs.core.validation import FloatArray, finite_array, one_of, positive_number, whole_number
 from edge_envs.dtirs.solvers import irs_links, phases
 from edge_envs.dtirs.solvers.phases import REPORT
 
@@ -35,12 +35,6 @@ class Phases:
     sweeps: int
 
 
-def _choice(name: str, value: object, allowed: tuple[object, ...]) -> None:
-    """Raise ValueError if an option has none of its values."""
-    if value not in allowed:
-        raise ValueError(f"{name}={value!r} does not exist; known: {', '.join(map(str, allowed))}")
-
-
 def _split(name: str, array: Any) -> FloatArray:
     """Real and imaginary part of a complex matrix or vector, shape (1, 2, ...).
 
@@ -55,7 +49,7 @@ def _split(name: str, array: Any) -> FloatArray:
 
 def _channels(ap_irs: Any, irs_ud: Any, uplink: Uplink, irs_ap: Any) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Gram matrices of both directions (1, 2, N, N), and channels to the users (1, 2, K, N)."""
-    _choice("uplink", uplink, get_args(Uplink))
+    one_of("uplink", uplink, get_args(Uplink))
     users = _split("irs_ud", np.atleast_2d(irs_ud))
     elements = users.shape[3]
     antennas = np.shape(ap_irs)[-1]
@@ -151,8 +145,8 @@ def optimise_phases(
         raise ValueError("quadratic has a negative trace; add a multiple of the identity")
     if not np.allclose(form, form.conj().T, rtol=1e-9, atol=1e-12 * float(np.abs(form).max(initial=0.0))):
         raise ValueError("quadratic is not Hermitian; give (Q + Q^H) / 2")
-    _choice("method", method, get_args(Method))
-    _choice("reference", reference, (None, *get_args(Reference)))
+    one_of("method", method, get_args(Method))
+    one_of("reference", reference, (None, *get_args(Reference)))
     whole_number("samples", samples, 1)
     whole_number("seed", seed, 0)
     positive_number("gap", gap, infinite=True)

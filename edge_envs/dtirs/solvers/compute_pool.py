@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel
+from edge_envs.core.kernels.order import sort_falling
 
 FloatArray = NDArray[np.float64]
 
@@ -75,44 +76,33 @@ def twin_threshold(front_flop: float, speed_flop_s: float, sync_s: float) -> flo
 
 
 @kernel
-def order_by_threshold(threshold: FloatArray, order: NDArray[np.int64]) -> int:
-    """Fill `order` with the users of finite threshold in ascending order; returns their number."""
-    count = 0
-    for k in range(len(threshold)):
-        if threshold[k] < math.inf:
-            at = count
-            while at > 0 and threshold[order[at - 1]] > threshold[k]:
-                order[at] = order[at - 1]
-                at -= 1
-            order[at] = k
-            count += 1
-    return count
-
-
-@kernel
 def choose_twins(
     front_flop: FloatArray, back_flop: FloatArray, speed_flop_s: FloatArray, sync_s: FloatArray, capacity_flop_s: float,
-    threshold: FloatArray, order: NDArray[np.int64], twin: NDArray[np.bool_],
+    minus_threshold: FloatArray, order: NDArray[np.int64], twin: NDArray[np.bool_],
 ) -> float:  # fmt: skip
     """Fill `twin` (K,): who computes on a twin; returns the root of the pool price with the best lower bound.
 
     At a given price, users with a threshold below s take a twin, so the candidates are the prefixes of the users in
     order of threshold. One pass values all prefixes: if every boost is positive, the pool's delay is A^2 / (F + sum f)
     with A = sum sqrt(Cb) + sum_twin sqrt(Cf). Changes of single users then improve the best prefix. The price maximises
-    the Lagrangian dual. It lies between two thresholds, where there is no gap, or at one.
+    the Lagrangian dual. It lies between two thresholds, where there is no gap, or at one. `minus_threshold` and `order`
+    (K,) are scratch memory.
     """
     users = len(front_flop)
-    constant, root, supply = 0.0, 0.0, capacity_flop_s
+    constant, root, supply, count = 0.0, 0.0, capacity_flop_s, 0
     for k in range(users):
         twin[k] = False
-        threshold[k] = twin_threshold(front_flop[k], speed_flop_s[k], sync_s[k])
+        minus_threshold[k] = -twin_threshold(front_flop[k], speed_flop_s[k], sync_s[k])
+        if minus_threshold[k] > -math.inf:
+            order[count] = k
+            count += 1
         constant += front_flop[k] / speed_flop_s[k]
         root += math.sqrt(back_flop[k])
-    count = order_by_threshold(threshold, order)
+    sort_falling(order, 0, count, minus_threshold)
     best, best_count = constant + root * root / supply, 0
     bound, root_price, low = -math.inf, 0.0, 0.0
     for taken in range(count + 1):
-        high = threshold[order[taken]] if taken < count else math.inf
+        high = -minus_threshold[order[taken]] if taken < count else math.inf
         s = supply / root if root > 0.0 else math.inf
         value = constant + root * root / supply
         if s > low and value < best:

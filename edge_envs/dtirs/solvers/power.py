@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.kernels.bracket import inside_or_middle
+from edge_envs.core.kernels.bracket import inside_or_middle, narrowed
 from edge_envs.core.kernels.jit import kernel
 
 FloatArray = NDArray[np.float64]
@@ -139,10 +139,7 @@ def allocate_power(
                 if grown < power_max_w * gain_per_w[k]:
                     slope -= (grown + 1.0) / gain_per_w[k] * w / (1.0 + w)
         miss = math.log(spent / power_total_w)
-        if miss > 0.0:
-            low = log_price
-        else:
-            high = log_price
+        low, high = narrowed(low, high, log_price, miss > 0.0)
         close = abs(miss) <= BUDGET_TOLERANCE
         following = log_price - miss * spent / slope if slope < 0.0 else low
         if not close:

@@ -156,7 +156,7 @@ def surgeon(units: str, true: bool, env: Env, seed: int) -> RulePolicy:
 def fastest_cuts(p: Parameters, s: State) -> NDArray[np.int64]:
     """Each user's fastest cut (U,), at the rates and speeds of world 0 when all users with tasks send."""
     s.choice[0] = search.all_edge(p, s)
-    search.FAST_VALUE(p, s)
+    search.FAST_VALUE(p, s, 0)
     w, network = s.workspace, s.network[0]
     with np.errstate(divide="ignore", invalid="ignore"):
         delay_s = p.device_flop[network] / s.speed_flop_s[0][:, None]

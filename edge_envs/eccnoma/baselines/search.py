@@ -17,8 +17,7 @@ from edge_envs.eccnoma.model import allocation
 from edge_envs.eccnoma.model.parameters import ACCESS, UNITS, Parameters
 from edge_envs.eccnoma.model.state import REPORT, State
 from edge_envs.eccnoma.solvers import relaxation
-from edge_envs.eccnoma.solvers.assignment_search import subchannel_of
-from edge_envs.eccnoma.solvers.radio import DIRECTION, Link, Radio, coupling_of, take_seat
+from edge_envs.eccnoma.solvers.radio import DIRECTION, Link, Radio, coupling_of, subchannel_of, take_seat
 from edge_envs.eccnoma.solvers.relaxation import Relaxation, allocate_relaxation
 from edge_envs.eccnoma.solvers.server_units import best_speed, compensation, units_for
 
@@ -32,34 +31,28 @@ COMBINATIONS_MAX = 100_000
 """Largest number of combinations that `brute_force` tries."""
 
 
-@kernel
-def value(p: Parameters, s: State) -> float:
-    """Cost of serving all waiting tasks of world 0 at its cuts."""
-    return allocation.solve(p, s, 0)
-
-
 @kernel_part
 def joining_efficiency(
-    p: Parameters, link: Link, w: Radio, gain: NDArray[np.float64], bands: int, user: int, power_w: float
+    p: Parameters, link: Link, r: Radio, gain: NDArray[np.float64], bands: int, user: int, power_w: float
 ) -> tuple[float, float]:
     """Best spectral efficiency [nat/s/Hz] and airtime of a silent user that joins a band of world 0 with a free
     place."""
-    best, airtime, n = 0.0, 1.0, w.ap[user]
+    best, airtime, n = 0.0, 1.0, r.ap[user]
     for band in range(bands):
         m = subchannel_of(band, bands, gain.shape[1])
         other_w, share = link.noise_w, 1.0
         if p.access == ACCESS.TDMA:
-            share = 1.0 / (w.load[n, band] + 1.0)
+            share = 1.0 / (r.load[n, band] + 1.0)
             for t in range(p.num_users):
-                if w.active[t] and w.band[t] == band and w.ap[t] != n:
-                    cross_gain = gain[0, m, t, n] if link.direction == DIRECTION.UPLINK else gain[0, m, user, w.ap[t]]
-                    other_w += power_w * cross_gain / w.load[w.ap[t], band]
-        elif w.load[n, band] >= w.cap[n]:
+                if r.active[t] and r.band[t] == band and r.ap[t] != n:
+                    cross_gain = gain[0, m, t, n] if link.direction == DIRECTION.UPLINK else gain[0, m, user, r.ap[t]]
+                    other_w += power_w * cross_gain / r.load[r.ap[t], band]
+        elif r.load[n, band] >= r.cap[n]:
             continue
         else:
-            k = take_seat(w, gain, 0, band, m, user)
+            k = take_seat(r, gain, 0, band, m, user)
             for v in range(k):
-                other_w += coupling_of(link, w, band, k, v) * w.seat_power_w[band, v]
+                other_w += coupling_of(link, r, band, k, v) * r.seat_power_w[band, v]
         efficiency = share * math.log1p(power_w * gain[0, m, user, n] / other_w)
         if efficiency > best:
             best, airtime = efficiency, share
@@ -202,19 +195,19 @@ def relaxed_value(p: Parameters, s: State, up: Relaxation, down: Relaxation, col
 
 
 @kernel_part
-def start_new_users(w: Radio, x: Relaxation) -> None:
+def start_new_users(r: Radio, x: Relaxation) -> None:
     """Set equal shares at full power for users that were silent at the previous cut."""
-    for u in range(len(w.ap)):
+    for u in range(len(r.ap)):
         total = 0.0
         for m in range(x.beta.shape[0]):
             total += x.beta[m, u]
-        if w.active[u] and total <= 0.0:
+        if r.active[u] and total <= 0.0:
             x.level[u] = 1.0
             for m in range(x.beta.shape[0]):
                 x.beta[m, u] = 1.0 / x.beta.shape[0]
 
 
-FAST_VALUE, FAST_BEST_CUTS, FAST_DESCEND = FastCall(value), FastCall(best_cuts), FastCall(descend)
+FAST_VALUE, FAST_BEST_CUTS, FAST_DESCEND = FastCall(allocation.solve), FastCall(best_cuts), FastCall(descend)
 FAST_TURNS, FAST_RELAXED = FastCall(respond_in_turn), FastCall(relaxed_value)
 
 
@@ -227,7 +220,7 @@ def all_edge(p: Parameters, s: State) -> NDArray[np.int64]:
 def best_response(p: Parameters, s: State) -> NDArray[np.int64]:
     """Every user's best cut (U,) for the allocation with all layers of all users at the server."""
     s.choice[0] = all_edge(p, s)
-    FAST_VALUE(p, s)
+    FAST_VALUE(p, s, 0)
     cuts = np.zeros(p.num_users, dtype=np.int64)
     FAST_BEST_CUTS(p, s, cuts)
     return cuts
@@ -237,14 +230,14 @@ def iterated_best_response(p: Parameters, s: State) -> NDArray[np.int64]:
     """Repeat allocation and best responses of all users, from cut 0; return the best cuts (U,) found."""
     best = all_edge(p, s)
     s.choice[0] = best
-    least = FAST_VALUE(p, s)
+    least = FAST_VALUE(p, s, 0)
     cuts = np.zeros(p.num_users, dtype=np.int64)
     for _ in range(ITERATIONS):
         FAST_BEST_CUTS(p, s, cuts)
         if np.array_equal(cuts, s.choice[0]):
             break
         s.choice[0] = cuts
-        cost = FAST_VALUE(p, s)
+        cost = FAST_VALUE(p, s, 0)
         if cost < least:
             best, least = cuts.copy(), cost
     return best
@@ -306,7 +299,7 @@ def brute_force(p: Parameters, s: State) -> NDArray[np.int64]:
     best, least = all_edge(p, s), math.inf
     for cuts in product(*choices):
         s.choice[0] = cuts
-        cost = FAST_VALUE(p, s)
+        cost = FAST_VALUE(p, s, 0)
         if cost < least:
             best, least = s.choice[0].copy(), cost
     return best

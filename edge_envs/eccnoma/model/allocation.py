@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from edge_envs.core.kernels.jit import kernel, kernel_part
 from edge_envs.eccnoma.model.parameters import ACCESS, ASSIGNMENT, POWER, UNITS, Parameters
 from edge_envs.eccnoma.model.state import REPORT, State
-from edge_envs.eccnoma.solvers import assignment_others, assignment_search, certificates, relaxation
+from edge_envs.eccnoma.solvers import assignment, band_powers, certificates, relaxation
 from edge_envs.eccnoma.solvers.radio import DIRECTION, RADIO_REPORT, Link, Radio
 from edge_envs.eccnoma.solvers.relaxation import Relaxation
 from edge_envs.eccnoma.solvers.server_units import (
@@ -61,45 +61,48 @@ def set_problem(p: Parameters, s: State, row: int) -> None:
     Q tasks are served one after the other: they wait Q (Q + 1) / 2 delays of a task, and spend Q energies of a task.
     """
     w = s.workspace
-    w.report[REPORT.device_cost] = 0.0
+    up, down, device_cost = w.up, w.down, 0.0
     for u in range(p.num_users):
         network, c, queue = s.network[row, u], s.choice[row, u], s.queue[row, u]
-        busy = queue > 0.0
-        sends = busy and p.bits_up[network, c] > 0.0
-        w.task_weight[u] = 0.5 * queue * (queue + 1.0)
-        w.device_s[u] = p.device_flop[network, c] / s.speed_flop_s[row, u]
-        w.device_j[u] = p.device_flop[network, c] * p.device_j_per_flop
-        w.server_weight[u] = p.weight_delay * w.task_weight[u]
-        w.server_coefficient[u] = p.weight_energy * queue * p.server_energy_coefficient
+        busy, bits, flop = queue > 0.0, p.bits_up[network, c], p.device_flop[network, c]
+        sends = busy and bits > 0.0
+        task_weight, energy_weight = 0.5 * queue * (queue + 1.0), p.weight_energy * queue
+        delay_weight = p.weight_delay * task_weight
+        device_s, device_j = flop / s.speed_flop_s[row, u], flop * p.device_j_per_flop
+        device_cost += delay_weight * device_s + energy_weight * device_j
+        w.device_s[u], w.device_j[u] = device_s, device_j
+        w.task_weight[u], w.server_weight[u] = task_weight, delay_weight
+        w.server_coefficient[u] = energy_weight * p.server_energy_coefficient
         w.work_flop[u] = p.server_flop[network, c] if busy else 0.0
-        w.report[REPORT.device_cost] += w.server_weight[u] * w.device_s[u] + p.weight_energy * queue * w.device_j[u]
-        w.up.ap[u] = w.down.ap[u] = s.ap[row, u]
-        w.up.active[u] = w.down.active[u] = sends
-        w.up.delay_cost[u] = w.server_weight[u] * p.bits_up[network, c] if sends else 0.0
-        w.up.energy_cost[u] = p.weight_energy * queue * p.bits_up[network, c] if sends else 0.0
-        w.down.delay_cost[u] = w.server_weight[u] * p.result_bits if sends else 0.0
-        w.down.energy_cost[u] = p.weight_energy * queue * p.result_bits if sends else 0.0
+        up.ap[u] = down.ap[u] = s.ap[row, u]
+        up.active[u] = down.active[u] = sends
+        up.delay_cost[u] = delay_weight * bits if sends else 0.0
+        up.energy_cost[u] = energy_weight * bits if sends else 0.0
+        down.delay_cost[u] = delay_weight * p.result_bits if sends else 0.0
+        down.energy_cost[u] = energy_weight * p.result_bits if sends else 0.0
+    w.report[REPORT.device_cost] = device_cost
 
 
 @kernel
 def solve_radio(
-    p: Parameters, s: State, row: int, link: Link, w: Radio, x: Relaxation, gain: NDArray[np.float64], bands: int
-) -> None:
+    p: Parameters, keys: NDArray[np.float64], row: int, link: Link, r: Radio, x: Relaxation,
+    gain: NDArray[np.float64], bands: int,
+) -> None:  # fmt: skip
     """Assign subchannels and powers of one direction, as configured."""
-    last = 0 if p.power == POWER.FULL else assignment_search.TIGHT_ITERATIONS
+    last = 0 if p.power == POWER.FULL else band_powers.TIGHT_ITERATIONS
     if p.access == ACCESS.TDMA:
-        assignment_others.share_time(link, w, gain, row)
+        assignment.share_time(link, r, gain, row)
     elif p.assignment == ASSIGNMENT.RANDOM:
-        assignment_others.place_at_random(link, w, gain, row, bands, s.keys, last)
+        assignment.place_at_random(link, r, gain, row, bands, keys, last)
     elif p.assignment == ASSIGNMENT.LI_GD:
-        relaxation.order_users(w, x, gain, row)
-        relaxation.start_cold(w, x)
-        relaxation.relax(link, w, x, gain, row, p.relaxation_tolerance, p.relaxation_iterations)
+        relaxation.order_users(r, x, gain, row)
+        relaxation.start_cold(r, x)
+        relaxation.relax(link, r, x, gain, row, p.relaxation_tolerance, p.relaxation_iterations)
         for u in range(p.num_users):
             x.level[u] = 1.0 if p.power == POWER.FULL else x.level[u]
-        assignment_others.place_by_relaxation(link, w, gain, row, x.beta, x.level, last)
+        assignment.place_by_relaxation(link, r, gain, row, x.beta, x.level, last)
     else:
-        assignment_search.search(link, w, gain, row, bands, p.sweeps, p.power_iterations, last)
+        assignment.search(link, r, gain, row, bands, p.sweeps, p.power_iterations, last)
 
 
 @kernel_part
@@ -112,28 +115,29 @@ def free_units(p: Parameters, s: State, row: int, n: int) -> float:
 def solve_server(p: Parameters, s: State, row: int) -> None:
     """Units and speeds at the server, (3), (16), as configured."""
     w = s.workspace
-    w.report[REPORT.server_cost] = w.report[REPORT.units_used] = w.report[REPORT.units_free] = 0.0
+    report = w.report
+    report[REPORT.server_cost] = report[REPORT.units_used] = report[REPORT.units_free] = 0.0
     for n in range(p.num_aps):
-        w.report[REPORT.units_free] += free_units(p, s, row, n)
+        report[REPORT.units_free] += free_units(p, s, row, n)
     for u in range(p.num_users):
         w.units[u] = w.speed_flop_s[u] = 0.0
     if p.units == UNITS.OPTIMAL and p.pool:
         for n in range(p.num_aps):
             share_pool(
-                s.workspace.up.ap, n, w.work_flop, w.server_weight, w.server_coefficient, free_units(p, s, row, n),
+                w.up.ap, n, w.work_flop, w.server_weight, w.server_coefficient, free_units(p, s, row, n),
                 p.units_max, p.unit_speed_flop_s, p.core_overhead, w.root, w.useful_units, w.units,
                 w.speed_flop_s, w.pool_report,
             )  # fmt: skip
-            w.report[REPORT.server_cost] += w.pool_report[POOL_REPORT.cost]
-            w.report[REPORT.units_used] += w.pool_report[POOL_REPORT.used]
+            report[REPORT.server_cost] += w.pool_report[POOL_REPORT.cost]
+            report[REPORT.units_used] += w.pool_report[POOL_REPORT.used]
         return
     for u in range(p.num_users):
         if w.work_flop[u] > 0.0:
-            w.units[u] = separate_units(p, s, row, u)
-            speed = compensation(w.units[u], p.core_overhead) * p.unit_speed_flop_s
-            w.speed_flop_s[u] = speed
-            w.report[REPORT.units_used] += w.units[u]
-            w.report[REPORT.server_cost] += server_cost(
+            units = separate_units(p, s, row, u)
+            speed = compensation(units, p.core_overhead) * p.unit_speed_flop_s
+            w.units[u], w.speed_flop_s[u] = units, speed
+            report[REPORT.units_used] += units
+            report[REPORT.server_cost] += server_cost(
                 w.work_flop[u], w.server_weight[u], w.server_coefficient[u], speed
             )
 
@@ -161,18 +165,20 @@ def separate_units(p: Parameters, s: State, row: int, u: int) -> float:
 def measure(p: Parameters, s: State, row: int) -> None:
     """Delays (7), (10), (3) and energies (14)-(16) of one task, for every user with tasks."""
     w = s.workspace
+    up, down = w.up, w.down
     for u in range(p.num_users):
-        network, c = s.network[row, u], s.choice[row, u]
-        w.up_s[u] = w.down_s[u] = w.up_j[u] = w.down_j[u] = w.server_s[u] = w.server_j[u] = 0.0
-        if w.up.active[u]:
-            w.up_s[u] = p.bits_up[network, c] / w.up.rate_bit_s[u]
-            w.down_s[u] = p.result_bits / w.down.rate_bit_s[u]
-            w.up_j[u] = w.up.power_w[u] * w.up.airtime[u] * w.up_s[u]
-            w.down_j[u] = w.down.power_w[u] * w.down.airtime[u] * w.down_s[u]
-        if w.work_flop[u] > 0.0:
-            speed = w.speed_flop_s[u]
-            w.server_s[u] = w.work_flop[u] / speed if speed > 0.0 else math.inf
-            w.server_j[u] = w.work_flop[u] * p.server_energy_coefficient * speed * speed
+        up_s = down_s = up_j = down_j = server_s = server_j = 0.0
+        if up.active[u]:
+            up_s = p.bits_up[s.network[row, u], s.choice[row, u]] / up.rate_bit_s[u]
+            down_s = p.result_bits / down.rate_bit_s[u]
+            up_j = up.power_w[u] * up.airtime[u] * up_s
+            down_j = down.power_w[u] * down.airtime[u] * down_s
+        work, speed = w.work_flop[u], w.speed_flop_s[u]
+        if work > 0.0:
+            server_s = work / speed if speed > 0.0 else math.inf
+            server_j = work * p.server_energy_coefficient * speed * speed
+        w.up_s[u], w.down_s[u], w.server_s[u] = up_s, down_s, server_s
+        w.up_j[u], w.down_j[u], w.server_j[u] = up_j, down_j, server_j
 
 
 @kernel
@@ -181,8 +187,8 @@ def solve(p: Parameters, s: State, row: int) -> float:
     w = s.workspace
     set_problem(p, s, row)
     bands = bands_of(p, s, row)
-    solve_radio(p, s, row, uplink(p, bands), w.up, w.up_relaxed, s.gain_up, bands)
-    solve_radio(p, s, row, downlink(p, bands), w.down, w.down_relaxed, s.gain_down, bands)
+    solve_radio(p, s.keys, row, uplink(p, bands), w.up, w.up_relaxed, s.gain_up, bands)
+    solve_radio(p, s.keys, row, downlink(p, bands), w.down, w.down_relaxed, s.gain_down, bands)
     solve_server(p, s, row)
     measure(p, s, row)
     computing = w.report[REPORT.device_cost] + w.report[REPORT.server_cost]
@@ -192,15 +198,15 @@ def solve(p: Parameters, s: State, row: int) -> float:
 @kernel_part
 def certify(p: Parameters, s: State, row: int) -> None:
     """Compute certificates of the allocation in the workspace, for what the configuration optimises."""
-    senders = 0
+    up, down, senders = s.workspace.up, s.workspace.down, 0
     for u in range(p.num_users):
-        senders += s.workspace.up.active[u]
-    s.workspace.up.report[RADIO_REPORT.power_gap] = s.workspace.up.report[RADIO_REPORT.assignment_gap] = 0.0
-    s.workspace.down.report[RADIO_REPORT.power_gap] = s.workspace.down.report[RADIO_REPORT.assignment_gap] = 0.0
+        senders += up.active[u]
+    up.report[RADIO_REPORT.power_gap] = up.report[RADIO_REPORT.assignment_gap] = 0.0
+    down.report[RADIO_REPORT.power_gap] = down.report[RADIO_REPORT.assignment_gap] = 0.0
     if senders > 0 and p.access != ACCESS.TDMA:
         bands = bands_of(p, s, row)
-        certificates.certify_radio(uplink(p, bands), s.workspace.up, s.gain_up, row, bands)
-        certificates.certify_radio(downlink(p, bands), s.workspace.down, s.gain_down, row, bands)
+        certificates.certify_radio(uplink(p, bands), up, s.gain_up, row, bands)
+        certificates.certify_radio(downlink(p, bands), down, s.gain_down, row, bands)
     if p.units == UNITS.OPTIMAL:
         certify_server(p, s, row)
 

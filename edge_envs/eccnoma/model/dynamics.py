@@ -50,28 +50,28 @@ def draw_users(p: Parameters, s: State, row: int, rng: Generator) -> None:
 
 @kernel
 def fade(
-    p: Parameters, s: State, row: int, first: bool, fading: NDArray[np.float64], gain: NDArray[np.float64],
-    seen: NDArray[np.float64], offset: int,
+    draws: NDArray[np.float64], offset: int, row: int, first: bool, correlation: float, path_gain: NDArray[np.float64],
+    fading: NDArray[np.float64], gain: NDArray[np.float64], seen: NDArray[np.float64],
 ) -> int:  # fmt: skip
     """Compute the next gains of one direction and copy the old ones to `seen`; returns the next unused draw."""
     at = offset
-    for m in range(p.num_subchannels):
-        for u in range(p.num_users):
-            for n in range(p.num_aps):
+    for m in range(gain.shape[1]):
+        for u in range(gain.shape[2]):
+            for n in range(gain.shape[3]):
                 seen[row, m, u, n] = gain[row, m, u, n]
-                if p.fading_correlation > 0.0:
-                    re, im = ROOT_HALF * s.normals[row, at], ROOT_HALF * s.normals[row, at + 1]
+                if correlation > 0.0:
+                    re, im = ROOT_HALF * draws[row, at], ROOT_HALF * draws[row, at + 1]
                     at += 2
                     if not first:
                         old_re, old_im = fading[row, 0, m, u, n], fading[row, 1, m, u, n]
-                        re, im = gauss_markov(old_re, old_im, p.fading_correlation, re, im)
+                        re, im = gauss_markov(old_re, old_im, correlation, re, im)
                     fading[row, 0, m, u, n], fading[row, 1, m, u, n] = re, im
                     power = re * re + im * im
                 else:
-                    power = s.normals[row, at]
+                    power = draws[row, at]
                     at += 1
                 # A draw of exactly zero would make the link useless at any power.
-                gain[row, m, u, n] = max(max(power, 1e-16) * s.path_gain[row, u, n], GAIN_MIN)
+                gain[row, m, u, n] = max(max(power, 1e-16) * path_gain[row, u, n], GAIN_MIN)
     return at
 
 
@@ -114,11 +114,20 @@ def add_arrivals(p: Parameters, s: State, row: int, first: bool) -> None:
         s.queue[row, u] = min(s.queue[row, u] + count, p.queue_max)
 
 
-@kernel_part
+@kernel
 def advance(p: Parameters, s: State, row: int, first: bool) -> None:
-    """Advance a row's processes with the numbers drawn for it; if `first`, start them."""
-    at = fade(p, s, row, first, s.fading_up, s.gain_up, s.seen_up, 0)
-    fade(p, s, row, first, s.fading_down, s.gain_down, s.seen_down, at)
+    """Advance a row's processes with the numbers drawn for it.
+
+    If `first`, start them, one step before the episode: there are no tasks, and all layers are on the devices.
+    """
+    if first:
+        set_reference(p, s, row)
+        for u in range(p.num_users):
+            s.queue[row, u] = s.arrived[row, u] = s.last_delay_s[row, u] = s.last_rate_bit_s[row, u] = 0.0
+            s.choice[row, u] = p.last_choice[s.network[row, u]]
+    rho = p.fading_correlation
+    at = fade(s.normals, 0, row, first, rho, s.path_gain, s.fading_up, s.gain_up, s.seen_up)
+    fade(s.normals, at, row, first, rho, s.path_gain, s.fading_down, s.gain_down, s.seen_down)
     update_background(p, s, row, first)
     add_arrivals(p, s, row, first)
     if p.assignment == ASSIGNMENT.RANDOM:
@@ -126,23 +135,7 @@ def advance(p: Parameters, s: State, row: int, first: bool) -> None:
             s.keys[row, i] = s.uniforms[row, 2 * p.num_users + p.num_aps + i]
 
 
-@kernel
-def begin(p: Parameters, s: State, row: int) -> None:
-    """Start a row's processes, one step before the episode; there are no tasks, and all layers are on the devices."""
-    set_reference(p, s, row)
-    for u in range(p.num_users):
-        s.queue[row, u] = s.arrived[row, u] = s.last_delay_s[row, u] = s.last_rate_bit_s[row, u] = 0.0
-        s.choice[row, u] = p.last_choice[s.network[row, u]]
-    advance(p, s, row, True)
-
-
-@kernel
-def advance_row(p: Parameters, s: State, row: int) -> None:
-    """Compiled `advance`."""
-    advance(p, s, row, False)
-
-
-FAST_BEGIN, FAST_ADVANCE = FastCall(begin), FastCall(advance_row)
+FAST_ADVANCE = FastCall(advance)
 
 
 def begin_episode(p: Parameters, s: State, row: int, rng: Generator) -> None:
@@ -154,6 +147,6 @@ def begin_episode(p: Parameters, s: State, row: int, rng: Generator) -> None:
 def start_processes(p: Parameters, s: State, row: int, rng: Generator) -> None:
     """Start fading, tasks and background loads of a row whose users are given."""
     draw(p, s, row, rng)
-    FAST_BEGIN(p, s, row)
+    FAST_ADVANCE(p, s, row, True)
     draw(p, s, row, rng)
-    FAST_ADVANCE(p, s, row)
+    FAST_ADVANCE(p, s, row, False)

@@ -11,7 +11,7 @@ from edge_envs.core.kernels.jit import kernel_part
 from edge_envs.core.kernels.metrics import Metric, columns
 from edge_envs.eccnoma.model import allocation
 from edge_envs.eccnoma.model.parameters import ACCESS, ARRIVALS, ASSIGNMENT, POWER, UNITS, Parameters
-from edge_envs.eccnoma.model.state import REPORT, State
+from edge_envs.eccnoma.model.state import REPORT, State, Workspace
 from edge_envs.eccnoma.solvers.radio import RADIO_REPORT
 
 METRICS = (
@@ -94,6 +94,7 @@ def is_local(p: Parameters, s: State, row: int, u: int) -> bool:
 def serve_tasks(p: Parameters, s: State, row: int, member: NDArray[np.float64], metrics: NDArray[np.float64]) -> None:
     """Serve tasks one after the other during a step: add up costs, delays and energies, and shorten the backlogs."""
     w = s.workspace
+    up, down = w.up, w.down
     served, senders, busy = 0.0, 0, 0
     for u in range(p.num_users):
         queue = s.queue[row, u]
@@ -106,25 +107,25 @@ def serve_tasks(p: Parameters, s: State, row: int, member: NDArray[np.float64], 
             cost = p.weight_delay * sojourn + p.weight_energy * done * energy
             metrics[row, M.cost] += cost
             metrics[row, M.sojourn_s] += sojourn
-            add_tasks(s, row, u, done, delay, energy, metrics)
+            add_tasks(w, row, u, done, delay, energy, metrics)
             metrics[row, M.tasks_arrived] += s.arrived[row, u]
             metrics[row, M.edge_share] += p.cut_number[s.network[row, u], s.choice[row, u]] == 0
             metrics[row, M.local_share] += is_local(p, s, row, u)
-            if w.up.active[u]:
-                metrics[row, M.rate_uplink_bit_s] += w.up.rate_bit_s[u]
-                metrics[row, M.rate_downlink_bit_s] += w.down.rate_bit_s[u]
-                metrics[row, M.power_uplink_w] += w.up.power_w[u]
+            if up.active[u]:
+                metrics[row, M.rate_uplink_bit_s] += up.rate_bit_s[u]
+                metrics[row, M.rate_downlink_bit_s] += down.rate_bit_s[u]
+                metrics[row, M.power_uplink_w] += up.power_w[u]
                 senders += 1
             busy += 1
             served += done
-            report_member(s, u, row, cost, delay, energy, done, member)
+            report_member(w, u, row, cost, delay, energy, done, member)
             s.queue[row, u] = max(queue - done, 0.0)
-            s.last_delay_s[row, u], s.last_rate_bit_s[row, u] = delay, w.up.rate_bit_s[u]
+            s.last_delay_s[row, u], s.last_rate_bit_s[row, u] = delay, up.rate_bit_s[u]
         else:
             s.last_delay_s[row, u] = s.last_rate_bit_s[row, u] = 0.0
         member[MEMBER.cut, row, u] = p.cut_number[s.network[row, u], s.choice[row, u]]
         member[MEMBER.ap, row, u] = s.ap[row, u]
-        member[MEMBER.subchannel, row, u] = w.up.band[u] if queue > 0.0 else -1.0
+        member[MEMBER.subchannel, row, u] = up.band[u] if queue > 0.0 else -1.0
     metrics[row, M.tasks_finished] = served
     for column in PER_TASK:
         metrics[row, column] /= max(served, 1e-300)
@@ -137,10 +138,9 @@ def serve_tasks(p: Parameters, s: State, row: int, member: NDArray[np.float64], 
 
 @kernel_part
 def add_tasks(
-    s: State, row: int, u: int, done: float, delay: float, energy: float, metrics: NDArray[np.float64]
+    w: Workspace, row: int, u: int, done: float, delay: float, energy: float, metrics: NDArray[np.float64]
 ) -> None:
     """Add the delays and energies of the tasks served for a user."""
-    w = s.workspace
     metrics[row, M.delay_s] += done * delay
     metrics[row, M.delay_device_s] += done * w.device_s[u]
     metrics[row, M.delay_uplink_s] += done * w.up_s[u]
@@ -155,10 +155,10 @@ def add_tasks(
 
 @kernel_part
 def report_member(
-    s: State, u: int, row: int, cost: float, delay: float, energy: float, done: float, member: NDArray[np.float64]
+    w: Workspace, u: int, row: int, cost: float, delay: float, energy: float, done: float, member: NDArray[np.float64]
 ) -> None:
     """Report the numbers of a user with tasks."""
-    w = s.workspace
+    up, down = w.up, w.down
     member[MEMBER.cost, row, u] = cost
     member[MEMBER.delay_s, row, u] = delay
     member[MEMBER.delay_device_s, row, u] = w.device_s[u]
@@ -166,10 +166,10 @@ def report_member(
     member[MEMBER.delay_server_s, row, u] = w.server_s[u]
     member[MEMBER.delay_downlink_s, row, u] = w.down_s[u]
     member[MEMBER.energy_j, row, u] = energy
-    member[MEMBER.rate_uplink_bit_s, row, u] = w.up.rate_bit_s[u]
-    member[MEMBER.rate_downlink_bit_s, row, u] = w.down.rate_bit_s[u]
-    member[MEMBER.power_uplink_w, row, u] = w.up.power_w[u]
-    member[MEMBER.power_downlink_w, row, u] = w.down.power_w[u]
+    member[MEMBER.rate_uplink_bit_s, row, u] = up.rate_bit_s[u]
+    member[MEMBER.rate_downlink_bit_s, row, u] = down.rate_bit_s[u]
+    member[MEMBER.power_uplink_w, row, u] = up.power_w[u]
+    member[MEMBER.power_downlink_w, row, u] = down.power_w[u]
     member[MEMBER.server_units, row, u] = w.units[u]
     member[MEMBER.tasks_finished, row, u] = done
 
@@ -177,19 +177,19 @@ def report_member(
 @kernel_part
 def report_solution(p: Parameters, s: State, row: int, metrics: NDArray[np.float64]) -> None:
     """Report used units, the work of the search, and certificates."""
-    w = s.workspace
-    metrics[row, M.server_units] = w.report[REPORT.units_used]
+    report, up, down = s.workspace.report, s.workspace.up.report, s.workspace.down.report
+    metrics[row, M.server_units] = report[REPORT.units_used]
     if p.pool:
-        metrics[row, M.pool_load] = w.report[REPORT.units_used] / w.report[REPORT.units_free]
-    metrics[row, M.sweeps] = w.up.report[RADIO_REPORT.sweeps] + w.down.report[RADIO_REPORT.sweeps]
-    metrics[row, M.overflow] = max(w.up.report[RADIO_REPORT.overflow], w.down.report[RADIO_REPORT.overflow])
+        metrics[row, M.pool_load] = report[REPORT.units_used] / report[REPORT.units_free]
+    metrics[row, M.sweeps] = up[RADIO_REPORT.sweeps] + down[RADIO_REPORT.sweeps]
+    metrics[row, M.overflow] = max(up[RADIO_REPORT.overflow], down[RADIO_REPORT.overflow])
     allocation.certify(p, s, row)
-    metrics[row, M.server_gap] = w.report[REPORT.server_gap] if p.units == UNITS.OPTIMAL else math.nan
+    metrics[row, M.server_gap] = report[REPORT.server_gap] if p.units == UNITS.OPTIMAL else math.nan
     is_assigned = p.access != ACCESS.TDMA and p.assignment != ASSIGNMENT.RANDOM
-    metrics[row, M.assignment_gap_uplink] = w.up.report[RADIO_REPORT.assignment_gap] if is_assigned else math.nan
-    metrics[row, M.assignment_gap_downlink] = w.down.report[RADIO_REPORT.assignment_gap] if is_assigned else math.nan
+    metrics[row, M.assignment_gap_uplink] = up[RADIO_REPORT.assignment_gap] if is_assigned else math.nan
+    metrics[row, M.assignment_gap_downlink] = down[RADIO_REPORT.assignment_gap] if is_assigned else math.nan
     is_tuned = p.access != ACCESS.TDMA and p.power != POWER.FULL
-    power_gap = max(w.up.report[RADIO_REPORT.power_gap], w.down.report[RADIO_REPORT.power_gap])
+    power_gap = max(up[RADIO_REPORT.power_gap], down[RADIO_REPORT.power_gap])
     metrics[row, M.certificate] = power_gap if is_tuned else math.nan
 
 

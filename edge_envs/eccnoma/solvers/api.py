@@ -9,8 +9,8 @@ from itertools import product
 import numpy as np
 from numpy.typing import ArrayLike
 
-from edge_envs.core.validation import finite_array, positive_number, whole_number
-from edge_envs.eccnoma.solvers import assignment_others, assignment_search, certificates, server_units
+from edge_envs.core.validation import finite_array, index_array, positive_number, whole_number
+from edge_envs.eccnoma.solvers import assignment, band_powers, certificates, server_units
 from edge_envs.eccnoma.solvers.paper_li_gd import (
     gradient,
     li_gd,
@@ -77,12 +77,12 @@ def assign(
     if not spread:
         problem.check_capacity()
     tried = default_candidates(problem.subchannels) if candidates is None else whole_number("candidates", candidates, 1)
-    w = problem.radio(min(tried, problem.subchannels))
-    assignment_search.search(
-        problem.link, w, problem.gain[None], 0, problem.subchannels, sweeps, power_iterations,
-        assignment_search.TIGHT_ITERATIONS,
+    r = problem.radio(min(tried, problem.subchannels))
+    assignment.search(
+        problem.link, r, problem.gain[None], 0, problem.subchannels, sweeps, power_iterations,
+        band_powers.TIGHT_ITERATIONS,
     )  # fmt: skip
-    return assignment_of(problem, w)
+    return assignment_of(problem, r)
 
 
 def tune_powers(
@@ -93,13 +93,9 @@ def tune_powers(
     Raises:
         ValueError: a subchannel that does not exist, more users on one than its capacity, or powers outside the limits.
     """
-    w = problem.radio()
-    chosen = np.asarray(subchannel)
-    if chosen.shape != (problem.users,) or chosen.dtype.kind not in "iu":
-        raise ValueError(f"subchannel={subchannel!r} must hold {problem.users} whole numbers")
-    active = w.active
-    if ((chosen[active] < 0) | (chosen[active] >= problem.subchannels)).any():
-        raise ValueError(f"subchannel={subchannel!r} must be from 0 to {problem.subchannels - 1} for users that send")
+    r = problem.radio()
+    active = r.active
+    chosen = index_array("subchannel", subchannel, problem.users, problem.subchannels, needed=active)
     powers = finite_array("power_w", power_w, (problem.users,))
     if ((powers[active] < problem.power_min_w) | (powers[active] > problem.power_max_w)).any():
         raise ValueError(f"power_w={power_w!r} must be between {problem.power_min_w} and {problem.power_max_w}")
@@ -107,10 +103,10 @@ def tune_powers(
     np.add.at(load, (problem.ap[active], chosen[active]), 1)
     if load.max(initial=0) > problem.capacity:
         raise ValueError(f"subchannel={subchannel!r} puts more than capacity={problem.capacity} users of an AP on one")
-    w.band[:] = np.where(active, chosen, -1)
-    w.power_w[:] = np.where(active, powers, 0.0)
-    assignment_others.tune(problem.link, w, problem.gain[None], 0, whole_number("iterations", iterations, 0))
-    return assignment_of(problem, w)
+    r.band[:] = np.where(active, chosen, -1)
+    r.power_w[:] = np.where(active, powers, 0.0)
+    assignment.tune(problem.link, r, problem.gain[None], 0, whole_number("iterations", iterations, 0))
+    return assignment_of(problem, r)
 
 
 def brute_force(problem: RadioProblem) -> Assignment:

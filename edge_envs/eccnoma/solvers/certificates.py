@@ -11,9 +11,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_envs.core.kernels.bracket import narrowed
 from edge_envs.core.kernels.jit import kernel, kernel_part
-from edge_envs.eccnoma.solvers.assignment_search import subchannel_of
-from edge_envs.eccnoma.solvers.radio import DIRECTION, RADIO_REPORT, Link, Radio
+from edge_envs.eccnoma.solvers.radio import DIRECTION, RADIO_REPORT, Link, Radio, subchannel_of
 from edge_envs.eccnoma.solvers.server_units import compensation
 
 WITHIN = 1e-9
@@ -37,16 +37,14 @@ def least_cost_alone(link: Link, delay_cost: float, energy_cost: float, gain: fl
             middle = math.sqrt(low * high)
             if middle <= low or middle >= high:
                 break
-            if per_snr * ((1.0 + middle) * math.log1p(middle) - middle) > delay_cost:
-                high = middle
-            else:
-                low = middle
+            is_above = per_snr * ((1.0 + middle) * math.log1p(middle) - middle) > delay_cost
+            low, high = narrowed(low, high, middle, not is_above)
         spectral_efficiency = math.log1p(high)
     return (delay_cost + per_snr * high) * math.log(2.0) / (link.bandwidth_hz * spectral_efficiency)
 
 
 @kernel_part
-def bound_cost(link: Link, w: Radio, gain: NDArray[np.float64], row: int, bands: int) -> None:
+def bound_cost(link: Link, r: Radio, gain: NDArray[np.float64], row: int, bands: int) -> None:
     """Report a lower bound on the cost of all assignments and powers: every user alone on its best band.
 
     A user's cost (w_T + w_E p) bits / R decreases with its rate R. On a band, R = B log2(1 + p g / D), where the
@@ -54,21 +52,21 @@ def bound_cost(link: Link, w: Radio, gain: NDArray[np.float64], row: int, bands:
     that of sending alone with the best gain, and at least the smallest of these over the powers. Turns on a band, and
     shares of several bands that sum to 1, give no higher rate, so the bound holds for them, too.
     """
-    w.report[RADIO_REPORT.bound] = 0.0
-    for u in range(len(w.ap)):
-        if w.active[u]:
+    r.report[RADIO_REPORT.bound] = 0.0
+    for u in range(len(r.ap)):
+        if r.active[u]:
             best = 0.0
             for s in range(bands):
-                best = max(best, gain[row, subchannel_of(s, bands, gain.shape[1]), u, w.ap[u]])
-            w.report[RADIO_REPORT.bound] += least_cost_alone(link, w.delay_cost[u], w.energy_cost[u], best)
+                best = max(best, gain[row, subchannel_of(s, bands, gain.shape[1]), u, r.ap[u]])
+            r.report[RADIO_REPORT.bound] += least_cost_alone(link, r.delay_cost[u], r.energy_cost[u], best)
 
 
 @kernel_part
 def received_per_watt(
-    link: Link, w: Radio, gain: NDArray[np.float64], row: int, m: int, user: int, other: int
+    link: Link, r: Radio, gain: NDArray[np.float64], row: int, m: int, user: int, other: int
 ) -> float:  # fmt: skip
     """Power at a user's receiver per watt of another user on subchannel m, after cancellation, (5), (8)."""
-    n, k = w.ap[user], w.ap[other]
+    n, k = r.ap[user], r.ap[other]
     own, theirs = gain[row, m, user, n], gain[row, m, other, n]
     if n != k:
         return theirs if link.direction == DIRECTION.UPLINK else gain[row, m, user, k]
@@ -81,16 +79,16 @@ def received_per_watt(
 
 
 @kernel_part
-def is_allowed(link: Link, w: Radio, bands: int, user: int) -> bool:
+def is_allowed(link: Link, r: Radio, bands: int, user: int) -> bool:
     """Return True if a user's band exists and its power is within the limits."""
-    power_w = w.power_w[user]
+    power_w = r.power_w[user]
     fits = power_w >= link.power_min_w * (1.0 - WITHIN) and power_w <= link.power_max_w * (1.0 + WITHIN)
-    return fits and 0 <= w.band[user] < bands
+    return fits and 0 <= r.band[user] < bands
 
 
 @kernel_part
 def charge(
-    link: Link, w: Radio, gain: NDArray[np.float64], row: int, m: int, user: int, slope: NDArray[np.float64]
+    link: Link, r: Radio, gain: NDArray[np.float64], row: int, m: int, user: int, slope: NDArray[np.float64]
 ) -> float:
     """Cost of a user at the given bands and powers; adds its slopes in all log powers to `slope`.
 
@@ -98,24 +96,24 @@ def charge(
     another user's log power is t h p / D, where h is the power received per watt of that user.
     """
     other_w = link.noise_w
-    for v in range(len(w.ap)):
-        if v != user and w.band[v] == w.band[user] and w.active[v]:
-            other_w += received_per_watt(link, w, gain, row, m, user, v) * w.power_w[v]
-    sinr = w.power_w[user] * gain[row, m, user, w.ap[user]] / other_w
+    for v in range(len(r.ap)):
+        if v != user and r.band[v] == r.band[user] and r.active[v]:
+            other_w += received_per_watt(link, r, gain, row, m, user, v) * r.power_w[v]
+    sinr = r.power_w[user] * gain[row, m, user, r.ap[user]] / other_w
     spectral_efficiency = math.log1p(sinr)
     per_cost = math.log(2.0) / (link.bandwidth_hz * spectral_efficiency)
-    energy = w.energy_cost[user] * w.power_w[user] * per_cost
-    cost = w.delay_cost[user] * per_cost + energy
+    energy = r.energy_cost[user] * r.power_w[user] * per_cost
+    cost = r.delay_cost[user] * per_cost + energy
     pull = cost * (sinr / (1.0 + sinr) / spectral_efficiency)
     slope[user] += energy - pull
-    for v in range(len(w.ap)):
-        if v != user and w.band[v] == w.band[user] and w.active[v]:
-            slope[v] += pull * received_per_watt(link, w, gain, row, m, user, v) * w.power_w[v] / other_w
+    for v in range(len(r.ap)):
+        if v != user and r.band[v] == r.band[user] and r.active[v]:
+            slope[v] += pull * received_per_watt(link, r, gain, row, m, user, v) * r.power_w[v] / other_w
     return cost
 
 
 @kernel
-def certify_radio(link: Link, w: Radio, gain: NDArray[np.float64], row: int, bands: int) -> None:
+def certify_radio(link: Link, r: Radio, gain: NDArray[np.float64], row: int, bands: int) -> None:
     """Report the gaps of the powers and of the assignment of a solution with full airtime, and the bound.
 
     `power_gap`: at most this part of the cost can be saved by other powers on the same bands, as the cost is convex in
@@ -129,27 +127,27 @@ def certify_radio(link: Link, w: Radio, gain: NDArray[np.float64], row: int, ban
 
     Both are inf if a band does not exist, a power is outside its limits or a cost is not finite.
     """
-    bound_cost(link, w, gain, row, bands)
+    bound_cost(link, r, gain, row, bands)
     total, saved, allowed = 0.0, 0.0, True
-    for u in range(len(w.ap)):
-        w.power_slope[u] = 0.0
-        if w.active[u] and not is_allowed(link, w, bands, u):
+    for u in range(len(r.ap)):
+        r.power_slope[u] = 0.0
+        if r.active[u] and not is_allowed(link, r, bands, u):
             allowed = False
     if allowed:
-        for u in range(len(w.ap)):
-            if w.active[u]:
-                m = subchannel_of(w.band[u], bands, gain.shape[1])
-                total += charge(link, w, gain, row, m, u, w.power_slope)
-        for u in range(len(w.ap)):
-            if w.active[u]:
-                limit_w = link.power_min_w if w.power_slope[u] > 0.0 else link.power_max_w
-                saved += max(w.power_slope[u] * math.log(w.power_w[u] / limit_w), 0.0)
-    w.report[RADIO_REPORT.power_gap] = w.report[RADIO_REPORT.assignment_gap] = 0.0
+        for u in range(len(r.ap)):
+            if r.active[u]:
+                m = subchannel_of(r.band[u], bands, gain.shape[1])
+                total += charge(link, r, gain, row, m, u, r.power_slope)
+        for u in range(len(r.ap)):
+            if r.active[u]:
+                limit_w = link.power_min_w if r.power_slope[u] > 0.0 else link.power_max_w
+                saved += max(r.power_slope[u] * math.log(r.power_w[u] / limit_w), 0.0)
+    r.report[RADIO_REPORT.power_gap] = r.report[RADIO_REPORT.assignment_gap] = 0.0
     if not (allowed and math.isfinite(total) and math.isfinite(saved)):
-        w.report[RADIO_REPORT.power_gap] = w.report[RADIO_REPORT.assignment_gap] = math.inf
+        r.report[RADIO_REPORT.power_gap] = r.report[RADIO_REPORT.assignment_gap] = math.inf
     elif total > 0.0:
-        w.report[RADIO_REPORT.power_gap] = saved / total
-        w.report[RADIO_REPORT.assignment_gap] = abs(total / w.report[RADIO_REPORT.bound] - 1.0)
+        r.report[RADIO_REPORT.power_gap] = saved / total
+        r.report[RADIO_REPORT.assignment_gap] = abs(total / r.report[RADIO_REPORT.bound] - 1.0)
 
 
 @kernel_part

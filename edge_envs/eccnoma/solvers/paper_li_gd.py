@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from edge_envs.core.validation import finite_array, positive_number, whole_number
-from edge_envs.eccnoma.solvers import assignment_others, assignment_search, certificates, relaxation
+from edge_envs.eccnoma.solvers import assignment, band_powers, certificates, relaxation
 from edge_envs.eccnoma.solvers.problem import (
     Array,
     Assignment,
@@ -21,8 +21,7 @@ from edge_envs.eccnoma.solvers.problem import (
     assignment_of,
     relaxed_memory,
 )
-from edge_envs.eccnoma.solvers.radio import RADIO_REPORT, Radio
-from edge_envs.eccnoma.solvers.relaxation import RELAXED_REPORT, Relaxation
+from edge_envs.eccnoma.solvers.radio import RADIO_REPORT
 
 
 def rates(problem: RadioProblem, beta: ArrayLike, power_w: ArrayLike) -> Array:
@@ -31,9 +30,9 @@ def rates(problem: RadioProblem, beta: ArrayLike, power_w: ArrayLike) -> Array:
     Raises:
         ValueError: wrong shapes, or numbers that are negative or not finite.
     """
-    w, x = relaxed_memory(problem, beta, power_w)
-    relaxation.relaxed_cost(problem.link, w, x, problem.gain[None], 0, x.beta)
-    return np.where(w.active, x.rate_bit_s, 0.0)
+    r, x = relaxed_memory(problem, beta, power_w)
+    relaxation.relaxed_cost(problem.link, r, x, problem.gain[None], 0, x.beta)
+    return np.where(r.active, x.rate_bit_s, 0.0)
 
 
 def radio_cost(problem: RadioProblem, beta: ArrayLike, power_w: ArrayLike) -> float:
@@ -42,8 +41,8 @@ def radio_cost(problem: RadioProblem, beta: ArrayLike, power_w: ArrayLike) -> fl
     Raises:
         ValueError: as in `rates`.
     """
-    w, x = relaxed_memory(problem, beta, power_w)
-    return float(relaxation.relaxed_cost(problem.link, w, x, problem.gain[None], 0, x.beta))
+    r, x = relaxed_memory(problem, beta, power_w)
+    return float(relaxation.relaxed_cost(problem.link, r, x, problem.gain[None], 0, x.beta))
 
 
 def gradient(problem: RadioProblem, beta: ArrayLike, power_w: ArrayLike) -> Gradient:
@@ -52,27 +51,10 @@ def gradient(problem: RadioProblem, beta: ArrayLike, power_w: ArrayLike) -> Grad
     Raises:
         ValueError: as in `rates`.
     """
-    w, x = relaxed_memory(problem, beta, power_w)
-    cost = relaxation.relaxed_cost(problem.link, w, x, problem.gain[None], 0, x.beta)
-    relaxation.relaxed_slope(problem.link, w, x, problem.gain[None], 0)
+    r, x = relaxed_memory(problem, beta, power_w)
+    cost = relaxation.relaxed_cost(problem.link, r, x, problem.gain[None], 0, x.beta)
+    relaxation.relaxed_slope(problem.link, r, x, problem.gain[None], 0)
     return Gradient(float(cost), np.ascontiguousarray(x.beta_slope.T), x.power_slope)
-
-
-def _relaxed(problem: RadioProblem, w: Radio, x: Relaxation, tolerance: float, iterations: int) -> Relaxed:
-    relaxation.relax(problem.link, w, x, problem.gain[None], 0, tolerance, iterations)
-    certificates.bound_cost(problem.link, w, problem.gain[None], 0, problem.subchannels)
-    done = int(x.report[RELAXED_REPORT.iterations])
-    return Relaxed(
-        beta=np.ascontiguousarray(np.where(w.active, x.beta, 0.0).T),
-        power_w=np.where(w.active, x.power_w, 0.0),
-        cost=float(x.report[RELAXED_REPORT.cost]),
-        start_cost=float(x.report[RELAXED_REPORT.start_cost]),
-        bound=float(w.report[RADIO_REPORT.bound]),
-        gap=float(x.report[RELAXED_REPORT.gap]),
-        residual=float(x.report[RELAXED_REPORT.level_residual]),
-        iterations=done,
-        history=x.history[: done + 1].copy(),
-    )
 
 
 def relax(
@@ -96,8 +78,8 @@ def relax(
         equal = np.full((problem.users, problem.subchannels), 1.0 / problem.subchannels)
         start = equal, np.full(problem.users, problem.power_max_w)
     beta, power_w = start
-    w, x = relaxed_memory(problem, beta, power_w, iterations)
-    active = w.active
+    r, x = relaxed_memory(problem, beta, power_w, iterations)
+    active = r.active
     if (np.abs(x.beta[:, active].sum(axis=0) - 1.0) > 1e-6).any():
         worst = np.abs(x.beta[:, active].sum(axis=0) - 1.0).max()
         raise ValueError(f"start: the shares of a user that sends differ from 1 by {worst:.3g}; make them sum to 1")
@@ -112,7 +94,14 @@ def relax(
         x.level[active] = np.clip(np.log(x.power_w[active] / problem.power_min_w) / span, 0.0, 1.0)
     x.beta[:, active] = np.maximum(x.beta[:, active], relaxation.SHARE_MIN)
     x.beta[:, active] /= x.beta[:, active].sum(axis=0)
-    return _relaxed(problem, w, x, tolerance, iterations)
+    relaxation.relax(problem.link, r, x, problem.gain[None], 0, tolerance, iterations)
+    certificates.bound_cost(problem.link, r, problem.gain[None], 0, problem.subchannels)
+    cost, start_cost, gap, residual, done = x.report.tolist()
+    return Relaxed(
+        beta=np.ascontiguousarray(np.where(active, x.beta, 0.0).T), power_w=np.where(active, x.power_w, 0.0), cost=cost,
+        start_cost=start_cost, bound=float(r.report[RADIO_REPORT.bound]), gap=gap, residual=residual,
+        iterations=int(done), history=x.history[: int(done) + 1].copy(),
+    )  # fmt: skip
 
 
 def round_relaxed(problem: RadioProblem, beta: ArrayLike, power_w: ArrayLike, *, spread: bool = False) -> Assignment:
@@ -123,15 +112,15 @@ def round_relaxed(problem: RadioProblem, beta: ArrayLike, power_w: ArrayLike, *,
     """
     if not spread:
         problem.check_capacity()
-    w, x = relaxed_memory(problem, beta, power_w)
+    r, x = relaxed_memory(problem, beta, power_w)
     span = math.log(problem.power_max_w / problem.power_min_w)
     with np.errstate(divide="ignore"):
         levels = np.log(x.power_w / problem.power_min_w) / span if span > 0.0 else np.ones(problem.users)
     x.level[:] = np.clip(levels, 0.0, 1.0)
-    assignment_others.place_by_relaxation(
-        problem.link, w, problem.gain[None], 0, x.beta, x.level, assignment_search.TIGHT_ITERATIONS
+    assignment.place_by_relaxation(
+        problem.link, r, problem.gain[None], 0, x.beta, x.level, band_powers.TIGHT_ITERATIONS
     )
-    return assignment_of(problem, w)
+    return assignment_of(problem, r)
 
 
 def _cuts(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edge_envs.core.validation import finite_array, positive_number, whole_number
+from edge_envs.core.validation import finite_array, index_array, one_of, positive_number, whole_number
 from edge_envs.eccnoma.solvers import certificates, relaxation
 from edge_envs.eccnoma.solvers.radio import RADIO_REPORT, Direction, Link, Radio, allocate_radio, seats_max
 from edge_envs.eccnoma.solvers.relaxation import Relaxation, allocate_relaxation
@@ -53,10 +53,7 @@ class RadioProblem:
         if gain.size == 0:
             raise ValueError(f"gain has shape {gain.shape}; give at least one subchannel, user and AP")
         users, aps = gain.shape[1:]
-        ap = np.ascontiguousarray(self.ap)
-        if ap.shape != (users,) or ap.dtype.kind not in "iu" or ((ap < 0) | (ap >= aps)).any():
-            raise ValueError(f"ap={self.ap!r} must hold {users} indices of APs from 0 to {aps - 1}")
-        values: dict[str, Any] = {"gain": gain, "ap": ap.astype(np.int64)}
+        values: dict[str, Any] = {"gain": gain, "ap": index_array("ap", self.ap, users, aps)}
         for name in ("bits", "delay_weight", "energy_weight"):
             values[name] = finite_array(name, getattr(self, name), (users,))
         for name in ("bandwidth_hz", "noise_w", "power_min_w", "power_max_w"):
@@ -64,8 +61,7 @@ class RadioProblem:
         values["capacity"] = whole_number("capacity", self.capacity, 1)
         if values["power_min_w"] > values["power_max_w"]:
             raise ValueError(f"power_min_w={self.power_min_w!r} is above power_max_w={self.power_max_w!r}; swap them")
-        if self.direction not in list(Direction):
-            raise ValueError(f"direction={self.direction!r} does not exist; known: {', '.join(Direction)}")
+        one_of("direction", self.direction, tuple(Direction))
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
@@ -207,30 +203,18 @@ def relaxed_memory(
     Raises:
         ValueError: wrong shapes, or numbers that are negative or not finite.
     """
-    w = problem.radio()
+    r = problem.radio()
     x = allocate_relaxation(problem.users, problem.subchannels, problem.gain.shape[2], iterations)
     shares = finite_array("beta", beta, (problem.users, problem.subchannels))
-    x.beta[:] = np.where(w.active[:, None], shares, 0.0).T
-    x.power_w[:] = np.where(w.active, finite_array("power_w", power_w, (problem.users,)), 0.0)
-    relaxation.order_users(w, x, problem.gain[None], 0)
-    return w, x
+    x.beta[:] = np.where(r.active[:, None], shares, 0.0).T
+    x.power_w[:] = np.where(r.active, finite_array("power_w", power_w, (problem.users,)), 0.0)
+    relaxation.order_users(r, x, problem.gain[None], 0)
+    return r, x
 
 
-def assignment_of(problem: RadioProblem, w: Radio) -> Assignment:
+def assignment_of(problem: RadioProblem, r: Radio) -> Assignment:
     """The assignment in the memory of the kernels, and its certificates."""
-    certificates.certify_radio(problem.link, w, problem.gain[None], 0, problem.subchannels)
-    report = w.report
-    return Assignment(
-        subchannel=w.band.copy(),
-        power_w=w.power_w.copy(),
-        rate_bit_s=w.rate_bit_s.copy(),
-        cost=float(report[RADIO_REPORT.cost]),
-        start_cost=float(report[RADIO_REPORT.start_cost]),
-        bound=float(report[RADIO_REPORT.bound]),
-        assignment_gap=float(report[RADIO_REPORT.assignment_gap]),
-        power_gap=float(report[RADIO_REPORT.power_gap]),
-        residual=float(report[RADIO_REPORT.residual]),
-        sweeps=int(report[RADIO_REPORT.sweeps]),
-        moves=int(report[RADIO_REPORT.moves]),
-        overflow=int(report[RADIO_REPORT.overflow]),
-    )
+    certificates.certify_radio(problem.link, r, problem.gain[None], 0, problem.subchannels)
+    report: dict[str, Any] = dict(zip(RADIO_REPORT._fields, r.report.tolist(), strict=True))
+    report |= {name: int(report[name]) for name in ("sweeps", "moves", "overflow")}
+    return Assignment(r.band.copy(), r.power_w.copy(), r.rate_bit_s.copy(), **report)

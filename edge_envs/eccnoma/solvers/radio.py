@@ -110,6 +110,12 @@ def seats_max(users: int, aps: int, bands: int, capacity: int) -> int:
 
 
 @kernel_part
+def subchannel_of(band: int, bands: int, subchannels: int) -> int:
+    """The subchannel at the middle of a band, if the spectrum is divided into `bands` equal bands."""
+    return band if bands == subchannels else ((2 * band + 1) * subchannels) // (2 * bands)
+
+
+@kernel_part
 def power_at(link: Link, level: float) -> float:
     """Power p_min (p_max / p_min)^level [W]."""
     return link.power_min_w * math.exp(level * math.log(link.power_max_w / link.power_min_w))
@@ -134,135 +140,164 @@ def sending_cost(
 
 
 @kernel_part
-def coupling_of(link: Link, w: Radio, s: int, i: int, v: int) -> float:
+def coupling_of(link: Link, r: Radio, s: int, i: int, v: int) -> float:
     """Power at the receiver of seat i per watt of seat v on band s, after successive cancellation.
 
     Uplink (5): an AP decodes its stronger users first, so weaker users interfere with stronger ones. Downlink (8): a
     user first removes the signals of weaker users, so stronger users interfere with weaker ones.
     """
-    mine, other = w.user[s, i], w.user[s, v]
-    ap, ap_other = w.ap[mine], w.ap[other]
+    mine, other = r.user[s, i], r.user[s, v]
+    ap, ap_other = r.ap[mine], r.ap[other]
     if ap == ap_other:
-        own, theirs = w.gain[s, i, ap], w.gain[s, v, ap]
+        own, theirs = r.gain[s, i, ap], r.gain[s, v, ap]
         stronger = theirs > own or (theirs == own and other < mine)
         if link.direction == DIRECTION.UPLINK:
             return 0.0 if stronger else theirs
         if not stronger:
             return 0.0
         return own if link.direction == DIRECTION.DOWNLINK else theirs
-    return w.gain[s, v, ap] if link.direction == DIRECTION.UPLINK else w.gain[s, i, ap_other]
+    return r.gain[s, v, ap] if link.direction == DIRECTION.UPLINK else r.gain[s, i, ap_other]
 
 
 @kernel
-def refresh(link: Link, w: Radio, s: int) -> None:
+def refresh(link: Link, r: Radio, s: int) -> None:
     """Compute the disturbances and the cost of a band from its users and powers."""
     total = 0.0
-    for i in range(w.band_users[s]):
+    for i in range(r.band_users[s]):
         other_w = link.noise_w
-        for v in range(w.band_users[s]):
+        for v in range(r.band_users[s]):
             if v != i:
-                other_w += coupling_of(link, w, s, i, v) * w.seat_power_w[s, v]
-        w.disturbance_w[s, i] = other_w
-        user = w.user[s, i]
+                other_w += coupling_of(link, r, s, i, v) * r.seat_power_w[s, v]
+        r.disturbance_w[s, i] = other_w
+        user = r.user[s, i]
         total += sending_cost(
-            link, w.delay_cost[user], w.energy_cost[user], w.seat_power_w[s, i], w.gain[s, i, w.ap[user]], other_w
+            link, r.delay_cost[user], r.energy_cost[user], r.seat_power_w[s, i], r.gain[s, i, r.ap[user]], other_w
         )
-    w.cost[s] = total
+    r.cost[s] = total
+
+
+@kernel
+def clear(r: Radio, bands: int, link: Link) -> int:
+    """Empty all bands and raise the limit of APs with more users than places; returns the number of senders."""
+    for n in range(len(r.cap)):
+        r.cap[n] = 0
+        for s in range(bands):
+            r.load[n, s] = 0
+    for s in range(bands):
+        r.band_users[s] = r.stamp[s] = 0
+        r.cost[s] = 0.0
+    senders = 0
+    for u in range(len(r.ap)):
+        r.band[u], r.seat[u], r.tried[u] = -1, -1, -1
+        r.power_w[u], r.rate_bit_s[u], r.airtime[u] = 0.0, 0.0, 0.0
+        if r.active[u]:
+            r.order[senders] = u
+            senders += 1
+            r.cap[r.ap[u]] += 1
+    for i in range(len(r.report)):
+        r.report[i] = 0.0
+    for n in range(len(r.cap)):
+        r.cap[n] = max((r.cap[n] + bands - 1) // bands, link.capacity)
+    return senders
+
+
+@kernel
+def total_cost(r: Radio, bands: int) -> float:
+    """Sum of the costs of all bands."""
+    total = 0.0
+    for s in range(bands):
+        total += r.cost[s]
+    return total
 
 
 @kernel_part
-def take_seat(w: Radio, gain: NDArray[np.float64], row: int, s: int, m: int, user: int) -> int:
+def take_seat(r: Radio, gain: NDArray[np.float64], row: int, s: int, m: int, user: int) -> int:
     """Put a user on the free seat of band s, without counting it; m is the subchannel of the band. Returns the seat."""
-    k = w.band_users[s]
-    w.user[s, k] = user
+    k = r.band_users[s]
+    r.user[s, k] = user
     for n in range(gain.shape[3]):
-        w.gain[s, k, n] = gain[row, m, user, n]
+        r.gain[s, k, n] = gain[row, m, user, n]
     return k
 
 
 @kernel_part
 def joining_cost(
-    link: Link, w: Radio, gain: NDArray[np.float64], row: int, s: int, m: int, user: int, power_w: float
+    link: Link, r: Radio, gain: NDArray[np.float64], row: int, s: int, m: int, user: int, power_w: float
 ) -> float:
     """Increase of the cost of band s if a user joins it."""
-    k = take_seat(w, gain, row, s, m, user)
+    k = take_seat(r, gain, row, s, m, user)
     total, other_w = 0.0, link.noise_w
     for v in range(k):
-        other_w += coupling_of(link, w, s, k, v) * w.seat_power_w[s, v]
-        sender = w.user[s, v]
+        other_w += coupling_of(link, r, s, k, v) * r.seat_power_w[s, v]
+        sender = r.user[s, v]
         total += sending_cost(
-            link, w.delay_cost[sender], w.energy_cost[sender], w.seat_power_w[s, v], w.gain[s, v, w.ap[sender]],
-            w.disturbance_w[s, v] + coupling_of(link, w, s, v, k) * power_w,
+            link, r.delay_cost[sender], r.energy_cost[sender], r.seat_power_w[s, v], r.gain[s, v, r.ap[sender]],
+            r.disturbance_w[s, v] + coupling_of(link, r, s, v, k) * power_w,
         )  # fmt: skip
-    total += sending_cost(link, w.delay_cost[user], w.energy_cost[user], power_w, w.gain[s, k, w.ap[user]], other_w)
-    return total - w.cost[s]
+    total += sending_cost(link, r.delay_cost[user], r.energy_cost[user], power_w, r.gain[s, k, r.ap[user]], other_w)
+    return total - r.cost[s]
 
 
 @kernel_part
-def leaving_gain(link: Link, w: Radio, s: int, seat: int) -> float:
-    """Decrease of the cost of band s if the user on a seat leaves it.
+def cost_without(link: Link, r: Radio, s: int, seat: int, seats: int, power_w: float) -> float:
+    """Cost of the users on the first `seats` seats of band s but one; who sits on the free seat sends at `power_w`.
 
     Disturbances are summed again for each user, because subtracting a strong signal would leave only rounding errors.
     """
-    total = 0.0
-    for i in range(w.band_users[s]):
+    total, k = 0.0, r.band_users[s]
+    for i in range(seats):
         if i != seat:
             other_w = link.noise_w
-            for v in range(w.band_users[s]):
+            for v in range(seats):
                 if v != i and v != seat:
-                    other_w += coupling_of(link, w, s, i, v) * w.seat_power_w[s, v]
-            user = w.user[s, i]
+                    other_w += coupling_of(link, r, s, i, v) * (power_w if v == k else r.seat_power_w[s, v])
+            user = r.user[s, i]
             total += sending_cost(
-                link, w.delay_cost[user], w.energy_cost[user], w.seat_power_w[s, i], w.gain[s, i, w.ap[user]], other_w
-            )
-    return w.cost[s] - total
+                link, r.delay_cost[user], r.energy_cost[user], power_w if i == k else r.seat_power_w[s, i],
+                r.gain[s, i, r.ap[user]], other_w,
+            )  # fmt: skip
+    return total
+
+
+@kernel_part
+def leaving_gain(link: Link, r: Radio, s: int, seat: int) -> float:
+    """Decrease of the cost of band s if the user on a seat leaves it."""
+    return r.cost[s] - cost_without(link, r, s, seat, r.band_users[s], 0.0)
 
 
 @kernel_part
 def replacing_cost(
-    link: Link, w: Radio, gain: NDArray[np.float64], row: int, s: int, m: int, seat: int, user: int, power_w: float
+    link: Link, r: Radio, gain: NDArray[np.float64], row: int, s: int, m: int, seat: int, user: int, power_w: float
 ) -> float:
     """Increase of the cost of band s if a user takes the place of the user on a seat."""
-    k = take_seat(w, gain, row, s, m, user)
-    total = 0.0
-    for i in range(k + 1):
-        if i != seat:
-            other_w = link.noise_w
-            for v in range(k + 1):
-                if v != i and v != seat:
-                    other_w += coupling_of(link, w, s, i, v) * (power_w if v == k else w.seat_power_w[s, v])
-            sender = w.user[s, i]
-            total += sending_cost(
-                link, w.delay_cost[sender], w.energy_cost[sender], power_w if i == k else w.seat_power_w[s, i],
-                w.gain[s, i, w.ap[sender]], other_w,
-            )  # fmt: skip
-    return total - w.cost[s]
+    k = take_seat(r, gain, row, s, m, user)
+    return cost_without(link, r, s, seat, k + 1, power_w) - r.cost[s]
 
 
 @kernel
-def join(link: Link, w: Radio, gain: NDArray[np.float64], row: int, s: int, m: int, user: int, level: float) -> None:
+def join(link: Link, r: Radio, gain: NDArray[np.float64], row: int, s: int, m: int, user: int, level: float) -> None:
     """Add a user to band s, at a level."""
-    k = take_seat(w, gain, row, s, m, user)
-    w.level[s, k] = level
-    w.seat_power_w[s, k] = power_at(link, level)
-    w.band[user], w.seat[user] = s, k
-    w.band_users[s] += 1
-    w.load[w.ap[user], s] += 1
-    refresh(link, w, s)
+    k = take_seat(r, gain, row, s, m, user)
+    r.level[s, k] = level
+    r.seat_power_w[s, k] = power_at(link, level)
+    r.band[user], r.seat[user] = s, k
+    r.band_users[s] += 1
+    r.load[r.ap[user], s] += 1
+    refresh(link, r, s)
 
 
 @kernel
-def leave(link: Link, w: Radio, user: int) -> None:
+def leave(link: Link, r: Radio, user: int) -> None:
     """Remove a user from its band; the user on the last seat moves to the free one."""
-    s, seat = w.band[user], w.seat[user]
-    last = w.band_users[s] - 1
+    s, seat = r.band[user], r.seat[user]
+    last = r.band_users[s] - 1
     if seat != last:
-        moved = w.user[s, last]
-        w.user[s, seat], w.seat[moved] = moved, seat
-        w.level[s, seat], w.seat_power_w[s, seat] = w.level[s, last], w.seat_power_w[s, last]
-        for n in range(w.gain.shape[2]):
-            w.gain[s, seat, n] = w.gain[s, last, n]
-    w.band_users[s] = last
-    w.load[w.ap[user], s] -= 1
-    w.band[user] = -1
-    refresh(link, w, s)
+        moved = r.user[s, last]
+        r.user[s, seat], r.seat[moved] = moved, seat
+        r.level[s, seat], r.seat_power_w[s, seat] = r.level[s, last], r.seat_power_w[s, last]
+        for n in range(r.gain.shape[2]):
+            r.gain[s, seat, n] = r.gain[s, last, n]
+    r.band_users[s] = last
+    r.load[r.ap[user], s] -= 1
+    r.band[user] = -1
+    refresh(link, r, s)

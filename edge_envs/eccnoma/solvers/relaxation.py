@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel, kernel_part
 from edge_envs.core.kernels.metrics import columns
-from edge_envs.eccnoma.solvers.assignment_search import sort_falling
+from edge_envs.core.kernels.order import sort_falling
 from edge_envs.eccnoma.solvers.band_powers import ARMIJO
 from edge_envs.eccnoma.solvers.radio import DIRECTION, Link, Radio, power_at
 
@@ -62,30 +62,30 @@ def allocate_relaxation(users: int, subchannels: int, aps: int, iterations: int)
 
 
 @kernel
-def order_users(w: Radio, x: Relaxation, gain: NDArray[np.float64], row: int) -> None:
+def order_users(r: Radio, x: Relaxation, gain: NDArray[np.float64], row: int) -> None:
     """Sort the active users of each AP on every subchannel, strongest first; equally strong users by index."""
     for m in range(gain.shape[1]):
         at = 0
-        for u in range(len(w.ap)):
-            w.key[u] = gain[row, m, u, w.ap[u]]
+        for u in range(len(r.ap)):
+            r.key[u] = gain[row, m, u, r.ap[u]]
         for n in range(gain.shape[3]):
             x.first[n] = at
-            for u in range(len(w.ap)):
-                if w.ap[u] == n and w.active[u]:
-                    w.order[at] = u
+            for u in range(len(r.ap)):
+                if r.ap[u] == n and r.active[u]:
+                    r.order[at] = u
                     at += 1
-            sort_falling(w.order, x.first[n], at - x.first[n], w.key)
+            sort_falling(r.order, x.first[n], at - x.first[n], r.key)
         x.first[gain.shape[3]] = at
         for i in range(at):
-            x.order[m, i] = w.order[i]
+            x.order[m, i] = r.order[i]
 
 
 @kernel
 def relaxed_cost(
-    link: Link, w: Radio, x: Relaxation, gain: NDArray[np.float64], row: int, beta: NDArray[np.float64]
+    link: Link, r: Radio, x: Relaxation, gain: NDArray[np.float64], row: int, beta: NDArray[np.float64]
 ) -> float:
     """Cost of shares `beta` at the powers of x, from disturbances (5), (8) and rates (6), (9)."""
-    for u in range(len(w.ap)):
+    for u in range(len(r.ap)):
         x.rate_bit_s[u] = 0.0
     for m in range(gain.shape[1]):
         sum_powers(link, x, gain, row, m, beta)
@@ -94,7 +94,7 @@ def relaxed_cost(
     total = 0.0
     for i in range(x.first[len(x.first) - 1]):
         u = x.order[0, i]
-        total += (w.delay_cost[u] + w.energy_cost[u] * x.power_w[u]) / x.rate_bit_s[u]
+        total += (r.delay_cost[u] + r.energy_cost[u] * x.power_w[u]) / x.rate_bit_s[u]
     return total
 
 
@@ -149,7 +149,7 @@ def disturb_cell(
 
 
 @kernel
-def relaxed_slope(link: Link, w: Radio, x: Relaxation, gain: NDArray[np.float64], row: int) -> None:
+def relaxed_slope(link: Link, r: Radio, x: Relaxation, gain: NDArray[np.float64], row: int) -> None:
     """Gradient in the shares and powers at x.beta; needs `relaxed_cost` at the same point.
 
     The gradient is the sum of a user's own terms and of the cost that its signal causes to others, as running sums. It
@@ -158,8 +158,8 @@ def relaxed_slope(link: Link, w: Radio, x: Relaxation, gain: NDArray[np.float64]
     scale = link.bandwidth_hz / math.log(2.0)
     for i in range(x.first[len(x.first) - 1]):
         u = x.order[0, i]
-        x.power_slope[u] = w.energy_cost[u] / x.rate_bit_s[u]
-        x.rate_slope[u] = -(w.delay_cost[u] + w.energy_cost[u] * x.power_w[u]) / (x.rate_bit_s[u] * x.rate_bit_s[u])
+        x.power_slope[u] = r.energy_cost[u] / x.rate_bit_s[u]
+        x.rate_slope[u] = -(r.delay_cost[u] + r.energy_cost[u] * x.power_w[u]) / (x.rate_bit_s[u] * x.rate_bit_s[u])
     for m in range(gain.shape[1]):
         for n in range(gain.shape[3]):
             x.cell_sum[n] = 0.0
@@ -206,12 +206,12 @@ def add_interference_slope(link: Link, x: Relaxation, gain: NDArray[np.float64],
 
 
 @kernel
-def start_cold(w: Radio, x: Relaxation) -> None:
+def start_cold(r: Radio, x: Relaxation) -> None:
     """Start from equal shares at full power."""
-    for u in range(len(w.ap)):
+    for u in range(len(r.ap)):
         x.level[u] = 1.0
         for m in range(x.beta.shape[0]):
-            x.beta[m, u] = 1.0 / x.beta.shape[0] if w.active[u] else 0.0
+            x.beta[m, u] = 1.0 / x.beta.shape[0] if r.active[u] else 0.0
 
 
 @kernel_part
@@ -266,7 +266,7 @@ def certify_relaxed(link: Link, x: Relaxation, cost: float) -> None:
 
 @kernel
 def relax(
-    link: Link, w: Radio, x: Relaxation, gain: NDArray[np.float64], row: int, tolerance: float, iterations: int
+    link: Link, r: Radio, x: Relaxation, gain: NDArray[np.float64], row: int, tolerance: float, iterations: int
 ) -> None:
     """Mirror descent in the shares and log powers from x.beta and x.level; the cost never increases.
 
@@ -275,8 +275,8 @@ def relax(
     """
     span = math.log(link.power_max_w / link.power_min_w)
     set_powers(link, x)
-    cost = relaxed_cost(link, w, x, gain, row, x.beta)
-    relaxed_slope(link, w, x, gain, row)
+    cost = relaxed_cost(link, r, x, gain, row, x.beta)
+    relaxed_slope(link, r, x, gain, row)
     x.report[RELAXED_REPORT.start_cost] = x.history[0] = cost
     step = x.first[len(x.first) - 1] / cost if cost > 0.0 else 0.0
     done, small_steps = 0, 0
@@ -284,7 +284,7 @@ def relax(
         accepted, after = False, cost
         for _ in range(60):
             predicted = mirror_step(link, x, step, span)
-            after = relaxed_cost(link, w, x, gain, row, x.beta_trial)
+            after = relaxed_cost(link, r, x, gain, row, x.beta_trial)
             if after <= cost - ARMIJO * predicted:
                 accepted = True
                 break
@@ -299,11 +299,11 @@ def relax(
         small_steps = small_steps + 1 if cost - after < tolerance * cost else 0
         cost = after
         step *= 2.0
-        relaxed_slope(link, w, x, gain, row)
+        relaxed_slope(link, r, x, gain, row)
         done += 1
         x.history[done] = cost
     set_powers(link, x)
-    cost = relaxed_cost(link, w, x, gain, row, x.beta)
-    relaxed_slope(link, w, x, gain, row)
+    cost = relaxed_cost(link, r, x, gain, row, x.beta)
+    relaxed_slope(link, r, x, gain, row)
     certify_relaxed(link, x, cost)
     x.report[RELAXED_REPORT.cost], x.report[RELAXED_REPORT.iterations] = cost, done

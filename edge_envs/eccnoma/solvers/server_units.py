@@ -64,20 +64,17 @@ def share_of(
                 total += root[i]
         if total <= 0.0:
             break
-        full = False
+        taken, full = 0.0, False
         for i in range(users):
             if ap[i] == n and root[i] > 0.0 and given[i] < most[i] and left * root[i] >= most[i] * total:
+                given[i] = most[i]
+                taken += most[i]
                 full = True
         if not full:
             for i in range(users):
                 if ap[i] == n and root[i] > 0.0 and given[i] < most[i]:
                     given[i] = left * root[i] / total
             break
-        taken = 0.0
-        for i in range(users):
-            if ap[i] == n and root[i] > 0.0 and given[i] < most[i] and left * root[i] >= most[i] * total:
-                given[i] = most[i]
-                taken += most[i]
         left -= taken
 
 

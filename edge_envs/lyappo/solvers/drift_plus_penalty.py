@@ -24,7 +24,10 @@ Indices = NDArray[np.int64]
 
 @kernel_part
 def largest_first(backlog: Floats, row: int, stage: int, first: int, count: int, order: Indices) -> None:
-    """Write the queues' indices into `order`, largest backlog first, ties by index (insertion sort: few queues)."""
+    """Write the queues' indices into `order`, largest backlog first, ties by index.
+
+    With `core.kernels.order.sort_falling`, a step of 256 worlds takes 3 % longer, as there are few queues.
+    """
     for i in range(count):
         candidate = first + i
         j = i
@@ -138,21 +141,9 @@ def transmit_rate(
     # A queue that is not emptied sets the price; if all are emptied, the marginal cost does.
     resource_price = max(last, first_bit + weight * power * LN2 / bandwidth) if total > 0.0 else last
     gap = transmit_gap(
-        backlog,
-        row,
-        stage,
-        first,
-        count,
-        slot_s,
-        weight,
-        gain,
-        power_max,
-        bandwidth,
-        noise,
-        rate,
-        power,
+        backlog, row, stage, first, count, slot_s, weight, gain, power_max, bandwidth, noise, rate, power,
         resource_price,
-    )
+    )  # fmt: skip
     return total, power, resource_price, gap
 
 

@@ -1,22 +1,3 @@
 """Solvers of one training round."""
 
-from edge_envs.semcom.solvers.api import (
-    Allocation,
-    ComputeAllocation,
-    Infeasibility,
-    InfeasibleError,
-    LinkAllocation,
-    Problem,
-    RefinedLink,
-    algorithm_2,
-    algorithm_3,
-    diagnose,
-    solve_joint,
-    solve_p3,
-    solve_p4,
-)
-
-__all__ = [
-    "Allocation", "ComputeAllocation", "Infeasibility", "InfeasibleError", "LinkAllocation", "Problem", "RefinedLink",
-    "algorithm_2", "algorithm_3", "diagnose", "solve_joint", "solve_p3", "solve_p4",
-]  # fmt: skip
+from edge_envs.semcom.solvers.api import *  # noqa: F403  (its `__all__`)

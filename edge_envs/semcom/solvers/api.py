@@ -21,7 +21,13 @@ from edge_envs.semcom.solvers.certificates.bounds import (
     link_cost,
     round_cost,
 )
-from edge_envs.semcom.solvers.feasibility import Infeasibility, InfeasibleError, check, diagnose, diagnose_rates
+from edge_envs.semcom.solvers.certificates.feasibility import (
+    Infeasibility,
+    InfeasibleError,
+    check,
+    diagnose,
+    diagnose_rates,
+)
 from edge_envs.semcom.solvers.paper_algorithms import alternate, refine, unused_rule
 from edge_envs.semcom.solvers.problem import TOTAL, Array, Problem, Workspace, allocate_workspace, prepare
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from edge_envs.core.kernels.bracket import inside_or_geometric_middle
+from edge_envs.core.kernels.bracket import inside_or_geometric_middle, narrowed
 from edge_envs.core.kernels.jit import kernel
 from edge_envs.semcom.solvers.one_device import solve_device
 from edge_envs.semcom.solvers.problem import (
@@ -200,10 +200,7 @@ def best_delay(problem: Problem, workspace: Workspace, bandwidth_price: float) -
         delay_by_price = -residuals.time_price_by_price / slope if slope < 0.0 else 0.0
         if abs(error) <= 0.1 * TOLERANCE:
             break
-        if error > 0.0:
-            low = spare
-        else:
-            high = spare
+        low, high = narrowed(low, high, spare, error > 0.0)
         if high - low <= 1e-14 * low:
             break
         if spare <= SPARE_MIN * least and error < 0.0:
@@ -229,10 +226,7 @@ def nested(problem: Problem, workspace: Workspace) -> None:
         residuals = sweep(problem, workspace, delay, bandwidth_price)
         error = residuals.bandwidth
         workspace.totals[TOTAL.bandwidth_price] = bandwidth_price
-        if error > 0.0:
-            low = bandwidth_price
-        else:
-            high = bandwidth_price
+        low, high = narrowed(low, high, bandwidth_price, error > 0.0)
         if abs(error) <= TOLERANCE or high - low <= 1e-14 * low:
             break
         slope = residuals.bandwidth_by_price + residuals.bandwidth_by_delay * delay_by_price
@@ -277,10 +271,7 @@ def hold_deadline(problem: Problem, workspace: Workspace, deadline_s: float) -> 
     for _ in range(NESTED_SWEEPS_MAX):
         residuals = sweep(problem, workspace, deadline_s, bandwidth_price)
         error = residuals.bandwidth
-        if error > 0.0:
-            low = bandwidth_price
-        else:
-            high = bandwidth_price
+        low, high = narrowed(low, high, bandwidth_price, error > 0.0)
         if abs(error) <= TOLERANCE or high - low <= 1e-14 * low or bandwidth_price > 1e200 or bandwidth_price < 1e-200:
             break
         bandwidth_price = next_price(bandwidth_price, error, residuals.bandwidth_by_price, -1e-6, low, high)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 
-from edge_envs.core.kernels.bracket import inside_or_middle
+from edge_envs.core.kernels.bracket import inside_or_middle, narrowed
 from edge_envs.core.kernels.jit import kernel
 from edge_envs.semcom.solvers.problem import Problem, Workspace, time_price_of
 from edge_envs.semcom.solvers.spectral_efficiency import (
@@ -110,10 +110,7 @@ def unconstrained(problem: Problem, workspace: Workspace, n: int, delay_s: float
             eta = bandwidth_value_slope(u)
             error = math.log(beta / time_price)
             step = min(max(error / (2.0 * eta - 1.0 + decay * t * eta), -1.0), 1.0)
-            if error > 0.0:
-                high = u
-            else:
-                low = u
+            low, high = narrowed(low, high, u, not error > 0.0)
             workspace.upload_s[n] = t
             if abs(step) <= ROOT_TOLERANCE:
                 return u
@@ -139,10 +136,7 @@ def at_least_snr(problem: Problem, workspace: Workspace, n: int, delay_s: float,
     for _ in range(STEPS_MAX):
         time_price, decay = time_price_of(problem, workspace, n, delay_s - t)
         error = math.log(spread / (t * t * time_price))
-        if error > 0.0:
-            low = t
-        else:
-            high = t
+        low, high = narrowed(low, high, t, error > 0.0)
         step = min(max(error / (2.0 + decay * t), -1.0), 1.0)
         if abs(step) <= ROOT_TOLERANCE or high - low <= 1e-14 * low:
             break
@@ -185,10 +179,7 @@ def at_full_power(
         share = time_price / (time_price + power_cost)
         error = math.log((time_price + power_cost) / (strength * full_power_value(u)))
         slope = share * decay * t * energy_slope(u) + full_power_value_slope(u)
-        if error > 0.0:
-            most = u
-        else:
-            least = u
+        least, most = narrowed(least, most, u, not error > 0.0)
         step = min(max(error / slope, -1.0), 1.0)
         if abs(step) <= ROOT_TOLERANCE or most - least <= 1e-14 * most:
             break

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from edge_envs.core.kernels.bracket import inside_or_geometric_middle, inside_or_middle
+from edge_envs.core.kernels.bracket import inside_or_geometric_middle, inside_or_middle, narrowed
 from edge_envs.core.kernels.jit import kernel
 from edge_envs.semcom.solvers.problem import (
     LN2,
@@ -66,10 +66,7 @@ def common_deadline(problem: Problem, workspace: Workspace) -> float:
             total += price
             slope += price * decay
         error = math.log(total / problem.weight_time)
-        if error > 0.0:
-            low = delay
-        else:
-            high = delay
+        low, high = narrowed(low, high, delay, error > 0.0)
         if abs(error) <= TOLERANCE or high - low <= 1e-15 * low or (delay <= least and error <= 0.0):
             break
         # Newton's step of ln(total) in ln(T).
@@ -189,10 +186,7 @@ def bandwidth_price_of(problem: Problem, workspace: Workspace, rate_min_bps: Arr
         sweeps += 1
         total, slope = bandwidth_at_price(problem, workspace, rate_min_bps, bandwidth_price)
         error = math.log(total / problem.bandwidth_hz)
-        if error > 0.0:
-            low = bandwidth_price
-        else:
-            high = bandwidth_price
+        low, high = narrowed(low, high, bandwidth_price, error > 0.0)
         if abs(error) <= TOLERANCE or high - low <= 1e-15 * low or bandwidth_price > PRICE_MAX:
             break
         # Newton's step of ln(total) in ln(price). The slope is 0 where all devices are at their limits.

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numba.core.errors import NumbaError
 
-from edge_envs.core.kernels.jit import FastCall, compiled, kernel, kernel_part
+from edge_envs.core.kernels.jit import PLAIN, FastCall, compiled, kernel, kernel_part
 
 
 class Pair(NamedTuple):
@@ -38,6 +38,16 @@ def fill(pair: Pair, rows: np.ndarray, out: np.ndarray) -> None:
 @kernel
 def ratio(numerator: float, denominator: float) -> float:
     return numerator / denominator
+
+
+@kernel
+def shifted(number: int, by: int) -> int:
+    return number + by
+
+
+@kernel
+def shifted_by_constants(number: int) -> int:
+    return shifted(shifted(number, 1), 2)
 
 
 def arguments(size: int) -> tuple[Pair, np.ndarray, np.ndarray]:
@@ -159,3 +169,9 @@ def test_everything_runs_without_compilation():
                     np.testing.assert_allclose(one[key], other[key], rtol=1e-9, atol=1e-12, err_msg=f"{name} {key}")
             else:
                 np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12, err_msg=name)
+
+
+@pytest.mark.skipif(PLAIN, reason="kernels run as Python")
+def test_constants_in_a_call_compile_no_further_versions():
+    assert shifted_by_constants(3) == shifted(3, 3) == 6
+    assert len(shifted.signatures) == 1  # type: ignore[attr-defined]

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from edge_envs.core.runtime.episodes import EpisodeSummary, Names, Report, announced, check_reset_options, choices_of
+from edge_envs.core.runtime.episodes import (
+    EpisodeSummary,
+    Info,
+    Names,
+    announced,
+    check_reset_options,
+    choices_of,
+    entries,
+    replaced,
+)
 from tests.core.test_env import Toy, ToyConfig
 
 
@@ -28,24 +37,27 @@ def test_a_largest_value_stays_nan():
     np.testing.assert_array_equal(found, [-3.0, -3.0, np.nan, np.nan])
 
 
-def test_a_report_of_a_reset_has_nan_in_its_rows_alone():
-    report = Report.of_reset(Toy(ToyConfig()), 3, np.array([1]))
-    expected = np.array([0.0, np.nan, 0.0])
-    for numbers in (report.metrics, report.summaries, report.members["noise"]):
-        np.testing.assert_array_equal(numbers, np.repeat(expected[:, None], numbers.shape[1], axis=1))
-    assert not report.member_reward.any()
-    assert not report.without(np.array([1])).metrics.any()
-    assert np.isnan(report.metrics[1]).all()
+def blank_info(system: Toy, batch: int) -> Info:
+    nothing = system.blank_outcome(batch)[0]
+    return entries(Names.of(system), nothing, nothing.metrics)
+
+
+def test_rows_are_replaced_in_a_copy():
+    blank = blank_info(Toy(ToyConfig()), 3)
+    reset = replaced(blank, np.array([1]), np.nan)
+    for key, values in reset.items():
+        expected = [0.0, 0.0 if key == "member_reward" else np.nan, 0.0]
+        np.testing.assert_array_equal(values.reshape(3, -1), np.repeat(np.array(expected)[:, None], values[0].size, 1))
+    assert not any(values.any() for values in blank.values())
 
 
 def test_entries_have_the_keys_of_the_system():
-    system = Toy(ToyConfig())
-    entries = Report.of_reset(system, 2, np.array([0, 1])).entries(Names.of(system))
-    assert list(entries) == [
+    info = blank_info(Toy(ToyConfig()), 2)
+    assert list(info) == [
         "noise", "way", "worst", "member_reward", "member_noise", "episode_mean_noise", "episode_mean_way",
         "episode_mean_worst",
     ]  # fmt: skip
-    assert {key: value.shape for key, value in entries.items() if key.startswith("member")} == {
+    assert {key: value.shape for key, value in info.items() if key.startswith("member")} == {
         "member_reward": (2, 2), "member_noise": (2, 2),
     }  # fmt: skip
 

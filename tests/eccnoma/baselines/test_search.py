@@ -33,7 +33,7 @@ def sketches(count: int, warm: int = 5, **options: Any) -> Any:
 
 def value_of(p: Any, s: Any, cuts: Any) -> float:
     s.choice[0] = cuts
-    return float(search.FAST_VALUE(p, s))
+    return float(search.FAST_VALUE(p, s, 0))
 
 
 def test_descent_is_between_enumeration_and_its_start():

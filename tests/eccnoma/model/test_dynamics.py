@@ -29,7 +29,7 @@ class Walk:
     def go(self) -> None:
         """The next frame."""
         dynamics.draw(self.system.parameters, self.state, 0, self.rng)
-        dynamics.advance_row(self.system.parameters, self.state, 0)
+        dynamics.advance(self.system.parameters, self.state, 0, False)
 
     def history(self, frames: int, *names: str) -> list[np.ndarray]:
         """Some fields over frames, each (frames, ...)."""

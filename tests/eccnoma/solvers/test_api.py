@@ -11,7 +11,7 @@ from edge_envs.eccnoma.solvers import api
 from tests.eccnoma.solvers import reference_radio as oracle
 from tests.eccnoma.solvers.problems import DIRECTIONS, Radio, active, network, one_hot, random_radio
 from tests.eccnoma.solvers.reference_search import brute_force
-from tests.eccnoma.solvers.test_assignment_search import assert_sound, problem
+from tests.eccnoma.solvers.test_assignment import assert_sound, problem
 
 EXACT = 1e-12
 NAN, INF = math.nan, math.inf

@@ -19,7 +19,7 @@ from tests.eccnoma.solvers.problems import (
     random_point,
     random_radio,
 )
-from tests.eccnoma.solvers.test_assignment_search import assert_sound, crowds, problem
+from tests.eccnoma.solvers.test_assignment import assert_sound, crowds, problem
 
 EXACT = 1e-12
 SHAPE = (10, 2, 4)

@@ -1,1 +1,1 @@
-"""Lower bounds from dual functions, for any prices, and the gaps to them."""
+"""Certificates: gaps to lower bounds from dual functions, and the reasons why a problem has no solution."""
