@@ -126,7 +126,7 @@ def check_numbers(arguments: Arguments) -> None:
         whole_number("--episodes", arguments.episodes, 1)
     finite_array("--checkpoint-every", arguments.checkpoint_every, ())
     if arguments.normalization is not None and arguments.import_sb3 is None and arguments.resume is None:
-        raise ValueError(f"--normalization {arguments.normalization} is for --import-sb3 only; leave it out")
+        raise ValueError(f"--normalization {arguments.normalization} can only be used with --import-sb3; leave it out")
 
 
 def with_sizes(settings: Settings, agent: AgentName, arguments: Arguments) -> Settings:

@@ -1,1 +1,1 @@
-"""Speed, side by side with what one would use instead: `python -m benchmarks`."""
+"""Speed of solvers and environments, compared with alternatives: `python -m benchmarks`."""

@@ -39,7 +39,7 @@ which are solved at the smaller size as well."""
 WARM_UP, SAMPLES = 0.01, 100
 """Fraction of the steps before the first memory measurement, and number of further measurements."""
 MAX_GROWTH = 0.05
-"""Relative growth of the memory from which on it counts as a leak."""
+"""Relative growth of the memory above which it counts as a leak."""
 MEAN = "episode_mean_"
 """Prefix of the names of episode means."""
 STATM = Path("/proc/self/statm")

@@ -131,21 +131,21 @@ def main(arguments: Arguments) -> None:
     text = [
         "# DTIRS-v0: learned agents",
         "",
-        f"Made by `python -m experiments.dtirs`: {arguments.training_seeds} training seeds per learned agent, "
-        f"{arguments.seeds} evaluation seeds x {arguments.episodes} episodes of 100 frames, common to all policies. "
-        f"{learned.NETWORKS_NOTE}, which `train.py` compares.",
+        f"Made by `python -m experiments.dtirs` with {arguments.training_seeds} training seeds per learned agent. All "
+        f"policies are evaluated on the same {arguments.seeds} seeds x {arguments.episodes} episodes of 100 frames. "
+        f"{learned.NETWORKS_NOTE}. `train.py` reports the best validated network.",
         "",
-        "Delays are sums over the ten devices. `best-static` takes, in each episode, the best constant cuts that a "
-        "search finds on simulated frames, given the devices' speeds and workloads. `bcd` searches every frame, given "
-        "all channels and the frame's phases. Differences are paired by episode.",
+        "Delays are sums over the ten devices. In each episode, `best-static` uses the best constant cuts that a "
+        "search finds on simulated frames, given the speeds and workloads of the devices. `bcd` searches the cuts of "
+        "every frame, given all channels and the IRS phases of the frame. Differences are paired by episode.",
         "",
         "## Preset `default`",
         "",
         *learned_table(rows, caption(arguments.units, arguments.training_seeds)),
-        "## What must vary for the state to matter",
+        "## Value of observing the state, by what varies",
         "",
-        "Baselines only, with the objective in place of the delay (they differ by leakage and loss). The gain of `bcd` "
-        "over `best-static` shows how much a policy can gain from observing the state.",
+        "This table only contains baselines. It shows the objective, which is the delay plus leakage and loss. The "
+        "gain of `bcd` over `best-static` shows how much a policy can gain from observing the state.",
         "",
         *changing,
     ]

@@ -140,19 +140,21 @@ def main(arguments: Arguments) -> None:
     text = [
         "# ECCNOMA-v0: learned agents",
         "",
-        f"Made by `python -m experiments.eccnoma`: {arguments.training_seeds} training seeds per learned agent; "
-        f"{instances} evaluation episodes ({arguments.seeds} seeds x {arguments.episodes}) of 100 frames, each with "
-        "new users, common to all policies. Costs are relative to Device-Only's at the mean arrivals; the relative "
-        f"cost is minus the mean reward. {NETWORKS_NOTE}, which `train.py` compares.",
+        f"Made by `python -m experiments.eccnoma` with {arguments.training_seeds} training seeds per learned agent. "
+        f"All policies are evaluated on the same {instances} episodes ({arguments.seeds} seeds x "
+        f"{arguments.episodes}) of 100 frames; each episode has new users. Costs are divided by the cost of "
+        f"Device-Only for the mean number of arrivals; the relative cost is minus the mean reward. {NETWORKS_NOTE}. "
+        "`train.py` reports the best validated network.",
         "",
         "The last column contains the difference of each training. Costs vary widely between episodes, so differences "
         "are paired, and the mean log ratio is given as well.",
         "",
-        "Information: baselines without a suffix know the model, the current tasks, and the previous frame's channels "
-        "and background loads, of which the agent observes summaries. Those with `-true` know the current channels and "
-        "loads. `device-only`, `edge-only`, `best-static` and `random` do not use the state. Subchannels, powers and "
-        "units are always optimised on the true state, which favours the baselines from older papers. Coordinate "
-        "descent optimises each frame separately: a strong reference, not a bound.",
+        "The policies use different information. Baselines without a suffix use the model, the current tasks, and "
+        "the channels and background loads of the previous frame; the agent only observes summaries of these. "
+        "Baselines with the suffix `-true` use the current channels and loads. `device-only`, `edge-only`, "
+        "`best-static` and `random` do not use the state. Subchannels, powers and units are always optimised for the "
+        "true state, which favours the baselines from older papers. Coordinate descent optimises each frame "
+        "separately, so it is a strong reference, but not a bound.",
         "",
         "## Preset `default`: 12 users, 2 APs",
         "",

@@ -69,7 +69,7 @@ class Arguments:
 def rules(arguments: Arguments) -> str:
     """Return the rules of the verdicts, with the comparisons that are not paired."""
     return (
-        f"{RULES} Comparisons with Algorithm 1 at more than 50 users in all are the exception: it is played on "
+        f"{RULES} Comparisons with Algorithm 1 at more than 50 users in total are an exception: it runs on "
         f"{arguments.li_gd_seeds} of the {arguments.seeds} seeds there, so their quantities are not paired."
     )
 
@@ -257,28 +257,30 @@ def introduction(arguments: Arguments) -> list[str]:
     return [
         "# ECCNOMA-v0: the paper's comparison",
         "",
-        "Made by `python -m experiments.eccnoma_paper`: preset `paper` (5 APs, 50 users each, 30 subchannels), "
-        f"{arguments.seeds} seeds x {arguments.frames} frames, the same for every policy. With more than 50 users in "
-        f"all, Algorithm 1 is slow and is played on the first {arguments.li_gd_seeds} seeds only; comparisons with it "
-        "are then unpaired. The paper does not state bandwidths, speeds, energies and weights. The server's speed and "
-        "energy, the weights and DNN surgeon's pool were fitted to its figures, so levels confirm little; orders and "
-        "trends follow from the model.",
+        "Made by `python -m experiments.eccnoma_paper` with preset `paper` (5 APs, 50 users each, 30 subchannels). "
+        f"All policies run on the same {arguments.seeds} seeds x {arguments.frames} frames. Algorithm 1 is slow with "
+        f"more than 50 users in total, so it only runs on the first {arguments.li_gd_seeds} seeds there; comparisons "
+        "with it are then unpaired. The paper does not state bandwidths, speeds, energies and weights. The speed and "
+        "the energy of the server, the weights and the pool of DNN surgeon were fitted to its figures, so agreement "
+        "of levels confirms little; orders and trends follow from the model.",
         "",
-        "**Policies.** Edge-Only, Neurosurgeon and DNN surgeon use random slices at full power; DNN surgeon has an "
-        "equal part of a pool of server units. ECC-FDMA and ECC-TDMA are two interpretations of the paper's ECC-OMA. "
-        "ECC-NOMA appears twice: by Algorithm 1 as in the paper (one cut for all users, Li-GD), and with a cut per "
-        "user and our local search for the subchannels. Neither has a certificate of optimality.",
+        "**Policies.** Edge-Only, Neurosurgeon and DNN surgeon use random slices of the band at full power; each "
+        "user of DNN surgeon has an equal part of a pool of server units. ECC-FDMA and ECC-TDMA are two "
+        "interpretations of the paper's ECC-OMA. There are two versions of ECC-NOMA: Algorithm 1 as in the paper "
+        "(one cut for all users, Li-GD), and a version with one cut per user and our local search for the "
+        "subchannels. Neither has a certificate of optimality.",
         "",
-        "**Measures.** The paper does not define its ratios. T is Device-Only's (or Neurosurgeon's) mean latency over "
-        "the policy's, both means over all seeds, frames and users; E is the same for energies. *Own ratios* is the "
-        "mean over users of the ratio of each user's own two latencies, which hides slow users.",
+        "**Measures.** The paper does not define its ratios. T is the mean latency of Device-Only (or Neurosurgeon) "
+        "divided by that of the policy, where both means are over all seeds, frames and users. E is the same ratio "
+        "for energies. *Own ratios* is the mean over users of the ratio of each user's own two latencies; slow users "
+        "hardly affect it.",
         "",
-        "**T of Edge-Only, Neurosurgeon and DNN surgeon depends on the sample.** On a random slice at full power a "
-        "user's latency is inversely proportional to its gain in a deep Rayleigh fade: the probability of a latency "
-        "above t falls as c / t ([measured below](#latencies-without-a-finite-mean-nin-50-users-per-ap)). The mean "
-        "latency therefore has no finite expectation, T falls slowly as the sample grows, and its interval is too "
-        "narrow. The same holds for their energies. Where this matters, the claims are also judged by own ratios, "
-        "which have an expectation.",
+        "**T of Edge-Only, Neurosurgeon and DNN surgeon depends on the sample.** On a random slice at full power, "
+        "the latency of a user in a deep Rayleigh fade is inversely proportional to its gain. The probability of a "
+        "latency above t therefore falls as c / t ([measured "
+        "below](#latencies-without-a-finite-mean-nin-50-users-per-ap)). The latency has no finite expectation, T "
+        "falls slowly as the sample grows, and its interval is too narrow. The same holds for the energies of these "
+        "policies. Where this matters, the claims are also judged by own ratios, which have a finite expectation.",
     ]  # fmt: skip
 
 

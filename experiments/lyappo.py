@@ -181,11 +181,11 @@ def main(arguments: Arguments) -> None:
     text = [
         "# LyaPPO-v0: measured results",
         "",
-        f"Made by `python -m experiments.lyappo`: {arguments.training_seeds} training seeds per learned agent, "
-        f"{arguments.seeds} evaluation seeds x {arguments.episodes} episodes of 200 periods without their first "
-        f"quarter, common to all policies. {learned.NETWORKS_NOTE}.",
-        "Energies are shown only where every run finished at least "
-        f"{HEALTHY_RATIO} of the tasks that arrived; a policy that finishes fewer saves energy by doing less work.",
+        f"Made by `python -m experiments.lyappo` with {arguments.training_seeds} training seeds per learned agent. All "
+        f"policies are evaluated on the same {arguments.seeds} seeds x {arguments.episodes} episodes of 200 periods, "
+        f"without the first quarter of each episode. {learned.NETWORKS_NOTE}.",
+        f"An energy is only shown if every run finished at least {HEALTHY_RATIO} of the tasks that arrived, because a "
+        "policy that finishes fewer tasks saves energy by doing less work.",
         "",
         *(line for preset, rows in tables.items() for line in markdown(preset, rows, arguments)),
         *recipe_markdown(recipe, arguments),

@@ -97,13 +97,14 @@ def main(arguments: Arguments) -> None:
     text = [
         "# SemCom-v0: learned agents",
         "",
-        f"Made by `python -m experiments.semcom`: {arguments.training_seeds} training seeds per learned agent, "
-        f"{arguments.seeds} evaluation seeds x {arguments.episodes} episodes of 1000 rounds, common to all policies. "
-        f"{NETWORKS_NOTE}, which `train.py` compares.",
+        f"Made by `python -m experiments.semcom` with {arguments.training_seeds} training seeds per learned agent. All "
+        f"policies are evaluated on the same {arguments.seeds} seeds x {arguments.episodes} episodes of 1000 rounds. "
+        f"{NETWORKS_NOTE}. `train.py` reports the best validated network.",
         "",
-        "Cost is the objective divided by its mean at the smallest compression rates. The shortfall is the mean over "
-        "devices of the difference by which the mean PSNR misses the requirement; an agent that misses it has a low "
-        "cost because it sends too little. `drift` and `drift-polish` know the model and solve it; the agents do not.",
+        "The cost is the objective divided by its mean at the smallest compression rates. The shortfall of a device is "
+        "the difference by which its mean PSNR misses the requirement; the table shows the mean over the devices. An "
+        "agent that misses the requirement has a low cost because it sends too little. `drift` and `drift-polish` use "
+        "the model and solve it in every round; the agents do not.",
         "",
         *(line for preset, rows in tables.items() for line in markdown(preset, rows, arguments)),
     ]

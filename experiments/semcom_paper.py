@@ -102,16 +102,17 @@ def introduction(draws: int) -> list[str]:
     return [
         "# SemCom-v0: the paper's comparison",
         "",
-        f"Made by `python -m experiments.semcom_paper`: preset `paper` (Table II, 50 devices, static channel, PSNR of "
-        f"25 dB in the round), {draws} drawn geometries per point, common to all policies; ratios are of mean "
-        "objectives. `alg3` is the proposed Algorithm 3 from the Average start, with exact subproblems; `joint` is the "
-        "certified joint optimum with searched compression rates. The paper's Figs. 6-8 show Algorithm 3 alone; here "
-        "they are judged for both. `pb-only` keeps T of Average, `pb-deadline` optimises it; the paper does not say "
-        "which of the two it uses.",
+        "Made by `python -m experiments.semcom_paper` with preset `paper` (Table II, 50 devices, static channel, a "
+        f"PSNR of at least 25 dB in the round). At every point, all policies run on the same {draws} random "
+        "geometries (*draws*). Ratios are ratios of mean objectives. `alg3` is Algorithm 3, which the paper "
+        "proposes, started from the Average Allocation and with exact subproblems. `joint` is the certified joint "
+        "optimum with compression rates found by search. Figs. 6-8 of the paper only show Algorithm 3; here their "
+        "claims are judged for both methods. `pb-only` uses the duration T of the Average Allocation, `pb-deadline` "
+        "optimises T; the paper does not specify T.",
         "",
-        f"**{MISSED} marks policies that miss the PSNR requirement** in some draws. Random, Average and the two that "
-        "set p and B only ignore it. A policy that misses it has a lower cost for that reason, for example Algorithm 3 "
-        "at 30 dB, which is below joint (circled in the picture).",
+        f"**{MISSED} marks policies that miss the PSNR requirement** in some draws. `random`, `average`, `pb-only` and "
+        "`pb-deadline` ignore the requirement. A policy that misses it has a lower cost for this reason. An example is "
+        "Algorithm 3 at 30 dB, whose cost is below that of `joint` (circled in the figure).",
         "",
         "![objective, delay and energy over the paper's sweeps](semcom_paper.png)",
         "",

@@ -18,7 +18,7 @@ CUT = 0.25
 CHUNK = 1 << 21
 """Resampled scores in memory at a time."""
 RUN_DRAWS, REFERENCE_DRAWS = 2, 3
-"""Random streams that resample the runs of a policy and of a reference; all policies share that of the episodes."""
+"""Random streams that resample the runs of a policy and of a reference; all policies share one stream for episodes."""
 
 FloatArray = NDArray[np.float64]
 
@@ -30,7 +30,7 @@ class Summary:
     mean: Interval
     iqm: Interval
     difference: Interval
-    """To the first policy on the same episodes."""
+    """Paired difference to the first policy, on the same episodes."""
 
 
 class Resampled:

@@ -1,4 +1,4 @@
-"""Custom agents by name, `module:factory`: anything with the `predict` of Stable-Baselines3."""
+"""Custom agents by name, `module:factory`: any object with the `predict` method of Stable-Baselines3."""
 
 from __future__ import annotations
 

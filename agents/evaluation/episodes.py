@@ -16,7 +16,7 @@ from edge_envs.core.policy import Policy
 from edge_envs.core.system import System
 
 LOG, SMALLEST = "log_", 1e-12
-"""Prefix of the name of a metric's logarithm, and the smallest value of which it is taken."""
+"""Prefix of the name of a metric's logarithm, and lower limit of the values whose logarithm is taken."""
 
 RATIO = "finished_over_arrived"
 

@@ -69,8 +69,8 @@ def plus_minus(units: str, trainings: bool = False) -> str:
         units: what is resampled, with its number: "80 episodes".
         trainings: True if some rows are means over several trainings.
     """
-    together = ", together with the trainings of a row that has several" if trainings else ""
+    together = " and, in rows with several trainings, of the trainings" if trainings else ""
     return (
-        f"± is half the width of the {100 * CONFIDENCE:g} % percentile bootstrap interval of the mean: {RESAMPLES:,} "
-        f"resamples of the {units}{together}"
+        f"± is half the width of the {100 * CONFIDENCE:g} % percentile bootstrap interval of the mean, from "
+        f"{RESAMPLES:,} resamples of the {units}{together}"
     )

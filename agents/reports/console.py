@@ -22,10 +22,10 @@ from agents.reports.texts import SCALE, trainings_text, warmup_text
 from agents.runs.provenance import stamp
 
 ROUNDING = 1e-9
-"""A half width this small, relative to the mean, comes from rounding."""
+"""Half widths up to this fraction of the mean come from rounding."""
 
 HEALTHY_RATIO = 0.98
-"""Below this ratio of finished to arrived tasks, an energy means little because work was left undone."""
+"""Below this ratio of finished to arrived tasks, an energy is not meaningful, because tasks remain unfinished."""
 
 WEAK = f"; * less than {HEALTHY_RATIO} of the tasks finished, so the energy means little"
 
@@ -50,7 +50,7 @@ def spread(value: Interval) -> str:
 
 
 def unhealthy(results: Mapping[str, Scores]) -> set[str]:
-    """Labels of the policies that leave work undone."""
+    """Labels of the policies that leave tasks unfinished."""
     return {label for label, scores in results.items() if RATIO in scores and scores[RATIO].mean() < HEALTHY_RATIO}
 
 
@@ -111,7 +111,7 @@ def rich_table(
     """A table with a row per policy; its second column is the paired difference to the first policy, in percent.
 
     On a narrow console, columns that do not fit are left out, except the first two and reward. A policy that leaves
-    work undone is dim and has a star.
+    tasks unfinished is dim and has a star.
 
     Args:
         results: the policies' scores by label.

@@ -81,7 +81,7 @@ def as_markdown(document: Document) -> str:
     lines += [""] if lines else []
     if document.get("scores"):
         ids = [environment["env_id"] for environment in document["environments"]]
-        meaning = f"{SCALE}; the mean is over the environments that a policy is scored on."
+        meaning = f"{SCALE}. The mean of a policy is over the environments in which it is scored."
         lines += ["# Normalised scores", "", wrapped(meaning), ""]
         body = [
             [score["label"], *(number(score["by_env"].get(env_id)) for env_id in ids), number(score["mean"])]
@@ -105,12 +105,12 @@ def _environment_lines(environment: Document, document: Document) -> list[str]:
     options = "".join(f", {key}={json.dumps(value)}" for key, value in environment["options"].items())
     once = f" {ONE_TRAINING.format('are')}" if any(policy["runs"] for policy in policies) else ""
     note = (
-        f"{environment['seeds']} evaluation seeds x {environment['episodes']} episodes, the same for every policy, "
-        f"{warmup_text(environment['warmup_fraction'])}. [..] are {percent(document['confidence'])} percentile "
-        f"bootstrap intervals ({document['resamples']} resamples of the episodes, together with the trainings of an "
-        f"entry that has several); differences are paired, to {policies[0]['label']}. The score is the mean reward "
-        f"after the warm-up, 0 for random actions, 1 for {environment['strongest_baseline']}, the strongest baseline; "
-        f"ranks follow it.{once} {stamp_of(document['provenance'])}."
+        f"All policies are scored on the same {environment['seeds']} evaluation seeds x {environment['episodes']} "
+        f"episodes, {warmup_text(environment['warmup_fraction'])}. Brackets contain {percent(document['confidence'])} "
+        f"percentile bootstrap intervals from {document['resamples']} resamples of the episodes and, if an entry has "
+        f"several trainings, of the trainings. Differences to {policies[0]['label']} are paired. The score is the mean "
+        f"reward after the warm-up, scaled to 0 for random actions and 1 for {environment['strongest_baseline']}, the "
+        f"strongest baseline. Policies are ranked by the mean reward.{once} {stamp_of(document['provenance'])}."
     )
     others = [name for name in environment["headline"] if name != main]
     header = [

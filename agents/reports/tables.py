@@ -17,7 +17,7 @@ SMALLEST, LARGEST = -4, 6
 """Powers of ten between which numbers are written without an exponent."""
 MOST_DIGITS = 20
 ROUNDING = 1e-9
-"""Half an interval this small, relative to the value, comes from rounding."""
+"""Half intervals up to this fraction of the value come from rounding."""
 
 Row = TypeVar("Row")
 

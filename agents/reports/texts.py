@@ -10,10 +10,10 @@ from agents.reports.schema import Document, Environment
 from agents.runs.provenance import stamp_of
 
 ONE_TRAINING = (
-    "With one training run an interval covers the noise of the episodes only, not that of another training; "
-    "of several runs, decision times {} of the first."
+    "With one training run, an interval only covers the variation between episodes, not the variation between "
+    "trainings. For several runs, decision times {} of the first run."
 )
-SCALE = "Mean reward after the warm-up, 0 for random actions and 1 for the environment's strongest baseline"
+SCALE = "Mean reward after the warm-up, scaled to 0 for random actions and 1 for the environment's strongest baseline"
 
 
 def value_text(value: Any) -> str:

@@ -206,7 +206,7 @@ class Run:
         for file in [*self.path.iterdir(), *self.path.glob(f"{CHECKPOINTS}/*")]:
             if file.is_symlink():
                 raise RunError(
-                    f"{file} is a link, and a training does not write through links; replace it by the file itself"
+                    f"{file} is a link, and a training does not write through links; replace it with the file itself"
                 )
         then, now = self.made_with()[-1], {**versions(), "git": _revision()}
         if then["edge-envs"] != now["edge-envs"]:

@@ -188,9 +188,9 @@ class Saver:
         self._files, self._run, self._every_s = files, run, every_s
         self._saved_at = time.monotonic()
         self.parts: Mapping[Stage, Sequence[Part]] = {}
-        """What a checkpoint consists of in each stage of the training, in the order in which the parts are loaded."""
+        """The parts of a checkpoint in each stage of the training, in the order in which they are loaded."""
         self.stop = StopRequest()
-        """Obeyed only where the state is saved."""
+        """Request to stop; the training only stops after it has saved its state."""
 
     def after_round(self, last: bool) -> None:
         """Save after a round of imitation; then stop if that was requested and the training is not complete.

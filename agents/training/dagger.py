@@ -27,7 +27,7 @@ from edge_envs.core.runtime.snapshot import Arrays, check_alike, pack_generators
 from edge_envs.core.system import System
 
 EXPERT_FRACTION = 0.3
-"""Fraction of the worlds in which the expert acts after the first round, so that its own states stay in the data."""
+"""Fraction of the worlds in which the expert acts after the first round, so that the data contain its own states."""
 Round = tuple[NDArray[np.float32], NDArray[Any]]
 """Central observations (N, n) and the actions (N, A) that the expert takes for them."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Mapping
 from enum import Enum
@@ -64,6 +65,10 @@ BESIDE = ("preset", "check", "render_mode", "max_episode_steps")
 """Arguments of `gym.make` that are not parameters of the configuration."""
 
 
+IMPORTED = ("edge_envs", "gymnasium", "agents")
+"""Packages between a user's script and a configuration."""
+
+
 class UnknownParameter(TypeError, ValueError):  # noqa: N818  (published name)
     """A keyword is not a parameter.
 
@@ -77,6 +82,14 @@ def first_complaint(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     where = ascii(".".join(map(str, first["loc"])))[1:-1][:60]
     return f"{where or 'the whole'}: {first['msg'].removeprefix('Value error, ')}"
+
+
+def _level_of_caller() -> int:
+    """The `stacklevel` of the first caller outside these packages: Python hides deprecations of imported modules."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] in IMPORTED:
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 class SystemConfig(BaseModel):
@@ -105,7 +118,7 @@ class SystemConfig(BaseModel):
         """The configuration of a preset, overridden by `options`.
 
         Raises:
-            UnknownParameter: an unknown key, even if values are invalid, too; it is a ValueError and a TypeError.
+            UnknownParameter: an unknown key (reported before invalid values); it is a ValueError and a TypeError.
             ValueError: an unknown preset or an invalid value; the message names the field, the value and its meaning.
         """
         one_of("preset", preset, list(cls.presets))
@@ -127,7 +140,7 @@ class SystemConfig(BaseModel):
             if old in current:
                 if new in current:
                     raise ValueError(f"{old} is the earlier name of {new}; give {new} only")
-                warnings.warn(f"{old} is now called {new}", DeprecationWarning, stacklevel=4)
+                warnings.warn(f"{old} is now called {new}", DeprecationWarning, stacklevel=_level_of_caller())
                 current[new] = current.pop(old)
         return current
 

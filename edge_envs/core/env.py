@@ -34,7 +34,7 @@ class EdgeEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
     `info` is flat and contains only numpy scalars and arrays: every metric of the system by name; `member_reward` and
     the other `member_*` arrays with one entry per member; and `episode_mean_<metric>`, the summary of a metric over the
     episode so far (its mean, or the last or largest value; see `Metric.over_episode`). If the system can close choices,
-    `action_mask` has their state for the returned observation: int8, shape (M, C), 1 if a choice is open. Pass it to
+    `action_mask` marks the open ones at the returned observation: int8, shape (M, C), 1 if a choice is open. Pass it to
     `action_space.sample(mask=tuple(action_mask))`.
 
     The info of `reset` has the same keys. Before the first step, metrics are NaN and `member_reward` is 0.
@@ -71,7 +71,7 @@ class EdgeEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
         self.action_space = self.system.action_space
         self.observation_space = self.system.observation_space
         self.world = world_of(self.system, 1, check)
-        """Resets and steps the state: the system, or with `check=True` a `Checked` system."""
+        """Object that resets and steps the state: the system, or with `check=True` a `Checked` system."""
         self.state = self.system.allocate(1)
         self._rows = np.zeros(1, dtype=np.int64)
         self._summary = EpisodeSummary(self.system, 1)
@@ -166,10 +166,10 @@ class EdgeEnv(gym.Env[NDArray[np.float32], NDArray[Any]]):
         return take_snapshot(self.system, self.state, self._progress(), (self.np_random,))
 
     def restore(self, snapshot: Arrays) -> None:
-        """Continue, with equal results, from a snapshot of an environment with an equal configuration.
+        """Restore a snapshot of an environment with an equal configuration; all following steps are identical.
 
-        `render` starts with the next step. The state of wrappers is not restored: call `reset` of the wrapped
-        environment before, so that `TimeLimit` has a clock.
+        `render` only draws the steps after this call. The state of wrappers is not restored: call `reset` of the
+        wrapped environment before, so that `TimeLimit` has a clock.
 
         Raises:
             ValueError: a snapshot of another configuration, or invalid values; the environment is unchanged then.

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 TOLERANCE = 1e-9
-"""Relative deviation attributed to rounding; chosen: that of a sum over a thousand members is about 1e-12, that of a
-backlog over an episode 1e-11, and errors in a model or a solver cause larger ones."""
+"""Relative deviation that counts as rounding; chosen: rounding of a sum over a thousand members is about 1e-12, of a
+backlog over an episode 1e-11, and errors in a model or a solver are larger."""
 
 LARGEST = float(np.finfo(np.float64).max)
 
@@ -23,8 +23,8 @@ class BrokenInvariant(RuntimeError):  # noqa: N818  (published name)
 class Invariant(NamedTuple):
     """A relation between `value` and `limit` that holds in every entry, up to rounding.
 
-    Both broadcast to (R, ...) with one entry of the first axis per row; or to (1, ...) for the last row only, if the
-    numbers are from scratch memory. Rounding is relative to the limit or to `scale`, whichever is larger.
+    Both broadcast to (R, ...), where the first axis is the row. Numbers from scratch memory only describe the last row
+    and broadcast to (1, ...). Rounding is relative to the limit or to `scale`, whichever is larger.
     """
 
     name: str
@@ -58,7 +58,7 @@ def finite(name: str, value: NDArray[Any]) -> Iterator[Invariant]:
 
 
 def over(amount: NDArray[Any], rate: NDArray[Any], where: NDArray[np.bool_]) -> NDArray[Any]:
-    """Time for an amount at a rate, 0 outside `where`, which broadcasts to the rates."""
+    """Time amount / rate; 0 where `where` (which broadcasts to the rates) is False."""
     return np.divide(amount, rate, out=np.zeros(rate.shape), where=np.broadcast_to(where, rate.shape))
 
 

@@ -46,7 +46,7 @@ def ablations_of(env: AnyEnv) -> Mapping[str, Ablation]:
     system = edge_env_of(env).system
     found = system.ablations()
     for name in sorted(found.keys() & system.baselines().keys()):
-        raise RuntimeError(f"{type(system).__name__} calls both a baseline and an ablation {name!r}; rename one")
+        raise RuntimeError(f"{type(system).__name__} has both a baseline and an ablation named {name!r}; rename one")
     return found
 
 

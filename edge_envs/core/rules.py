@@ -108,7 +108,7 @@ class RandomPolicy(StatelessPolicy):
 
 
 def random_actions(env: Env, seed: int) -> Policy:
-    """Uniformly random actions, the baseline `random` of every environment. Sees nothing."""
+    """Uniformly random actions, the baseline `random` of every environment. Uses no observation."""
     return RandomPolicy(env.system.action_space, seed)
 
 
@@ -162,7 +162,7 @@ class RulePolicy(WorldPolicy):
 
     Args:
         rule: computes the action from the copy.
-        fields: fields of the state that the rule sees; see `copy_row`.
+        fields: fields of the state that the rule uses; see `copy_row`.
         env: the environment.
         seed: seed of the rule's random numbers. Each world has its own generator, independent of the batch.
     """

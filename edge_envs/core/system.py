@@ -75,7 +75,7 @@ class System(ABC, Generic[StateT]):
     group_view: IntArray | None = None
     """Columns (M, G) with 1.0 if a member belongs to a group and 0.0 otherwise; None if members form no groups."""
     mask_view: IntArray | None = None
-    """Columns (M, C) with 1.0 if a choice is open to a member and 0.0 otherwise; None if all choices always are."""
+    """Columns (M, C) with 1.0 if a choice is open to a member, else 0.0; None if all choices are always open."""
     metrics: tuple[Metric, ...]
     member_metrics: tuple[str, ...] = ()
     """Names of the numbers that a step reports for each member, in addition to its reward."""
@@ -84,9 +84,9 @@ class System(ABC, Generic[StateT]):
     reference_baseline: str = "random"
     """The baseline with which others are compared."""
     strongest_baseline: str = "random"
-    """The best shipped rule, with the normalized score 1, where random actions have 0; it is not a bound."""
+    """The best available baseline. It has the normalised score 1 (random actions: 0) and is not a bound."""
     logged: tuple[str, ...] = ()
-    """Metrics whose logarithm an evaluation also reports (`log_...`); they vary by orders between episodes."""
+    """Metrics whose logarithm an evaluation also reports (`log_...`), because they vary widely between episodes."""
     warmup_fraction: float = 0.25
     """First part of an episode, in which queues fill; an evaluation excludes it from the means of metrics."""
     evaluation_episodes: int = 16

@@ -88,7 +88,7 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.world = world_of(self.system, num_envs, check)
-        """Resets and steps the state: the system, or with `check=True` a `Checked` system."""
+        """Object that resets and steps the state: the system, or with `check=True` a `Checked` system."""
         self.state = self.system.allocate(num_envs)
         self.member_reward: FloatArray = np.zeros((num_envs, self.system.members))
         """Members' rewards in the last step, (B, M); they sum to the reward, in every autoreset mode."""
@@ -306,7 +306,7 @@ class EdgeVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         return take_snapshot(self.system, self.state, self._progress(), self.rngs)
 
     def restore(self, snapshot: Arrays) -> None:
-        """Continue, with equal results, from a snapshot of an environment with an equal configuration.
+        """Restore a snapshot of an environment with an equal configuration; all following steps are identical.
 
         Raises:
             ValueError: a snapshot of another configuration, or invalid values; the environment is unchanged then.

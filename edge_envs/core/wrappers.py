@@ -41,7 +41,7 @@ def continuous_space(space: spaces.Space[Any]) -> tuple[spaces.Box, NDArray[np.i
 
 
 def to_index(action: Any, choices: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
-    """Index min(floor((a + 1) / 2 * n), n - 1), from n equal parts of [-1, 1]. Shapes (..., A) and (A,).
+    """Index of the part of [-1, 1] that contains a, for n equal parts. Shapes: actions (..., A), choices (A,).
 
     Raises:
         ValueError: another shape, or an entry that is NaN or outside [-1, 1].

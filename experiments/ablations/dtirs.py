@@ -114,7 +114,8 @@ POLICIES: Mapping[str, tuple[Solve, Mapping[str, Any]]] = {
 
 
 def saved_power(draws: int) -> list[list[float]]:
-    """Part of P_total that optimised phases save at the downlink delay of random phases, per P_total and frame.
+    """Fraction of P_total that optimised phases save if the downlink delay is that of random phases, per P_total and
+    frame.
 
     It replaces Fig. 6: every policy spends all of P_total, because the objective falls with every power.
     """

@@ -114,7 +114,7 @@ def caption(units: str, trainings: int = 0, spread: bool = True) -> str:
     learned = f"{trainings} trainings per learned row" if trainings > 1 else "1 training per learned row"
     parts = [
         plus_minus(units, trainings > 1) if spread else f"Means over the {units}",
-        learned if trainings else "no row is trained",
+        learned if trainings else "no row has trained networks",
         stamp(),
     ]
     return "; ".join(parts) + "."

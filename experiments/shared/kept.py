@@ -61,4 +61,4 @@ def kept_note(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
     if not kept:
         return []
     labels = "all" if len(kept) == len(rows) else "; ".join(kept)
-    return ["", f"Rows kept from earlier commits, means only ({', '.join(sorted(set(kept.values())))}): {labels}."]
+    return ["", f"Rows of earlier commits, with means only ({', '.join(sorted(set(kept.values())))}): {labels}."]

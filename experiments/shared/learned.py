@@ -22,8 +22,8 @@ from experiments.shared.common import command
 from experiments.shared.kept import NONE, VALIDATED, check_agents, kept_rows
 
 NETWORKS_NOTE = (
-    "Learned policies act deterministically; plain rows are the networks at the end of training, `best validated` "
-    "those with the best validation reward"
+    "Learned policies act deterministically. Rows marked `best validated` are the networks with the highest validation "
+    "reward; the other learned rows are the networks at the end of the training"
 )
 """Explanation of the rows of learned policies."""
 

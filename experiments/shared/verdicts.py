@@ -1,7 +1,7 @@
 """Verdicts on claims, from bootstrap intervals over paired samples.
 
 A claim is broken into parts: a quantity, and the open range in which the claim places it. Quantities are functions of
-means over the same seeds, such as differences and ratios, so what all policies share cancels.
+means over the same seeds, such as differences and ratios, so the variation that all policies share cancels.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from agents.evaluation.statistics import CONFIDENCE, RESAMPLES, UNIT_DRAWS, Interval, around, draws
 
 VERDICT_RESAMPLES = 10 * RESAMPLES
-"""More than the intervals of tables use, whose resamples are the first of these: many parts need extreme quantiles."""
+"""Number of resamples. Claims with many parts need extreme quantiles; the intervals of tables use the first of them."""
 
 ROUNDING = 1e-9
 """Relative difference below which two entries of a trend are equal: sums in another order differ by 1e-16."""
@@ -37,12 +37,13 @@ class Verdict(StrEnum):
 
 
 RULES = (
-    f"Verdicts come from {100 * CONFIDENCE:g} % percentile bootstrap intervals of paired quantities "
-    f"({VERDICT_RESAMPLES:,} resamples). A claim **holds** where the intervals of all its parts lie inside the range "
-    "that it states. It **does not hold** where an interval lies outside; its level is then raised for the number of "
-    "parts (Bonferroni). Otherwise this sample leaves it **undecided**. A trend needs a relative change of 1e-9, as "
-    "less is rounding. **Partly**: it is about several networks, policies or quantities, holds for some of them and "
-    "does not hold for others; a claim about a whole sweep does not hold where one point refutes it."
+    f"Verdicts are derived from {100 * CONFIDENCE:g} % percentile bootstrap intervals of paired quantities "
+    f"({VERDICT_RESAMPLES:,} resamples). A claim has one or several parts, and each part states a range for a "
+    "quantity. The claim **holds** if the intervals of all parts lie inside their ranges. It **does not hold** if the "
+    "interval of a part lies outside its range; the confidence level of this test is raised for the number of parts "
+    "(Bonferroni). Otherwise, it is **undecided** on this sample. A claim about several networks, policies or "
+    "quantities holds **partly** if it holds for some of them and does not hold for others. A claim about a whole "
+    "sweep does not hold if one point refutes it. In a trend, relative changes up to 1e-9 count as rounding."
 )
 """The rules as text, for the pages."""
 

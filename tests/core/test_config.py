@@ -169,8 +169,9 @@ class Renamed(SystemConfig):
 
 
 def test_an_earlier_name_still_works_with_a_warning():
-    with pytest.warns(DeprecationWarning, match="frame is now called frame_s"):
+    with pytest.warns(DeprecationWarning, match="frame is now called frame_s") as record:
         assert Renamed.from_options("long", {"frame": 3.0}).frame_s == 3.0
+    assert record[0].filename == __file__  # Python shows deprecations of the main module only
     with pytest.raises(ValueError, match=r"unexpected keyword argument 'frames'; did you mean 'frame_s'\?"):
         Renamed.from_options("default", {"frames": 3.0})
     with pytest.raises(ValueError, match="frame is the earlier name of frame_s; give frame_s only"):

@@ -370,7 +370,7 @@ def test_details_show_configuration_and_versions(page: Any, document: dict[str, 
     assert lines.count() == len(others)
     for line, policy in zip(lines.all(), others, strict=True):
         assert all(part in (line.text_content() or "") for part in (policy["label"], policy["kind"], *policy["runs"]))
-    for heading in ("2,000 resamples", "common random numbers", "first 25 %", "covers the noise of the episodes only"):
+    for heading in ("2,000 resamples", "common random numbers", "first 25 %", "only covers the variation"):
         assert heading in page.locator("#method").inner_text()
 
 

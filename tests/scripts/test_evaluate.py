@@ -154,7 +154,7 @@ def test_trainings_and_commit_stand_under_each_table(place, monkeypatch, capsys,
     names = ("wanted", "ours=runs/0,runs/1", "one=runs/0")
     assert call(monkeypatch, evaluate, "--env", TOY, *BRIEF, "--policies", *names, "--markdown", "a.md") == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert "resamples of the 4 episodes, together with the trainings of a row that has several" in out
+    assert "resamples of the 4 episodes and, in rows with several trainings, of the trainings" in out
     assert f"trainings: ours 2, one 1; {stamp()}" in out
     text = Path("a.md").read_text()
     rows = {line.split(" | ")[0]: line.split(" | ")[2] for line in text.split("\n") if line.startswith("| ")}

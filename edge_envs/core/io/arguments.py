@@ -1,4 +1,4 @@
-"""The command-line parser of all commands: a dataclass in, parsed arguments or one line of error out.
+"""The command-line parser of all commands: it fills a dataclass, or prints a one-line error and exits.
 
 It needs tyro, which the extras `train` and `codec` install.
 """
@@ -84,7 +84,7 @@ def _program() -> str:
 
 
 def _reason(kind: type[Any], words: Sequence[str]) -> str:
-    """Why tyro refuses these words: the first option that it refuses alone, and the first of its values."""
+    """Why tyro rejects these words: the first option that is invalid by itself, and its first invalid value."""
     for option, values in _by_option(words):
         if _parse(kind, [option, *values]) is None:
             bad = next((value for value in values if _parse(kind, [option, value]) is None), None)
@@ -117,7 +117,7 @@ def _bad_value(kind: type[Any], option: str, value: str | None) -> str:
 
 
 def _types_in(hint: Any) -> list[Any]:
-    """A type, or the members of a union and the items of a tuple."""
+    """The members of a union, the items of a tuple, or the type itself."""
     parts = () if get_origin(hint) is Literal else get_args(hint)
     return [each for part in parts for each in _types_in(part)] if parts else [hint]
 

@@ -57,7 +57,7 @@ def guarded(job: Callable[[], int], cannot_write: str = "{error}", extra: str | 
     except ValueError as error:
         fail(error)
     except BrokenPipeError:
-        # The reader has gone, as in `| head`; without this, Python would raise again when it flushes at exit.
+        # The reader closed the pipe, as in `| head`; without this, Python would raise again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:

@@ -1,4 +1,4 @@
-"""A cache of compiled kernels that is never older than the sources.
+"""A cache of compiled kernels that never returns a kernel compiled from other sources.
 
 numba's own cache depends only on the file of a kernel, so a kernel would contain an old version of a function from
 another file. Here the names of the cached files contain a digest of this package's sources and of those in the package
@@ -132,7 +132,7 @@ class _Implementation(CompileResultCacheImpl):
 
 
 class KernelCache(FunctionCache):
-    """numba's cache of one kernel; if it cannot be read or written, the kernel is compiled without an error.
+    """numba's cache of one kernel; if it cannot be read or written, the kernel is compiled and no error is raised.
 
     Raises:
         RuntimeError: no folder for it is writable.

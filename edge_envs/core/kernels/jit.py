@@ -39,8 +39,8 @@ def _njit(function: Function, **options: Any) -> Function:
 def compiled(function: Function) -> Function:
     """Compile a function with a cache; the result has the function's type, whose type variables numba would lose.
 
-    Division by zero gives inf or NaN, as in numpy. Without this setting, the rule of the kernel that compiles the
-    function first would apply. There is no fastmath: the results of a row must not depend on its batch.
+    Division by zero gives inf or NaN, as in numpy. Without this setting, the result would depend on which kernel
+    compiles the function first. There is no fastmath: the results of a row must not depend on its batch.
     """
     return _njit(function)
 

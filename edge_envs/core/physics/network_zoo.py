@@ -107,7 +107,7 @@ def _residual(t: _Trace, channels: int, stride: int, blocks: int) -> None:
 
 
 def _inverted(t: _Trace, expansion: int, channels: int, blocks: int, stride: int) -> None:
-    """A MobileNetV2 stage: 1x1 expansion (unless by 1), 3x3 depthwise convolution, 1x1 projection."""
+    """A MobileNetV2 stage: 1x1 expansion (unless the factor is 1), 3x3 depthwise convolution, 1x1 projection."""
     for first in (True,) + (False,) * (blocks - 1):
         hidden = expansion * t.channels
         if expansion != 1:

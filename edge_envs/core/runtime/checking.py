@@ -32,7 +32,7 @@ class Checked:
 
     def __init__(self, system: System[Any], batch: int) -> None:
         self.verified = 0
-        """Number of invariants verified so far; one counts once for all rows of a step or reset."""
+        """Number of invariants verified so far; an invariant counts once per step or reset, for all rows together."""
         self._system = system
         self._steps = np.zeros(batch, dtype=np.int64)
 
@@ -72,7 +72,7 @@ class Checked:
         return outcome
 
     def _selection(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | slice:
-        """Rows as an index; a slice, which copies nothing, if they are all rows."""
+        """An index that selects `rows`: a slice, which avoids a copy, if these are all rows."""
         return slice(None) if len(rows) == len(self._steps) else rows
 
     def verify(self, rows: NDArray[np.int64], invariants: Iterable[Invariant]) -> None:
@@ -123,7 +123,7 @@ def selected(state: Any, at: NDArray[np.int64] | slice, scratch: Sequence[str] =
 
 
 def observed(system: System[Any], observation: NDArray[Any]) -> Iterator[Invariant]:
-    """Observations (R, n) are finite and in their space; every member has an open choice and one group."""
+    """Observations (R, n) are finite and in their space; every member has an open choice and belongs to one group."""
     space = system.observation_space
     assert isinstance(space, spaces.Box)
     yield from within("observation_space", observation, space.low, space.high)

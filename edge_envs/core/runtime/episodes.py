@@ -112,7 +112,7 @@ def announced(info: Info, present: BoolArray) -> Info:
 
 
 def open_choices(system: System[Any], observation: NDArray[np.float32]) -> NDArray[np.int8] | None:
-    """Open choices (..., M, C) as a mask for `spaces.MultiDiscrete.sample`; None if all choices always are."""
+    """Open choices (..., M, C) as a mask for `spaces.MultiDiscrete.sample`; None if all choices are always open."""
     mask = system.action_mask(observation)
     return None if mask is None else mask.astype(np.int8)
 

@@ -19,7 +19,7 @@ COUNT_MAX = float(1 << 53)
 FINITE_MAX = float(np.finfo(np.float64).max)
 Arrays = dict[str, NDArray[Any]]
 ANYTHING = (-np.inf, np.inf)
-"""Limits of values that are not checked, because nothing depends on them."""
+"""Limits that allow any value, for arrays on which nothing depends."""
 WORD = 1 << 64
 
 

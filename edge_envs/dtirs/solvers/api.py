@@ -49,7 +49,7 @@ class PoolShares:
 
 @dataclass(frozen=True, slots=True)
 class TwinChoice:
-    """Who computes on a twin (K,), pool shares, delay of computing and synchronisation [s], its lower bound [s]."""
+    """Users with a twin (K,), pool shares, delay of computing and synchronisation [s], its lower bound [s]."""
 
     twin: NDArray[np.bool_]
     shares: PoolShares
@@ -162,7 +162,7 @@ def choose_twins(
     front_flop: ArrayLike, speed_flop_s: ArrayLike, sync_s: ArrayLike, capacity_flop_s: float,
     back_flop: ArrayLike | None = None,
 ) -> TwinChoice:  # fmt: skip
-    """Choose who computes on a twin, at a cost of `sync_s` (K,) [s], and share the pool; see `share_pool`.
+    """Choose the users that compute on a twin, at a cost of `sync_s` (K,) [s], and share the pool; see `share_pool`.
 
     The choice is a local optimum; its delay exceeds the optimum by at most `delay_s - bound_s`.
 
@@ -183,7 +183,7 @@ def choose_twins(
 def threshold_twins(
     front_flop: ArrayLike, speed_flop_s: ArrayLike, compute_delay_max_s: ArrayLike
 ) -> NDArray[np.bool_]:
-    """Algorithm 2, rule (29): a twin for every user who computes longer than T_max, shape (K,).
+    """Algorithm 2, rule (29): a twin for every user whose computing time exceeds T_max, shape (K,).
 
     Raises:
         ValueError: an impossible argument; the message names it.

@@ -67,7 +67,7 @@ def assign(
         candidates: number of subchannels, by best own gain, that moves try (None: `default_candidates`); swaps can use
             others.
         power_iterations: power descent steps per subchannel and sweep.
-        spread: if True, raise the capacity of an AP with more users than places instead of an error.
+        spread: if True, increase the capacity of an AP with more users than places instead of raising an error.
 
     Raises:
         ValueError: more users of an AP than its subchannels hold, or a number that is too small.

@@ -52,11 +52,11 @@ class Allocation:
     upload_s: Array
     """Upload times T_n^up [s]."""
     delay_s: float
-    """Duration of the round T; every device finishes at it [s]."""
+    """Duration of the round T, at which every device finishes [s]."""
     objective: float
     """omega_1 T + omega_2 sum of all energies, eq. (16)."""
     lower_bound: float
-    """Value of the Lagrangian dual function at these prices; no allocation costs less."""
+    """Value of the Lagrangian dual function at the prices below; no allocation costs less."""
     gap: float
     """The certificate: |cost / lower_bound - 1| plus the largest relative violation of a limit, both computed from the
     allocation. A feasible allocation costs at most this much more than the optimum, relatively."""
@@ -235,8 +235,8 @@ def algorithm_2(
 ) -> RefinedLink:  # fmt: skip
     """The paper's Algorithm 2 for P4: modified Newton steps on (gamma, delta), each of which solves P7.
 
-    For comparison with `solve_p4`, with which it agrees where the rates are tight. phi, eq. (38), is scaled to be
-    dimensionless. Where P7 has several solutions, the one that uses the remaining bandwidth is taken.
+    For comparison with `solve_p4`, whose solution it reaches if all rate constraints are active. phi, eq. (38), is
+    scaled to be dimensionless. If P7 has several solutions, the one that uses the remaining bandwidth is chosen.
 
     Args:
         problem: the round.

@@ -56,7 +56,7 @@ def test_ablations_of_an_environment(toy_id, define):
 
 def test_an_ablation_has_a_name_of_its_own(toy_id, define):
     define({**ABLATIONS, "random": Ablation("wanted", {"offset": 1.0}, "")})
-    with pytest.raises(RuntimeError, match="calls both a baseline and an ablation 'random'"):
+    with pytest.raises(RuntimeError, match="has both a baseline and an ablation named 'random'"):
         ablations_of(gym.make(toy_id))
 
 

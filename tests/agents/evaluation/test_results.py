@@ -148,11 +148,9 @@ def test_notes_are_shown_everywhere(evaluated):
 
 def test_only_runs_need_a_word_on_their_number(document):
     text = " ".join(report_files.as_markdown(document).split())
-    assert (
-        "With one training run an interval covers the noise of the episodes only, not that of another training" in text
-    )
+    assert "With one training run, an interval only covers the variation between episodes, not the variation" in text
     del document["environments"][0]["policies"][2]
-    assert "training run an interval" not in report_files.as_markdown(document)
+    assert "training run, an interval" not in report_files.as_markdown(document)
 
 
 def test_the_same_numbers_again(document, evaluated):
@@ -277,7 +275,7 @@ def test_markdown_has_a_row_for_each_policy(document):
     table = [line for line in lines if line.startswith("| ")]
     assert [line.split()[1] for line in table] == ["policy", "---", "wanted", "random", "x", "shifted"]
     assert len({line.count("|") for line in table}) == 1
-    assert "95 % percentile bootstrap intervals (2000 resamples" in text
+    assert "95 % percentile bootstrap intervals from 2000 resamples" in text
     assert "without the first 25 % of each episode (warm-up)" in text
 
 

@@ -330,7 +330,7 @@ def test_the_command_line(tmp_path, saved, monkeypatch, capsys):
     np.testing.assert_array_equal(arrays[f"{PREFIX}variance"], values["variance"])
     with pytest.raises(SystemExit):
         call(monkeypatch, train, "--env", ID, "--normalization", "x.json")
-    assert "--normalization x.json is for --import-sb3 only" in capsys.readouterr().err
+    assert "--normalization x.json can only be used with --import-sb3" in capsys.readouterr().err
 
 
 def test_an_off_policy_import_says_that_it_cannot_know(tmp_path, monkeypatch, capsys):

@@ -18,15 +18,15 @@ from experiments.shared.learned import summary
 
 def test_a_caption_says_what_the_spread_is_how_many_trainings_and_which_commit():
     assert caption("30 draws") == (
-        "± is half the width of the 95 % percentile bootstrap interval of the mean: 2,000 resamples of the 30 draws; "
-        f"no row is trained; {stamp()}."
+        "± is half the width of the 95 % percentile bootstrap interval of the mean, from 2,000 resamples of the 30 "
+        f"draws; no row has trained networks; {stamp()}."
     )
     text = caption("20 episodes (5 seeds x 4)", 5)
-    assert "resamples of the 20 episodes (5 seeds x 4), together with the trainings of a row that has several;" in text
+    assert "resamples of the 20 episodes (5 seeds x 4) and, in rows with several trainings, of the trainings;" in text
     assert "; 5 trainings per learned row; edge-envs " in text
-    assert "together" not in caption("20 episodes", 1)
+    assert "several trainings" not in caption("20 episodes", 1)
     assert "; 1 training per learned row; " in caption("20 episodes", 1)
-    assert caption("30 draws", spread=False).startswith("Means over the 30 draws; no row is trained; edge-envs ")
+    assert caption("30 draws", spread=False).startswith("Means over the 30 draws; no row has trained networks; ")
 
 
 def test_a_stamp():

@@ -10,7 +10,7 @@ import math
 
 from edge_envs.core.kernels.jit import kernel
 from edge_envs.semcom.solvers.certificates.dual import compute_bound, link_bound, round_bound, upload_of, upload_time
-from edge_envs.semcom.solvers.problem import TOTAL, Array, Problem, Workspace, compute_energy
+from edge_envs.semcom.solvers.problem import TOTAL, Array, Problem, Workspace
 
 ROUNDING = 1e-9
 """Relative excess over a limit that is accepted as rounding."""
@@ -21,7 +21,8 @@ def certificate_of(cost: float, bound: float, violation: float) -> float:
     """Relative distance between cost and lower bound, plus the violation; inf if the bound is not positive.
 
     The relative loss of a feasible allocation is not larger. For an optimum with its prices the certificate is 0 up to
-    rounding. A cost below the bound, which means an infeasible allocation or a wrong bound, counts like one above it.
+    rounding. A cost below the bound means an infeasible allocation or a wrong bound; it counts like a cost above the
+    bound.
     """
     if not (0.0 < bound < math.inf and cost < math.inf):
         return math.inf
@@ -53,7 +54,7 @@ def certify_compute(problem: Problem, workspace: Workspace, at_link: bool) -> fl
         if at_link:
             given += problem.weight_energy * workspace.power_w[n] * upload
         delay = max(delay, upload + problem.device_cycles[n] / device + problem.server_cycles[n] / server)
-        energy += compute_energy(problem, workspace, n)
+        energy += computing_energy(problem, device, server, n)
         violation = max(violation, beyond(device, problem.device_frequency_max_hz[n]))
         violation = max(violation, beyond(server, problem.server_frequency_max_hz[n]))
     bound = compute_bound(problem, workspace, at_link) + given
@@ -82,7 +83,7 @@ def round_cost(problem: Problem, workspace: Workspace, deadline_s: float) -> tup
         upload = upload_time(problem, power_w[n], bandwidth_hz[n], n)
         compute = problem.device_cycles[n] / device_hz[n] + problem.server_cycles[n] / server_hz[n]
         delay = max(delay, upload + compute)
-        energy += power_w[n] * upload + compute_energy(problem, workspace, n)
+        energy += power_w[n] * upload + computing_energy(problem, device_hz[n], server_hz[n], n)
         band += bandwidth_hz[n]
         violation = max(violation, link_violation(problem, power_w[n], bandwidth_hz[n], n))
         violation = max(violation, beyond(device_hz[n], problem.device_frequency_max_hz[n]))
@@ -122,3 +123,12 @@ def beyond(value: float, limit: float) -> float:
         return 0.0
     excess = value / limit - 1.0
     return excess if excess > 0.0 else math.inf
+
+
+@kernel
+def computing_energy(problem: Problem, device_hz: float, server_hz: float, n: int) -> float:
+    """E_cmp + E_S of device n, eqs. (10) and (13) [J]."""
+    return (
+        problem.device_energy_coefficient * problem.device_cycles[n] * device_hz * device_hz
+        + problem.server_energy_coefficient * problem.server_cycles[n] * server_hz * server_hz
+    )
