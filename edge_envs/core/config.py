@@ -25,8 +25,6 @@ EnergyCoefficient = Annotated[float, Field(ge=1e-40, le=1)]
 """Energy of a processor cycle, divided by the squared frequency [J s^2, that is W s^3]."""
 GIB_MAX = 1.0
 """Largest array of one world [GiB]."""
-
-
 P = TypeVar("P", bound=tuple[Any, ...])
 
 
@@ -63,8 +61,6 @@ def _options(annotation: Any) -> type[Enum] | None:
 
 BESIDE = ("preset", "check", "render_mode", "max_episode_steps")
 """Arguments of `gym.make` that are not parameters of the configuration."""
-
-
 IMPORTED = ("edge_envs", "gymnasium", "agents")
 """Packages between a user's script and a configuration."""
 
