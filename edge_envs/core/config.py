@@ -153,6 +153,13 @@ class SystemConfig(BaseModel):
             values = ", ".join(f"{name}={getattr(self, name)}" for name in fields)
             raise ValueError(f"{values} take {size_gib:.1f} GiB of memory for one world; make one of them smaller")
 
+    def check_order(self, *ranges: tuple[str, str, str]) -> None:
+        """Raise ValueError if a lower limit is above its upper limit; a range is the names of both and their unit."""
+        for low, high, unit in ranges:
+            lowest, highest = getattr(self, low), getattr(self, high)
+            if lowest > highest:
+                raise ValueError(f"{low}={lowest:g} is above {high}={highest:g}{unit and f' [{unit}]'}; swap them")
+
     def replace(self, **changes: Any) -> Self:
         """A validated copy with some fields changed; unlike with `model_copy`, derived values are computed again.
 
