@@ -33,7 +33,7 @@ with importing():
         from edge_envs.core.config import first_complaint
         from edge_envs.core.io.arguments import parse_arguments
         from edge_envs.core.system import System
-        from edge_envs.core.validation import finite_array, one_of, whole_number
+        from edge_envs.core.validation import SEED_MAX, finite_array, one_of, whole_number
     except ImportError as error:
         fail(f"{error}; pip install -e '.[train]'")
 
@@ -93,7 +93,7 @@ def configure(arguments: Arguments) -> RunConfig:
     options = parse_options(arguments.set)
     if arguments.env is None:
         raise ValueError("--env is missing; give --env LyaPPO-v0, for example, or --resume with a run folder")
-    whole_number("--seed", arguments.seed, 0, (1 << 32) - 1)
+    whole_number("--seed", arguments.seed, 0, SEED_MAX)
     env_id = plain_id(arguments.env)
     system = system_of(env_id, arguments.preset, options)
     if arguments.seeds:
@@ -139,11 +139,9 @@ def with_sizes(settings: Settings, agent: AgentName, arguments: Arguments) -> Se
     for name, value in (("num_envs", arguments.num_envs), ("steps", arguments.steps)):
         if value is None:
             continue
-        number = value
-        if own and name == "steps":
-            number = -(-value // (settings.imitation_rounds * settings.imitation_worlds))
+        worlds = settings.imitation_rounds * settings.imitation_worlds if own and name == "steps" else 1
         try:
-            settings = Settings(**{**settings.model_dump(), own.get(name, name): number})
+            settings = Settings(**{**settings.model_dump(), own.get(name, name): -(-value // worlds)})
         except ValidationError as error:
             message = first_complaint(error).partition(": ")[2]
             raise ValueError(f"--{name.replace('_', '-')} {value} is not possible: {message}") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from agents.runs.provenance import provenance
+from agents.runs.provenance import processor, provenance
 from benchmarks import gym_overhead, training_share
 from benchmarks.dtirs import solvers as dtirs_solvers
 from benchmarks.dtirs import steps as dtirs_steps
@@ -25,11 +24,10 @@ from benchmarks.output import check_parent, page_console, table
 from benchmarks.semcom import solvers as semcom_solvers
 from benchmarks.semcom import steps as semcom_steps
 from benchmarks.timing import Result, Skipped
-from edge_envs.core.config import nearest
 from edge_envs.core.io.arguments import parse_arguments
 from edge_envs.core.io.command import guarded
 from edge_envs.core.io.files import write_json
-from edge_envs.core.validation import whole_number
+from edge_envs.core.validation import nearest, whole_number
 
 Benchmark = Callable[[int], Sequence[Result]]
 
@@ -80,11 +78,8 @@ def select(only: Sequence[str]) -> dict[str, Benchmark]:
 
 def machine() -> dict[str, Any]:
     """Processor model, number of CPUs, and load average."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {
-        "cpu": models[0] if models else platform.processor(),
+        "cpu": processor(),
         "cpus": os.cpu_count(),
         "load_average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
     }

@@ -22,14 +22,14 @@ from tqdm import tqdm
 
 from agents.worlds import known_ids
 from benchmarks.output import check_parent, page_console
-from edge_envs.core.config import nearest
 from edge_envs.core.env import EdgeVectorEnv
 from edge_envs.core.invariants import BrokenInvariant
 from edge_envs.core.io.arguments import parse_arguments
 from edge_envs.core.io.command import guarded
 from edge_envs.core.io.files import write_json
 from edge_envs.core.runtime.checking import Checked
-from edge_envs.core.validation import whole_number
+from edge_envs.core.runtime.episodes import EPISODE_MEAN
+from edge_envs.core.validation import nearest, whole_number
 
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "DTIRS-v0": {"num_devices": 4, "num_elements": 8, "num_antennas": 8},
@@ -40,8 +40,6 @@ WARM_UP, SAMPLES = 0.01, 100
 """Fraction of the steps before the first memory measurement, and number of further measurements."""
 MAX_GROWTH = 0.05
 """Relative growth of the memory above which it counts as a leak."""
-MEAN = "episode_mean_"
-"""Prefix of the names of episode means."""
 STATM = Path("/proc/self/statm")
 """Linux's memory statistics of this process."""
 
@@ -127,7 +125,8 @@ def soak(env_id: str, steps: int, num_envs: int) -> Soak:
     assert isinstance(env, EdgeVectorEnv)
     assert isinstance(env.world, Checked)
     # Certificates are NaN where nothing is certified.
-    allowed = {f"{start}{metric.name}" for metric in env.system.metrics if metric.certifies for start in ("", MEAN)}
+    certificates = [metric.name for metric in env.system.metrics if metric.certifies]
+    allowed = {*certificates, *(EPISODE_MEAN + name for name in certificates)}
     rng = np.random.default_rng(0)
     batches = -(-steps // num_envs)
     measured = set(np.linspace(max(int(WARM_UP * batches), 1), batches, SAMPLES + 1).astype(int).tolist())

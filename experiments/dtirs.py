@@ -6,6 +6,7 @@ folder are reused, so the tables can be computed again from the networks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from agents.evaluation.statistics import Interval
 from agents.runs.folder import Run
 from experiments.shared import learned
 from experiments.shared.common import by_seed_text, caption, percent, percent_text, publish, spread_text, table
-from experiments.shared.kept import kept_note, kept_rows, mean_alone
+from experiments.shared.kept import kept_note, kept_rows
 from experiments.shared.learned import Agent, LearnedArguments
 
 ENV = "DTIRS-v0"
@@ -26,8 +27,6 @@ METRICS = ("delay_s", "reward", "mean_cut", "local_share", "twin_share", "certif
 SHARES = {"mean_cut": 1, "local_share": 2, "twin_share": 2}
 """Metrics that tables show without an interval, and their number of decimals."""
 STATIC, UPPER = "best-static", "bcd"
-
-
 AGENTS = (
     Agent("PPO, shared"), Agent("PPO, central", policy="central"), Agent("DDPG, shared", "ddpg"),
     Agent("TD3, shared", "td3"),
@@ -78,7 +77,9 @@ def learned_rows(arguments: Arguments) -> learned.Rows:
     }
     for row in kept.values():
         ratios = {name: row["delay_s"]["mean"] / rows[name]["delay_s"]["mean"] for name in (STATIC, UPPER)}
-        row["against"] = {name: asdict(mean_alone(100.0 * (ratio - 1.0))) for name, ratio in ratios.items()}
+        row["against"] = {
+            name: asdict(Interval(100.0 * (ratio - 1.0), math.nan, math.nan)) for name, ratio in ratios.items()
+        }
     return rows | kept
 
 

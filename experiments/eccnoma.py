@@ -32,8 +32,6 @@ BASELINES = (
     "sequential-best-response", "sequential-best-response-true", "coordinate-descent", "coordinate-descent-true",
 )  # fmt: skip
 SHOWN = ("relative_cost", "delay_s", "energy_j", "tasks_dropped", "local_share", "certificate")
-
-
 SPREADS = ("relative_cost", "difference_percent", "log_ratio_percent")
 """Entries of a row that have a half width."""
 AGENTS = (

@@ -37,8 +37,6 @@ METRICS = (
     "backlog_local_cycles",
     "backlog_transmit_bits",
 )
-
-
 Preset = Literal["default", "dynamic", "dynamic-full"]
 AGENTS: Mapping[Preset, tuple[Agent, ...]] = {
     "default": (

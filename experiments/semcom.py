@@ -28,8 +28,6 @@ from experiments.shared.learned import (
 ENV = "SemCom-v0"
 METRICS = ("cost", "shortfall_db", "targets_met", "queue_db", "reward", "psnr_mean_db", "delay_s", "energy_j")
 REFERENCE, STRONGEST, POLISHED = "best-static", "drift", "drift-polish"
-
-
 PPO, CENTRAL = Agent("PPO, shared"), Agent("PPO, central", policy="central")
 DDPG, TD3 = Agent("DDPG, shared", "ddpg"), Agent("TD3, shared", "td3")
 AGENTS: Mapping[str, tuple[Agent, ...]] = {
@@ -61,7 +59,8 @@ def markdown(preset: str, rows: Mapping[str, Mapping[str, Any]], arguments: Argu
     body = []
     for label, row in rows.items():
         cost = row["cost"]
-        differences = [f"{100 * (cost['mean'] / rows[name]['cost']['mean'] - 1):+.1f} %" for name in _references(rows)]
+        levels = [rows[name]["cost"]["mean"] for name in (REFERENCE, STRONGEST, POLISHED) if name in rows]
+        differences = [f"{100 * (cost['mean'] / level - 1):+.1f} %" for level in levels]
         if label.endswith(TRANSFERRED):
             differences = ["-"] * 3
         cells = [label, spread_text(cost, 3), *differences, spread_text(row["shortfall_db"], 4)]
@@ -69,10 +68,6 @@ def markdown(preset: str, rows: Mapping[str, Mapping[str, Any]], arguments: Argu
         body.append([*cells, *(by_seed_text(row[name]["by_training_seed"], 3) for name in METRICS[:2])])
     under = [caption(arguments.units, arguments.training_seeds), *kept_note(rows)]
     return [f"## Preset `{preset}`", "", *table(heads, body), "", *under, ""]
-
-
-def _references(rows: Mapping[str, Any]) -> list[str]:
-    return [name for name in (REFERENCE, STRONGEST, POLISHED) if name in rows]
 
 
 def main(arguments: Arguments) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ def with_unique_labels(entries: Sequence[Entry]) -> list[Entry]:
     """Add the name of its first run folder to the label of each entry that shares its label with another."""
     labels = [entry.label for entry in entries]
     return [
-        Entry(f"{entry.label} ({entry.run.path.name})", entry.run, others=entry.others)
+        replace(entry, label=f"{entry.label} ({entry.run.path.name})")
         if entry.run is not None and labels.count(entry.label) > 1
         else entry
         for entry in entries

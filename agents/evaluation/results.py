@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +16,9 @@ from agents.evaluation.comparison import compare, headline_of, silent
 from agents.evaluation.contestants import Entry
 from agents.evaluation.episodes import LOG, RATIO, Scores
 from agents.evaluation.latency import Latency, episode, first_world, latency
-from agents.evaluation.statistics import CONFIDENCE, RESAMPLES, Interval
+from agents.evaluation.statistics import CONFIDENCE, RESAMPLES, Interval, interval_keys
 from agents.runs.curves import curve_of
-from agents.runs.provenance import provenance
+from agents.runs.provenance import processor, provenance
 from agents.worlds import make_worlds, system_of
 from edge_envs.core.io.files import finite
 from edge_envs.core.policy import Ablation
@@ -121,16 +119,6 @@ def document_of(
     }
 
 
-def processor() -> str:
-    """Name of the processor, as far as the operating system provides it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
 def section(evaluated: Evaluated, notes: list[str], notify: Callable[[str], object] = silent) -> dict[str, Any]:
     """One environment of the document."""
     setting, system = evaluated.setting, evaluated.setting.system
@@ -215,8 +203,7 @@ def statistics(summary: Summary, episodes: Any) -> dict[str, Any]:
 
 def ends(value: Interval, name: str = "") -> dict[str, float]:
     """An interval's mean and ends."""
-    keys = (name, f"{name}_low", f"{name}_high") if name else ("mean", "low", "high")
-    return dict(zip(keys, (value.mean, value.low, value.high), strict=True))
+    return dict(zip(interval_keys(name), (value.mean, value.low, value.high), strict=True))
 
 
 def curves(entries: Sequence[Entry], notes: list[str]) -> list[dict[str, Any]]:

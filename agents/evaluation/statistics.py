@@ -32,6 +32,11 @@ class Interval:
         return (self.high - self.low) / 2.0
 
 
+def interval_keys(name: str = "") -> tuple[str, str, str]:
+    """Keys of a statistic and of the ends of its interval in the evaluation document; by default those of the mean."""
+    return (name, f"{name}_low", f"{name}_high") if name else ("mean", "low", "high")
+
+
 @lru_cache(maxsize=4)
 def draws(stream: int, count: int, shape: tuple[int, ...]) -> NDArray[np.int32]:
     """Random indices below `count`, read-only; the same for every call with the same arguments."""

@@ -18,11 +18,9 @@ from agents.evaluation.episodes import RATIO, Scores
 from agents.evaluation.results import RANKED, Evaluated, Setting
 from agents.evaluation.statistics import ABSENT, Interval, plus_minus
 from agents.reports.files import number
+from agents.reports.tables import ROUNDING
 from agents.reports.texts import SCALE, trainings_text, warmup_text
 from agents.runs.provenance import stamp
-
-ROUNDING = 1e-9
-"""Half widths up to this fraction of the mean come from rounding."""
 
 HEALTHY_RATIO = 0.98
 """Below this ratio of finished to arrived tasks, an energy is not meaningful, because tasks remain unfinished."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from html import escape
 from typing import Any
 
 import plotly.graph_objects as go
@@ -185,7 +186,7 @@ def axis_title(environment: Environment, name: str) -> str:
 
 def plain(text: str) -> str:
     """A text with its markup escaped: plotly reads some HTML in texts, and labels are not HTML."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return escape(text, quote=False)
 
 
 def short(text: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from agents.evaluation.statistics import ABSENT
+from agents.evaluation.statistics import ABSENT, interval_keys
 from agents.reports.schema import upgraded
 from agents.reports.texts import ONE_TRAINING, SCALE, percent, warmup_text
 from agents.runs.provenance import stamp_of
@@ -145,8 +145,7 @@ def number(value: float | None) -> str:
 
 def between(statistics: Document, name: str = "") -> str:
     """A statistic with its interval."""
-    keys = (name, f"{name}_low", f"{name}_high") if name else ("mean", "low", "high")
-    mean, low, high = (statistics.get(key) for key in keys)
+    mean, low, high = map(statistics.get, interval_keys(name))
     return number(mean) if low is None or high is None else f"{number(mean)} [{number(low)}, {number(high)}]"
 
 

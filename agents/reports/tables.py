@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from agents.evaluation.statistics import ABSENT
+from agents.evaluation.statistics import ABSENT, interval_keys
 from agents.reports.schema import Document, Environment, Policy, Score
 from agents.reports.styles import styles
 from agents.reports.texts import value_text
@@ -138,8 +138,7 @@ def policy_columns(environment: Environment) -> list[Column[Policy]]:
 
 def statistic(found: Any, part: str = "") -> Value:
     """A statistic with its interval; without a number where `found` is None."""
-    keys = (part, f"{part}_low", f"{part}_high") if part else ("mean", "low", "high")
-    return Value(*(getattr(found, key, None) for key in keys))
+    return Value(*(getattr(found, key, None) for key in interval_keys(part)))
 
 
 def score_table(report: Document) -> str:

@@ -20,7 +20,7 @@ from agents.hyperparameters.settings import AgentName, PolicyName, Settings
 from agents.networks.build import build_network, check_size, load_network, network_arrays
 from agents.networks.learned_policy import LearnedPolicy
 from agents.networks.normalization import normalize_by_arrays
-from agents.runs.provenance import PACKAGES, _revision, provenance, versions
+from agents.runs.provenance import PACKAGES, provenance, revision, versions
 from agents.untrusted import TooLargeError, read_capped, shown
 from edge_envs.core.config import first_complaint
 from edge_envs.core.io.files import sync_folder, write_atomically, write_json
@@ -188,7 +188,7 @@ class Run:
 
     def note_resumed(self) -> None:
         """Add the provenance of this process to the configuration, if it differs from the previous process."""
-        if self.made_with()[-1] == {**versions(), "git": _revision()}:
+        if self.made_with()[-1] == {**versions(), "git": revision()}:
             return
         document = read_document(self.path)
         document["resumed"] = [*document.get("resumed", []), provenance()]
@@ -208,7 +208,7 @@ class Run:
                 raise RunError(
                     f"{file} is a link, and a training does not write through links; replace it with the file itself"
                 )
-        then, now = self.made_with()[-1], {**versions(), "git": _revision()}
+        then, now = self.made_with()[-1], {**versions(), "git": revision()}
         if then["edge-envs"] != now["edge-envs"]:
             raise RunError(
                 f"{self.path} was trained with edge-envs {then['edge-envs']}, and this is {now['edge-envs']}; "

@@ -35,7 +35,7 @@ def provenance() -> dict[str, Any]:
     return {
         "versions": versions(),
         "platform": platform.platform(),
-        "git": _revision(),
+        "git": revision(),
         "git_changes": _changes(),
         "command": sys.argv,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -46,19 +46,30 @@ def provenance() -> dict[str, Any]:
 @lru_cache(maxsize=1)
 def stamp() -> str:
     """Version and git revision of this program, read once because the code is loaded once."""
-    return stamp_of({"versions": versions(), "git": _revision(), "git_changes": _changes()})
+    return stamp_of({"versions": versions(), "git": revision(), "git_changes": _changes()})
 
 
 def stamp_of(origin: Mapping[str, Any]) -> str:
     """Version and git revision of a `provenance`, as printed under tables; the version alone outside a checkout."""
     text = f"edge-envs {origin['versions'].get('edge-envs', 'of an unknown version')}"
-    revision = str(origin.get("git", NO_REVISION))
-    if revision == NO_REVISION:
+    commit = str(origin.get("git", NO_REVISION))
+    if commit == NO_REVISION:
         return text
-    return f"{text}, commit {revision[:10]}" + (" + changes" if origin.get("git_changes") else "")
+    return f"{text}, commit {commit[:10]}" + (" + changes" if origin.get("git_changes") else "")
 
 
-def _revision() -> str:
+def processor() -> str:
+    """Name of the processor, as far as the operating system provides it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def revision() -> str:
+    """Git revision of this checkout, or `NO_REVISION`."""
     # A copy that is installed inside another project's checkout is not part of it.
     return (_git("ls-files", Path(__file__).name) and _git("rev-parse", "HEAD")) or NO_REVISION
 

@@ -25,8 +25,6 @@ EnergyCoefficient = Annotated[float, Field(ge=1e-40, le=1)]
 """Energy of a processor cycle, divided by the squared frequency [J s^2, that is W s^3]."""
 GIB_MAX = 1.0
 """Largest array of one world [GiB]."""
-
-
 P = TypeVar("P", bound=tuple[Any, ...])
 
 
@@ -63,8 +61,6 @@ def _options(annotation: Any) -> type[Enum] | None:
 
 BESIDE = ("preset", "check", "render_mode", "max_episode_steps")
 """Arguments of `gym.make` that are not parameters of the configuration."""
-
-
 IMPORTED = ("edge_envs", "gymnasium", "agents")
 """Packages between a user's script and a configuration."""
 
@@ -156,6 +152,13 @@ class SystemConfig(BaseModel):
         if size_gib > GIB_MAX:
             values = ", ".join(f"{name}={getattr(self, name)}" for name in fields)
             raise ValueError(f"{values} take {size_gib:.1f} GiB of memory for one world; make one of them smaller")
+
+    def check_order(self, *ranges: tuple[str, str, str]) -> None:
+        """Raise ValueError if a lower limit is above its upper limit; a range is the names of both and their unit."""
+        for low, high, unit in ranges:
+            lowest, highest = getattr(self, low), getattr(self, high)
+            if lowest > highest:
+                raise ValueError(f"{low}={lowest:g} is above {high}={highest:g}{unit and f' [{unit}]'}; swap them")
 
     def replace(self, **changes: Any) -> Self:
         """A validated copy with some fields changed; unlike with `model_copy`, derived values are computed again.

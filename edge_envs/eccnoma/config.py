@@ -235,16 +235,12 @@ class ECCNOMAConfig(SystemConfig):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        for low, high, unit in (
+        self.check_order(
             ("speed_min_flop_s", "speed_max_flop_s", "FLOP/s"),
             ("power_up_min_dbm", "power_up_max_dbm", "dBm"),
             ("power_down_min_dbm", "power_down_max_dbm", "dBm"),
             ("units_min", "units_max", "units"),
-        ):
-            if getattr(self, low) > getattr(self, high):
-                raise ValueError(
-                    f"{low}={getattr(self, low):g} is above {high}={getattr(self, high):g} [{unit}]; swap them"
-                )
+        )
         links = self.num_users * self.num_aps * self.num_subchannels
         self.limit_array(4 * links, 8, "num_users", "num_aps", "num_subchannels")
         if self.placement == Placement.BALANCED and self.num_users % self.num_aps:

@@ -195,10 +195,7 @@ class LyaPPOConfig(SystemConfig):
                 f"num_services={self.num_services} is more than the {len(self.networks)} entries of networks; "
                 "lower it or name more networks"
             )
-        if self.distance_min_m > self.distance_max_m:
-            raise ValueError(
-                f"distance_min_m={self.distance_min_m} is above distance_max_m={self.distance_max_m} [m]; swap them"
-            )
+        self.check_order(("distance_min_m", "distance_max_m", "m"))
         if len(self.arrival_levels) == 1:
             raise ValueError("arrival_levels has one entry; give at least two, or none and set arrival_rate")
         if self.arrival_rates_per_slot.max() > TASKS_PER_SLOT_MAX:

@@ -172,12 +172,7 @@ class SemComConfig(SystemConfig):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.distance_min_m > self.radius_m:
-            raise ValueError(f"distance_min_m={self.distance_min_m} is above radius_m={self.radius_m} [m]; swap them")
-        if self.compression_min > self.compression_max:
-            raise ValueError(
-                f"compression_min={self.compression_min} is above compression_max={self.compression_max}; swap them"
-            )
+        self.check_order(("distance_min_m", "radius_m", "m"), ("compression_min", "compression_max", ""))
         self.limit_array(self.num_devices * self.calibration_rounds, 8, "num_devices", "calibration_rounds")
         for name in ("device_cycles", "server_cycles", "snr_clip_db"):
             limits = getattr(self, name)

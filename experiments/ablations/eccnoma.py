@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.evaluation.contestants import Entry, find_entry
+from agents.evaluation.contestants import find_entry
 from agents.worlds import EVALUATION_STREAM, make_worlds, step_values, stream_seeds
-from edge_envs.core.policy import make_baseline
 from experiments.shared.verdicts import Estimate, mean_of
 
 ENV, PRESET = "ECCNOMA-v0", "paper"
@@ -60,9 +59,9 @@ Point = Mapping[str, Outcome]
 def play(name: str, options: Mapping[str, Any], seeds: int, frames: int) -> Outcome:
     """Play a policy on `frames` frames of each evaluation seed; the same frames for all policies."""
     given = {**options, "max_episode_steps": frames}
-    entry: Entry = find_entry(name, ENV, PRESET, given)
+    entry = find_entry(name, ENV, PRESET, given)
     env = make_worlds(ENV, seeds, PRESET, entry.options(given))
-    policy = make_baseline(entry.ablation.policy if entry.ablation else name, env, 0)
+    policy = entry.factories()[0](env)
     observation, _ = env.reset(seed=[stream_seeds(EVALUATION_STREAM, seed, 1)[0] for seed in range(seeds)])
     delays, energies = [], []
     for _ in range(frames):

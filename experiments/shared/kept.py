@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from agents.evaluation.statistics import Interval
-from edge_envs.core.config import nearest
+from edge_envs.core.validation import nearest
 
 NONE = "none"
 """Value of --agents with which no agent is trained and evaluated."""
@@ -43,11 +42,6 @@ def kept_rows(file: Path, tables: Sequence[str], label: str = "") -> dict[str, d
         for name, row in rows.items()
         if not label or name.removesuffix(VALIDATED).removesuffix(TRANSFERRED) == label
     }
-
-
-def mean_alone(value: float) -> Interval:
-    """A mean without an interval."""
-    return Interval(value, math.nan, math.nan)
 
 
 def without_interval(value: Any) -> Any:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.evaluation.statistics import CONFIDENCE, RESAMPLES, UNIT_DRAWS, Interval, around, draws
+from experiments.shared.common import table
 
 VERDICT_RESAMPLES = 10 * RESAMPLES
 """Number of resamples. Claims with many parts need extreme quantiles; the intervals of tables use the first of them."""
@@ -186,12 +187,9 @@ def counted(text: str, exceptions: int, numbers: str) -> Claim:
 
 def claims_table(claims: Sequence[Claim]) -> list[str]:
     """Return the lines of a table in Markdown."""
-    rows = (f"| {each.text} | {_emphasised(each.verdict)} | {each.numbers} |" for each in claims)
-    return ["| claim | verdict | numbers |", "|---|---|---|", *rows, ""]
-
-
-def _emphasised(verdict: Verdict) -> str:
-    return str(verdict) if verdict == Verdict.HOLDS else f"**{verdict}**"
+    verdicts = (str(each.verdict) if each.verdict == Verdict.HOLDS else f"**{each.verdict}**" for each in claims)
+    rows = ([each.text, verdict, each.numbers] for each, verdict in zip(claims, verdicts, strict=True))
+    return [*table(["claim", "verdict", "numbers"], rows), ""]
 
 
 def as_document(claims: Sequence[Claim]) -> list[dict[str, Any]]:

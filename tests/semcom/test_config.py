@@ -217,8 +217,8 @@ def test_wrong_values_are_named(name, value):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"distance_min_m": 251}, "distance_min_m=251.0 is above radius_m=250.0 [m]"),
-        ({"radius_m": 5}, "distance_min_m=10.0 is above radius_m=5.0 [m]"),
+        ({"distance_min_m": 251}, "distance_min_m=251 is above radius_m=250 [m]"),
+        ({"radius_m": 5}, "distance_min_m=10 is above radius_m=5 [m]"),
         ({"compression_min": 0.31}, "compression_min=0.31 is above compression_max=0.3"),
         ({"compression_max": 0.09}, "compression_min=0.1 is above compression_max=0.09"),
         ({"device_cycles": (3e6, 1e6)}, "device_cycles=(3000000.0, 1000000.0) has its limits in the wrong order"),

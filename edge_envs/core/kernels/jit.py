@@ -10,8 +10,6 @@ from numba.core.types import unliteral
 from edge_envs.core.kernels.cache import add_cache
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-
 _IN_PLACE = {"_nrt": False}
 PLAIN = bool(cast(Any, numba.config).DISABLE_JIT)
 """True if NUMBA_DISABLE_JIT was set when numba was imported: kernels run as Python, for a debugger."""

@@ -28,10 +28,5 @@ def linear_to_db(ratio: Value) -> Value:
 
 
 def dbm_to_watt(level_dbm: Value) -> Value:
-    """Power 10^((level_dbm - 30) / 10) [W] of a level in dBm, which is relative to one milliwatt."""
+    """Power 10^((level_dbm - 30) / 10) [W] of a level in dBm, relative to one milliwatt; also dBm/Hz to W/Hz."""
     return db_to_linear(level_dbm - 30.0)
-
-
-def noise_density(level_dbm_per_hz: Value) -> Value:
-    """Noise power spectral density N0 [W/Hz] of a level in dBm/Hz; thermal noise, -174 dBm/Hz, is 3.98e-21 W/Hz."""
-    return dbm_to_watt(level_dbm_per_hz)

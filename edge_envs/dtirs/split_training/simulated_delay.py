@@ -14,8 +14,8 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.config import nearest
 from edge_envs.core.policy import ConstantPolicy, Policy, baselines_of, make_baseline
+from edge_envs.core.validation import nearest
 
 ENV_ID = "DTIRS-v0"
 DELAY_PARTS = (

@@ -1,4 +1,4 @@
-"""Searches for the cuts of one step: best responses, coordinate descent, common cuts by Li-GD, brute force.
+"""Searches for the cuts of one step: best responses, coordinate descent and common cuts by Li-GD.
 
 They minimise the cost of serving all waiting tasks with the allocation of the environment (`allocation.solve`), in
 world 0 of a sketch.
@@ -7,7 +7,6 @@ world 0 of a sketch.
 from __future__ import annotations
 
 import math
-from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +26,6 @@ TURNS = 2
 """Turns of every user in the sequential best response; chosen."""
 PASSES = 3
 """Largest number of passes of the coordinate descent over the users; chosen."""
-COMBINATIONS_MAX = 100_000
-"""Largest number of combinations that `brute_force` tries."""
 
 
 @kernel_part
@@ -281,25 +278,6 @@ def li_gd(p: Parameters, s: State) -> NDArray[np.int64]:
     for turn, choices in enumerate(common_cuts(p, int(p.cut_number.max()))):
         s.choice[0] = choices[s.network[0]]
         cost = FAST_RELAXED(p, s, *memory, turn == 0)
-        if cost < least:
-            best, least = s.choice[0].copy(), cost
-    return best
-
-
-def brute_force(p: Parameters, s: State) -> NDArray[np.int64]:
-    """The best of all combinations of cuts (U,), each with the allocation of the environment.
-
-    Raises:
-        ValueError: too many combinations.
-    """
-    choices = [range(int(p.choices[n])) if q > 0.0 else range(1) for n, q in zip(s.network[0], s.queue[0], strict=True)]
-    count = math.prod(len(each) for each in choices)
-    if count > COMBINATIONS_MAX:
-        raise ValueError(f"{count} combinations of cuts are more than {COMBINATIONS_MAX}; use fewer users")
-    best, least = all_edge(p, s), math.inf
-    for cuts in product(*choices):
-        s.choice[0] = cuts
-        cost = FAST_VALUE(p, s, 0)
         if cost < least:
             best, least = s.choice[0].copy(), cost
     return best

@@ -93,11 +93,7 @@ class RadioProblem:
         return memory
 
     def check_capacity(self, fix: str = "use spread=True to put more users on a subchannel") -> None:
-        """Raise ValueError if an AP has more users than places; `fix` ends the message.
-
-        Raises:
-            ValueError: an AP has more users that send than its subchannels hold.
-        """
+        """Raise ValueError if an AP has more users that send than its subchannels hold; `fix` ends the message."""
         senders = np.bincount(self.ap[self.bits > 0.0], minlength=self.gain.shape[2])
         for ap, count in enumerate(senders.tolist()):
             if count > self.capacity * self.subchannels:

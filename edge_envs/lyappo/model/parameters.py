@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edge_envs.core.config import kernel_parameters
 from edge_envs.core.kernels.metrics import codes
-from edge_envs.core.physics.units import noise_density
+from edge_envs.core.physics.units import dbm_to_watt
 from edge_envs.lyappo.config import Decision, LyaPPOConfig, Observation, Placement, Solver
 
 DECISION, OBSERVATION = codes(Decision), codes(Observation)
@@ -66,7 +66,7 @@ def parameters_of(config: LyaPPOConfig) -> Parameters:
     return kernel_parameters(
         Parameters,
         config,
-        noise_w_per_hz=float(noise_density(config.noise_dbm_per_hz)),
+        noise_w_per_hz=float(dbm_to_watt(config.noise_dbm_per_hz)),
         backlog_price=np.array(config.backlog_weights) / np.array(config.backlog_scales),
         stage_work_max=np.ascontiguousarray(work.max(axis=2)),
         # An interior-point solver leaves residues of about 1e-8, which would hold a task back for a slot.

@@ -153,7 +153,7 @@ def decode_rate(p: Parameters, action: float) -> float:
 def decode_everything(p: Parameters, s: State, row: int, actions: NDArray[np.float64]) -> None:
     """With decision="joint", decode power, bandwidth, both frequencies and compression rate of each device.
 
-    As nothing is solved, the device that finishes last gets the whole price of time, a subgradient of the objective.
+    As nothing is solved, the device that finishes last gets the whole time price, a subgradient of the objective.
     """
     decode_link(p, s, row, actions, REQUESTS)
     for n in range(p.num_devices):

@@ -62,14 +62,7 @@ def calibrate(p: Parameters, s: State, row: int) -> None:
 
 
 def check_cost_scale(scale: float) -> None:
-    """Raise ValueError if the parameters give a cost beyond `COST_MAX`.
-
-    Args:
-        scale: the mean objective at the smallest compression rates.
-
-    Raises:
-        ValueError: it is too large or NaN.
-    """
+    """Raise ValueError if the mean objective at the smallest compression rates is above `COST_MAX`, or NaN."""
     if not scale <= COST_MAX:
         raise ValueError(
             f"a round's cost is {scale} with these parameters, and must be at most {COST_MAX}; give stronger links, "

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edge_envs.core.config import kernel_parameters
 from edge_envs.core.kernels.metrics import codes
-from edge_envs.core.physics.units import db_to_linear, dbm_to_watt, noise_density
+from edge_envs.core.physics.units import db_to_linear, dbm_to_watt
 from edge_envs.semcom.config import Decision, Geometry, PsnrMode, SemComConfig, Solver
 from edge_envs.semcom.image_quality import PsnrLaw
 from edge_envs.semcom.model.geometry import Placement, calibration_fades, draw_geometry
@@ -69,7 +69,7 @@ def parameters_of(config: SemComConfig) -> Parameters:
     unfaded = np.ones((1, devices))
     return kernel_parameters(
         Parameters, config,
-        noise_w_per_hz=float(noise_density(config.noise_dbm_per_hz)),
+        noise_w_per_hz=float(dbm_to_watt(config.noise_dbm_per_hz)),
         power_max_w=float(dbm_to_watt(config.power_max_dbm)),
         weight_energy=1.0 - config.weight_time,
         raw_bits=config.bits_per_sample * config.samples,

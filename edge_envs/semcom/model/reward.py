@@ -66,7 +66,7 @@ def account(
 ) -> None:  # fmt: skip
     """Write reward, metrics and member metrics of the round in the workspace; update PSNRs and virtual queues.
 
-    A device's reward has minus its energy, and its share of minus the round's duration: its price of time over the sum
+    A device's reward has minus its energy, and its share of minus the round's duration: its time price over the sum
     of these prices.
     """
     workspace = s.workspace

@@ -1,7 +1,7 @@
 """P1 at given compression rates: the global optimum over power, bandwidth, frequencies and deadline.
 
 The problem is convex in the logarithms of its variables, so a point that satisfies the optimality conditions is the
-optimum. Two scalars couple the devices: the deadline T (the prices of time add up to omega_1) and the price zeta of
+optimum. Two scalars couple the devices: the deadline T (the time prices add up to omega_1) and the price zeta of
 bandwidth (the bandwidths add up to the total). `one_device` solves each device exactly at given (T, zeta), so Newton's
 method has two unknowns, and its cost is linear in the number of devices. If T is the shortest possible or Newton's
 method stalls, nested bracketed searches replace it. `finish` makes the solution exactly feasible. The certificate
@@ -81,7 +81,7 @@ def ample_bandwidth(problem: Problem, workspace: Workspace) -> None:
 
 @kernel
 def start(problem: Problem, workspace: Workspace) -> None:
-    """Store initial T and zeta: those of even shares of bandwidth and of the price of time."""
+    """Store initial T and zeta: those of even shares of bandwidth and of the time price."""
     devices = len(problem.bits)
     even = (problem.weight_time / (time_price_factor(problem) * devices)) ** (1.0 / 3.0)
     delay, bandwidth_price = 1.05 * workspace.totals[TOTAL.delay_min_s], 0.0
@@ -177,17 +177,17 @@ def log_step(error: float, slope: float, flat: float) -> float:
 
 @kernel
 def next_price(bandwidth_price: float, error: float, slope: float, flat: float, low: float, high: float) -> float:
-    """The next price of bandwidth in a bracketed search; see `log_step`."""
+    """The next bandwidth price in a bracketed search; see `log_step`."""
     candidate = bandwidth_price * math.exp(log_step(error, slope, flat)) if error < math.inf else bandwidth_price * 1e6
     return inside_or_geometric_middle(candidate, low, high)
 
 
 @kernel
 def best_delay(problem: Problem, workspace: Workspace, bandwidth_price: float) -> tuple[float, float]:
-    """T at which the prices of time add up to omega_1 for a price of bandwidth, and d ln T / d ln zeta.
+    """T at which the time prices add up to omega_1 for a bandwidth price, and d ln T / d ln zeta.
 
     The search variable is the logarithm of the difference between T and the shortest possible delay, near which the
-    prices of time diverge. If their sum is below omega_1 at the shortest delay, T is the shortest delay.
+    time prices diverge. If their sum is below omega_1 at the shortest delay, T is the shortest delay.
     """
     least = workspace.totals[TOTAL.delay_min_s]
     low, high = 0.0, math.inf
@@ -236,7 +236,7 @@ def nested(problem: Problem, workspace: Workspace) -> None:
 
 @kernel
 def share_missing_price(problem: Problem, workspace: Workspace) -> None:
-    """Raise the slowest device's price of time to reach the sum omega_1, if T is its shortest possible delay."""
+    """Raise the slowest device's time price to reach the sum omega_1, if T is its shortest possible delay."""
     total, slowest, latest = 0.0, 0, 0.0
     for n in range(len(problem.bits)):
         total += workspace.time_price[n]
@@ -262,7 +262,7 @@ def least_bandwidth(problem: Problem, workspace: Workspace, delay_s: float) -> f
 
 @kernel
 def hold_deadline(problem: Problem, workspace: Workspace, deadline_s: float) -> None:
-    """Solve for the price of bandwidth alone, where the deadline binds and therefore gives T."""
+    """Solve for the bandwidth price alone, where the deadline binds and therefore gives T."""
     bandwidth_price = workspace.totals[TOTAL.bandwidth_price]
     if bandwidth_price <= 0.0:
         start(problem, workspace)
@@ -317,7 +317,7 @@ def finish(problem: Problem, workspace: Workspace) -> None:
 
 @kernel
 def scale_time_prices(problem: Problem, workspace: Workspace, deadline_s: float) -> None:
-    """Scale the prices of time to the sum omega_1; with a deadline, a larger sum stays as it is."""
+    """Scale the time prices to the sum omega_1; with a deadline, a larger sum stays as it is."""
     total = 0.0
     for n in range(len(problem.bits)):
         total += workspace.time_price[n]

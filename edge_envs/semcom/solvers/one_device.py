@@ -1,4 +1,4 @@
-"""P1 for one device at a given deadline and price of bandwidth: its SNR, upload time and bandwidth.
+"""P1 for one device at a given deadline and bandwidth price: its SNR, upload time and bandwidth.
 
 With u = ln(1 + S), the problem of a device for a deadline T and a price zeta of bandwidth is
 
@@ -37,7 +37,7 @@ STEPS_MAX = 100
 def solve_device(
     problem: Problem, workspace: Workspace, n: int, delay_s: float, bandwidth_price: float
 ) -> tuple[float, float, float, float]:
-    """Optimal u, t and B of device n at the deadline T and the price of bandwidth zeta, and its price of time beta.
+    """Optimal u, t and B of device n at the deadline T and the bandwidth price zeta, and its time price beta.
 
     Stores them in the workspace. zeta must be positive and T not below the device's shortest possible delay. At the
     shortest delay beta is not unique; the smallest value is stored.
@@ -89,7 +89,7 @@ def store(workspace: Workspace, n: int, u: float, upload_s: float, time_price: f
 def unconstrained(problem: Problem, workspace: Workspace, n: int, delay_s: float, bandwidth_price: float) -> float:
     """u if neither SNR nor power binds; stores t, which is the available time if the processors are at their limits.
 
-    With t = zeta c / (omega_2 e0 H(u)) and beta = zeta c / (u t^2), u solves ln beta = ln(price of time at T - t).
+    With t = zeta c / (omega_2 e0 H(u)) and beta = zeta c / (u t^2), u solves ln beta = ln(time price at T - t).
     """
     room = delay_s - workspace.compute_min_s[n]
     spread = bandwidth_price * workspace.data_nats[n]
@@ -124,7 +124,7 @@ def unconstrained(problem: Problem, workspace: Workspace, n: int, delay_s: float
 def at_least_snr(problem: Problem, workspace: Workspace, n: int, delay_s: float, bandwidth_price: float) -> bool:
     """Store the upload time at u = u_min if power does not bind; return True if the processors are at their limits.
 
-    The upload time t solves ln(zeta c / (u t^2)) = ln(price of time at T - t).
+    The upload time t solves ln(zeta c / (u t^2)) = ln(time price at T - t).
     """
     room = delay_s - workspace.compute_min_s[n]
     spread = bandwidth_price * workspace.data_nats[n] / workspace.u_min[n]
@@ -151,7 +151,7 @@ def at_full_power(
 ) -> tuple[float, float, float, float]:
     """The case t = (c / q) phi(u), full power: stores the solution, returns the derivatives as `solve_device` does.
 
-    Stationarity: price of time + omega_2 pmax = K M(u), with K = zeta q^2 / c.
+    Stationarity: time price + omega_2 pmax = K M(u), with K = zeta q^2 / c.
     """
     scale = workspace.data_nats[n] / workspace.unit_snr_hz[n]
     room = delay_s - workspace.compute_min_s[n]

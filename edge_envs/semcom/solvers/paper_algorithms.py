@@ -45,7 +45,7 @@ def best_at_price(
     unit_snr_hz: float,
     rate_nats_per_s: float,
 ) -> tuple[float, float]:
-    """u and B of one device in P7, eq. (34), at a price of bandwidth, (47)-(54).
+    """u and B of one device in P7, eq. (34), at a bandwidth price, (47)-(54).
 
     At given u the objective is linear in B, with slope F(u) = A (e^u - 1) - D u + zeta, where A = gamma w N0 / g and
     D = gamma delta / ln 2. B is therefore the smallest that the rate allows, or the largest that the power allows. In
@@ -75,7 +75,7 @@ def best_at_price(
 def solve_p7(
     problem: Problem, workspace: Workspace, rates: Array, gamma: Array, delta: Array, power: Array, band: Array
 ) -> None:
-    """P7, eq. (34), by bisection on the price of bandwidth; writes `power` and `band`.
+    """P7, eq. (34), by bisection on the bandwidth price; writes `power` and `band`.
 
     If F = 0 for a device, any bandwidth between two limits is optimal; the device gets the remaining bandwidth.
     """

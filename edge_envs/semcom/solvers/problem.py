@@ -51,7 +51,7 @@ class Workspace(NamedTuple):
     server_max_hz: Array  # scaled
     compute_min_s: Array  # compute time with both processors at their limits
     upload_min_s: Array  # upload time at full power and the smallest SNR
-    time_price_at_limits: Array  # at higher prices of time both processors run at their limits
+    time_price_at_limits: Array  # at higher time prices both processors run at their limits
     rate_min_bps: Array  # Algorithm 3: rates that P4 must meet
     u: Array  # result: ln(1 + S), the spectral efficiency in nat/s/Hz
     upload_s: Array  # result: t
@@ -98,13 +98,13 @@ def prepare(problem: Problem, workspace: Workspace) -> None:
 
 @kernel
 def time_price_factor(problem: Problem) -> float:
-    """2 omega_2 kappa, the ratio of a price of time to the cube of the optimal frequency, eqs. (26)-(27)."""
+    """2 omega_2 kappa, the ratio of a time price to the cube of the optimal frequency, eqs. (26)-(27)."""
     return 2.0 * problem.weight_energy * problem.device_energy_coefficient
 
 
 @kernel
 def compute_phase(problem: Problem, workspace: Workspace, n: int, compute_s: float) -> tuple[float, float, float]:
-    """Cheapest frequencies (f, scaled h) of device n for a compute time, and -d ln(price of time) / d(compute_s).
+    """Cheapest frequencies (f, scaled h) of device n for a compute time, and -d ln(time price) / d(compute_s).
 
     Without limits both are (c1 + c2) D / tau. If one of them exceeds its limit, it is set to the limit and the other
     one becomes faster. `compute_s` must not be below the compute time with both processors at their limits.
@@ -160,7 +160,7 @@ def transmit_energy(workspace: Workspace, n: int) -> float:
 
 @kernel
 def time_price_of(problem: Problem, workspace: Workspace, n: int, compute_s: float) -> tuple[float, float]:
-    """Price of time at which `compute_s` is optimal for device n, and its decay, -d ln(price) / d(compute_s)."""
+    """Time price at which `compute_s` is optimal for device n, and its decay, -d ln(price) / d(compute_s)."""
     device, server, decay = compute_phase(problem, workspace, n, compute_s)
     fast = max(device, server)
     return time_price_factor(problem) * fast * fast * fast, decay

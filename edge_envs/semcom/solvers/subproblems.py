@@ -26,19 +26,19 @@ from edge_envs.semcom.solvers.spectral_efficiency import (
 )
 
 TOLERANCE = 1e-13
-"""Relative accuracy of the scalar equations for the deadline and for the price of bandwidth."""
+"""Relative accuracy of the scalar equations for the deadline and for the bandwidth price."""
 STEPS_MAX = 200
 ROUNDING = 1e-9
 """Relative excess over a limit that is accepted as rounding."""
 START_U_MAX = 30.0
-"""Largest u from which the search for the price of bandwidth starts."""
+"""Largest u from which the search for the bandwidth price starts."""
 PRICE_MAX = 1e200
-"""Largest price of bandwidth; reached only if every device is at full power, where no price saves more bandwidth."""
+"""Largest bandwidth price; reached only if every device is at full power, where no price saves more bandwidth."""
 
 
 @kernel
 def common_deadline(problem: Problem, workspace: Workspace) -> float:
-    """Deadline T at which the prices of time add up to omega_1, eq. (31), for the stored upload times.
+    """Deadline T at which the time prices add up to omega_1, eq. (31), for the stored upload times.
 
     Stores the prices, scaled to add up to omega_1, in `workspace.time_price`. If T is the shortest possible delay (both
     processors of the slowest device are at their limits), that device's price is raised until the sum is omega_1.
@@ -115,7 +115,7 @@ def link_limits(workspace: Workspace, rate_min_bps: Array, n: int) -> tuple[floa
 def bandwidth_at_price(
     problem: Problem, workspace: Workspace, rate_min_bps: Array, bandwidth_price: float
 ) -> tuple[float, float]:
-    """Total bandwidth of the devices at a price of bandwidth, and its derivative by ln(price); stores u and B.
+    """Total bandwidth of the devices at a bandwidth price, and its derivative by ln(price); stores u and B.
 
     A device's optimum satisfies H(u) = zeta g / (omega_2 tau N0), or is at one of its limits.
     """

@@ -8,7 +8,7 @@ import pytest
 from scipy import special, stats
 
 from edge_envs.core.physics import channel
-from edge_envs.core.physics.units import db_to_linear, linear_to_db, noise_density
+from edge_envs.core.physics.units import db_to_linear, dbm_to_watt, linear_to_db
 
 FREE_SPACE = (3.0, 915e6, 3.0)
 """Antenna gain 3, 915 MHz, exponent 3."""
@@ -35,7 +35,7 @@ def test_free_space_gain_by_hand():
 def test_full_power_link_at_200_m():
     """0.3 W over 250 kHz: 43 dB of SNR on the mean gain, and 3.3 Mbit/s averaged over Rayleigh fading."""
     gain, bandwidth_hz = channel.free_space_exponent_gain(200.0, *FREE_SPACE), 250e3
-    snr = 0.3 * gain / (noise_density(-174.0) * bandwidth_hz)
+    snr = 0.3 * gain / (dbm_to_watt(-174.0) * bandwidth_hz)
     assert round(linear_to_db(snr)) == 43
     assert bandwidth_hz * math.log2(1 + snr) == pytest.approx(3.535e6, rel=1e-3)
 

@@ -45,7 +45,7 @@ def test_a_copy_within_another_checkout_has_no_commit(monkeypatch):
         return "" if arguments[0] == "ls-files" else "f" * 40
 
     monkeypatch.setattr(provenance, "_git", git)
-    assert provenance._revision() == NO_REVISION
+    assert provenance.revision() == NO_REVISION
     assert asked == ["ls-files"]
 
 

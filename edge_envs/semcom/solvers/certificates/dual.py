@@ -68,7 +68,7 @@ def round_bound(problem: Problem, time_price: Array, bandwidth_price: float, gue
 
 @kernel
 def compute_bound(problem: Problem, workspace: Workspace, at_link: bool) -> float:
-    """Dual function of P3 at given compression rates and upload times, at the prices of time in the workspace.
+    """Dual function of P3 at given compression rates and upload times, at the time prices in the workspace.
 
     P5, eq. (21): min omega_1 T + omega_2 sum (E_cmp + E_S), subject to t + T_cmp + T_S <= T for every device (price
     beta [1/s]) and the limits on the frequencies, which stay in the inner minimum. As in `round_bound` the beta are
@@ -86,7 +86,7 @@ def compute_bound(problem: Problem, workspace: Workspace, at_link: bool) -> floa
 
 @kernel
 def link_bound(problem: Problem, rate_min_bps: Array, bandwidth_price: float, guess: Array) -> float:
-    """Dual function of P4 at a price of bandwidth: no powers and bandwidths cost less, for any price.
+    """Dual function of P4 at a bandwidth price: no powers and bandwidths cost less, for any price.
 
     P4, eq. (19): min omega_2 sum p w / r, subject to r >= r_min, S >= S_min, p <= pmax, and sum B <= B_total with price
     zeta [1/Hz]. At a given u the transmit cost omega_2 e0 phi(u) does not depend on the bandwidth, and a higher rate
