@@ -185,3 +185,10 @@ class SystemConfig(BaseModel):
             meaning = (cls.model_fields[field].description or "").split("\n")[0]
             lines.append(f"{place}={problem['input']!r} is not possible: {message} ({meaning})")
         return "; ".join(lines)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "WingConfig":
+        warnings.warn("WingConfig is now SystemConfig", DeprecationWarning, stacklevel=2)
+        return SystemConfig
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

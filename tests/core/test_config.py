@@ -176,3 +176,13 @@ def test_an_earlier_name_still_works_with_a_warning():
         Renamed.from_options("default", {"frames": 3.0})
     with pytest.raises(ValueError, match="frame is the earlier name of frame_s; give frame_s only"):
         Renamed.from_options("default", {"frame": 3.0, "frame_s": 3.0})
+
+
+def test_earlier_names_still_import():
+    from edge_envs.core import checking, config, invariants
+
+    with pytest.warns(DeprecationWarning, match="WingConfig is now SystemConfig"):
+        assert config.WingConfig is SystemConfig
+    assert checking.BrokenInvariant is invariants.BrokenInvariant
+    with pytest.raises(AttributeError, match="no attribute 'Wing'"):
+        _ = config.Wing

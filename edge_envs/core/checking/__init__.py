@@ -1,0 +1,3 @@
+"""`BrokenInvariant` under its earlier name; it is defined in `edge_envs.core.invariants`."""
+
+from edge_envs.core.invariants import BrokenInvariant as BrokenInvariant
