@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.kernels.jit import kernel
+from edge_envs.core.kernels.jit import kernel, kernel_part
 from edge_envs.semcom.config import SemComConfig
 from edge_envs.semcom.image_quality import psnr_db
 from edge_envs.semcom.model.allocation import solve_round
@@ -22,7 +22,7 @@ COST_MAX = 1e6
 """Largest mean cost of a round at the smallest compression rates [-]; chosen: rounding errors grow beyond 1e7."""
 
 
-@kernel
+@kernel_part
 def mean_round(p: Parameters, s: State, row: int, rate: float, psnr_mean_db: NDArray[np.float64]) -> float:
     """Mean objective of optimal rounds at a common compression rate; writes the devices' mean PSNRs (N,)."""
     rounds = len(p.calibration_fades)
@@ -48,9 +48,12 @@ def calibrate(p: Parameters, s: State, row: int) -> None:
     is between its mean PSNRs at the smallest and at the largest compression rate. Otherwise it is the common
     requirement, lowered for devices that cannot reach it.
     """
-    s.cost_scale[row] = mean_round(p, s, row, p.compression_min, s.psnr_low_db)
-    if p.psnr_mode == PSNR_MODE.LONG_TERM:
-        mean_round(p, s, row, p.compression_max, s.psnr_high_db)
+    # One call, as `mean_round` is inlined: the solver is compiled once.
+    for end in range(2 if p.psnr_mode == PSNR_MODE.LONG_TERM else 1):
+        rate, psnr_mean_db = (p.compression_max, s.psnr_high_db) if end else (p.compression_min, s.psnr_low_db)
+        objective = mean_round(p, s, row, rate, psnr_mean_db)
+        if end == 0:
+            s.cost_scale[row] = objective
     for n in range(p.num_devices):
         low, high = s.psnr_low_db[n], s.psnr_high_db[n]
         target = p.psnr_min_db

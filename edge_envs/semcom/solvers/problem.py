@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_envs.core.kernels.jit import kernel
+from edge_envs.core.kernels.jit import kernel, kernel_part
 from edge_envs.core.kernels.metrics import columns
 from edge_envs.semcom.solvers.spectral_efficiency import U_MAX, energy_ratio
 
@@ -102,7 +102,7 @@ def time_price_factor(problem: Problem) -> float:
     return 2.0 * problem.weight_energy * problem.device_energy_coefficient
 
 
-@kernel
+@kernel_part
 def compute_phase(problem: Problem, workspace: Workspace, n: int, compute_s: float) -> tuple[float, float, float]:
     """Cheapest frequencies (f, scaled h) of device n for a compute time, and -d ln(time price) / d(compute_s).
 
