@@ -205,7 +205,7 @@ class DTIRSConfig(SystemConfig):
     """With mobility="circuit": smallest share of a circuit that lies in the shadow [-]; chosen."""
     shadow_share_max: Probability = 0.4
     """With mobility="circuit": largest share of a circuit that lies in the shadow [-]; chosen."""
-    shadow_db: NonNegative = 20.0
+    shadow_db: Annotated[float, Field(ge=0, le=200)] = 20.0
     """With mobility="circuit": loss in the shadow between IRS and device [dB]; chosen: a metal rack or a machine in the
     line of sight. At 15 dB and below, planning is worth much less."""
     ap_irs_distance_m: Length = 30.0

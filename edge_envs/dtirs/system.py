@@ -13,7 +13,7 @@ from edge_envs.core.invariants import Invariant, Step
 from edge_envs.core.rules import Ablation, BaselineFactory
 from edge_envs.core.runtime.snapshot import ANYTHING, BELOW_ONE
 from edge_envs.core.system import Bound, CompiledSystem, IntArray, Kernels
-from edge_envs.dtirs import invariants
+from edge_envs.dtirs import bounds, invariants
 from edge_envs.dtirs.config import DTIRSConfig, Model
 from edge_envs.dtirs.model import dynamics, observation, reward
 from edge_envs.dtirs.model.calibration import reference_of
@@ -53,6 +53,8 @@ class DTIRSSystem(CompiledSystem[State]):
         self.cut_numbers = p.cut_numbers
         """Layers before the cut, by index of an action, shape (L,)."""
         self.caveat = FITTED if config.model == Model.PRINTED else ""
+        if config.migration and not bounds.uncovered(p):
+            self.strongest_baseline = "planner"
         self.set_spaces(observation.member_views(p), observation.OBSERVATION_LIMIT)
         own, shared = observation.device_fields(p), observation.shared_fields(p)
         self.own_view = self.member_view[:, : len(own) + len(shared)]
@@ -79,9 +81,7 @@ class DTIRSSystem(CompiledSystem[State]):
         Raises:
             NotImplementedError: the configuration has a part that the bound does not cover.
         """
-        from edge_envs.dtirs.bounds import bound
-
-        return bound(self, seeds, steps)
+        return bounds.bound(self, seeds, steps)
 
     @cached_property
     def reference_s(self) -> float:

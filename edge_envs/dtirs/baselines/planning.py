@@ -23,7 +23,7 @@ HORIZON = 16
 """Frames that a planner looks ahead; chosen: more gain nothing, 6 are worse by 2 %."""
 SEARCH_STREAM = 0xD7A5
 """First word of the seeds of the searches below, so that no environment seed gives the same random numbers."""
-SEARCH_EPISODES, SEARCH_FRAMES = 8, 120
+SEARCH_EPISODES, SEARCH_FRAMES = 8, 100
 """Episodes on which parameters of rules are searched, and their length; chosen."""
 WEIGHTS = (0.0, 0.03, 0.05, 0.07, 0.1, 0.14, 0.2, 0.3, 0.5, 1.0)
 """Weights of the migration that `one-step` tries."""

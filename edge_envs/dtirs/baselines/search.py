@@ -150,7 +150,7 @@ def answer_prices(p: Parameters, s: State, cuts: NDArray[np.int64]) -> None:
             twin_cost = p.sync_bits[c] * w.up_s[k] + (wait if back == 0.0 else 0.0)
             moved = p.migration_bits[c] - p.migration_bits[s.held[0, k]]
             up_bits = p.bits_up[c] + max(-moved, 0.0)
-            unit_delay = allocation.unit_delay(p, p.bits_down[c] + max(moved, 0.0))
+            unit_delay = allocation.unit_delay(p.bits_down[c] + max(moved, 0.0), p.device_bandwidth_hz)
             if p.power == POWER.EQUAL:
                 cost = power.transmit_delay(w.gain_per_w[k], unit_delay, w.power_w[k])
             else:
@@ -178,7 +178,7 @@ def cut_costs(p: Parameters, s: State, costs: NDArray[np.float64]) -> None:
         for c in range(len(p.cut_numbers)):
             moved = p.migration_bits[c] - p.migration_bits[s.held[0, k]]
             up_bits = p.bits_up[c] + max(-moved, 0.0)
-            unit_delay = allocation.unit_delay(p, p.bits_down[c] + max(moved, 0.0))
+            unit_delay = allocation.unit_delay(p.bits_down[c] + max(moved, 0.0), p.device_bandwidth_hz)
             costs[k, c] = s.front_flop[0, k, c] / (s.speed_flop_s[0, k] + w.boost_flop_s[k])
             costs[k, c] += power.transmit_delay(w.gain_per_w[k], unit_delay, watts) + up_bits * w.up_s[k]
             costs[k, c] += p.cut_leakage_s[c]

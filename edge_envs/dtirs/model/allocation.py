@@ -21,9 +21,9 @@ def waiting_time(p: Parameters, s: State, row: int) -> float:
 
 
 @kernel
-def unit_delay(p: Parameters, bits: float) -> float:
+def unit_delay(bits: float, bandwidth_hz: float) -> float:
     """Time for downlink bits at a spectral efficiency of 1 nat/s/Hz, c_k of (46) [s]."""
-    return bits * math.log(2.0) / p.device_bandwidth_hz
+    return bits * math.log(2.0) / bandwidth_hz
 
 
 @kernel_part
@@ -41,7 +41,7 @@ def set_problem(p: Parameters, s: State, row: int) -> None:
         w.speed_flop_s[k] = s.speed_flop_s[row, k]
         w.moved_bits[k] = p.migration_bits[c] - p.migration_bits[s.held[row, k]]
         w.up_bits[k] = p.bits_up[c] + max(-w.moved_bits[k], 0.0)
-        w.unit_delay_s[k] = unit_delay(p, p.bits_down[c] + max(w.moved_bits[k], 0.0))
+        w.unit_delay_s[k] = unit_delay(p.bits_down[c] + max(w.moved_bits[k], 0.0), p.device_bandwidth_hz)
         w.gain_per_w[k] = s.gain_down[row, k] / p.noise_w
         snr = p.power_uplink_w * s.gain_up[row, k] / p.noise_w
         w.up_s[k] = math.log(2.0) / (p.device_bandwidth_hz * math.log1p(snr))

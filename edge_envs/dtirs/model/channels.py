@@ -29,22 +29,23 @@ def in_shadow(lap: float, shadow_start: float, shadow_share: float) -> bool:
 
 
 @kernel
-def distance_on_circuit(p: Parameters, lap: float) -> float:
-    """Distance to the IRS at a part of the circuit [m]."""
-    middle, half = 0.5 * (p.distance_max_m + p.distance_min_m), 0.5 * (p.distance_max_m - p.distance_min_m)
-    return min(max(middle - half * math.cos(2.0 * math.pi * lap), p.distance_min_m), p.distance_max_m)
+def distance_on_circuit(lap: float, least_m: float, most_m: float) -> float:
+    """Distance to the IRS at a part of the circuit, whose nearest and farthest point are given [m]."""
+    middle, half = 0.5 * (most_m + least_m), 0.5 * (most_m - least_m)
+    return min(max(middle - half * math.cos(2.0 * math.pi * lap), least_m), most_m)
 
 
-@kernel
+@kernel_part
 def mean_gain(p: Parameters, lap: float, shadow_start: float, shadow_share: float) -> float:
     """Mean power gain over all antennas at a part of the circuit, with random phases of the IRS."""
-    gain = power_law_gain(distance_on_circuit(p, lap), p.reference_gain, p.irs_ud_exponent) * p.ap_irs_gain
+    distance = distance_on_circuit(lap, p.distance_min_m, p.distance_max_m)
+    gain = power_law_gain(distance, p.reference_gain, p.irs_ud_exponent) * p.ap_irs_gain
     if in_shadow(lap, shadow_start, shadow_share):
         gain *= p.shadow_gain
     return gain * p.num_antennas * p.num_elements
 
 
-@kernel
+@kernel_part
 def forecast_gain(p: Parameters, s: State, row: int, k: int, frames: float) -> float:
     """Forecast of a device's gain: `mean_gain` where it is after `frames` frames without stops.
 

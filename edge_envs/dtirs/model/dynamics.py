@@ -65,7 +65,7 @@ def enter_circuits(p: Parameters, s: State, row: int) -> None:
         s.shadow_share[row, k] = between(p.shadow_share_min, p.shadow_share_max, share)
         s.shadow_start[row, k] = s.device_draws[row, k, at + 2]
         s.moving[row, k] = s.uniforms[row, 2 + k] * change >= p.stop_probability
-        s.distance_m[row, k] = distance_on_circuit(p, s.lap[row, k])
+        s.distance_m[row, k] = distance_on_circuit(s.lap[row, k], p.distance_min_m, p.distance_max_m)
 
 
 @kernel
@@ -78,18 +78,17 @@ def travel(p: Parameters, s: State, row: int) -> None:
         if moves:
             lap = s.lap[row, k] + 1.0 / s.period_frames[row, k]
             s.lap[row, k] = lap - math.floor(lap)
-        s.distance_m[row, k] = distance_on_circuit(p, s.lap[row, k])
+        s.distance_m[row, k] = distance_on_circuit(s.lap[row, k], p.distance_min_m, p.distance_max_m)
 
 
-@kernel
+@kernel_part
 def busy_or_free(p: Parameters, share: float, uniform: float, first: bool) -> float:
     """Share of its speed that a device has in the next frame: all, or `device_share_min` if it is busy.
 
     The Markov chain starts in its stationary distribution; without any change, devices are free.
     """
     if first:
-        change = p.busy_probability + p.free_probability
-        busy = uniform * change < p.busy_probability
+        busy = uniform * (p.busy_probability + p.free_probability) < p.busy_probability
     elif share < 1.0:
         busy = uniform >= p.free_probability
     else:

@@ -70,15 +70,14 @@ def limited(value: float) -> float:
 
 
 @kernel
-def scaled_gain(p: Parameters, gain: float) -> float:
+def scaled_gain(gain: float, noise_w: float) -> float:
     """A gain as it is observed."""
-    return limited((math.log(gain / p.noise_w) - GAIN_CENTRE) / GAIN_SCALE)
+    return limited((math.log(gain / noise_w) - GAIN_CENTRE) / GAIN_SCALE)
 
 
 @kernel
-def scaled_work(p: Parameters, flop: float, layers: float) -> float:
-    """Work of some layers as it is observed: deviation from its mean; one layer has the standard deviation 0.58."""
-    middle, half = 0.5 * (p.layer_flop_max + p.layer_flop_min), 0.5 * (p.layer_flop_max - p.layer_flop_min)
+def scaled_work(flop: float, layers: float, middle: float, half: float) -> float:
+    """Work of some layers as it is observed, for works middle ± half of a layer; its standard deviation is 0.58."""
     return limited((flop - layers * middle) / (half * math.sqrt(layers))) if half > 0.0 and layers > 0.0 else 0.0
 
 
@@ -90,7 +89,7 @@ def write_forecasts(p: Parameters, s: State, row: int, gains: NDArray[np.float64
             gains[k, i] = forecast_gain(p, s, row, k, float(p.forecast_frames[i]))
 
 
-@kernel
+@kernel_part
 def held_pool_delay(p: Parameters, s: State, row: int) -> float:
     """Mean delay of the back ends in an exchange if all devices keep their cuts, at optimal shares [s]."""
     roots = 0.0
@@ -103,14 +102,16 @@ def held_pool_delay(p: Parameters, s: State, row: int) -> float:
 def encode_full(p: Parameters, s: State, row: int, observation: NDArray[np.float32]) -> None:
     """Write the observation (B, n) of a row with observation="full"."""
     at = 0
+    middle, half = 0.5 * (p.layer_flop_max + p.layer_flop_min), 0.5 * (p.layer_flop_max - p.layer_flop_min)
     for k in range(p.num_devices):
-        observation[row, at] = scaled_gain(p, s.gain_down[row, k])
+        observation[row, at] = scaled_gain(s.gain_down[row, k], p.noise_w)
         at += 1
         if has_own_uplink(p):
-            observation[row, at] = scaled_gain(p, s.gain_up[row, k])
+            observation[row, at] = scaled_gain(s.gain_up[row, k], p.noise_w)
             at += 1
         for i in range(len(p.forecast_frames)):
-            observation[row, at] = scaled_gain(p, forecast_gain(p, s, row, k, float(p.forecast_frames[i])))
+            forecast = forecast_gain(p, s, row, k, float(p.forecast_frames[i]))
+            observation[row, at] = scaled_gain(forecast, p.noise_w)
             at += 1
         observation[row, at] = 2.0 * s.own_speed_flop_s[row, k] / p.speed_max_flop_s - 1.0
         observation[row, at + 1] = 2.0 * s.speed_flop_s[row, k] / s.own_speed_flop_s[row, k] - 1.0
@@ -120,7 +121,7 @@ def encode_full(p: Parameters, s: State, row: int, observation: NDArray[np.float
             at += 1
         for c in range(len(p.cut_numbers)):
             work = s.front_flop[row, k, c] / p.exchanges_per_frame
-            observation[row, at] = scaled_work(p, work, float(p.cut_numbers[c]))
+            observation[row, at] = scaled_work(work, float(p.cut_numbers[c]), middle, half)
             observation[row, at + len(p.cut_numbers)] = c == s.held[row, k]
             at += 1
         at += len(p.cut_numbers)

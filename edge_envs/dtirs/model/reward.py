@@ -117,7 +117,7 @@ def account_device(
     moved = w.moved_bits[k]
     migration = -moved * w.up_s[k]
     if moved >= 0.0:
-        migration = power.transmit_delay(w.gain_per_w[k], unit_delay(p, moved), w.power_w[k])
+        migration = power.transmit_delay(w.gain_per_w[k], unit_delay(moved, p.device_bandwidth_hz), w.power_w[k])
     compute = w.front_flop[k] / (w.speed_flop_s[k] + w.boost_flop_s[k])
     back = w.back_flop[k] / w.back_end_flop_s[k] + wait if w.back_flop[k] > 0.0 else 0.0
     sync = 0.0
