@@ -75,9 +75,11 @@ def brute_force(q: cut_paths.CutProblem) -> float:
     joint = list(itertools.product(range(choices), repeat=devices))
     least = {tuple(q.first.tolist()): 0.0}
     for t in range(frames):
-        now = {}
+        now, at = {}, slice(t, t + 1)
+        one = q._replace(
+            own_s=q.own_s[at], root=q.root[at], pool_s=q.pool_s[at], up_s=q.up_s[at], down_s=q.down_s[at]
+        )  # fmt: skip
         for cuts in joint:
-            one = cut_paths.CutProblem(*(part[t : t + 1] for part in q[:5]), q.bits, q.first)
             now[cuts] = min(
                 value + plain_cost(one._replace(first=np.array(held)), np.array([cuts]))
                 for held, value in least.items()

@@ -8,7 +8,7 @@ import pytest
 
 import edge_envs  # noqa: F401  (registers the ids)
 from agents.worlds import EVALUATION_STREAM, IMITATION_STREAM, TRAINING_STREAM, VALIDATION_STREAM, stream_seeds
-from edge_envs.core.policy import baselines_of, make_baseline
+from edge_envs.core.policy import ablations_of, baselines_of, make_baseline
 from edge_envs.dtirs.baselines import hysteresis, planning
 from edge_envs.dtirs.baselines.outlook import expected_problem
 from edge_envs.dtirs.bounds import frame_of
@@ -231,3 +231,15 @@ def test_looking_ahead_pays():
     assert cost["planner"] < cost["planner-selfish"]
     assert cost["planner"] < 0.95 * cost["hysteresis-forecast"] < 0.95 * cost["one-step"]
     assert cost["one-step"] < cost["best-common"]
+
+
+@pytest.mark.parametrize("preset", ["planning", "planning-blind"])
+def test_every_ablation_can_be_played(preset):
+    played = []
+    for name, ablation in ablations_of(make(preset=preset)).items():
+        env = make(preset=preset, **ablation.options)
+        observation, _ = env.reset(seed=1)
+        info = env.step(make_baseline(ablation.policy, env).predict(observation)[0])[4]
+        assert np.isfinite(info["objective_s"]), name
+        played.append(name)
+    assert played == ["no-irs", "no-dt", "random-phase", "admm-equal", "full-local", "full-offload"]

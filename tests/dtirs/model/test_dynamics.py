@@ -309,7 +309,7 @@ def test_the_shadow_is_an_arc_of_the_circuit():
 
 
 def test_load_that_is_busy_or_free_is_a_markov_chain():
-    options = {"device_load": "busy-free", "device_share_min": 0.35}
+    options: dict[str, Any] = {"device_load": "busy-free", "device_share_min": 0.35}
     _, state, step = batch(500, **options, busy_probability=0.1, free_probability=0.3)
     assert (state.load < 1.0).mean() == pytest.approx(0.25, abs=0.05), "stationary from the start"
     moves = np.zeros((2, 2))
@@ -337,7 +337,7 @@ def test_a_frame_has_the_work_of_all_its_exchanges():
 
 def test_weights_move_when_the_cut_changes():
     """The bits of the layers between the cuts, trained ones up and new ones down, in the frame of the change only."""
-    options = {"migration": True, "twins": "none", "initial_cut": 2, "weight_bits": 4}
+    options: dict[str, Any] = {"migration": True, "twins": "none", "initial_cut": 2, "weight_bits": 4}
     system, state, step = batch(2, **options)
     sizes = np.cumsum([1792, 36928, 73856, 147584, 295168, 590080, 590080, 1180160, 2359808, 2359808, 1049088, 5130])
     assert (system.cut_numbers[state.held] == 2).all()
