@@ -92,7 +92,7 @@ def record(system: Any, rngs: Sequence[Generator], steps: int) -> list[Trace]:
     traces = []
     for row in rows:
         own, root, pool, up, down, gain_db, forecast_db, busy = (np.ascontiguousarray(part[row]) for part in parts)
-        problem = CutProblem(own, root, pool, up, down, p.migration_bits, first[row].copy())
+        problem = CutProblem(own, root, pool, up, down, p.sync_bits * p.migration, first[row].copy())
         traces.append(Trace(problem, gain_db, forecast_db, busy, constant_s))
     return traces
 

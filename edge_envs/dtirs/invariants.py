@@ -88,7 +88,7 @@ def delay_parts(p: Parameters, step: Step) -> dict[str, NDArray[Any]]:
     down_bit_s = p.device_bandwidth_hz / math.log(2.0) * np.log1p(of["power_w"] * of["gain_downlink"] / p.noise_w)
     up_bit_s = uplink_bit_s(p, step)
     waits = (back > 0.0) | twin
-    moved = p.migration_bits[c] - p.migration_bits[before["held"]]
+    moved = p.migration * (p.sync_bits[c] - p.sync_bits[before["held"]])
     down_bits, up_bits = p.bits_down[c] + np.maximum(moved, 0.0), p.bits_up[c] + np.maximum(-moved, 0.0)
     return {
         "downlink": over(down_bits, down_bit_s, down_bits > 0.0),
@@ -116,7 +116,7 @@ def delay_invariants(p: Parameters, s: State, step: Step) -> Iterator[Invariant]
         yield Invariant(f"sum_{name}", step.metrics[f"delay_{name}_s"], "==", part.sum(axis=1))
     yield Invariant("delay_adds_up", of["delay_s"], "==", sum(parts.values()))
     yield Invariant("delay_max", step.metrics["delay_max_s"], "==", of["delay_s"].max(axis=1))
-    moved = np.abs(p.migration_bits[c] - p.migration_bits[before["held"]])
+    moved = p.migration * np.abs(p.sync_bits[c] - p.sync_bits[before["held"]])
     yield Invariant("migration_bits", of["migration_bits"], "==", moved)
     yield from within("migration", of["migration_s"], 0.0, of["delay_downlink_s"] + of["delay_uplink_s"])
     yield Invariant("sum_migration", step.metrics["migration_s"], "==", of["migration_s"].sum(axis=1))

@@ -14,7 +14,7 @@ from edge_envs.core.rules import Ablation, BaselineFactory
 from edge_envs.core.runtime.snapshot import ANYTHING, BELOW_ONE
 from edge_envs.core.system import Bound, CompiledSystem, IntArray, Kernels
 from edge_envs.dtirs import bounds, invariants
-from edge_envs.dtirs.config import DTIRSConfig, Model
+from edge_envs.dtirs.config import DTIRSConfig, Model, View
 from edge_envs.dtirs.model import dynamics, observation, reward
 from edge_envs.dtirs.model.calibration import reference_of
 from edge_envs.dtirs.model.parameters import parameters_of
@@ -55,7 +55,7 @@ class DTIRSSystem(CompiledSystem[State]):
         self.caveat = FITTED if config.model == Model.PRINTED else ""
         if config.migration and not bounds.uncovered(p):
             self.strongest_baseline = "planner"
-        self.set_spaces(observation.member_views(p), observation.OBSERVATION_LIMIT)
+        self.set_spaces(observation.member_views(p, config.view == View.OWN), observation.OBSERVATION_LIMIT)
         own, shared = observation.device_fields(p), observation.shared_fields(p)
         self.own_view = self.member_view[:, : len(own) + len(shared)]
         self.observation_fields = [*(f"{name}[{k}]" for k in range(self.members) for name in own), *shared]
@@ -98,8 +98,8 @@ class DTIRSSystem(CompiledSystem[State]):
         p = self.parameters
         return {
             "device_draws": (0.0, BELOW_ONE), "uniforms": (0.0, BELOW_ONE), "level": (0.0, len(p.pool_levels) - 1.0),
-            "choice": (0.0, len(p.cut_numbers) - 1.0), "held": (0.0, len(p.cut_numbers) - 1.0), "moving": (0.0, 1.0),
-            "lap": (0.0, 1.0), "relaxation": ANYTHING,
+            "choice": (0.0, len(p.cut_numbers) - 1.0), "held": (0.0, len(p.cut_numbers) - 1.0),
+            "relaxation": ANYTHING,
         }  # fmt: skip
 
     def reset(self, state: State, rows: IntArray, rngs: Sequence[Generator]) -> None:

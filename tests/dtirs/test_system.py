@@ -11,6 +11,7 @@ from gymnasium import spaces
 import edge_envs  # noqa: F401  (registers the ids)
 from edge_envs.dtirs.config import DTIRSConfig
 from edge_envs.dtirs.model.calibration import SOLVED
+from edge_envs.dtirs.model.state import CIRCUIT
 from edge_envs.dtirs.system import DTIRSSystem
 from tests.dtirs.model import reference_frame as slow
 
@@ -97,19 +98,19 @@ def expected_full_observation(env: Any) -> np.ndarray:
         if c.irs and c.uplink != "reciprocal":
             facts.append(scaled(up[k]))
         for frames in c.forecast_frames:
-            place = (s.lap[0, k] + frames / s.period_frames[0, k]) % 1.0
+            place = (s.circuit[0, k, CIRCUIT.lap] + frames / s.circuit[0, k, CIRCUIT.period_frames]) % 1.0
             reach = (c.distance_max_m - c.distance_min_m) / 2.0
             distance = (c.distance_max_m + c.distance_min_m) / 2.0 - reach * np.cos(2.0 * np.pi * place)
             gain = slow.path_gain(c, distance, c.irs_ud_exponent) * slow.path_gain(
                 c, c.ap_irs_distance_m, c.ap_irs_exponent
             )
-            if (place - s.shadow_start[0, k]) % 1.0 < s.shadow_share[0, k]:
+            if (place - s.circuit[0, k, CIRCUIT.shadow_start]) % 1.0 < s.circuit[0, k, CIRCUIT.shadow_share]:
                 gain /= 10.0 ** (c.shadow_db / 10.0)
             facts.append(scaled(gain * c.num_antennas * c.num_elements))
         facts.append(2.0 * s.own_speed_flop_s[0, k] / c.speed_max_flop_s - 1.0)
         facts.append(2.0 * w.speed_flop_s[k] / s.own_speed_flop_s[0, k] - 1.0)
         if c.mobility == "circuit":
-            facts.append(float(s.moving[0, k]))
+            facts.append(float(s.circuit[0, k, CIRCUIT.moving]))
         facts += [
             (w.front_flop[k, i] / n - m * middle) / (half * np.sqrt(m)) if m else 0.0 for i, m in enumerate(numbers)
         ]

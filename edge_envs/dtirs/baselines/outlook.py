@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import compiled
-from edge_envs.dtirs.model.channels import mean_gain
+from edge_envs.dtirs.model.channels import forecast_gain
 from edge_envs.dtirs.model.parameters import LOAD, MOBILITY, Parameters
-from edge_envs.dtirs.model.state import State
+from edge_envs.dtirs.model.state import CIRCUIT, State
 from edge_envs.dtirs.solvers.cut_paths import CutProblem
 
 FloatArray = NDArray[np.float64]
@@ -37,8 +37,10 @@ def moves_ahead(p: Parameters, moving: bool, chance: FloatArray) -> None:
     chance[0] = still + going
     for h in range(1, frames):
         for j in range(h, -1, -1):
-            stopped = still[j] * (1.0 - p.go_probability) + going[j] * p.stop_probability
-            came = still[j - 1] * p.go_probability + going[j - 1] * (1.0 - p.stop_probability) if j > 0 else 0.0
+            stopped = still[j] * (1.0 - p.circuits.go_probability) + going[j] * p.circuits.stop_probability
+            came = 0.0
+            if j > 0:
+                came = still[j - 1] * p.circuits.go_probability + going[j - 1] * (1.0 - p.circuits.stop_probability)
             chance[h, j] = stopped + came
             still[j], going[j] = stopped, came
 
@@ -56,14 +58,14 @@ def expected_links(p: Parameters, s: State, row: int, power_w: float, up_s: Floa
         down_s[:, k] = seconds_per_bit(p, power_w, s.gain_down[row, k])
         if p.mobility == MOBILITY.CIRCUIT and p.irs:
             for j in range(frames):
-                lap = s.lap[row, k] + j / s.period_frames[row, k]
-                gain = mean_gain(p, lap - math.floor(lap), s.shadow_start[row, k], s.shadow_share[row, k])
+                gain = forecast_gain(p, s, row, k, float(j))
                 up[j], down[j] = seconds_per_bit(p, p.power_uplink_w, gain), seconds_per_bit(p, power_w, gain)
+            moving = 1 if s.circuit[row, k, CIRCUIT.moving] > 0.5 else 0
             for h in range(1, frames):
                 up_s[h, k] = down_s[h, k] = 0.0
                 for j in range(h + 1):
-                    up_s[h, k] += chance[s.moving[row, k], h, j] * up[j]
-                    down_s[h, k] += chance[s.moving[row, k], h, j] * down[j]
+                    up_s[h, k] += chance[moving, h, j] * up[j]
+                    down_s[h, k] += chance[moving, h, j] * down[j]
 
 
 @compiled
@@ -105,4 +107,5 @@ def expected_problem(p: Parameters, s: State, row: int, frames: int) -> CutProbl
                 own_s[h, k, c] = s.front_flop[row, k, c] * slowness + p.cut_leakage_s[c]
                 own_s[h, k, c] += p.bits_up[c] * up_s[h, k] + p.bits_down[c] * down_s[h, k]
                 root[h, k, c] = math.sqrt(s.back_flop[row, k, c])
-    return CutProblem(own_s, root, pool_s, up_s, down_s, p.migration_bits, s.held[row].copy())
+    bits = p.sync_bits * (1.0 if p.migration else 0.0)
+    return CutProblem(own_s, root, pool_s, up_s, down_s, bits, s.held[row].copy())

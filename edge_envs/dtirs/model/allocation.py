@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from edge_envs.core.kernels.jit import kernel, kernel_part
+from edge_envs.core.kernels.jit import kernel_part
 from edge_envs.dtirs.model.channels import solve_phases
 from edge_envs.dtirs.model.parameters import POWER, TWINS, Parameters
 from edge_envs.dtirs.model.state import SOLUTION, State
@@ -20,12 +20,6 @@ def waiting_time(p: Parameters, s: State, row: int) -> float:
     return s.backlog_flop[row] / s.capacity_flop_s[row] if p.backlog else 0.0
 
 
-@kernel
-def unit_delay(bits: float, bandwidth_hz: float) -> float:
-    """Time for downlink bits at a spectral efficiency of 1 nat/s/Hz, c_k of (46) [s]."""
-    return bits * math.log(2.0) / bandwidth_hz
-
-
 @kernel_part
 def set_problem(p: Parameters, s: State, row: int) -> None:
     """Write works, bits, links and the cost of a twin at the row's cuts into the workspace, (10)-(14), (45).
@@ -39,9 +33,9 @@ def set_problem(p: Parameters, s: State, row: int) -> None:
         w.front_flop[k] = s.front_flop[row, k, c]
         w.back_flop[k] = s.back_flop[row, k, c]
         w.speed_flop_s[k] = s.speed_flop_s[row, k]
-        w.moved_bits[k] = p.migration_bits[c] - p.migration_bits[s.held[row, k]]
-        w.up_bits[k] = p.bits_up[c] + max(-w.moved_bits[k], 0.0)
-        w.unit_delay_s[k] = unit_delay(p.bits_down[c] + max(w.moved_bits[k], 0.0), p.device_bandwidth_hz)
+        moved = p.sync_bits[c] - p.sync_bits[s.held[row, k]] if p.migration else 0.0
+        w.up_bits[k] = p.bits_up[c] + max(-moved, 0.0)
+        w.unit_delay_s[k] = (p.bits_down[c] + max(moved, 0.0)) * math.log(2.0) / p.device_bandwidth_hz
         w.gain_per_w[k] = s.gain_down[row, k] / p.noise_w
         snr = p.power_uplink_w * s.gain_up[row, k] / p.noise_w
         w.up_s[k] = math.log(2.0) / (p.device_bandwidth_hz * math.log1p(snr))

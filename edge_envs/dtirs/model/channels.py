@@ -14,18 +14,18 @@ from numpy.typing import NDArray
 from edge_envs.core.kernels.jit import kernel, kernel_part
 from edge_envs.core.physics.channel import gauss_markov, power_law_gain
 from edge_envs.dtirs.model.parameters import MOBILITY, PHASE, UPLINK, Parameters
-from edge_envs.dtirs.model.state import State
+from edge_envs.dtirs.model.state import CIRCUIT, State
 from edge_envs.dtirs.solvers import irs_links, phases
 from edge_envs.dtirs.solvers.phases import REPORT
 
 ROOT_HALF = math.sqrt(0.5)
 
 
-@kernel
-def in_shadow(lap: float, shadow_start: float, shadow_share: float) -> bool:
-    """Return True if a device at this part of its circuit is in the shadow."""
-    behind = lap - shadow_start
-    return behind - math.floor(behind) < shadow_share
+@kernel_part
+def in_shadow(s: State, row: int, k: int, lap: float) -> bool:
+    """Return True if a part of a device's circuit lies in the shadow."""
+    behind = lap - s.circuit[row, k, CIRCUIT.shadow_start]
+    return behind - math.floor(behind) < s.circuit[row, k, CIRCUIT.shadow_share]
 
 
 @kernel
@@ -36,23 +36,17 @@ def distance_on_circuit(lap: float, least_m: float, most_m: float) -> float:
 
 
 @kernel_part
-def mean_gain(p: Parameters, lap: float, shadow_start: float, shadow_share: float) -> float:
-    """Mean power gain over all antennas at a part of the circuit, with random phases of the IRS."""
+def forecast_gain(p: Parameters, s: State, row: int, k: int, frames: float) -> float:
+    """Forecast of a device's gain: the mean with random phases of the IRS where it is after `frames` frames of motion.
+
+    A device that has stopped counts as one that moves on at once.
+    """
+    lap = s.circuit[row, k, CIRCUIT.lap] + frames / s.circuit[row, k, CIRCUIT.period_frames]
     distance = distance_on_circuit(lap, p.distance_min_m, p.distance_max_m)
     gain = power_law_gain(distance, p.reference_gain, p.irs_ud_exponent) * p.ap_irs_gain
-    if in_shadow(lap, shadow_start, shadow_share):
-        gain *= p.shadow_gain
+    if in_shadow(s, row, k, lap):
+        gain *= p.circuits.shadow_gain
     return gain * p.num_antennas * p.num_elements
-
-
-@kernel_part
-def forecast_gain(p: Parameters, s: State, row: int, k: int, frames: float) -> float:
-    """Forecast of a device's gain: `mean_gain` where it is after `frames` frames without stops.
-
-    A device that has stopped now counts as one that moves on at once.
-    """
-    lap = s.lap[row, k] + frames / s.period_frames[row, k]
-    return mean_gain(p, lap - math.floor(lap), s.shadow_start[row, k], s.shadow_share[row, k])
 
 
 @kernel
@@ -81,8 +75,8 @@ def advance_channels(p: Parameters, s: State, row: int, first: bool) -> None:
         return
     for k in range(p.num_devices):
         path = power_law_gain(s.distance_m[row, k], p.reference_gain, p.irs_ud_exponent) * p.ap_irs_gain
-        if p.mobility == MOBILITY.CIRCUIT and in_shadow(s.lap[row, k], s.shadow_start[row, k], s.shadow_share[row, k]):
-            path *= p.shadow_gain
+        if p.mobility == MOBILITY.CIRCUIT and in_shadow(s, row, k, s.circuit[row, k, CIRCUIT.lap]):
+            path *= p.circuits.shadow_gain
         amplitude = math.sqrt(path)
         for n in range(p.num_elements):
             s.channel[row, 0, k, n] = amplitude * s.irs_ud[row, 0, k, n]

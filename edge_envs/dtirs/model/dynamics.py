@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel, kernel_part
 from edge_envs.dtirs.model.channels import advance_links, distance_on_circuit, start_links
-from edge_envs.dtirs.model.parameters import DEVICE_DRAWS, DEVICES, LOAD, MOBILITY, MODEL, Parameters
-from edge_envs.dtirs.model.state import State
+from edge_envs.dtirs.model.parameters import DEVICE_DRAWS, DEVICES, LOAD, MOBILITY, MODEL, Circuits, Parameters
+from edge_envs.dtirs.model.state import CIRCUIT, State
 
 WARMUP_FRAMES = 20
 """Frames after which positions and loads depend little on how the episode began; chosen."""
@@ -54,31 +54,32 @@ def set_up_devices(p: Parameters, s: State, row: int) -> None:
 
 
 @kernel
-def enter_circuits(p: Parameters, s: State, row: int) -> None:
+def enter_circuits(
+    of: Circuits, device_draws: NDArray[np.float64], uniforms: NDArray[np.float64], circuit: NDArray[np.float64],
+    layers: int, row: int,
+) -> None:  # fmt: skip
     """Place the devices of a new episode on their circuits; whether they move has its stationary distribution."""
-    at = p.num_layers + DEVICE_DRAWS
-    change = p.stop_probability + p.go_probability
-    for k in range(p.num_devices):
-        s.lap[row, k] = s.device_draws[row, k, p.num_layers + 1]
-        period, share = s.device_draws[row, k, at], s.device_draws[row, k, at + 1]
-        s.period_frames[row, k] = between(p.period_min_frames, p.period_max_frames, period)
-        s.shadow_share[row, k] = between(p.shadow_share_min, p.shadow_share_max, share)
-        s.shadow_start[row, k] = s.device_draws[row, k, at + 2]
-        s.moving[row, k] = s.uniforms[row, 2 + k] * change >= p.stop_probability
-        s.distance_m[row, k] = distance_on_circuit(s.lap[row, k], p.distance_min_m, p.distance_max_m)
+    at = layers + DEVICE_DRAWS
+    for k in range(circuit.shape[1]):
+        period, share = device_draws[row, k, at], device_draws[row, k, at + 1]
+        circuit[row, k, CIRCUIT.lap] = device_draws[row, k, layers + 1]
+        circuit[row, k, CIRCUIT.period_frames] = between(of.period_min_frames, of.period_max_frames, period)
+        circuit[row, k, CIRCUIT.shadow_share] = between(of.shadow_share_min, of.shadow_share_max, share)
+        circuit[row, k, CIRCUIT.shadow_start] = device_draws[row, k, at + 2]
+        change = of.stop_probability + of.go_probability
+        circuit[row, k, CIRCUIT.moving] = uniforms[row, 2 + k] * change >= of.stop_probability
 
 
 @kernel
-def travel(p: Parameters, s: State, row: int) -> None:
+def travel(of: Circuits, uniforms: NDArray[np.float64], circuit: NDArray[np.float64], row: int) -> None:
     """Move the devices by one frame; some of them stop or move on."""
-    for k in range(p.num_devices):
-        uniform = s.uniforms[row, 2 + k]
-        moves = uniform >= p.stop_probability if s.moving[row, k] else uniform < p.go_probability
-        s.moving[row, k] = moves
+    for k in range(circuit.shape[1]):
+        uniform, moving = uniforms[row, 2 + k], circuit[row, k, CIRCUIT.moving] > 0.5
+        moves = uniform >= of.stop_probability if moving else uniform < of.go_probability
+        circuit[row, k, CIRCUIT.moving] = moves
         if moves:
-            lap = s.lap[row, k] + 1.0 / s.period_frames[row, k]
-            s.lap[row, k] = lap - math.floor(lap)
-        s.distance_m[row, k] = distance_on_circuit(s.lap[row, k], p.distance_min_m, p.distance_max_m)
+            lap = circuit[row, k, CIRCUIT.lap] + 1.0 / circuit[row, k, CIRCUIT.period_frames]
+            circuit[row, k, CIRCUIT.lap] = lap - math.floor(lap)
 
 
 @kernel_part
@@ -108,9 +109,9 @@ def advance_devices(p: Parameters, s: State, row: int, first: bool) -> None:
                 at += 1
         set_up_devices(p, s, row)
         if p.mobility == MOBILITY.CIRCUIT:
-            enter_circuits(p, s, row)
+            enter_circuits(p.circuits, s.device_draws, s.uniforms, s.circuit, p.num_layers, row)
     elif p.mobility == MOBILITY.CIRCUIT:
-        travel(p, s, row)
+        travel(p.circuits, s.uniforms, s.circuit, row)
     else:
         for k in range(p.num_devices):
             way = s.waypoint_m[row, k] - s.distance_m[row, k]
@@ -119,6 +120,11 @@ def advance_devices(p: Parameters, s: State, row: int, first: bool) -> None:
                 s.waypoint_m[row, k] = between(p.distance_min_m, p.distance_max_m, s.uniforms[row, 2 + k])
             else:
                 s.distance_m[row, k] += math.copysign(p.step_m, way)
+    if p.mobility == MOBILITY.CIRCUIT:
+        for k in range(p.num_devices):
+            s.distance_m[row, k] = distance_on_circuit(
+                s.circuit[row, k, CIRCUIT.lap], p.distance_min_m, p.distance_max_m
+            )
     at = s.normals.shape[1] - 2 * p.phase_rank * (p.num_elements + p.phase_samples) - p.num_devices
     correlation, mean, deviation = p.device_share_correlation, p.device_share_mean, p.device_share_deviation
     spread = deviation * math.sqrt((1.0 - correlation) * (1.0 + correlation))

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel, kernel_part
 from edge_envs.dtirs.model.channels import forecast_gain
-from edge_envs.dtirs.model.parameters import MOBILITY, OBSERVATION, UPLINK, VIEW, Parameters
-from edge_envs.dtirs.model.state import State
+from edge_envs.dtirs.model.parameters import MOBILITY, OBSERVATION, UPLINK, Parameters
+from edge_envs.dtirs.model.state import CIRCUIT, State
 
 OBSERVATION_LIMIT = 8.0
 GAIN_CENTRE, GAIN_SCALE = 5.0, 2.0
@@ -49,15 +49,15 @@ def shared_fields(p: Parameters) -> list[str]:
     return ["pool_delay", *(f"pool_level_{level}" for level in range(len(p.pool_levels))), *backlog]
 
 
-def member_views(p: Parameters) -> NDArray[np.int64]:
+def member_views(p: Parameters, own_only: bool) -> NDArray[np.int64]:
     """Columns that each device sees, shape (K, n): its own, the shared ones, then those of the next devices in turn.
 
-    With view="own", there are no columns of other devices.
+    With `own_only`, there are no columns of other devices.
     """
     users, facts = p.num_devices, len(device_fields(p))
     own = np.arange(users * facts).reshape(users, facts)
     shared = np.arange(users * facts, users * facts + len(shared_fields(p)))
-    if p.view == VIEW.OWN:
+    if own_only:
         return np.array([np.concatenate([each, shared]) for each in own], dtype=np.int64)
     turned = [np.roll(own, -member, axis=0) for member in range(users)]
     return np.array([np.concatenate([each[0], shared, each[1:].ravel()]) for each in turned], dtype=np.int64)
@@ -117,7 +117,7 @@ def encode_full(p: Parameters, s: State, row: int, observation: NDArray[np.float
         observation[row, at + 1] = 2.0 * s.speed_flop_s[row, k] / s.own_speed_flop_s[row, k] - 1.0
         at += 2
         if p.mobility == MOBILITY.CIRCUIT:
-            observation[row, at] = s.moving[row, k]
+            observation[row, at] = s.circuit[row, k, CIRCUIT.moving]
             at += 1
         for c in range(len(p.cut_numbers)):
             work = s.front_flop[row, k, c] / p.exchanges_per_frame

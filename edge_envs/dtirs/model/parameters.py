@@ -21,19 +21,30 @@ from edge_envs.dtirs.config import (
     Power,
     Twins,
     Uplink,
-    View,
 )
 from edge_envs.dtirs.solvers.phases import factor_rank
 
 MODEL, DEVICES, UPLINK, POWER = codes(Model), codes(Devices), codes(Uplink), codes(Power)
 TWINS, PHASE = codes(Twins), codes(Phase)
-MOBILITY, LOAD, OBSERVATION, VIEW = codes(Mobility), codes(Load), codes(Observation), codes(View)
+MOBILITY, LOAD, OBSERVATION = codes(Mobility), codes(Load), codes(Observation)
 
 FloatArray = NDArray[np.float64]
 DEVICE_DRAWS = 3
 """Uniforms of a device besides one per layer: speed, position, first waypoint."""
 CIRCUIT_DRAWS = 3
 """Further uniforms of a device on a circuit: period, share and place of the shadow."""
+
+
+class Circuits(NamedTuple):
+    """Numbers of the devices' circuits; a part of its own keeps kernels fast to compile."""
+
+    period_min_frames: float
+    period_max_frames: float
+    stop_probability: float
+    go_probability: float
+    shadow_share_min: float
+    shadow_share_max: float
+    shadow_gain: float
 
 
 class Parameters(NamedTuple):
@@ -48,8 +59,8 @@ class Parameters(NamedTuple):
     exchanges_per_frame: float
     bits_down: FloatArray  # (L,) gradients of a frame to the device
     bits_up: FloatArray  # (L,) features of a frame to the AP
-    sync_bits: FloatArray  # (L,) weights to a twin
-    migration_bits: FloatArray  # (L,) weights in front of the cut, to be moved when it changes; 0 without migration
+    sync_bits: FloatArray  # (L,) weights in front of the cut
+    migration: bool
     initial_choice: int  # cut before the first frame, as an index
     cut_leakage_s: FloatArray  # (L,) leakage penalty
     layer_flop_min: float
@@ -67,13 +78,7 @@ class Parameters(NamedTuple):
     device_draws: int  # uniforms of a device: speed, layer works, position, circuit
     fixed_devices: FloatArray  # (K, device_draws) uniforms of devices that never change
     mobility: int
-    period_min_frames: float
-    period_max_frames: float
-    stop_probability: float
-    go_probability: float
-    shadow_share_min: float
-    shadow_share_max: float
-    shadow_gain: float
+    circuits: Circuits
     distance_min_m: float
     distance_max_m: float
     step_m: float  # way of a device per frame
@@ -106,7 +111,6 @@ class Parameters(NamedTuple):
     phase_passes: int
     observation: int
     forecast_frames: NDArray[np.int64]  # (F,)
-    view: int
     loss_s: float  # weighted training loss
     device_energy_coefficient: float
     flop_per_cycle: float
@@ -125,11 +129,10 @@ def parameters_of(config: DTIRSConfig) -> Parameters:
         bits_down=down,
         bits_up=up,
         sync_bits=sync,
-        migration_bits=sync if config.migration else np.zeros(len(sync)),
         device_draws=device_draws,
         cut_leakage_s=leakage_by_cut(config),
         fixed_devices=np.random.default_rng(config.devices_seed).random((config.num_devices, device_draws)),
-        shadow_gain=db_to_linear(-config.shadow_db),
+        circuits=kernel_parameters(Circuits, config, shadow_gain=db_to_linear(-config.shadow_db)),
         step_m=config.speed_m_per_s * config.frame_s,
         ap_irs_gain=reference_gain * config.ap_irs_distance_m**-config.ap_irs_exponent,
         reference_gain=reference_gain,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel, kernel_part
 from edge_envs.core.kernels.metrics import Metric, columns
-from edge_envs.dtirs.model.allocation import unit_delay, waiting_time
+from edge_envs.dtirs.model.allocation import waiting_time
 from edge_envs.dtirs.model.parameters import MODEL, PHASE, POWER, TWINS, Parameters
 from edge_envs.dtirs.model.state import SOLUTION, State, Workspace
 from edge_envs.dtirs.solvers import certificates, compute_pool, power
@@ -114,10 +114,9 @@ def account_device(
     cut = p.cut_numbers[c]
     down = power.transmit_delay(w.gain_per_w[k], w.unit_delay_s[k], w.power_w[k])
     up = w.up_bits[k] * w.up_s[k]
-    moved = w.moved_bits[k]
-    migration = -moved * w.up_s[k]
-    if moved >= 0.0:
-        migration = power.transmit_delay(w.gain_per_w[k], unit_delay(moved, p.device_bandwidth_hz), w.power_w[k])
+    moved = p.sync_bits[c] - p.sync_bits[s.held[row, k]] if p.migration else 0.0
+    # The part of the direction's delay that these bits take.
+    migration = down * moved / (p.bits_down[c] + moved) if moved > 0.0 else -moved * w.up_s[k]
     compute = w.front_flop[k] / (w.speed_flop_s[k] + w.boost_flop_s[k])
     back = w.back_flop[k] / w.back_end_flop_s[k] + wait if w.back_flop[k] > 0.0 else 0.0
     sync = 0.0

@@ -20,6 +20,10 @@ SOLUTION = columns(("log_power_price", "pool_scale", "bound_root_price", "object
 """Entries of `Workspace.solution`: log of the power price, 1 / sqrt(pool price), root of the pool price that gives the
 bound on the choice of twins, objective (18)."""
 
+CIRCUIT = columns(("lap", "period_frames", "shadow_start", "shadow_share", "moving"))
+"""Entries of `State.circuit`: part of the circuit travelled, in [0, 1); time for the circuit; part at which the shadow
+begins, in [0, 1); share of the circuit in the shadow; 1 if the device moves, 0 if it has stopped."""
+
 
 class Workspace(NamedTuple):
     """Scratch memory of one world: the allocation of its frame, kept until the next solve, and the solvers' arrays."""
@@ -27,7 +31,6 @@ class Workspace(NamedTuple):
     front_flop: FloatArray  # (K,) work before the cut
     back_flop: FloatArray  # (K,) work behind the cut
     up_bits: FloatArray  # (K,) features, and weights that the device gives up
-    moved_bits: FloatArray  # (K,) weights to the device; below 0: to the AP
     sync_s: FloatArray  # (K,) upload time of a twin's weights
     twin_cost_s: FloatArray  # (K,) this, plus the wait for the AP if the device has no back end
     up_s: FloatArray  # (K,) uplink time per bit
@@ -72,11 +75,7 @@ class State(NamedTuple):
     speed_flop_s: FloatArray  # (B, K) f_loc
     distance_m: FloatArray  # (B, K) to the IRS
     waypoint_m: FloatArray  # (B, K) distance that the device moves to
-    lap: FloatArray  # (B, K) part of its circuit that the device has travelled, in [0, 1)
-    period_frames: FloatArray  # (B, K) time for the circuit
-    shadow_start: FloatArray  # (B, K) part of the circuit at which the shadow begins, in [0, 1)
-    shadow_share: FloatArray  # (B, K) share of the circuit in the shadow
-    moving: NDArray[np.int64]  # (B, K) 1: moves on its circuit, 0: has stopped
+    circuit: FloatArray  # (B, K, len(CIRCUIT)) place of a device on its circuit, and the circuit's numbers
     level: NDArray[np.int64]  # (B,) level of the pool
     capacity_flop_s: FloatArray  # (B,) speed of the pool, or budget of the boosts
     backlog_flop: FloatArray  # (B,) unfinished work of the AP
@@ -99,7 +98,7 @@ class State(NamedTuple):
     uniforms: FloatArray  # (B, uniforms) uniforms of the frame
 
 
-INTEGERS = ("level", "choice", "held", "moving")
+INTEGERS = ("level", "choice", "held")
 """Fields of the state with integers."""
 
 
@@ -123,9 +122,9 @@ def allocate(p: Parameters, batch: int) -> State:
         "device_draws": (k, p.device_draws), "front_flop": (k, choices), "back_flop": (k, choices),
         "level": (), "capacity_flop_s": (), "backlog_flop": (), "ap_irs": (2, a, n),
         "irs_ap": (2, a, n) if own_uplink else (2, 1, 1), "irs_ud": (2, k, n), "direct": (2, k, a),
-        "channel": (2, k, n), "gram_down": (2, n, n), "gram_up": (2, n, n) if own_uplink else (2, 1, 1),
-        "phase": (2, n), "relaxation": (len(REPORT),), "phase_value": (), "normals": (normals_of(p),),
-        "uniforms": (uniforms_of(p),),
+        "circuit": (k, len(CIRCUIT)), "channel": (2, k, n), "gram_down": (2, n, n),
+        "gram_up": (2, n, n) if own_uplink else (2, 1, 1), "phase": (2, n), "relaxation": (len(REPORT),),
+        "phase_value": (), "normals": (normals_of(p),), "uniforms": (uniforms_of(p),),
     }  # fmt: skip
     arrays: dict[str, NDArray[Any]] = {
         name: np.zeros((batch, *shapes.get(name, (k,))), dtype=np.int64 if name in INTEGERS else np.float64)

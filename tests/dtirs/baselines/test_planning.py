@@ -12,6 +12,7 @@ from edge_envs.core.policy import ablations_of, baselines_of, make_baseline
 from edge_envs.dtirs.baselines import hysteresis, planning
 from edge_envs.dtirs.baselines.outlook import expected_problem
 from edge_envs.dtirs.bounds import frame_of
+from edge_envs.dtirs.model.state import CIRCUIT
 from edge_envs.dtirs.solvers import cut_paths
 from edge_envs.dtirs.system import DTIRSSystem
 
@@ -105,7 +106,9 @@ def test_expected_times_are_the_means_of_the_environments_own_future():
             np.testing.assert_allclose(outlook.down_s[0], down[0], rtol=1e-12)
         else:
             # The mean gain at the places of all copies, which the planner does not know.
-            loss = np.where((state.lap - state.shadow_start) % 1.0 < state.shadow_share, p.shadow_gain, 1.0)
+            on = {name: state.circuit[:, :, column] for name, column in CIRCUIT._asdict().items()}
+            inside = (on["lap"] - on["shadow_start"]) % 1.0 < on["shadow_share"]
+            loss = np.where(inside, p.circuits.shadow_gain, 1.0)
             path = p.reference_gain * state.distance_m**-p.irs_ud_exponent * p.ap_irs_gain * loss
             gains = path * p.num_antennas * p.num_elements
             for watts, found in ((p.power_uplink_w, outlook.up_s[h]), (p.power_total_w / 4, outlook.down_s[h])):

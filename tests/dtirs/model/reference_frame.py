@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edge_envs.core.physics.networks import parse_network
 from edge_envs.dtirs.config import DTIRSConfig
+from edge_envs.dtirs.model.state import CIRCUIT
 from tests.dtirs.model.reference_decisions import best_powers, best_shares, best_twins, ratio
 
 Floats = NDArray[np.float64]
@@ -96,11 +97,12 @@ def world_in(s: Any, row: int) -> World:
         parts = getattr(s, name)[row]
         return np.array(parts[0] + 1j * parts[1])
 
-    travelled = (s.lap[row] - s.shadow_start[row]) % 1.0
+    on = {name: s.circuit[row, :, column] for name, column in CIRCUIT._asdict().items()}
+    travelled = (on["lap"] - on["shadow_start"]) % 1.0
     return World(
         s.speed_flop_s[row].copy(), s.front_flop[row].copy(), s.back_flop[row].copy(), s.distance_m[row].copy(),
         int(s.level[row]), float(s.backlog_flop[row]), whole("ap_irs").T, whole("irs_ap").conj(), whole("irs_ud"),
-        whole("direct"), whole("phase"), s.held[row].copy(), travelled < s.shadow_share[row],
+        whole("direct"), whole("phase"), s.held[row].copy(), travelled < on["shadow_share"],
     )  # fmt: skip
 
 

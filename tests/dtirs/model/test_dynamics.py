@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import edge_envs  # noqa: F401  (registers the ids)
+from edge_envs.dtirs.model.state import CIRCUIT
 from edge_envs.dtirs.system import DTIRSSystem
 
 SMALL: dict[str, Any] = {"num_devices": 5, "num_elements": 8, "num_antennas": 4}
@@ -264,28 +265,33 @@ def test_devices_of_every_frame_are_drawn_evenly():
         assert abs(np.corrcoef(old.ravel(), new.ravel())[0, 1]) < 0.1
 
 
-CIRCUIT: dict[str, Any] = {"mobility": "circuit", "distance_min_m": 2.0, "distance_max_m": 8.0}
+ROUND: dict[str, Any] = {"mobility": "circuit", "distance_min_m": 2.0, "distance_max_m": 8.0}
+
+
+def of(state: Any, name: str) -> np.ndarray:
+    """An entry of all devices' circuits, (B, K)."""
+    return np.asarray(state.circuit[:, :, getattr(CIRCUIT, name)])
 
 
 def test_devices_go_round_their_circuits():
     """While it moves, a device advances by 1 / period; the distance follows from its place."""
-    _, state, step = batch(300, **CIRCUIT, stop_probability=0.2, go_probability=0.4)
-    assert_uniform(state.lap, 0.0, 1.0)
-    assert_uniform(state.period_frames, 30.0, 60.0)
-    assert_uniform(state.shadow_share, 0.2, 0.4)
-    assert_uniform(state.shadow_start, 0.0, 1.0)
-    assert state.moving.mean() == pytest.approx(2 / 3, abs=0.06), "stationary from the start"
-    fixed = {name: getattr(state, name).copy() for name in ("period_frames", "shadow_share", "shadow_start")}
+    _, state, step = batch(300, **ROUND, stop_probability=0.2, go_probability=0.4)
+    assert_uniform(of(state, "lap"), 0.0, 1.0)
+    assert_uniform(of(state, "period_frames"), 30.0, 60.0)
+    assert_uniform(of(state, "shadow_share"), 0.2, 0.4)
+    assert_uniform(of(state, "shadow_start"), 0.0, 1.0)
+    assert of(state, "moving").mean() == pytest.approx(2 / 3, abs=0.06), "stationary from the start"
+    fixed = {name: of(state, name).copy() for name in ("period_frames", "shadow_share", "shadow_start")}
     moves = np.zeros((2, 2))
     for _ in range(20):
-        lap, moving = state.lap.copy(), state.moving.copy()
+        lap, moving = of(state, "lap").copy(), of(state, "moving").copy()
         step()
-        way = (state.lap - lap) % 1.0
-        np.testing.assert_allclose(way, state.moving / state.period_frames, rtol=1e-9, atol=1e-15)
-        np.testing.assert_allclose(state.distance_m, 5.0 - 3.0 * np.cos(2.0 * np.pi * state.lap), rtol=1e-12)
-        np.add.at(moves, (moving, state.moving), 1)
+        way = (of(state, "lap") - lap) % 1.0
+        np.testing.assert_allclose(way, of(state, "moving") / of(state, "period_frames"), rtol=1e-9, atol=1e-15)
+        np.testing.assert_allclose(state.distance_m, 5.0 - 3.0 * np.cos(2.0 * np.pi * of(state, "lap")), rtol=1e-12)
+        np.add.at(moves, (moving.astype(int), of(state, "moving").astype(int)), 1)
         for name, values in fixed.items():
-            np.testing.assert_array_equal(getattr(state, name), values)
+            np.testing.assert_array_equal(of(state, name), values)
     shares = moves / moves.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(shares, [[0.6, 0.4], [0.2, 0.8]], atol=0.02)
 
@@ -295,11 +301,11 @@ def test_the_shadow_is_an_arc_of_the_circuit():
 
     Random phases do not depend on the gains.
     """
-    pair = [batch(100, **CIRCUIT, shadow_db=loss) for loss in (13.0, 0.0)]
+    pair = [batch(100, **ROUND, shadow_db=loss) for loss in (13.0, 0.0)]
     shadowed = 0
     for _ in range(5):
         (_, state, _), (_, clear, _) = pair
-        inside = (state.lap - state.shadow_start) % 1.0 < state.shadow_share
+        inside = (of(state, "lap") - of(state, "shadow_start")) % 1.0 < of(state, "shadow_share")
         ratio = state.gain_down / clear.gain_down
         np.testing.assert_allclose(ratio, np.where(inside, 10.0**-1.3, 1.0), rtol=1e-9)
         shadowed += int(inside.sum())
@@ -347,16 +353,18 @@ def test_weights_move_when_the_cut_changes():
         now = np.tile(cuts, (2, 1))
         outcome = step(now - 1)
         bits = 4.0 * (sizes[now - 1] - sizes[before - 1])
-        of = outcome.member_metrics
-        np.testing.assert_allclose(of["migration_bits"], np.abs(bits), rtol=1e-12)
-        np.testing.assert_array_equal(of["changed"], now != before)
-        up, down = of["delay_uplink_s"], of["delay_downlink_s"]
-        np.testing.assert_array_less(0.0, of["migration_s"][bits != 0.0])
-        assert (of["migration_s"][bits == 0.0] == 0.0).all()
+        each = outcome.member_metrics
+        np.testing.assert_allclose(each["migration_bits"], np.abs(bits), rtol=1e-12)
+        np.testing.assert_array_equal(each["changed"], now != before)
+        up, down = each["delay_uplink_s"], each["delay_downlink_s"]
+        np.testing.assert_array_less(0.0, each["migration_s"][bits != 0.0])
+        assert (each["migration_s"][bits == 0.0] == 0.0).all()
         sent = np.where(bits > 0.0, down, up)
-        assert (of["migration_s"] <= sent * (1.0 + 1e-12)).all()
+        assert (each["migration_s"] <= sent * (1.0 + 1e-12)).all()
         last = (now == 12) & (bits != 0.0)
-        np.testing.assert_allclose(of["migration_s"][last], down[last], rtol=1e-12, err_msg="it exchanges nothing else")
+        np.testing.assert_allclose(
+            each["migration_s"][last], down[last], rtol=1e-12, err_msg="it exchanges nothing else"
+        )
         np.testing.assert_array_equal(state.held, now - 1)
         before = now
 
