@@ -39,7 +39,7 @@ from edge_envs.dtirs.solvers.cut_paths import CutProblem, dual_bound
 
 FloatArray = NDArray[np.float64]
 ITERATIONS = 120
-"""Iterations of the search for prices; chosen: 40 more change the bound of preset `planning` by less than 1e-4."""
+"""Iterations of the search for prices; chosen: 40 more change the bound of preset `planning` by less than 1e-5."""
 
 
 class Trace(NamedTuple):

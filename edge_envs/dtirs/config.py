@@ -145,7 +145,7 @@ class DTIRSConfig(SystemConfig):
     migration: bool = False
     """True: when a device's cut changes, the weights of the layers that change sides are sent in this frame, from the
     AP or, trained, to it; chosen: no, as the paper."""
-    initial_cut: Annotated[int, Field(ge=0)] | None = None
+    initial_cut: Annotated[int, Field(ge=0, le=1024)] | None = None
     """Cut before the first frame [layers]; None: the middle one of the cuts to choose from; chosen."""
     bits_downlink: NonNegative = 5e5
     """With model="printed": downlink data per device at every cut [bit]; fitted to Fig. 5."""

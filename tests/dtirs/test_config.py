@@ -214,7 +214,7 @@ WRONG: dict[str, list[Any]] = {
     "flop_per_cycle": POSITIVE,
     "exchanges_per_frame": [0, 1_000_001, 1.5],
     "migration": ["perhaps", None, 2],
-    "initial_cut": [-1, 1.5, "two"],
+    "initial_cut": [-1, 1025, 1.5, "two"],
     "device_load": CHOICE,
     "busy_probability": SHARE,
     "free_probability": SHARE,

@@ -20,7 +20,7 @@ from edge_envs.dtirs.solvers.cut_paths import CutProblem, descend_paths, paths_c
 
 IntArray = NDArray[np.int64]
 HORIZON = 16
-"""Frames that a planner looks ahead; chosen: more gain nothing, 6 are worse by 2 %."""
+"""Frames that a planner looks ahead; chosen on validation episodes: 6 are worse by 1.7 %, 24 gain nothing."""
 SEARCH_STREAM = 0xD7A5
 """First word of the seeds of the searches below, so that no environment seed gives the same random numbers."""
 SEARCH_EPISODES, SEARCH_FRAMES = 8, 100
