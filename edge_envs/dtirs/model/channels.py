@@ -1,4 +1,8 @@
-"""Fading channels over the IRS, IRS phases, and the gains that follow from them, (3), (10)-(13), (40)-(44), (68)."""
+"""Fading channels over the IRS, IRS phases, and the gains that follow from them, (3), (10)-(13), (40)-(44), (68).
+
+A device at the part x of its circuit is at the distance middle - half cos(2 pi x) to the IRS, which covers the range of
+distances.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,40 @@ from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel, kernel_part
 from edge_envs.core.physics.channel import gauss_markov, power_law_gain
-from edge_envs.dtirs.model.parameters import PHASE, UPLINK, Parameters
-from edge_envs.dtirs.model.state import State
+from edge_envs.dtirs.model.parameters import MOBILITY, PHASE, UPLINK, Parameters
+from edge_envs.dtirs.model.state import CIRCUIT, State
 from edge_envs.dtirs.solvers import irs_links, phases
 from edge_envs.dtirs.solvers.phases import REPORT
 
 ROOT_HALF = math.sqrt(0.5)
+
+
+@kernel_part
+def in_shadow(s: State, row: int, k: int, lap: float) -> bool:
+    """Return True if a part of a device's circuit lies in the shadow."""
+    behind = lap - s.circuit[row, k, CIRCUIT.shadow_start]
+    return behind - math.floor(behind) < s.circuit[row, k, CIRCUIT.shadow_share]
+
+
+@kernel
+def distance_on_circuit(lap: float, least_m: float, most_m: float) -> float:
+    """Distance to the IRS at a part of the circuit, whose nearest and farthest point are given [m]."""
+    middle, half = 0.5 * (most_m + least_m), 0.5 * (most_m - least_m)
+    return min(max(middle - half * math.cos(2.0 * math.pi * lap), least_m), most_m)
+
+
+@kernel_part
+def forecast_gain(p: Parameters, s: State, row: int, k: int, frames: float) -> float:
+    """Forecast of a device's gain: the mean with random phases of the IRS where it is after `frames` frames of motion.
+
+    A device that has stopped counts as one that moves on at once.
+    """
+    lap = s.circuit[row, k, CIRCUIT.lap] + frames / s.circuit[row, k, CIRCUIT.period_frames]
+    distance = distance_on_circuit(lap, p.distance_min_m, p.distance_max_m)
+    gain = power_law_gain(distance, p.reference_gain, p.irs_ud_exponent) * p.ap_irs_gain
+    if in_shadow(s, row, k, lap):
+        gain *= p.circuits.shadow_gain
+    return gain * p.num_antennas * p.num_elements
 
 
 @kernel
@@ -42,7 +74,10 @@ def advance_channels(p: Parameters, s: State, row: int, first: bool) -> None:
     if not p.irs:
         return
     for k in range(p.num_devices):
-        amplitude = math.sqrt(power_law_gain(s.distance_m[row, k], p.reference_gain, p.irs_ud_exponent) * p.ap_irs_gain)
+        path = power_law_gain(s.distance_m[row, k], p.reference_gain, p.irs_ud_exponent) * p.ap_irs_gain
+        if p.mobility == MOBILITY.CIRCUIT and in_shadow(s, row, k, s.circuit[row, k, CIRCUIT.lap]):
+            path *= p.circuits.shadow_gain
+        amplitude = math.sqrt(path)
         for n in range(p.num_elements):
             s.channel[row, 0, k, n] = amplitude * s.irs_ud[row, 0, k, n]
             s.channel[row, 1, k, n] = amplitude * s.irs_ud[row, 1, k, n]

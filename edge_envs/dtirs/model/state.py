@@ -1,7 +1,7 @@
 """State and scratch memory of a batch of worlds.
 
-B worlds with K devices, N elements of the IRS, A antennas, M layers and L choices of a cut. Complex arrays hold real
-and imaginary part on an axis of length two.
+B worlds with K devices, N elements of the IRS, A antennas, M layers, D uniforms of a device and L choices of a cut.
+Complex arrays hold real and imaginary part on an axis of length two.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.metrics import columns
-from edge_envs.dtirs.model.parameters import DEVICE_DRAWS, UPLINK, Parameters
+from edge_envs.dtirs.model.parameters import LOAD, UPLINK, Parameters
 from edge_envs.dtirs.solvers.phases import REPORT
 
 FloatArray = NDArray[np.float64]
@@ -20,12 +20,17 @@ SOLUTION = columns(("log_power_price", "pool_scale", "bound_root_price", "object
 """Entries of `Workspace.solution`: log of the power price, 1 / sqrt(pool price), root of the pool price that gives the
 bound on the choice of twins, objective (18)."""
 
+CIRCUIT = columns(("lap", "period_frames", "shadow_start", "shadow_share", "moving"))
+"""Entries of `State.circuit`: part of the circuit travelled, in [0, 1); time for the circuit; part at which the shadow
+begins, in [0, 1); share of the circuit in the shadow; 1 if the device moves, 0 if it has stopped."""
+
 
 class Workspace(NamedTuple):
     """Scratch memory of one world: the allocation of its frame, kept until the next solve, and the solvers' arrays."""
 
     front_flop: FloatArray  # (K,) work before the cut
     back_flop: FloatArray  # (K,) work behind the cut
+    up_bits: FloatArray  # (K,) features, and weights that the device gives up
     sync_s: FloatArray  # (K,) upload time of a twin's weights
     twin_cost_s: FloatArray  # (K,) this, plus the wait for the AP if the device has no back end
     up_s: FloatArray  # (K,) uplink time per bit
@@ -61,15 +66,16 @@ class Workspace(NamedTuple):
 class State(NamedTuple):
     """Channels, speeds and the pool are those of the next frame; `choice` is that of the last one."""
 
-    device_draws: FloatArray  # (B, K, M + DEVICE_DRAWS) uniforms behind speeds, layer works and positions
-    front_flop: FloatArray  # (B, K, L) work before each cut
-    back_flop: FloatArray  # (B, K, L) work behind each cut
+    device_draws: FloatArray  # (B, K, D) uniforms behind speeds, layer works, positions and circuits
+    front_flop: FloatArray  # (B, K, L) work of a frame before each cut
+    back_flop: FloatArray  # (B, K, L) work of a frame behind each cut
     layer_flop: FloatArray  # (B, K) mean work of a layer
     own_speed_flop_s: FloatArray  # (B, K) speed without other load
     load: FloatArray  # (B, K) share of the speed that other load leaves, before clipping
     speed_flop_s: FloatArray  # (B, K) f_loc
     distance_m: FloatArray  # (B, K) to the IRS
     waypoint_m: FloatArray  # (B, K) distance that the device moves to
+    circuit: FloatArray  # (B, K, len(CIRCUIT)) place of a device on its circuit, and the circuit's numbers
     level: NDArray[np.int64]  # (B,) level of the pool
     capacity_flop_s: FloatArray  # (B,) speed of the pool, or budget of the boosts
     backlog_flop: FloatArray  # (B,) unfinished work of the AP
@@ -86,9 +92,14 @@ class State(NamedTuple):
     relaxation: FloatArray  # (B, len(REPORT)) report on the phases' relaxation
     phase_value: FloatArray  # (B,) v^H Q v, from the gains
     choice: NDArray[np.int64]  # (B, K) cut of the last frame, as an index
+    held: NDArray[np.int64]  # (B, K) cut whose layers the device holds, as an index; equals `choice` between steps
     workspace: Workspace  # scratch
     normals: FloatArray  # (B, normals) standard normals of the frame
     uniforms: FloatArray  # (B, uniforms) uniforms of the frame
+
+
+INTEGERS = ("level", "choice", "held")
+"""Fields of the state with integers."""
 
 
 def normals_of(p: Parameters) -> int:
@@ -99,8 +110,8 @@ def normals_of(p: Parameters) -> int:
 
 
 def uniforms_of(p: Parameters) -> int:
-    """Uniforms per frame: level of the pool, waypoints, and the devices."""
-    return 2 + p.num_devices * (1 + p.num_layers + DEVICE_DRAWS)
+    """Uniforms per frame: level of the pool, waypoints or stops, the devices, and whether they are busy."""
+    return 2 + p.num_devices * (1 + p.device_draws + (p.device_load == LOAD.BUSY_FREE))
 
 
 def allocate(p: Parameters, batch: int) -> State:
@@ -108,15 +119,15 @@ def allocate(p: Parameters, batch: int) -> State:
     k, n, a, choices = p.num_devices, p.num_elements, p.num_antennas, len(p.cut_numbers)
     own_uplink = p.uplink == UPLINK.INDEPENDENT
     shapes: dict[str, tuple[int, ...]] = {
-        "device_draws": (k, p.num_layers + DEVICE_DRAWS), "front_flop": (k, choices), "back_flop": (k, choices),
+        "device_draws": (k, p.device_draws), "front_flop": (k, choices), "back_flop": (k, choices),
         "level": (), "capacity_flop_s": (), "backlog_flop": (), "ap_irs": (2, a, n),
         "irs_ap": (2, a, n) if own_uplink else (2, 1, 1), "irs_ud": (2, k, n), "direct": (2, k, a),
-        "channel": (2, k, n), "gram_down": (2, n, n), "gram_up": (2, n, n) if own_uplink else (2, 1, 1),
-        "phase": (2, n), "relaxation": (len(REPORT),), "phase_value": (), "normals": (normals_of(p),),
-        "uniforms": (uniforms_of(p),),
+        "circuit": (k, len(CIRCUIT)), "channel": (2, k, n), "gram_down": (2, n, n),
+        "gram_up": (2, n, n) if own_uplink else (2, 1, 1), "phase": (2, n), "relaxation": (len(REPORT),),
+        "phase_value": (), "normals": (normals_of(p),), "uniforms": (uniforms_of(p),),
     }  # fmt: skip
     arrays: dict[str, NDArray[Any]] = {
-        name: np.zeros((batch, *shapes.get(name, (k,))), dtype=np.int64 if name in ("level", "choice") else np.float64)
+        name: np.zeros((batch, *shapes.get(name, (k,))), dtype=np.int64 if name in INTEGERS else np.float64)
         for name in State._fields
         if name != "workspace"
     }
