@@ -198,6 +198,10 @@ class System(ABC, Generic[StateT]):
         """
         return ()
 
+    def upgraded(self, snapshot: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+        """Convert a snapshot of an earlier version to the present arrays; by default, return it unchanged."""
+        return snapshot
+
     def blank_outcome(self, batch: int) -> tuple[Outcome, FloatArray]:
         """An outcome of zeros for a kernel to fill, and its members' part as one array.
 
@@ -270,6 +274,8 @@ class CompiledSystem(System[StateT]):
     kernels: ClassVar[Kernels]
     parameters: Any
     """The kernels' parameters, made from `config`."""
+    _reported: NDArray[np.bool_] | None = None
+    _member_reported: NDArray[np.bool_]
 
     def set_spaces(self, view: IntArray, limit: float) -> None:
         """Set `members`, `member_view` and Box observation spaces with bounds ±`limit`.
@@ -281,6 +287,14 @@ class CompiledSystem(System[StateT]):
         self.members, self.member_view = len(view), view
         self.observation_space = box(int(view.max()) + 1, limit)
         self.member_observation_space = box(view.shape[1], limit)
+
+    def leave_out(self, names: Sequence[str]) -> None:
+        """Do not report these metrics and member metrics: the configuration has no use for them."""
+        declared = type(self)
+        self.metrics = tuple(metric for metric in declared.metrics if metric.name not in names)
+        self.member_metrics = tuple(name for name in declared.member_metrics if name not in names)
+        self._reported = np.array([metric in self.metrics for metric in declared.metrics])
+        self._member_reported = np.array([True, *(name in self.member_metrics for name in declared.member_metrics)])
 
     def draw(self, state: StateT, rows: IntArray, rngs: Sequence[Generator]) -> None:
         """Draw the random numbers of a step of `rows` into the state, each row from its own generator.
@@ -321,10 +335,17 @@ class CompiledSystem(System[StateT]):
         decoded = self.decode(state, rows, actions)
         self.draw(state, rows, rngs)
         outcome, member = self.blank_outcome(len(actions))
+        metrics, members = outcome.metrics, member
+        if self._reported is not None:
+            # The kernel writes all declared columns.
+            metrics = np.zeros((len(actions), len(self._reported)))
+            members = np.zeros((len(self._member_reported), *member.shape[1:]))
         self.run(
             self.parameters, state, rows, decoded, *self.kernel_arguments(), outcome.observation, outcome.reward,
-            member, outcome.metrics,
+            members, metrics,
         )  # fmt: skip
+        if self._reported is not None:
+            outcome.metrics[:], member[:] = metrics[:, self._reported], members[self._member_reported]
         return outcome
 
 

@@ -116,11 +116,12 @@ def delay_invariants(p: Parameters, s: State, step: Step) -> Iterator[Invariant]
         yield Invariant(f"sum_{name}", step.metrics[f"delay_{name}_s"], "==", part.sum(axis=1))
     yield Invariant("delay_adds_up", of["delay_s"], "==", sum(parts.values()))
     yield Invariant("delay_max", step.metrics["delay_max_s"], "==", of["delay_s"].max(axis=1))
-    moved = p.migration * np.abs(p.sync_bits[c] - p.sync_bits[before["held"]])
-    yield Invariant("migration_bits", of["migration_bits"], "==", moved)
-    yield from within("migration", of["migration_s"], 0.0, of["delay_downlink_s"] + of["delay_uplink_s"])
-    yield Invariant("sum_migration", step.metrics["migration_s"], "==", of["migration_s"].sum(axis=1))
-    yield Invariant("changed", of["changed"], "==", c != before["held"])
+    if p.migration:
+        moved = np.abs(p.sync_bits[c] - p.sync_bits[before["held"]])
+        yield Invariant("migration_bits", of["migration_bits"], "==", moved)
+        yield from within("migration", of["migration_s"], 0.0, of["delay_downlink_s"] + of["delay_uplink_s"])
+        yield Invariant("sum_migration", step.metrics["migration_s"], "==", of["migration_s"].sum(axis=1))
+        yield Invariant("changed", of["changed"], "==", c != before["held"])
     if p.twins == TWINS.THRESHOLD:
         yield Invariant("twins_by_threshold", twin, "==", front > p.compute_delay_max_s * before["speed_flop_s"])
     late = parts["compute"] > p.compute_delay_max_s * (1.0 + 1e-12)

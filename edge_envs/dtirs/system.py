@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 from numpy.random import Generator
+from numpy.typing import NDArray
 
 from edge_envs.core.invariants import Invariant, Step
 from edge_envs.core.rules import Ablation, BaselineFactory
 from edge_envs.core.runtime.snapshot import ANYTHING, BELOW_ONE
 from edge_envs.core.system import Bound, CompiledSystem, IntArray, Kernels
 from edge_envs.dtirs import bounds, invariants
-from edge_envs.dtirs.config import DTIRSConfig, Model, View
+from edge_envs.dtirs.config import DTIRSConfig, Mobility, Model, View
 from edge_envs.dtirs.model import dynamics, observation, reward
 from edge_envs.dtirs.model.calibration import reference_of
 from edge_envs.dtirs.model.parameters import parameters_of
-from edge_envs.dtirs.model.state import State, allocate
+from edge_envs.dtirs.model.state import CIRCUIT, State, allocate
 from edge_envs.dtirs.model.step import run
 
 FITTED = (
@@ -55,6 +57,8 @@ class DTIRSSystem(CompiledSystem[State]):
         self.caveat = FITTED if config.model == Model.PRINTED else ""
         if config.migration and not bounds.uncovered(p):
             self.strongest_baseline = "planner"
+        if not config.migration:
+            self.leave_out(reward.OF_MIGRATION)
         self.set_spaces(observation.member_views(p, config.view == View.OWN), observation.OBSERVATION_LIMIT)
         own, shared = observation.device_fields(p), observation.shared_fields(p)
         self.own_view = self.member_view[:, : len(own) + len(shared)]
@@ -101,6 +105,13 @@ class DTIRSSystem(CompiledSystem[State]):
             "choice": (0.0, len(p.cut_numbers) - 1.0), "held": (0.0, len(p.cut_numbers) - 1.0),
             "relaxation": ANYTHING,
         }  # fmt: skip
+
+    def upgraded(self, snapshot: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+        """Add the arrays that snapshots did not have before the circuits and the migration."""
+        choice = snapshot.get("state.choice")
+        if choice is None or self.config.mobility == Mobility.CIRCUIT:
+            return snapshot
+        return {"state.held": choice, "state.circuit": np.zeros((*choice.shape, len(CIRCUIT))), **snapshot}
 
     def reset(self, state: State, rows: IntArray, rngs: Sequence[Generator]) -> None:
         """Draw devices, positions, loads and fading, and solve the phases of the first frame.

@@ -14,6 +14,7 @@ from edge_envs.dtirs.model.calibration import SOLVED
 from edge_envs.dtirs.model.state import CIRCUIT
 from edge_envs.dtirs.system import DTIRSSystem
 from tests.dtirs.model import reference_frame as slow
+from tests.helpers import assert_same
 
 SMALL: dict[str, Any] = {"num_devices": 4, "num_elements": 6, "num_antennas": 3}
 GOLDEN: dict[str, list[float]] = {
@@ -418,3 +419,22 @@ def test_random_configurations_give_sound_numbers():
             assert used <= full * (1 + 1e-9), where
             assert not info["certificate"] > 1e-6 * (1 + 1e-9), where
             assert not (info["member_boost_flop_s"] * (1.0 - info["member_twin"])).any(), where
+
+
+def test_a_snapshot_from_before_the_migration_is_restored():
+    """Earlier versions had neither circuits nor held cuts in the state."""
+    env = gym.make("DTIRS-v0", num_devices=2, num_elements=4, num_antennas=2).unwrapped
+    env.reset(seed=3)
+    env.step(np.array([1, 2]))
+    present = env.snapshot()
+    earlier = {name: array for name, array in present.items() if name not in ("state.held", "state.circuit")}
+    assert len(earlier) == len(present) - 2
+    following = env.step(np.array([0, 1]))
+    env.restore(earlier)
+    assert_same(env.snapshot(), present)
+    assert_same(env.step(np.array([0, 1])), following)
+    travelling = gym.make("DTIRS-v0", preset="planning", num_devices=2, num_elements=4, num_antennas=2).unwrapped
+    travelling.reset(seed=3)
+    incomplete = {name: array for name, array in travelling.snapshot().items() if name != "state.circuit"}
+    with pytest.raises(ValueError, match=r"'state\.circuit' is missing"):
+        travelling.restore(incomplete)

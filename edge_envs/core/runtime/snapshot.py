@@ -97,6 +97,7 @@ def restore_snapshot(snapshot: Arrays, system: System[Any], state: Any, progress
     Raises:
         ValueError: a snapshot of another configuration, or invalid values; nothing is changed then.
     """
+    snapshot = dict(system.upgraded(snapshot))
     arrays = {f"state.{name}": array for name, array in arrays_of(state, system.scratch)} | progress
     check_alike(snapshot, {**arrays, "generators": np.zeros((len(progress["started"]), 6), dtype=np.uint64)})
     check_values({name: snapshot[f"state.{name}"] for name, _ in arrays_of(state, system.scratch)}, system.limits)

@@ -58,6 +58,8 @@ MEMBER_METRICS = (
     "gain_downlink", "gain_uplink",
 )  # fmt: skip
 """Numbers per device of a step."""
+OF_MIGRATION = ("migration_s", "migration_bits", "changed")
+"""Metrics and member metrics that are reported with migration=True only."""
 M = columns(METRICS)
 MEMBER = columns(("reward", *MEMBER_METRICS))
 

@@ -312,7 +312,7 @@ def member_costs(c: DTIRSConfig, w: World, actions: Ints, r: Result) -> Floats:
 
 
 def expected_info(c: DTIRSConfig, w: World, actions: Ints, r: Result) -> dict[str, float]:
-    """The metrics other than gaps and certificates, by name."""
+    """The metrics other than gaps and certificates, by name; those of the migration also without it."""
     cuts = bits_of(c).cuts[np.asarray(actions)]
     deadline_s = c.compute_delay_total_s * c.exchanges_per_frame / c.num_devices
     last = len(parse_network(c.network).layers)
@@ -344,7 +344,7 @@ def expected_info(c: DTIRSConfig, w: World, actions: Ints, r: Result) -> dict[st
 
 
 def expected_members(c: DTIRSConfig, w: World, actions: Ints, r: Result) -> dict[str, Floats]:
-    """The member metrics by name."""
+    """The member metrics by name; those of the migration also without it."""
     a = r.allocation
     return {
         "cut": bits_of(c).cuts[np.asarray(actions)].astype(float),
