@@ -102,7 +102,7 @@ def configure(arguments: Arguments) -> RunConfig:
     policy = arguments.policy or default_policy(env_id, agent)
     check_policy(agent, policy, system)
     decision = str(getattr(system.config, "decision", ""))
-    settings = settings_for(env_id, agent, policy, decision, arguments.hyperparameters)
+    settings = settings_for(env_id, agent, policy, decision, arguments.hyperparameters, arguments.preset)
     settings = with_expert(with_sizes(settings, agent, arguments), agent, arguments.expert, system)
     blueprint(agent, policy, settings, system)
     if settings.imitation_rounds:

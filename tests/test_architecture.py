@@ -18,7 +18,7 @@ PACKAGES = ("edge_envs", "agents", "experiments", "benchmarks")
 PAPERS = ("lyappo", "dtirs", "eccnoma", "semcom")
 FILES_MAX = 10
 ROOMS = {
-    "paper": ("image_quality", "solvers", "config", "model", "invariants", "baselines", "system"),
+    "paper": ("image_quality", "solvers", "config", "model", "invariants", "bounds", "baselines", "system"),
     "agents": ("worlds", "hyperparameters", "networks", "runs", "evaluation", "sb3_import", "training", "reports"),
 }
 """Parts of a paper and of `agents`, from the bottom up; a part imports only parts before it."""

@@ -32,6 +32,8 @@ class Entry(BaseModel):
     policy: Annotated[list[PolicyName | Literal["any"]], OneOrMore]
     decision: Annotated[list[str], OneOrMore] = ["any"]
     """Values of the configuration's field `decision`; "" stands for a configuration without that field."""
+    preset: Annotated[list[str], OneOrMore] = []
+    """Presets to which the entry applies; empty: those without an entry of their own."""
     kind: Kind = "default"
     why: str = Field(min_length=1)
     """Origin of the values, the paper's or ours, and how they were found."""
@@ -56,7 +58,8 @@ class Table(BaseModel):
     def _check_unique(self) -> Self:
         for number, entry in enumerate(self.entries, 1):
             for earlier, other in enumerate(self.entries[: number - 1], 1):
-                if entry.applies_to(other.agent, other.policy, other.decision, other.kind):
+                presets = bool(set(entry.preset) & set(other.preset)) or entry.preset == other.preset
+                if presets and entry.applies_to(other.agent, other.policy, other.decision, other.kind):
                     raise ValueError(f"entries {earlier} and {number} apply to the same agent, policy and decision")
         return self
 
@@ -97,7 +100,9 @@ def default_policy(env_id: str, agent: AgentName) -> PolicyName:
     return {**GENERAL_POLICY, **table_of(env_id).default_policy}[agent]
 
 
-def settings_for(env_id: str, agent: AgentName, policy: PolicyName, decision: str, kind: Kind = "default") -> Settings:
+def settings_for(
+    env_id: str, agent: AgentName, policy: PolicyName, decision: str, kind: Kind = "default", preset: str = "default"
+) -> Settings:
     """The hyper-parameters of an agent on an environment; the general defaults where its file has no entry.
 
     Args:
@@ -106,11 +111,14 @@ def settings_for(env_id: str, agent: AgentName, policy: PolicyName, decision: st
         policy: shared, central or pooled.
         decision: the value of the configuration's field `decision`; "" where there is no such field.
         kind: "default" for the values that we recommend, "paper" for those of the paper.
+        preset: the preset of the environment.
 
     Raises:
         ValueError: no paper gives hyper-parameters for this agent on this environment, or the file is not valid.
     """
     found = [entry for entry in table_of(env_id).entries if entry.applies_to([agent], [policy], [decision], kind)]
+    found.sort(key=lambda entry: preset not in entry.preset)
+    found = [entry for entry in found if preset in entry.preset or not entry.preset]
     if kind == "paper" and not found:
         raise ValueError(f"--hyperparameters paper: no paper trains {agent} on {env_id}; use --hyperparameters default")
     settings = found[0].values if found else Settings()

@@ -49,6 +49,19 @@ class Outcome:
     member_metrics: dict[str, FloatArray]  # name -> (B, M)
 
 
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Proven limits of what any policy reaches in given episodes, even one that knows the future; E episodes.
+
+    `metric` names the cost; `least` is a lower bound on its mean over an episode, `reward` an upper bound on the
+    episode's sum of rewards. Both have shape (E,).
+    """
+
+    metric: str
+    least: FloatArray
+    reward: FloatArray
+
+
 class System(ABC, Generic[StateT]):
     """A paper's system as a batch of worlds, each a team of `members` members with equal spaces.
 
@@ -140,6 +153,18 @@ class System(ABC, Generic[StateT]):
     def ablations(self) -> Mapping[str, Ablation]:
         """The configuration's ablations, by name; none by default."""
         return {}
+
+    def bound(self, seeds: Sequence[int], steps: int) -> Bound:
+        """Bound the cost and the reward of every policy in the episodes that `reset(seed=...)` starts.
+
+        Args:
+            seeds: of the episodes.
+            steps: length of the episodes.
+
+        Raises:
+            NotImplementedError: there is no bound for this system or configuration; the message says why.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no bound")
 
     @abstractmethod
     def allocate(self, batch: int) -> StateT:

@@ -39,6 +39,34 @@ class Devices(StrEnum):
     FRAME = "frame"
 
 
+class Mobility(StrEnum):
+    """How devices move."""
+
+    WAYPOINT = "waypoint"
+    CIRCUIT = "circuit"
+
+
+class Load(StrEnum):
+    """How other load on a device evolves."""
+
+    AUTOREGRESSIVE = "autoregressive"
+    BUSY_FREE = "busy-free"
+
+
+class Observation(StrEnum):
+    """What is observed of a device."""
+
+    COMPACT = "compact"
+    FULL = "full"
+
+
+class View(StrEnum):
+    """Devices that a member sees."""
+
+    TEAM = "team"
+    OWN = "own"
+
+
 class Uplink(StrEnum):
     """Relation of the uplink channel to the downlink channel."""
 
@@ -77,6 +105,15 @@ class Phase(StrEnum):
     RANDOM = "random"
 
 
+PLANNING: Mapping[str, Any] = {
+    "exchanges_per_frame": 8, "migration": True, "initial_cut": 2, "speed_min_flop_s": 3e9, "speed_max_flop_s": 8e9,
+    "device_load": "busy-free", "device_share_min": 0.35, "mobility": "circuit", "power": "equal", "twins": "none",
+    "pool_per_device_flop_s": 1e10, "pool_levels": (0.2, 1.0, 1.8), "pool_stay_probability": 0.9, "frame_s": 10.0,
+    "phase": "ca", "observation": "full", "forecast_frames": (1, 2, 3, 4, 6, 8, 12, 16), "view": "own",
+}  # fmt: skip
+"""Preset `planning`: weights move when a cut changes, so that a cut must be chosen for the frames to come."""
+
+
 class DTIRSConfig(SystemConfig):
     """Configuration of `DTIRS-v0`; defaults follow Sec. VI of the paper where it gives a value."""
 
@@ -98,11 +135,22 @@ class DTIRSConfig(SystemConfig):
     first_cut: Annotated[int, Field(ge=0, le=1)] = 1
     """Smallest cut [layers]; paper, (19): 1. With 0, a device can also send the raw input (as in Full Offload)."""
     batch_size: Count = 8
+<<<<<<< HEAD
     """Samples per exchange [samples]; chosen: the work of the network is then that of Sec. VI."""
+=======
+    """Samples per exchange [samples]; chosen: gives the network the work of Sec. VI."""
+    exchanges_per_frame: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    """Exchanges of a device per frame, all at the same cut [exchanges]; paper: 1."""
+>>>>>>> dtirs-planning
     word_bits: Annotated[int, Field(ge=1, le=64)] = 8
     """Bits per feature or gradient value [bit]; chosen."""
     weight_bits: Annotated[int, Field(ge=1, le=64)] = 8
-    """Bits per weight sent to a twin [bit]; chosen."""
+    """Bits per weight that is sent to a twin or moved between a device and the AP [bit]; chosen."""
+    migration: bool = False
+    """True: when a device's cut changes, the weights of the layers that change sides are sent in this frame, from the
+    AP or, trained, to it; chosen: no, as the paper."""
+    initial_cut: Annotated[int, Field(ge=0)] | None = None
+    """Cut before the first frame [layers]; None: the middle one of the cuts to choose from; chosen."""
     bits_downlink: NonNegative = 5e5
     """With model="printed": downlink data per device at every cut [bit]; fitted to Fig. 5."""
     bits_uplink: NonNegative = 5e5
@@ -115,6 +163,15 @@ class DTIRSConfig(SystemConfig):
     """Smallest speed of a device f_loc without other load [FLOP/s]; paper, Sec. VI, at one FLOP per cycle."""
     speed_max_flop_s: Positive = 12e9
     """Largest speed of a device f_loc without other load [FLOP/s]; paper, Sec. VI, at one FLOP per cycle."""
+    device_load: Load = Load.AUTOREGRESSIVE
+    """Other load of a device. "autoregressive": the share that it leaves is a clipped AR(1). "busy-free": it leaves
+    `device_share_min` or all, a Markov chain; chosen: autoregressive."""
+    busy_probability: Probability = 0.04
+    """With device_load="busy-free": probability per frame that a free device becomes busy [-]; chosen: a job comes
+    every 25 free frames."""
+    free_probability: Probability = 0.08
+    """With device_load="busy-free": probability per frame that a busy device becomes free [-]; chosen: a job takes
+    12.5 frames."""
     device_share_min: Annotated[float, Field(ge=1e-6, le=1)] = 0.4
     """Smallest share of a device's speed that is free of other load; 1: no other load [-]; chosen."""
     device_share_mean: Annotated[float, Field(ge=1e-6, le=1)] = 0.7
@@ -132,8 +189,29 @@ class DTIRSConfig(SystemConfig):
     """Smallest distance of a device to the IRS [m]; fitted to Fig. 5."""
     distance_max_m: Length = 13.0
     """Largest distance of a device to the IRS [m]; fitted to Fig. 5."""
+    mobility: Mobility = Mobility.WAYPOINT
+    """"waypoint": devices move between random distances. "circuit": devices travel known closed routes, each with an
+    arc in the shadow of an obstacle, and stop at random; chosen: waypoint."""
     speed_m_per_s: NonNegative = 1.0
-    """Speed at which a device moves to its next random distance; 0: it does not move [m/s]; chosen."""
+    """With mobility="waypoint": speed at which a device moves to its next random distance; 0: it does not move [m/s];
+    chosen."""
+    period_min_frames: Annotated[float, Field(ge=1, le=1e9)] = 30.0
+    """With mobility="circuit": shortest time of a device for its circuit, without stops [frames]; chosen: a vehicle of
+    about 0.2 m/s takes 300 s for the distances of the paper, and frames take 10 s."""
+    period_max_frames: Annotated[float, Field(ge=1, le=1e9)] = 60.0
+    """With mobility="circuit": longest time of a device for its circuit, without stops [frames]; chosen."""
+    stop_probability: Probability = 0.03
+    """With mobility="circuit": probability per frame that a moving device stops [-]; chosen: one or two stops per
+    circuit, which no plan foresees."""
+    go_probability: Probability = 0.1
+    """With mobility="circuit": probability per frame that a stopped device moves on [-]; chosen: stops of 10 frames."""
+    shadow_share_min: Probability = 0.2
+    """With mobility="circuit": smallest share of a circuit that lies in the shadow [-]; chosen."""
+    shadow_share_max: Probability = 0.4
+    """With mobility="circuit": largest share of a circuit that lies in the shadow [-]; chosen."""
+    shadow_db: Annotated[float, Field(ge=0, le=200)] = 20.0
+    """With mobility="circuit": loss in the shadow between IRS and device [dB]; chosen: a metal rack or a machine in the
+    line of sight. At 15 dB and below, planning is worth much less."""
     ap_irs_distance_m: Length = 30.0
     """Distance between AP and IRS [m]; fitted to Fig. 5."""
     reference_gain_db: Annotated[float, Field(ge=-200, le=0)] = -30.0
@@ -186,7 +264,8 @@ class DTIRSConfig(SystemConfig):
     twins: Twins = Twins.OPTIMAL
     """Devices that compute on a twin: "optimal", the best choice; "threshold", rule (29); "none"; chosen: optimal."""
     compute_delay_total_s: Positive = 6.0
-    """Largest total computing delay of the devices, T_max of (26), (29); T_max / K for each [s]; fitted to Fig. 3."""
+    """Largest total computing delay of the devices in an exchange, T_max of (26), (29); T_max / K for each [s]; fitted
+    to Fig. 3."""
     rate_min_bit_s: NonNegative = 5e3
     """Minimum uplink rate R_min [bit/s]; paper, Sec. VI. Violations are reported; no algorithm enforces it."""
     phase: Phase = Phase.SDR
@@ -198,7 +277,19 @@ class DTIRSConfig(SystemConfig):
     phase_gap: Annotated[float, Field(ge=1e-9, le=1e-2)] = 1e-6
     """Duality gap to which the relaxation is solved [-]; chosen."""
     phase_passes: Annotated[int, Field(ge=0, le=20)] = 0
+<<<<<<< HEAD
     """Further solutions of the phases for gains weighted by the saved delay, kept if they reduce it [-]; chosen: 0."""
+=======
+    """Times that phases are solved again for gains weighted by the delay they save; kept if it falls [-]; chosen."""
+    observation: Observation = Observation.COMPACT
+    """"compact": gains, speed, mean work and last cut of a device. "full": also forecasts, load, motion, the works at
+    all cuts and the last cut as one-hot vector; chosen: compact."""
+    forecast_frames: Annotated[tuple[Annotated[int, Field(ge=1, le=1000)], ...], Field(max_length=64)] = ()
+    """With mobility="circuit" and observation="full": frames ahead for which the digital twin forecasts the gain of a
+    device, at its nominal speed [frames]; chosen: none."""
+    view: View = View.TEAM
+    """"team": a member sees all devices. "own": it sees itself and what all devices share; chosen: team."""
+>>>>>>> dtirs-planning
     leakage_s: NonNegative = 0.0
     """Penalty per device for the information that its features reveal: leakage_s exp(-(m - 1) / leakage_layers) at cut
     m. The raw input counts as m = 1; the last cut sends nothing and has no penalty [s]; chosen: 0."""
@@ -220,6 +311,8 @@ class DTIRSConfig(SystemConfig):
             "twins": "threshold", "power_total_w": 3.0, "phase_polish": False,
         },
         "dense": {"num_devices": 100, "power_total_w": 3.0},
+        "planning": PLANNING,
+        "planning-blind": {**PLANNING, "forecast_frames": ()},
     }  # fmt: skip
     renamed: ClassVar[Mapping[str, str]] = {
         "energy_coefficient": "device_energy_coefficient", "loss_weight_s": "weight_loss_s", "value_bits": "word_bits",
@@ -237,6 +330,8 @@ class DTIRSConfig(SystemConfig):
             ("layer_flop_min", "layer_flop_max", "FLOP"),
             ("speed_min_flop_s", "speed_max_flop_s", "FLOP/s"),
             ("distance_min_m", "distance_max_m", "m"),
+            ("period_min_frames", "period_max_frames", "frames"),
+            ("shadow_share_min", "shadow_share_max", "-"),
         ):
             if getattr(self, low) > getattr(self, high):
                 raise ValueError(
@@ -256,7 +351,24 @@ class DTIRSConfig(SystemConfig):
             raise ValueError(f"phase_passes={self.phase_passes} needs phase='sdr' or 'ca'; use phase_passes=0")
         if len(self.cut_numbers) < 2:
             raise ValueError(f"network={self.network!r} offers only one cut; choose a network with more layers")
+        self._check_planning()
         return self
+
+    def _check_planning(self) -> None:
+        """Raise ValueError if migration, circuits, forecasts and the rest do not go together."""
+        if self.migration and self.model != Model.EXTENDED:
+            raise ValueError("migration=True needs model='extended'; the printed model has no weights to move")
+        if self.migration and self.twins != Twins.NONE:
+            raise ValueError(
+                f"migration=True needs twins='none', as a twin has its device's weights, not {self.twins!r}"
+            )
+        if self.initial_cut is not None and self.initial_cut not in self.cut_numbers:
+            known = ", ".join(map(str, self.cut_numbers))
+            raise ValueError(f"initial_cut={self.initial_cut} is not a cut to choose from; known: {known}")
+        if self.mobility == Mobility.CIRCUIT and self.devices == Devices.FRAME:
+            raise ValueError("mobility='circuit' needs devices that last: use devices='episode' or 'fixed'")
+        if self.forecast_frames and (self.mobility != Mobility.CIRCUIT or self.observation != Observation.FULL):
+            raise ValueError("forecast_frames needs mobility='circuit' and observation='full'; use forecast_frames=()")
 
     @cached_property
     def network_cuts(self) -> Cuts:
@@ -271,6 +383,13 @@ class DTIRSConfig(SystemConfig):
         if self.cuts == CutSet.USEFUL:
             numbers = np.array([m for m in numbers if bits[m] < bits[1:m].min(initial=np.inf)])
         return np.concatenate([[0], numbers]) if self.first_cut == 0 else numbers
+
+    @property
+    def initial_choice(self) -> int:
+        """Index of the cut before the first frame."""
+        if self.initial_cut is None:
+            return len(self.cut_numbers) // 2
+        return int(np.flatnonzero(self.cut_numbers == self.initial_cut)[0])
 
     @property
     def device_bandwidth_hz(self) -> float:

@@ -15,7 +15,7 @@ from edge_envs.dtirs.model.state import State
 
 RESIDUAL_LIMIT = 1e-6
 """Largest KKT residual of powers and pool; measured: 1e-10. The gap of the relaxation can be up to `phase_gap`."""
-REMEMBERED = ("front_flop", "back_flop", "speed_flop_s", "capacity_flop_s", "backlog_flop")
+REMEMBERED = ("front_flop", "back_flop", "speed_flop_s", "capacity_flop_s", "backlog_flop", "held")
 
 
 def invariants(p: Parameters, s: State, step: Step | None, reference_s: float) -> Iterator[Invariant]:
@@ -61,6 +61,7 @@ def limit_invariants(p: Parameters, s: State, step: Step) -> Iterator[Invariant]
     """Cuts equal the action; powers keep their limits; the pool is not exceeded; only twins have a boost."""
     of = step.member
     yield Invariant("choice", s.choice, "==", step.actions)
+    yield Invariant("held", s.held, "==", step.actions)
     yield Invariant("cut", of["cut"], "==", p.cut_numbers[step.actions])
     yield from within("power", of["power_w"], 0.0, p.power_max_w)
     yield Invariant("power_sum", of["power_w"].sum(axis=1), "<=", p.power_total_w)
@@ -87,9 +88,11 @@ def delay_parts(p: Parameters, step: Step) -> dict[str, NDArray[Any]]:
     down_bit_s = p.device_bandwidth_hz / math.log(2.0) * np.log1p(of["power_w"] * of["gain_downlink"] / p.noise_w)
     up_bit_s = uplink_bit_s(p, step)
     waits = (back > 0.0) | twin
+    moved = p.migration_bits[c] - p.migration_bits[before["held"]]
+    down_bits, up_bits = p.bits_down[c] + np.maximum(moved, 0.0), p.bits_up[c] + np.maximum(-moved, 0.0)
     return {
-        "downlink": over(p.bits_down[c], down_bit_s, p.bits_down[c] > 0.0),
-        "uplink": p.bits_up[c] / up_bit_s,
+        "downlink": over(down_bits, down_bit_s, down_bits > 0.0),
+        "uplink": up_bits / up_bit_s,
         "compute": front / (before["speed_flop_s"] + of["boost_flop_s"]),
         "back_end": over(back, of["back_end_flop_s"], back > 0.0) + np.where(waits, wait[:, None], 0.0),
         "sync": np.where(twin, p.sync_bits[c] / up_bit_s, 0.0),
@@ -113,6 +116,11 @@ def delay_invariants(p: Parameters, s: State, step: Step) -> Iterator[Invariant]
         yield Invariant(f"sum_{name}", step.metrics[f"delay_{name}_s"], "==", part.sum(axis=1))
     yield Invariant("delay_adds_up", of["delay_s"], "==", sum(parts.values()))
     yield Invariant("delay_max", step.metrics["delay_max_s"], "==", of["delay_s"].max(axis=1))
+    moved = np.abs(p.migration_bits[c] - p.migration_bits[before["held"]])
+    yield Invariant("migration_bits", of["migration_bits"], "==", moved)
+    yield from within("migration", of["migration_s"], 0.0, of["delay_downlink_s"] + of["delay_uplink_s"])
+    yield Invariant("sum_migration", step.metrics["migration_s"], "==", of["migration_s"].sum(axis=1))
+    yield Invariant("changed", of["changed"], "==", c != before["held"])
     if p.twins == TWINS.THRESHOLD:
         yield Invariant("twins_by_threshold", twin, "==", front > p.compute_delay_max_s * before["speed_flop_s"])
     late = parts["compute"] > p.compute_delay_max_s * (1.0 + 1e-12)

@@ -12,8 +12,8 @@ from numpy.random import Generator
 from edge_envs.core.invariants import Invariant, Step
 from edge_envs.core.rules import Ablation, BaselineFactory
 from edge_envs.core.runtime.snapshot import ANYTHING, BELOW_ONE
-from edge_envs.core.system import CompiledSystem, IntArray, Kernels
-from edge_envs.dtirs import invariants
+from edge_envs.core.system import Bound, CompiledSystem, IntArray, Kernels
+from edge_envs.dtirs import bounds, invariants
 from edge_envs.dtirs.config import DTIRSConfig, Model
 from edge_envs.dtirs.model import dynamics, observation, reward
 from edge_envs.dtirs.model.calibration import reference_of
@@ -53,8 +53,13 @@ class DTIRSSystem(CompiledSystem[State]):
         self.cut_numbers = p.cut_numbers
         """Layers before the cut, by index of an action, shape (L,)."""
         self.caveat = FITTED if config.model == Model.PRINTED else ""
+        if config.migration and not bounds.uncovered(p):
+            self.strongest_baseline = "planner"
         self.set_spaces(observation.member_views(p), observation.OBSERVATION_LIMIT)
-        self.own_view = self.member_view[:, : observation.device_columns(p) + observation.shared_columns(p)]
+        own, shared = observation.device_fields(p), observation.shared_fields(p)
+        self.own_view = self.member_view[:, : len(own) + len(shared)]
+        self.observation_fields = [*(f"{name}[{k}]" for k in range(self.members) for name in own), *shared]
+        """Names of the columns of the observation; those of device k end in [k]."""
         self.action_space = spaces.MultiDiscrete(np.full(self.members, len(p.cut_numbers)))
         self.member_action_space = spaces.MultiDiscrete([len(p.cut_numbers)])
 
@@ -69,6 +74,14 @@ class DTIRSSystem(CompiledSystem[State]):
         from edge_envs.dtirs.baselines import ablations
 
         return ablations(self.config)
+
+    def bound(self, seeds: Sequence[int], steps: int) -> Bound:
+        """Bound the mean `objective_s` by duality, with all random numbers known; see `edge_envs.dtirs.bounds`.
+
+        Raises:
+            NotImplementedError: the configuration has a part that the bound does not cover.
+        """
+        return bounds.bound(self, seeds, steps)
 
     @cached_property
     def reference_s(self) -> float:
@@ -85,7 +98,8 @@ class DTIRSSystem(CompiledSystem[State]):
         p = self.parameters
         return {
             "device_draws": (0.0, BELOW_ONE), "uniforms": (0.0, BELOW_ONE), "level": (0.0, len(p.pool_levels) - 1.0),
-            "choice": (0.0, len(p.cut_numbers) - 1.0), "relaxation": ANYTHING,
+            "choice": (0.0, len(p.cut_numbers) - 1.0), "held": (0.0, len(p.cut_numbers) - 1.0), "moving": (0.0, 1.0),
+            "lap": (0.0, 1.0), "relaxation": ANYTHING,
         }  # fmt: skip
 
     def reset(self, state: State, rows: IntArray, rngs: Sequence[Generator]) -> None:

@@ -64,6 +64,11 @@ def test_presets_do_what_they_say():
     assert paper.devices == "frame"
     dense = DTIRSConfig.from_options("dense", {})
     assert dense == DTIRSConfig(num_devices=100, power_total_w=3.0)
+    planning = DTIRSConfig.from_options("planning", {})
+    assert (planning.num_devices, planning.migration, planning.exchanges_per_frame) == (10, True, 8)
+    assert planning.cut_numbers[planning.initial_choice] == 2
+    assert planning.replace(forecast_frames=()) == DTIRSConfig.from_options("planning-blind", {})
+    assert DTIRSConfig().cut_numbers[DTIRSConfig().initial_choice] == 7, "the middle one"
 
 
 def test_defaults_of_section_six():
@@ -100,7 +105,7 @@ def test_configurations_survive_json_and_change_by_replacement(preset):
     assert parameters_of(before).num_devices == 6
     after = before.replace(num_devices=3, uplink="independent", cuts="all")
     assert (after.num_devices, after.uplink, len(after.cut_numbers)) == (3, "independent", 12)
-    assert parameters_of(after).fixed_devices.shape == (3, 15)
+    assert parameters_of(after).fixed_devices.shape == (3, 18 if before.mobility == "circuit" else 15)
     assert before.num_devices == 6
     with pytest.raises(ValueError, match="frozen"):
         before.num_devices = 3  # type: ignore[misc]
@@ -208,6 +213,23 @@ WRONG: dict[str, list[Any]] = {
     "loss_nats": NOT_NEGATIVE,
     "device_energy_coefficient": NOT_NEGATIVE,
     "flop_per_cycle": POSITIVE,
+    "exchanges_per_frame": [0, 1_000_001, 1.5],
+    "migration": ["perhaps", None, 2],
+    "initial_cut": [-1, 1.5, "two"],
+    "device_load": CHOICE,
+    "busy_probability": SHARE,
+    "free_probability": SHARE,
+    "mobility": CHOICE,
+    "period_min_frames": [0.5, math.nan, None],
+    "period_max_frames": [0.5, math.inf, None],
+    "stop_probability": SHARE,
+    "go_probability": SHARE,
+    "shadow_share_min": SHARE,
+    "shadow_share_max": SHARE,
+    "shadow_db": NOT_NEGATIVE,
+    "observation": CHOICE,
+    "forecast_frames": [(0,), (1, 1001), (1,) * 65, 3, None],
+    "view": CHOICE,
 }
 
 
@@ -231,6 +253,14 @@ def test_wrong_values_are_named(name, value):
         ({"model": "printed", "cuts": "all", "backlog": True}, "backlog=True needs model='extended'"),
         ({"model": "printed", "cuts": "all", "leakage_s": 0.1}, "leakage_s=0.1 needs model='extended'"),
         ({"offline": True}, "offline=True needs model='printed'"),
+        ({"period_min_frames": 70.0}, "period_min_frames=70 is above period_max_frames=60 [frames]"),
+        ({"shadow_share_min": 0.5}, "shadow_share_min=0.5 is above shadow_share_max=0.4 [-]"),
+        ({"migration": True}, "migration=True needs twins='none'"),
+        ({"migration": True, "twins": "none", "model": "printed", "cuts": "all"}, "migration=True needs model='ext"),
+        ({"initial_cut": 3}, "initial_cut=3 is not a cut to choose from; known: 1, 2, 4, 7, 10, 11, 12"),
+        ({"mobility": "circuit", "devices": "frame"}, "mobility='circuit' needs devices that last"),
+        ({"forecast_frames": (1,), "mobility": "circuit"}, "forecast_frames needs mobility='circuit' and observ"),
+        ({"forecast_frames": (1,), "observation": "full"}, "forecast_frames needs mobility='circuit' and observ"),
         ({"phase_passes": 1, "irs": False}, "phase_passes=1 has no IRS to set with irs=False"),
         ({"phase_passes": 2, "phase": "random"}, "phase_passes=2 needs phase='sdr' or 'ca'"),
     ],
@@ -290,6 +320,16 @@ def test_bits_by_cut_of_the_default_network():
     other = parameters(cuts="all", batch_size=3, word_bits=16, weight_bits=4)
     np.testing.assert_array_equal(other.bits_up, p.bits_up * 6 / 8)
     np.testing.assert_array_equal(other.sync_bits, p.sync_bits / 2)
+
+
+def test_a_frame_of_many_exchanges_sends_as_many_features_but_the_weights_once():
+    one, many = parameters(), parameters(exchanges_per_frame=7)
+    for name in ("bits_up", "bits_down", "compute_delay_max_s"):
+        np.testing.assert_allclose(getattr(many, name), 7.0 * np.asarray(getattr(one, name)), rtol=1e-15)
+    np.testing.assert_array_equal(many.sync_bits, one.sync_bits)
+    assert not one.migration_bits.any()
+    moving = parameters(migration=True, twins="none", weight_bits=16)
+    np.testing.assert_array_equal(moving.migration_bits, 2.0 * one.sync_bits)
 
 
 def test_raw_input_is_sent_up_but_nothing_comes_down():

@@ -22,6 +22,9 @@ from edge_envs.core.rules import (
     random_actions,
 )
 from edge_envs.dtirs.baselines import paper_algorithm_5, search
+from edge_envs.dtirs.baselines.hysteresis import two_cut_rule
+from edge_envs.dtirs.baselines.planning import one_step, planner, selfish_planner
+from edge_envs.dtirs.bounds import uncovered
 from edge_envs.dtirs.config import DTIRSConfig, Model, Phase
 from edge_envs.dtirs.model import dynamics
 from edge_envs.dtirs.model.calibration import common_cuts
@@ -32,7 +35,7 @@ SEARCH_FRAMES, SEARCH_FRAMES_MANY, SEARCH_PASSES = 48, 16, 3
 """Frames of the search for constant cuts (fewer for many devices), and its passes; chosen."""
 WORLD_FIELDS = (
     "front_flop", "back_flop", "speed_flop_s", "capacity_flop_s", "backlog_flop", "gain_down", "gain_up", "choice",
-    "channel", "gram_down", "gram_up", "phase", "normals", "relaxation", "phase_value",
+    "held", "channel", "gram_down", "gram_up", "phase", "normals", "relaxation", "phase_value",
 )  # fmt: skip
 """Fields of a state that a rule reads: those that the objective depends on, and those for new phases."""
 
@@ -43,6 +46,18 @@ def available(config: DTIRSConfig) -> Mapping[str, BaselineFactory]:
         "price": price, "ga": search.genetic, "admm": search.admm, "proposed": partial(algorithm_5, False),
         "proposed-safe": partial(algorithm_5, True), "bcd": block_descent,
     }  # fmt: skip
+    looking_ahead: dict[str, BaselineFactory] = {}
+    if config.migration and not uncovered(parameters_of(config)):
+        looking_ahead = {
+            "threshold": partial(two_cut_rule, False, False),
+            "hysteresis": partial(two_cut_rule, True, False),
+            "one-step": one_step,
+            "planner-selfish": selfish_planner,
+            "planner": planner,
+        }
+        if config.forecast_frames:
+            looking_ahead["threshold-forecast"] = partial(two_cut_rule, False, True)
+            looking_ahead["hysteresis-forecast"] = partial(two_cut_rule, True, True)
     return {
         "random": random_actions,
         "first-cut": partial(constant, 0),
@@ -50,12 +65,14 @@ def available(config: DTIRSConfig) -> Mapping[str, BaselineFactory]:
         "best-common": best_common,
         "best-static": BestStatic,
         **{name: partial(RulePolicy, rule, WORLD_FIELDS) for name, rule in rules.items()},
+        **looking_ahead,
     }
 
 
 def ablations(config: DTIRSConfig) -> Mapping[str, Ablation]:
     """A configuration's ablations, by name."""
     silent = {"offline": True} if config.model == Model.PRINTED else {}
+    passes = {"phase_passes": 3, "phase_polish": True, "twins": "optimal"}
     found = {
         "no-irs": Ablation(
             "proposed",
@@ -67,8 +84,7 @@ def ablations(config: DTIRSConfig) -> Mapping[str, Ablation]:
         "admm-equal": Ablation("admm", {"power": "equal"}, "ADMM with equal powers, our reading of the paper's hybrid"),
         "full-local": Ablation("last-cut", {**silent, "twins": "none"}, "every layer on the device, nothing sent"),
     }
-    if config.irs and config.phase != Phase.RANDOM:
-        passes = {"phase_passes": 3, "phase_polish": True, "twins": "optimal"}
+    if config.irs and config.phase != Phase.RANDOM and not config.migration:
         found["safeguarded"] = Ablation(
             "proposed-safe", passes, "safeguarded alternation, best twins, phases for delay"
         )
@@ -137,11 +153,13 @@ class SimulatedFrames:
     Args:
         config: configuration of the environment.
         seed: of the frames.
-        draws: uniforms (K, M + DEVICE_DRAWS) of the devices of all frames; None draws devices for every frame.
+        draws: uniforms (K, D) of the devices of all frames; None draws devices for every frame.
     """
 
     def __init__(self, config: DTIRSConfig, seed: int, draws: NDArray[np.float64] | None) -> None:
         frames = SEARCH_FRAMES if config.num_devices < search.MANY_DEVICES else SEARCH_FRAMES_MANY
+        # A constant cut moves no weights.
+        config = config.replace(migration=False)
         self.parameters = parameters_of(config if draws is None else config.replace(devices="episode"))
         self.state = allocate(self.parameters, frames)
         for row in range(frames):

@@ -148,13 +148,15 @@ def answer_prices(p: Parameters, s: State, cuts: NDArray[np.int64]) -> None:
         for c in range(len(p.cut_numbers)):
             back = s.back_flop[0, k, c]
             twin_cost = p.sync_bits[c] * w.up_s[k] + (wait if back == 0.0 else 0.0)
-            unit_delay = p.bits_down[c] * math.log(2.0) / p.device_bandwidth_hz
+            moved = p.migration_bits[c] - p.migration_bits[s.held[0, k]]
+            up_bits = p.bits_up[c] + max(-moved, 0.0)
+            unit_delay = allocation.unit_delay(p.bits_down[c] + max(moved, 0.0), p.device_bandwidth_hz)
             if p.power == POWER.EQUAL:
                 cost = power.transmit_delay(w.gain_per_w[k], unit_delay, w.power_w[k])
             else:
                 log_power_price = w.solution[SOLUTION.log_power_price]
                 cost = downlink_cost(w.gain_per_w[k], unit_delay, p.power_max_w, log_power_price)
-            cost += p.bits_up[c] * w.up_s[k] + p.cut_leakage_s[c] + (wait if back > 0.0 else 0.0)
+            cost += up_bits * w.up_s[k] + p.cut_leakage_s[c] + (wait if back > 0.0 else 0.0)
             cost += computing_cost(
                 s.front_flop[0, k, c], back, s.speed_flop_s[0, k], twin_cost, p.twins, p.compute_delay_max_s, pool_scale
             )
@@ -174,9 +176,11 @@ def cut_costs(p: Parameters, s: State, costs: NDArray[np.float64]) -> None:
         watts = w.power_w[k] if w.power_w[k] > 0.0 else p.power_total_w / p.num_devices
         share = w.back_end_flop_s[k] if w.back_end_flop_s[k] > 0.0 else s.capacity_flop_s[0] / p.num_devices
         for c in range(len(p.cut_numbers)):
-            unit_delay = p.bits_down[c] * math.log(2.0) / p.device_bandwidth_hz
+            moved = p.migration_bits[c] - p.migration_bits[s.held[0, k]]
+            up_bits = p.bits_up[c] + max(-moved, 0.0)
+            unit_delay = allocation.unit_delay(p.bits_down[c] + max(moved, 0.0), p.device_bandwidth_hz)
             costs[k, c] = s.front_flop[0, k, c] / (s.speed_flop_s[0, k] + w.boost_flop_s[k])
-            costs[k, c] += power.transmit_delay(w.gain_per_w[k], unit_delay, watts) + p.bits_up[c] * w.up_s[k]
+            costs[k, c] += power.transmit_delay(w.gain_per_w[k], unit_delay, watts) + up_bits * w.up_s[k]
             costs[k, c] += p.cut_leakage_s[c]
             if s.back_flop[0, k, c] > 0.0:
                 costs[k, c] += s.back_flop[0, k, c] / share + allocation.waiting_time(p, s, 0)

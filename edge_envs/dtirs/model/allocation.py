@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from edge_envs.core.kernels.jit import kernel_part
+from edge_envs.core.kernels.jit import kernel, kernel_part
 from edge_envs.dtirs.model.channels import solve_phases
 from edge_envs.dtirs.model.parameters import POWER, TWINS, Parameters
 from edge_envs.dtirs.model.state import SOLUTION, State
@@ -20,9 +20,18 @@ def waiting_time(p: Parameters, s: State, row: int) -> float:
     return s.backlog_flop[row] / s.capacity_flop_s[row] if p.backlog else 0.0
 
 
+@kernel
+def unit_delay(bits: float, bandwidth_hz: float) -> float:
+    """Time for downlink bits at a spectral efficiency of 1 nat/s/Hz, c_k of (46) [s]."""
+    return bits * math.log(2.0) / bandwidth_hz
+
+
 @kernel_part
 def set_problem(p: Parameters, s: State, row: int) -> None:
-    """Write works, links and the cost of a twin at the row's cuts into the workspace, (10)-(14), (45)."""
+    """Write works, bits, links and the cost of a twin at the row's cuts into the workspace, (10)-(14), (45).
+
+    Weights of layers that a device takes on or gives up are sent with the gradients or features of the frame.
+    """
     w = s.workspace
     wait = waiting_time(p, s, row)
     for k in range(p.num_devices):
@@ -30,7 +39,9 @@ def set_problem(p: Parameters, s: State, row: int) -> None:
         w.front_flop[k] = s.front_flop[row, k, c]
         w.back_flop[k] = s.back_flop[row, k, c]
         w.speed_flop_s[k] = s.speed_flop_s[row, k]
-        w.unit_delay_s[k] = p.bits_down[c] * math.log(2.0) / p.device_bandwidth_hz
+        w.moved_bits[k] = p.migration_bits[c] - p.migration_bits[s.held[row, k]]
+        w.up_bits[k] = p.bits_up[c] + max(-w.moved_bits[k], 0.0)
+        w.unit_delay_s[k] = unit_delay(p.bits_down[c] + max(w.moved_bits[k], 0.0), p.device_bandwidth_hz)
         w.gain_per_w[k] = s.gain_down[row, k] / p.noise_w
         snr = p.power_uplink_w * s.gain_up[row, k] / p.noise_w
         w.up_s[k] = math.log(2.0) / (p.device_bandwidth_hz * math.log1p(snr))
@@ -85,7 +96,7 @@ def objective_of_allocation(p: Parameters, s: State, row: int) -> float:
     total = p.loss_s
     for k in range(p.num_devices):
         c = s.choice[row, k]
-        total += p.cut_leakage_s[c] + p.bits_up[c] * w.up_s[k]
+        total += p.cut_leakage_s[c] + w.up_bits[k] * w.up_s[k]
         total += power.transmit_delay(w.gain_per_w[k], w.unit_delay_s[k], w.power_w[k])
         if w.twin[k]:
             total += w.front_flop[k] / (w.speed_flop_s[k] + w.boost_flop_s[k]) + w.twin_cost_s[k]
@@ -118,7 +129,7 @@ def weigh_by_delay(p: Parameters, s: State, row: int) -> None:
             snr = w.gain_per_w[k] * w.power_w[k]
             efficiency = math.log1p(snr)
             w.weight_down[k] = w.unit_delay_s[k] * w.power_w[k] / p.noise_w / ((1.0 + snr) * efficiency * efficiency)
-        bits = p.bits_up[c] + (p.sync_bits[c] if w.twin[k] else 0.0)
+        bits = w.up_bits[k] + (p.sync_bits[c] if w.twin[k] else 0.0)
         slope = p.power_uplink_w / p.noise_w
         snr = slope * s.gain_up[row, k]
         w.weight_up[k] = bits * w.up_s[k] * slope / ((1.0 + snr) * math.log1p(snr))

@@ -21,8 +21,8 @@ REFERENCE_FRAMES = 128
 REFERENCE_STREAM = 0xD715
 """Seed of these frames."""
 SOLVED: Mapping[str, Any] = {
-    "first_cut": 1, "irs": True, "offline": False, "phase": "ca", "phase_passes": 0, "power": "optimal",
-    "twins": "optimal",
+    "first_cut": 1, "irs": True, "migration": False, "offline": False, "phase": "ca", "phase_passes": 0,
+    "power": "optimal", "twins": "optimal",
 }  # fmt: skip
 """Options of the reference. They override those of the environment, so that rewards of ablations can be compared."""
 
@@ -48,12 +48,13 @@ def common_cuts(p: Parameters) -> NDArray[np.int64]:
 
 
 def reference_of(config: DTIRSConfig) -> float:
-    """Mean objective of the best common cut [s], solved with the options `SOLVED`.
+    """Mean objective of the best common cut [s], solved with the options `SOLVED`; with migration also without twins.
 
     Raises:
         ValueError: the links are too weak, or work or bits too large, for a finite delay.
     """
-    return _reference(config.replace(**SOLVED).model_dump_json())
+    solved = {**SOLVED, "twins": "none"} if config.migration else SOLVED
+    return _reference(config.replace(**solved).model_dump_json())
 
 
 @lru_cache(maxsize=64)

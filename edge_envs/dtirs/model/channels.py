@@ -1,4 +1,8 @@
-"""Fading channels over the IRS, IRS phases, and the gains that follow from them, (3), (10)-(13), (40)-(44), (68)."""
+"""Fading channels over the IRS, IRS phases, and the gains that follow from them, (3), (10)-(13), (40)-(44), (68).
+
+A device at the part x of its circuit is at the distance middle - half cos(2 pi x) to the IRS, which covers the range of
+distances.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,46 @@ from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel, kernel_part
 from edge_envs.core.physics.channel import gauss_markov, power_law_gain
-from edge_envs.dtirs.model.parameters import PHASE, UPLINK, Parameters
+from edge_envs.dtirs.model.parameters import MOBILITY, PHASE, UPLINK, Parameters
 from edge_envs.dtirs.model.state import State
 from edge_envs.dtirs.solvers import irs_links, phases
 from edge_envs.dtirs.solvers.phases import REPORT
 
 ROOT_HALF = math.sqrt(0.5)
+
+
+@kernel
+def in_shadow(lap: float, shadow_start: float, shadow_share: float) -> bool:
+    """Return True if a device at this part of its circuit is in the shadow."""
+    behind = lap - shadow_start
+    return behind - math.floor(behind) < shadow_share
+
+
+@kernel
+def distance_on_circuit(lap: float, least_m: float, most_m: float) -> float:
+    """Distance to the IRS at a part of the circuit, whose nearest and farthest point are given [m]."""
+    middle, half = 0.5 * (most_m + least_m), 0.5 * (most_m - least_m)
+    return min(max(middle - half * math.cos(2.0 * math.pi * lap), least_m), most_m)
+
+
+@kernel_part
+def mean_gain(p: Parameters, lap: float, shadow_start: float, shadow_share: float) -> float:
+    """Mean power gain over all antennas at a part of the circuit, with random phases of the IRS."""
+    distance = distance_on_circuit(lap, p.distance_min_m, p.distance_max_m)
+    gain = power_law_gain(distance, p.reference_gain, p.irs_ud_exponent) * p.ap_irs_gain
+    if in_shadow(lap, shadow_start, shadow_share):
+        gain *= p.shadow_gain
+    return gain * p.num_antennas * p.num_elements
+
+
+@kernel_part
+def forecast_gain(p: Parameters, s: State, row: int, k: int, frames: float) -> float:
+    """Forecast of a device's gain: `mean_gain` where it is after `frames` frames without stops.
+
+    A device that has stopped now counts as one that moves on at once.
+    """
+    lap = s.lap[row, k] + frames / s.period_frames[row, k]
+    return mean_gain(p, lap - math.floor(lap), s.shadow_start[row, k], s.shadow_share[row, k])
 
 
 @kernel
@@ -42,7 +80,10 @@ def advance_channels(p: Parameters, s: State, row: int, first: bool) -> None:
     if not p.irs:
         return
     for k in range(p.num_devices):
-        amplitude = math.sqrt(power_law_gain(s.distance_m[row, k], p.reference_gain, p.irs_ud_exponent) * p.ap_irs_gain)
+        path = power_law_gain(s.distance_m[row, k], p.reference_gain, p.irs_ud_exponent) * p.ap_irs_gain
+        if p.mobility == MOBILITY.CIRCUIT and in_shadow(s.lap[row, k], s.shadow_start[row, k], s.shadow_share[row, k]):
+            path *= p.shadow_gain
+        amplitude = math.sqrt(path)
         for n in range(p.num_elements):
             s.channel[row, 0, k, n] = amplitude * s.irs_ud[row, 0, k, n]
             s.channel[row, 1, k, n] = amplitude * s.irs_ud[row, 1, k, n]

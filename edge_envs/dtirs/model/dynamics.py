@@ -9,8 +9,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel, kernel_part
-from edge_envs.dtirs.model.channels import advance_links, start_links
-from edge_envs.dtirs.model.parameters import DEVICE_DRAWS, DEVICES, MODEL, Parameters
+from edge_envs.dtirs.model.channels import advance_links, distance_on_circuit, start_links
+from edge_envs.dtirs.model.parameters import DEVICE_DRAWS, DEVICES, LOAD, MOBILITY, MODEL, Parameters
 from edge_envs.dtirs.model.state import State
 
 WARMUP_FRAMES = 20
@@ -42,15 +42,58 @@ def set_up_devices(p: Parameters, s: State, row: int) -> None:
             while layers < p.cut_numbers[c]:
                 work += between(p.layer_flop_min, p.layer_flop_max, s.device_draws[row, k, layers])
                 layers += 1
-            s.front_flop[row, k, c] = work
+            s.front_flop[row, k, c] = p.exchanges_per_frame * work
             # In the printed model the AP computes for twins only.
             has_back_end = p.model == MODEL.EXTENDED and layers < p.num_layers
-            s.back_flop[row, k, c] = total - work if has_back_end else 0.0
+            s.back_flop[row, k, c] = p.exchanges_per_frame * (total - work) if has_back_end else 0.0
         speed = s.device_draws[row, k, p.num_layers]
         s.own_speed_flop_s[row, k] = between(p.speed_min_flop_s, p.speed_max_flop_s, speed)
         position, waypoint = s.device_draws[row, k, p.num_layers + 1], s.device_draws[row, k, p.num_layers + 2]
         s.distance_m[row, k] = between(p.distance_min_m, p.distance_max_m, position)
         s.waypoint_m[row, k] = between(p.distance_min_m, p.distance_max_m, waypoint)
+
+
+@kernel
+def enter_circuits(p: Parameters, s: State, row: int) -> None:
+    """Place the devices of a new episode on their circuits; whether they move has its stationary distribution."""
+    at = p.num_layers + DEVICE_DRAWS
+    change = p.stop_probability + p.go_probability
+    for k in range(p.num_devices):
+        s.lap[row, k] = s.device_draws[row, k, p.num_layers + 1]
+        period, share = s.device_draws[row, k, at], s.device_draws[row, k, at + 1]
+        s.period_frames[row, k] = between(p.period_min_frames, p.period_max_frames, period)
+        s.shadow_share[row, k] = between(p.shadow_share_min, p.shadow_share_max, share)
+        s.shadow_start[row, k] = s.device_draws[row, k, at + 2]
+        s.moving[row, k] = s.uniforms[row, 2 + k] * change >= p.stop_probability
+        s.distance_m[row, k] = distance_on_circuit(s.lap[row, k], p.distance_min_m, p.distance_max_m)
+
+
+@kernel
+def travel(p: Parameters, s: State, row: int) -> None:
+    """Move the devices by one frame; some of them stop or move on."""
+    for k in range(p.num_devices):
+        uniform = s.uniforms[row, 2 + k]
+        moves = uniform >= p.stop_probability if s.moving[row, k] else uniform < p.go_probability
+        s.moving[row, k] = moves
+        if moves:
+            lap = s.lap[row, k] + 1.0 / s.period_frames[row, k]
+            s.lap[row, k] = lap - math.floor(lap)
+        s.distance_m[row, k] = distance_on_circuit(s.lap[row, k], p.distance_min_m, p.distance_max_m)
+
+
+@kernel_part
+def busy_or_free(p: Parameters, share: float, uniform: float, first: bool) -> float:
+    """Share of its speed that a device has in the next frame: all, or `device_share_min` if it is busy.
+
+    The Markov chain starts in its stationary distribution; without any change, devices are free.
+    """
+    if first:
+        busy = uniform * (p.busy_probability + p.free_probability) < p.busy_probability
+    elif share < 1.0:
+        busy = uniform >= p.free_probability
+    else:
+        busy = uniform < p.busy_probability
+    return p.device_share_min if busy else 1.0
 
 
 @kernel_part
@@ -59,11 +102,15 @@ def advance_devices(p: Parameters, s: State, row: int, first: bool) -> None:
     if first or p.devices == DEVICES.FRAME:
         at = 2 + p.num_devices
         for k in range(p.num_devices):
-            for i in range(p.num_layers + DEVICE_DRAWS):
+            for i in range(p.device_draws):
                 fixed = p.devices == DEVICES.FIXED
                 s.device_draws[row, k, i] = p.fixed_devices[k, i] if fixed else s.uniforms[row, at]
                 at += 1
         set_up_devices(p, s, row)
+        if p.mobility == MOBILITY.CIRCUIT:
+            enter_circuits(p, s, row)
+    elif p.mobility == MOBILITY.CIRCUIT:
+        travel(p, s, row)
     else:
         for k in range(p.num_devices):
             way = s.waypoint_m[row, k] - s.distance_m[row, k]
@@ -75,9 +122,12 @@ def advance_devices(p: Parameters, s: State, row: int, first: bool) -> None:
     at = s.normals.shape[1] - 2 * p.phase_rank * (p.num_elements + p.phase_samples) - p.num_devices
     correlation, mean, deviation = p.device_share_correlation, p.device_share_mean, p.device_share_deviation
     spread = deviation * math.sqrt((1.0 - correlation) * (1.0 + correlation))
+    busy_at = s.uniforms.shape[1] - p.num_devices
     for k in range(p.num_devices):
         normal = s.normals[row, at + k]
-        if first:
+        if p.device_load == LOAD.BUSY_FREE:
+            s.load[row, k] = busy_or_free(p, s.load[row, k], s.uniforms[row, busy_at + k], first)
+        elif first:
             s.load[row, k] = mean + deviation * normal
         else:
             s.load[row, k] = mean + correlation * (s.load[row, k] - mean) + spread * normal
@@ -107,9 +157,9 @@ def advance(p: Parameters, s: State, row: int, first: bool) -> None:
 
 @kernel
 def begin_episode(p: Parameters, s: State, row: int) -> None:
-    """Start an episode with the random numbers drawn for it; the middle cut counts as every device's last cut."""
+    """Start an episode with the random numbers drawn for it; the initial cut counts as every device's last cut."""
     for k in range(p.num_devices):
-        s.choice[row, k] = len(p.cut_numbers) // 2
+        s.choice[row, k] = s.held[row, k] = p.initial_choice
     advance(p, s, row, True)
 
 
@@ -130,7 +180,7 @@ def begin_after_warmup(
         s: state.
         row: the row to set up.
         rng: the row's generator.
-        device_draws: uniforms (K, M + DEVICE_DRAWS) of given devices; None draws the devices, too.
+        device_draws: uniforms (K, D) of given devices; None draws the devices, too.
     """
     for frame in range(WARMUP_FRAMES + 1):
         draw(s, row, rng)
@@ -141,9 +191,13 @@ def begin_after_warmup(
 
 
 def impose_devices(p: Parameters, s: State, row: int, device_draws: NDArray[np.float64]) -> None:
-    """Use given devices (K, M + DEVICE_DRAWS) in a row's next episode; positions stay as drawn unless none moves."""
+    """Use given devices (K, D) in a row's next episode; positions stay as drawn unless none moves."""
     first = 2 + p.num_devices
-    drawn = s.uniforms[row, first:].reshape(device_draws.shape)
-    drawn[:, : p.num_layers + 1] = device_draws[:, : p.num_layers + 1]
-    if p.step_m == 0.0:
-        drawn[:, p.num_layers + 1] = device_draws[:, p.num_layers + 1]
+    drawn = s.uniforms[row, first : first + device_draws.size].reshape(device_draws.shape)
+    place = p.num_layers + 1
+    position, moves = drawn[:, place].copy(), p.mobility == MOBILITY.CIRCUIT or p.step_m > 0.0
+    waypoint = drawn[:, place + 1].copy()
+    drawn[:] = device_draws
+    drawn[:, place + 1] = waypoint
+    if moves:
+        drawn[:, place] = position

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edge_envs.core.kernels.jit import kernel, kernel_part
 from edge_envs.core.kernels.metrics import Metric, columns
-from edge_envs.dtirs.model.allocation import waiting_time
+from edge_envs.dtirs.model.allocation import unit_delay, waiting_time
 from edge_envs.dtirs.model.parameters import MODEL, PHASE, POWER, TWINS, Parameters
 from edge_envs.dtirs.model.state import SOLUTION, State, Workspace
 from edge_envs.dtirs.solvers import certificates, compute_pool, power
@@ -24,6 +24,9 @@ METRICS = (
     Metric("delay_compute_s", "s", "sum of the computing delays before the cut, (15)"),
     Metric("delay_back_end_s", "s", "sum of the AP's computing delays behind the cut, and of the waits for it"),
     Metric("delay_sync_s", "s", "sum of the delays for uploading weights to twins"),
+    Metric("migration_s", "s", "part of the downlink and uplink delays in which weights of moved layers are sent"),
+    Metric("migration_bits", "bit", "weights of moved layers, in both directions"),
+    Metric("changed", "-", "share of the devices with a cut that differs from the last frame's"),
     Metric("leakage_s", "s", "leakage penalty"),
     Metric("delay_max_s", "s", "largest delay of a device"),
     Metric("mean_cut", "layers", "mean number of layers before the cut"),
@@ -51,7 +54,8 @@ METRICS = (
 )  # fmt: skip
 MEMBER_METRICS = (
     "cut", "delay_s", "delay_downlink_s", "delay_uplink_s", "delay_compute_s", "delay_back_end_s", "delay_sync_s",
-    "twin", "power_w", "boost_flop_s", "back_end_flop_s", "gain_downlink", "gain_uplink",
+    "migration_s", "migration_bits", "changed", "twin", "power_w", "boost_flop_s", "back_end_flop_s",
+    "gain_downlink", "gain_uplink",
 )  # fmt: skip
 """Numbers per device of a step."""
 M = columns(METRICS)
@@ -109,7 +113,11 @@ def account_device(
     users, c = p.num_devices, s.choice[row, k]
     cut = p.cut_numbers[c]
     down = power.transmit_delay(w.gain_per_w[k], w.unit_delay_s[k], w.power_w[k])
-    up = p.bits_up[c] * w.up_s[k]
+    up = w.up_bits[k] * w.up_s[k]
+    moved = w.moved_bits[k]
+    migration = -moved * w.up_s[k]
+    if moved >= 0.0:
+        migration = power.transmit_delay(w.gain_per_w[k], unit_delay(moved, p.device_bandwidth_hz), w.power_w[k])
     compute = w.front_flop[k] / (w.speed_flop_s[k] + w.boost_flop_s[k])
     back = w.back_flop[k] / w.back_end_flop_s[k] + wait if w.back_flop[k] > 0.0 else 0.0
     sync = 0.0
@@ -130,6 +138,9 @@ def account_device(
     metrics[row, M.delay_back_end_s] += back
     metrics[row, M.delay_sync_s] += sync
     metrics[row, M.delay_s] += total
+    metrics[row, M.migration_s] += migration
+    metrics[row, M.migration_bits] += abs(moved)
+    metrics[row, M.changed] += (c != s.held[row, k]) / users
     metrics[row, M.leakage_s] += p.cut_leakage_s[c]
     metrics[row, M.delay_max_s] = max(metrics[row, M.delay_max_s], total)
     metrics[row, M.mean_cut] += cut / users
@@ -146,6 +157,9 @@ def account_device(
     member[MEMBER.delay_compute_s, row, k] = compute
     member[MEMBER.delay_back_end_s, row, k] = back
     member[MEMBER.delay_sync_s, row, k] = sync
+    member[MEMBER.migration_s, row, k] = migration
+    member[MEMBER.migration_bits, row, k] = abs(moved)
+    member[MEMBER.changed, row, k] = c != s.held[row, k]
     member[MEMBER.twin, row, k] = w.twin[k]
     member[MEMBER.power_w, row, k] = w.power_w[k]
     member[MEMBER.boost_flop_s, row, k] = w.boost_flop_s[k]

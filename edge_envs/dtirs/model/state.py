@@ -1,7 +1,7 @@
 """State and scratch memory of a batch of worlds.
 
-B worlds with K devices, N elements of the IRS, A antennas, M layers and L choices of a cut. Complex arrays hold real
-and imaginary part on an axis of length two.
+B worlds with K devices, N elements of the IRS, A antennas, M layers, D uniforms of a device and L choices of a cut.
+Complex arrays hold real and imaginary part on an axis of length two.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_envs.core.kernels.metrics import columns
-from edge_envs.dtirs.model.parameters import DEVICE_DRAWS, UPLINK, Parameters
+from edge_envs.dtirs.model.parameters import LOAD, UPLINK, Parameters
 from edge_envs.dtirs.solvers.phases import REPORT
 
 FloatArray = NDArray[np.float64]
@@ -26,6 +26,8 @@ class Workspace(NamedTuple):
 
     front_flop: FloatArray  # (K,) work before the cut
     back_flop: FloatArray  # (K,) work behind the cut
+    up_bits: FloatArray  # (K,) features, and weights that the device gives up
+    moved_bits: FloatArray  # (K,) weights to the device; below 0: to the AP
     sync_s: FloatArray  # (K,) upload time of a twin's weights
     twin_cost_s: FloatArray  # (K,) this, plus the wait for the AP if the device has no back end
     up_s: FloatArray  # (K,) uplink time per bit
@@ -61,15 +63,20 @@ class Workspace(NamedTuple):
 class State(NamedTuple):
     """Channels, speeds and the pool are those of the next frame; `choice` is that of the last one."""
 
-    device_draws: FloatArray  # (B, K, M + DEVICE_DRAWS) uniforms behind speeds, layer works and positions
-    front_flop: FloatArray  # (B, K, L) work before each cut
-    back_flop: FloatArray  # (B, K, L) work behind each cut
+    device_draws: FloatArray  # (B, K, D) uniforms behind speeds, layer works, positions and circuits
+    front_flop: FloatArray  # (B, K, L) work of a frame before each cut
+    back_flop: FloatArray  # (B, K, L) work of a frame behind each cut
     layer_flop: FloatArray  # (B, K) mean work of a layer
     own_speed_flop_s: FloatArray  # (B, K) speed without other load
     load: FloatArray  # (B, K) share of the speed that other load leaves, before clipping
     speed_flop_s: FloatArray  # (B, K) f_loc
     distance_m: FloatArray  # (B, K) to the IRS
     waypoint_m: FloatArray  # (B, K) distance that the device moves to
+    lap: FloatArray  # (B, K) part of its circuit that the device has travelled, in [0, 1)
+    period_frames: FloatArray  # (B, K) time for the circuit
+    shadow_start: FloatArray  # (B, K) part of the circuit at which the shadow begins, in [0, 1)
+    shadow_share: FloatArray  # (B, K) share of the circuit in the shadow
+    moving: NDArray[np.int64]  # (B, K) 1: moves on its circuit, 0: has stopped
     level: NDArray[np.int64]  # (B,) level of the pool
     capacity_flop_s: FloatArray  # (B,) speed of the pool, or budget of the boosts
     backlog_flop: FloatArray  # (B,) unfinished work of the AP
@@ -86,9 +93,14 @@ class State(NamedTuple):
     relaxation: FloatArray  # (B, len(REPORT)) report on the phases' relaxation
     phase_value: FloatArray  # (B,) v^H Q v, from the gains
     choice: NDArray[np.int64]  # (B, K) cut of the last frame, as an index
+    held: NDArray[np.int64]  # (B, K) cut whose layers the device holds, as an index; equals `choice` between steps
     workspace: Workspace  # scratch
     normals: FloatArray  # (B, normals) standard normals of the frame
     uniforms: FloatArray  # (B, uniforms) uniforms of the frame
+
+
+INTEGERS = ("level", "choice", "held", "moving")
+"""Fields of the state with integers."""
 
 
 def normals_of(p: Parameters) -> int:
@@ -99,8 +111,8 @@ def normals_of(p: Parameters) -> int:
 
 
 def uniforms_of(p: Parameters) -> int:
-    """Uniforms per frame: level of the pool, waypoints, and the devices."""
-    return 2 + p.num_devices * (1 + p.num_layers + DEVICE_DRAWS)
+    """Uniforms per frame: level of the pool, waypoints or stops, the devices, and whether they are busy."""
+    return 2 + p.num_devices * (1 + p.device_draws + (p.device_load == LOAD.BUSY_FREE))
 
 
 def allocate(p: Parameters, batch: int) -> State:
@@ -108,7 +120,7 @@ def allocate(p: Parameters, batch: int) -> State:
     k, n, a, choices = p.num_devices, p.num_elements, p.num_antennas, len(p.cut_numbers)
     own_uplink = p.uplink == UPLINK.INDEPENDENT
     shapes: dict[str, tuple[int, ...]] = {
-        "device_draws": (k, p.num_layers + DEVICE_DRAWS), "front_flop": (k, choices), "back_flop": (k, choices),
+        "device_draws": (k, p.device_draws), "front_flop": (k, choices), "back_flop": (k, choices),
         "level": (), "capacity_flop_s": (), "backlog_flop": (), "ap_irs": (2, a, n),
         "irs_ap": (2, a, n) if own_uplink else (2, 1, 1), "irs_ud": (2, k, n), "direct": (2, k, a),
         "channel": (2, k, n), "gram_down": (2, n, n), "gram_up": (2, n, n) if own_uplink else (2, 1, 1),
@@ -116,7 +128,7 @@ def allocate(p: Parameters, batch: int) -> State:
         "uniforms": (uniforms_of(p),),
     }  # fmt: skip
     arrays: dict[str, NDArray[Any]] = {
-        name: np.zeros((batch, *shapes.get(name, (k,))), dtype=np.int64 if name in ("level", "choice") else np.float64)
+        name: np.zeros((batch, *shapes.get(name, (k,))), dtype=np.int64 if name in INTEGERS else np.float64)
         for name in State._fields
         if name != "workspace"
     }

@@ -27,5 +27,7 @@ def run(
             s.choice[row, k] = actions[row, k]
         solve_step(p, s, row)
         account(p, s, row, reference_s, reward, member, metrics)
+        for k in range(p.num_devices):
+            s.held[row, k] = s.choice[row, k]
         advance(p, s, row, False)
         encode(p, s, row, observation)

@@ -50,6 +50,30 @@ def test_settings_are_those_of_before(env_id):
     assert found == {key: {**general, **differences[number]} for key, number in cases.items()}
 
 
+def test_an_entry_for_a_preset_applies_to_this_preset_only():
+    own = settings_for("DTIRS-v0", "ppo", "shared", "", "default", "planning")
+    assert (own.gamma, own.training_options) == (0.95, {})
+    assert settings_for("DTIRS-v0", "ppo", "shared", "", "default", "planning-blind") == own
+    usual = settings_for("DTIRS-v0", "ppo", "shared", "")
+    assert usual.gamma == 0.0
+    for preset in ("default", "dense", "another"):
+        assert settings_for("DTIRS-v0", "ppo", "shared", "", "default", preset) == usual
+    central = settings_for("DTIRS-v0", "ppo", "central", "", "default", "planning")
+    assert central == settings_for("DTIRS-v0", "ppo", "central", ""), "no entry of its own"
+
+
+@pytest.mark.parametrize(("one", "other", "clash"), [([], [], True), (["a"], ["a", "b"], True), (["a"], [], False)])
+def test_entries_for_the_same_preset_are_refused(one, other, clash):
+    entries = [
+        {"agent": "ppo", "policy": "shared", "why": "test", "values": {}, "preset": each} for each in (one, other)
+    ]
+    if clash:
+        with pytest.raises(ValueError, match="entries 1 and 2 apply to the same agent"):
+            lookup.Table.model_validate({"entries": entries})
+    else:
+        assert len(lookup.Table.model_validate({"entries": entries}).entries) == 2
+
+
 # Files
 
 

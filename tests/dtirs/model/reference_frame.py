@@ -34,10 +34,12 @@ class World(NamedTuple):
     irs_ud: Complexes  # (K, N) small-scale fading h_k
     direct: Complexes  # (K, A) small-scale fading of the direct path
     phases: Complexes  # (N,) diagonal of Theta
+    held: Ints  # (K,) cuts before the frame, as indices
+    shadowed: NDArray[np.bool_]  # (K,) in the shadow of an obstacle
 
 
 class Bits(NamedTuple):
-    """Bits of an exchange, by choice of a cut; shapes (L,)."""
+    """Bits of a frame, by choice of a cut; shapes (L,)."""
 
     cuts: Ints
     down: Floats
@@ -63,6 +65,8 @@ class Result(NamedTuple):
     compute_s: Floats
     back_end_s: Floats
     sync_s: Floats
+    migration_s: Floats  # part of downlink and uplink
+    migration_bits: Floats
     leakage_s: Floats
     energy_j: Floats
     uplink_bit_s: Floats
@@ -92,10 +96,11 @@ def world_in(s: Any, row: int) -> World:
         parts = getattr(s, name)[row]
         return np.array(parts[0] + 1j * parts[1])
 
+    travelled = (s.lap[row] - s.shadow_start[row]) % 1.0
     return World(
         s.speed_flop_s[row].copy(), s.front_flop[row].copy(), s.back_flop[row].copy(), s.distance_m[row].copy(),
         int(s.level[row]), float(s.backlog_flop[row]), whole("ap_irs").T, whole("irs_ap").conj(), whole("irs_ud"),
-        whole("direct"), whole("phase"),
+        whole("direct"), whole("phase"), s.held[row].copy(), travelled < s.shadow_share[row],
     )  # fmt: skip
 
 
@@ -126,9 +131,19 @@ def bits_of(c: DTIRSConfig) -> Bits:
     numbers = np.array(cuts, dtype=np.int64)
     if c.model == "printed":
         constant = np.zeros(len(cuts)) if c.offline else np.ones(len(cuts))
-        return Bits(numbers, c.bits_downlink * constant, c.bits_uplink * constant, 0.0 * constant)
-    up = values[numbers] * c.word_bits * c.batch_size
+        down, up = (bits * c.exchanges_per_frame * constant for bits in (c.bits_downlink, c.bits_uplink))
+        return Bits(numbers, down, up, 0.0 * constant)
+    up = values[numbers] * c.word_bits * c.batch_size * c.exchanges_per_frame
     return Bits(numbers, np.where(numbers == 0, 0.0, up), up, weights[numbers] * c.weight_bits)
+
+
+def moved_bits(c: DTIRSConfig, w: World, actions: Ints) -> tuple[Floats, Floats]:
+    """Bits of weights (K,) to the devices and to the AP in a frame."""
+    if not c.migration:
+        return np.zeros(c.num_devices), np.zeros(c.num_devices)
+    weights = bits_of(c).sync
+    now, before = weights[np.asarray(actions)], weights[w.held]
+    return np.where(now > before, now - before, 0.0), np.where(now < before, before - now, 0.0)
 
 
 # Channels
@@ -142,7 +157,8 @@ def path_gain(c: DTIRSConfig, distance_m: Any, exponent: float) -> Any:
 def channels(c: DTIRSConfig, w: World) -> tuple[Complexes, Complexes, Complexes, Complexes]:
     """G (N, A), g (A, N), h (K, N) and the direct path (K, A), with path losses."""
     surface = math.sqrt(path_gain(c, c.ap_irs_distance_m, c.ap_irs_exponent))
-    near = np.sqrt(path_gain(c, w.distance_m, c.irs_ud_exponent))[:, None]
+    loss = np.where(w.shadowed & (c.mobility == "circuit"), 10.0 ** (-c.shadow_db / 10.0), 1.0)
+    near = np.sqrt(path_gain(c, w.distance_m, c.irs_ud_exponent) * loss)[:, None]
     blocked = path_gain(c, c.direct_distance_m, c.direct_exponent) / 10.0 ** (c.direct_blockage_db / 10.0)
     down = surface * w.ap_irs
     up = {"reciprocal": down.T, "hermitian": down.conj().T, "independent": surface * w.irs_ap}[c.uplink]
@@ -218,7 +234,10 @@ def simulate(
     wait = w.backlog_flop / capacity if c.backlog else 0.0
     uplink_bit_s = bandwidth * np.log2(1.0 + c.power_uplink_w * gain_up / c.noise_w)
 
-    unit_delay_s = bits.down[chosen] * math.log(2.0) / bandwidth
+    received, given = moved_bits(c, w, chosen)
+    down_bits, up_bits = bits.down[chosen] + received, bits.up[chosen] + given
+    unit_delay_s = down_bits * math.log(2.0) / bandwidth
+    deadline_s = c.compute_delay_total_s * c.exchanges_per_frame / users
     if c.power == "equal":
         power = np.full(users, min(c.power_total_w / users, c.power_max_w))
     else:
@@ -229,17 +248,18 @@ def simulate(
         if c.twins == "none":
             twin = np.zeros(users, dtype=bool)
         elif c.twins == "threshold":
-            twin = front / w.speed_flop_s > c.compute_delay_total_s / users
+            twin = front / w.speed_flop_s > deadline_s
         else:
             twin = best_twins(front, w.speed_flop_s, back, sync, capacity, wait)
     boost, share = best_shares(front, w.speed_flop_s, twin, back, capacity)
 
-    downlink, compute, behind, energy, leakage = (np.zeros(users) for _ in range(5))
+    downlink, compute, behind, energy, leakage, migration = (np.zeros(users) for _ in range(6))
     last = len(parse_network(c.network).layers)
     left = w.backlog_flop
     for k in range(users):
         rate = bandwidth * math.log2(1.0 + power[k] * gain_down[k] / c.noise_w)
-        downlink[k] = ratio(bits.down[chosen[k]], rate)
+        downlink[k] = ratio(down_bits[k], rate)
+        migration[k] = ratio(received[k], rate) + given[k] / uplink_bit_s[k]
         compute[k] = ratio(front[k], w.speed_flop_s[k] + boost[k])
         served = back[k] + front[k] * boost[k] / (w.speed_flop_s[k] + boost[k])  # a twin's own f_loc is not the AP's
         behind[k] = ratio(back[k], share[k]) + (wait if twin[k] or back[k] > 0.0 else 0.0)
@@ -247,14 +267,15 @@ def simulate(
         cut = int(bits.cuts[chosen[k]])
         if extended and cut != last:
             leakage[k] = c.leakage_s * math.exp(-max(cut - 1, 0) / c.leakage_layers)
-        sent_s = bits.up[chosen[k]] / uplink_bit_s[k] + (sync[k] if twin[k] else 0.0)
+        sent_s = up_bits[k] / uplink_bit_s[k] + (sync[k] if twin[k] else 0.0)
         energy[k] = c.power_uplink_w * sent_s
         if not twin[k]:
             hertz, cycles = w.speed_flop_s[k] / c.flop_per_cycle, front[k] / c.flop_per_cycle
             energy[k] += c.device_energy_coefficient * hertz**2 * cycles
     result = Result(
-        Allocation(power, twin, boost, share), downlink, bits.up[chosen] / uplink_bit_s, compute, behind,
-        np.where(twin, sync, 0.0), leakage, energy, uplink_bit_s, gain_down, gain_up, bandwidth, capacity, wait,
+        Allocation(power, twin, boost, share), downlink, up_bits / uplink_bit_s, compute, behind,
+        np.where(twin, sync, 0.0), migration, received + given, leakage, energy,
+        uplink_bit_s, gain_down, gain_up, bandwidth, capacity, wait,
         max(left - capacity * c.frame_s, 0.0) if c.backlog else 0.0, 0.0,
     )  # fmt: skip
     objective = result.delay_s.sum() + leakage.sum() + c.weight_loss_s * c.loss_nats
@@ -264,7 +285,8 @@ def simulate(
 def prices(c: DTIRSConfig, w: World, actions: Ints, r: Result) -> tuple[float, float]:
     """Power price [s/W] and pool price [s per FLOP/s]: the delay saved per unit of budget."""
     a, own = r.allocation, (np.arange(c.num_devices), np.asarray(actions))
-    unit_delay_s = bits_of(c).down[own[1]] * math.log(2.0) / r.bandwidth_hz
+    down_bits = bits_of(c).down[own[1]] + moved_bits(c, w, own[1])[0]
+    unit_delay_s = down_bits * math.log(2.0) / r.bandwidth_hz
     per_watt, per_speed = [0.0], [0.0]
     for k in range(c.num_devices):
         x = r.gain_down[k] / c.noise_w * a.power_w[k]
@@ -290,6 +312,7 @@ def member_costs(c: DTIRSConfig, w: World, actions: Ints, r: Result) -> Floats:
 def expected_info(c: DTIRSConfig, w: World, actions: Ints, r: Result) -> dict[str, float]:
     """The metrics other than gaps and certificates, by name."""
     cuts = bits_of(c).cuts[np.asarray(actions)]
+    deadline_s = c.compute_delay_total_s * c.exchanges_per_frame / c.num_devices
     last = len(parse_network(c.network).layers)
     delay, a = r.delay_s, r.allocation
     return {
@@ -300,6 +323,9 @@ def expected_info(c: DTIRSConfig, w: World, actions: Ints, r: Result) -> dict[st
         "delay_compute_s": r.compute_s.sum(),
         "delay_back_end_s": r.back_end_s.sum(),
         "delay_sync_s": r.sync_s.sum(),
+        "migration_s": r.migration_s.sum(),
+        "migration_bits": r.migration_bits.sum(),
+        "changed": (np.asarray(actions) != w.held).mean(),
         "leakage_s": r.leakage_s.sum(),
         "delay_max_s": delay.max(),
         "mean_cut": cuts.mean(),
@@ -311,11 +337,11 @@ def expected_info(c: DTIRSConfig, w: World, actions: Ints, r: Result) -> dict[st
         "backlog_s": r.wait_s,
         "energy_j": r.energy_j.sum(),
         "rate_violations": float((r.uplink_bit_s < c.rate_min_bit_s).sum()),
-        "deadline_violations": float((r.compute_s > c.compute_delay_total_s / c.num_devices).sum()),
+        "deadline_violations": float((r.compute_s > deadline_s).sum()),
     }
 
 
-def expected_members(c: DTIRSConfig, actions: Ints, r: Result) -> dict[str, Floats]:
+def expected_members(c: DTIRSConfig, w: World, actions: Ints, r: Result) -> dict[str, Floats]:
     """The member metrics by name."""
     a = r.allocation
     return {
@@ -326,6 +352,9 @@ def expected_members(c: DTIRSConfig, actions: Ints, r: Result) -> dict[str, Floa
         "delay_compute_s": r.compute_s,
         "delay_back_end_s": r.back_end_s,
         "delay_sync_s": r.sync_s,
+        "migration_s": r.migration_s,
+        "migration_bits": r.migration_bits,
+        "changed": (np.asarray(actions) != w.held).astype(float),
         "twin": a.twin.astype(float),
         "power_w": a.power_w,
         "boost_flop_s": a.boost_flop_s,

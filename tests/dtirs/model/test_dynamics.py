@@ -264,6 +264,103 @@ def test_devices_of_every_frame_are_drawn_evenly():
         assert abs(np.corrcoef(old.ravel(), new.ravel())[0, 1]) < 0.1
 
 
+CIRCUIT: dict[str, Any] = {"mobility": "circuit", "distance_min_m": 2.0, "distance_max_m": 8.0}
+
+
+def test_devices_go_round_their_circuits():
+    """While it moves, a device advances by 1 / period; the distance follows from its place."""
+    _, state, step = batch(300, **CIRCUIT, stop_probability=0.2, go_probability=0.4)
+    assert_uniform(state.lap, 0.0, 1.0)
+    assert_uniform(state.period_frames, 30.0, 60.0)
+    assert_uniform(state.shadow_share, 0.2, 0.4)
+    assert_uniform(state.shadow_start, 0.0, 1.0)
+    assert state.moving.mean() == pytest.approx(2 / 3, abs=0.06), "stationary from the start"
+    fixed = {name: getattr(state, name).copy() for name in ("period_frames", "shadow_share", "shadow_start")}
+    moves = np.zeros((2, 2))
+    for _ in range(20):
+        lap, moving = state.lap.copy(), state.moving.copy()
+        step()
+        way = (state.lap - lap) % 1.0
+        np.testing.assert_allclose(way, state.moving / state.period_frames, rtol=1e-9, atol=1e-15)
+        np.testing.assert_allclose(state.distance_m, 5.0 - 3.0 * np.cos(2.0 * np.pi * state.lap), rtol=1e-12)
+        np.add.at(moves, (moving, state.moving), 1)
+        for name, values in fixed.items():
+            np.testing.assert_array_equal(getattr(state, name), values)
+    shares = moves / moves.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(shares, [[0.6, 0.4], [0.2, 0.8]], atol=0.02)
+
+
+def test_the_shadow_is_an_arc_of_the_circuit():
+    """The same random numbers without a shadow: gains differ by its loss where a device is in the arc, and only there.
+
+    Random phases do not depend on the gains.
+    """
+    pair = [batch(100, **CIRCUIT, shadow_db=loss) for loss in (13.0, 0.0)]
+    shadowed = 0
+    for _ in range(5):
+        (_, state, _), (_, clear, _) = pair
+        inside = (state.lap - state.shadow_start) % 1.0 < state.shadow_share
+        ratio = state.gain_down / clear.gain_down
+        np.testing.assert_allclose(ratio, np.where(inside, 10.0**-1.3, 1.0), rtol=1e-9)
+        shadowed += int(inside.sum())
+        for _, _, step in pair:
+            step()
+    assert shadowed / 1500 == pytest.approx(0.3, abs=0.05)
+
+
+def test_load_that_is_busy_or_free_is_a_markov_chain():
+    options: dict[str, Any] = {"device_load": "busy-free", "device_share_min": 0.35}
+    _, state, step = batch(500, **options, busy_probability=0.1, free_probability=0.3)
+    assert (state.load < 1.0).mean() == pytest.approx(0.25, abs=0.05), "stationary from the start"
+    moves = np.zeros((2, 2))
+    for _ in range(20):
+        before = (state.load < 1.0).astype(int)
+        np.testing.assert_array_equal(state.load, np.where(before, 0.35, 1.0))
+        np.testing.assert_allclose(state.speed_flop_s, state.own_speed_flop_s * state.load, rtol=1e-12)
+        step()
+        np.add.at(moves, (before, (state.load < 1.0).astype(int)), 1)
+    shares = moves / moves.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(shares, [[0.9, 0.1], [0.3, 0.7]], atol=0.02)
+    _, always, step = batch(20, **options, busy_probability=0.0, free_probability=0.0)
+    for _ in range(3):
+        step()
+        assert (always.load == 1.0).all(), "a chain without changes is free"
+
+
+def test_a_frame_has_the_work_of_all_its_exchanges():
+    _, one, _ = batch(5)
+    _, many, _ = batch(5, exchanges_per_frame=6)
+    np.testing.assert_allclose(many.front_flop, 6.0 * one.front_flop, rtol=1e-12)
+    np.testing.assert_allclose(many.back_flop, 6.0 * one.back_flop, rtol=1e-9, atol=1.0)
+    np.testing.assert_array_equal(many.layer_flop, one.layer_flop)
+
+
+def test_weights_move_when_the_cut_changes():
+    """The bits of the layers between the cuts, trained ones up and new ones down, in the frame of the change only."""
+    options: dict[str, Any] = {"migration": True, "twins": "none", "initial_cut": 2, "weight_bits": 4}
+    system, state, step = batch(2, **options)
+    sizes = np.cumsum([1792, 36928, 73856, 147584, 295168, 590080, 590080, 1180160, 2359808, 2359808, 1049088, 5130])
+    assert (system.cut_numbers[state.held] == 2).all()
+    assert system.members == 3
+    before = np.full((2, 3), 2)
+    for cuts in ([5, 1, 2], [5, 1, 12], [12, 12, 12], [1, 2, 3]):
+        now = np.tile(cuts, (2, 1))
+        outcome = step(now - 1)
+        bits = 4.0 * (sizes[now - 1] - sizes[before - 1])
+        of = outcome.member_metrics
+        np.testing.assert_allclose(of["migration_bits"], np.abs(bits), rtol=1e-12)
+        np.testing.assert_array_equal(of["changed"], now != before)
+        up, down = of["delay_uplink_s"], of["delay_downlink_s"]
+        np.testing.assert_array_less(0.0, of["migration_s"][bits != 0.0])
+        assert (of["migration_s"][bits == 0.0] == 0.0).all()
+        sent = np.where(bits > 0.0, down, up)
+        assert (of["migration_s"] <= sent * (1.0 + 1e-12)).all()
+        last = (now == 12) & (bits != 0.0)
+        np.testing.assert_allclose(of["migration_s"][last], down[last], rtol=1e-12, err_msg="it exchanges nothing else")
+        np.testing.assert_array_equal(state.held, now - 1)
+        before = now
+
+
 def test_backlog_is_what_the_frame_could_not_serve():
     """The backlog grows if the pool is too slow for the work, and empties if it is fast enough."""
     system, state, step = batch(4, backlog=True, pool_levels=(1.0,), pool_per_device_flop_s=5e9, twins="none")
@@ -297,6 +394,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "raw-input": {"first_cut": 0},
     "backlog": {"backlog": True},
     "hermitian": {"uplink": "hermitian"},
+    "migration": {"migration": True, "twins": "none", "exchanges_per_frame": 3, "initial_cut": 2},
 }
 
 

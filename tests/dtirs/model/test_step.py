@@ -53,6 +53,11 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "slow-chips": {"flop_per_cycle": 4.0, "layer_flop_min": 0.0, "layer_flop_max": 1e8, "devices": "frame"},
     "far": {"distance_min_m": 50.0, "distance_max_m": 80.0, "reference_gain_db": -40.0, "ap_irs_exponent": 2.0},
     "two-passes": {"phase_passes": 2},
+    "planning": {"preset": "planning"},
+    "planning-optimal-power": {"preset": "planning-blind", "power": "optimal", "initial_cut": 12, "cuts": "all"},
+    "migration-passes": {"migration": True, "twins": "none", "phase_passes": 2, "weight_bits": 3},
+    "exchanges": {"exchanges_per_frame": 5, "backlog": True, "pool_per_device_flop_s": 5e9, "frame_s": 0.5},
+    "exchanges-printed": {**PRINTED, "exchanges_per_frame": 3, "twins": "threshold"},
     "passes-own-uplink": {"phase_passes": 2, "uplink": "independent", "phase": "ca"},
 }
 every_config = pytest.mark.parametrize("name", CONFIGS)
@@ -94,7 +99,7 @@ def test_frames_equal_the_slow_simulator(name):
         )  # fmt: skip
         for key, value in slow.expected_info(c, w, action, r).items():
             assert info[key] == pytest.approx(value, rel=1e-9, abs=1e-15), key
-        for key, values in slow.expected_members(c, action, r).items():
+        for key, values in slow.expected_members(c, w, action, r).items():
             ours = info["member_" + key]
             np.testing.assert_allclose(ours, values, rtol=1e-8, atol=1e-12 * np.abs(values).max(), err_msg=key)
         assert env.state.backlog_flop[0] == pytest.approx(r.backlog_flop, rel=1e-12)
