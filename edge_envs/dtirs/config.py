@@ -135,13 +135,9 @@ class DTIRSConfig(SystemConfig):
     first_cut: Annotated[int, Field(ge=0, le=1)] = 1
     """Smallest cut [layers]; paper, (19): 1. With 0, a device can also send the raw input (as in Full Offload)."""
     batch_size: Count = 8
-<<<<<<< HEAD
     """Samples per exchange [samples]; chosen: the work of the network is then that of Sec. VI."""
-=======
-    """Samples per exchange [samples]; chosen: gives the network the work of Sec. VI."""
     exchanges_per_frame: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     """Exchanges of a device per frame, all at the same cut [exchanges]; paper: 1."""
->>>>>>> dtirs-planning
     word_bits: Annotated[int, Field(ge=1, le=64)] = 8
     """Bits per feature or gradient value [bit]; chosen."""
     weight_bits: Annotated[int, Field(ge=1, le=64)] = 8
@@ -277,10 +273,7 @@ class DTIRSConfig(SystemConfig):
     phase_gap: Annotated[float, Field(ge=1e-9, le=1e-2)] = 1e-6
     """Duality gap to which the relaxation is solved [-]; chosen."""
     phase_passes: Annotated[int, Field(ge=0, le=20)] = 0
-<<<<<<< HEAD
     """Further solutions of the phases for gains weighted by the saved delay, kept if they reduce it [-]; chosen: 0."""
-=======
-    """Times that phases are solved again for gains weighted by the delay they save; kept if it falls [-]; chosen."""
     observation: Observation = Observation.COMPACT
     """"compact": gains, speed, mean work and last cut of a device. "full": also forecasts, load, motion, the works at
     all cuts and the last cut as one-hot vector; chosen: compact."""
@@ -289,7 +282,6 @@ class DTIRSConfig(SystemConfig):
     device, at its nominal speed [frames]; chosen: none."""
     view: View = View.TEAM
     """"team": a member sees all devices. "own": it sees itself and what all devices share; chosen: team."""
->>>>>>> dtirs-planning
     leakage_s: NonNegative = 0.0
     """Penalty per device for the information that its features reveal: leakage_s exp(-(m - 1) / leakage_layers) at cut
     m. The raw input counts as m = 1; the last cut sends nothing and has no penalty [s]; chosen: 0."""
