@@ -12,8 +12,8 @@ from numpy.random import Generator
 from edge_envs.core.invariants import Invariant, Step
 from edge_envs.core.rules import Ablation, BaselineFactory
 from edge_envs.core.runtime.snapshot import BELOW_ONE
-from edge_envs.core.system import CompiledSystem, IntArray, Kernels
-from edge_envs.eccnoma import invariants
+from edge_envs.core.system import Bound, CompiledSystem, IntArray, Kernels
+from edge_envs.eccnoma import bounds, invariants
 from edge_envs.eccnoma.config import Arrivals, ECCNOMAConfig
 from edge_envs.eccnoma.model import dynamics, observation, reward, state, step
 from edge_envs.eccnoma.model.parameters import parameters_of
@@ -48,6 +48,9 @@ class ECCNOMASystem(CompiledSystem[state.State]):
         self.parameters = parameters_of(config)
         bursty = config.arrivals == Arrivals.BURSTY
         self.strongest_baseline = "coordinate-descent-true" if config.csi_delay else "coordinate-descent"
+        if config.slices:
+            self.reference_baseline = "rank"
+            self.strongest_baseline = "rank" if bounds.uncovered(self.parameters) else "planner"
         self.caveat = "" if bursty else FITTED
         self.headline = (
             ("relative_cost", "delay_s", "energy_j", "tasks_dropped", "local_share")
@@ -76,6 +79,14 @@ class ECCNOMASystem(CompiledSystem[state.State]):
 
         return ablations(self.config)
 
+    def bound(self, seeds: Sequence[int], steps: int) -> Bound:
+        """Bound the mean `relative_cost` by duality, with all random numbers known; see `edge_envs.eccnoma.bounds`.
+
+        Raises:
+            NotImplementedError: the configuration has a part that the bound does not cover.
+        """
+        return bounds.bound(self, seeds, steps)
+
     @cached_property
     def limits(self) -> Mapping[str, tuple[float, float]]:
         """Limits of counters, indices and uniform draws, by field of the state."""
@@ -83,7 +94,8 @@ class ECCNOMASystem(CompiledSystem[state.State]):
         level, tasks = (0.0, len(p.background_levels) - 1.0), (0.0, p.queue_max)
         return {
             "network": (0.0, len(p.choices) - 1.0), "ap": (0.0, p.num_aps - 1.0), "phase": (0.0, 1.0), "level": level,
-            "seen_level": level, "queue": tasks, "choice": (0.0, p.num_choices - 1.0), "keys": (0.0, BELOW_ONE),
+            "seen_level": level, "queue": tasks, "choice": (0.0, p.num_choices - 1.0), "holds": (0.0, 1.0),
+            "loaded": (0.0, float(p.load_steps.max())), "keys": (0.0, BELOW_ONE),
             "uniforms": (0.0, BELOW_ONE),
         }  # fmt: skip
 
