@@ -36,8 +36,11 @@ from edge_envs.eccnoma.solvers.slice_paths import Costs, SliceProblem, dual_boun
 FloatArray = NDArray[np.float64]
 ITERATIONS = 60
 """Iterations of the search for prices; chosen."""
-COARSE, FINE = 6, 24
+COARSE, FINE = 6, 96
 """Levels of the backlog per task, while searching prices and for the bound; chosen."""
+
+LONGEST = 200
+"""Largest backlog [tasks] and number of steps of loading for which the tables of the dynamic programs are small."""
 
 
 class Trace(NamedTuple):
@@ -51,7 +54,11 @@ def uncovered(p: Parameters) -> str:
     """Why the cost of an episode has no bound; "" if it has one."""
     if p.arrivals != ARRIVALS.BURSTY:
         return "arrivals='one'"
-    return "" if p.access == ACCESS.NOMA else "orthogonal access; use access='noma'"
+    if p.access != ACCESS.NOMA:
+        return "orthogonal access; use access='noma'"
+    if max(p.queue_max, int(p.load_steps.max()) if p.slices else 0) > LONGEST:
+        return f"queue_max or steps of loading above {LONGEST}"
+    return ""
 
 
 def costs_of(p: Parameters) -> Costs:

@@ -61,6 +61,10 @@ class ECCNOMASystem(CompiledSystem[state.State]):
         width = own + choices + config.num_aps
         view = np.arange(config.num_users * width).reshape(config.num_users, width)
         self.set_spaces(view, observation.OBSERVATION_LIMIT)
+        self.observation_fields = [
+            f"{name}[{u}]" for u in range(config.num_users) for name in observation.fields(self.parameters)
+        ]
+        """Names of the columns of the observation; those of user u end in [u]."""
         self.own_view = view[:, :own]
         self.mask_view = view[:, own : own + choices]
         self.group_view = view[:, own + choices :]

@@ -71,7 +71,7 @@ def test_masks_leave_the_device_and_every_cut_of_the_network(name):
             cuts = p.cut_number[s.network[0, u]][mask[u] == 1].tolist()
             assert len(set(cuts)) == len(cuts)
             assert max(cuts) == p.cut_number[s.network[0, u]].max()
-            assert len(cuts) == (p.choices[s.network[0, u]] if s.queue[0, u] > 0.0 else 1)
+            assert len(cuts) == (p.choices[s.network[0, u]] if s.queue[0, u] > 0.0 or c.slices else 1)
         action = env.action_space.sample(mask=tuple(mask))
         assert mask[np.arange(c.num_users), action].all()
         info = env.step(random_action(env, rng))[4]
@@ -123,13 +123,16 @@ def test_views_cut_the_observation_into_users(name):
     """One user after the other: its facts, then its open choices, then its access point."""
     system = make(name).system
     c = system.config
-    view, facts = system.member_view, 17 + len(c.networks)
+    view, facts = system.member_view, 17 + (9 if c.slices else 0) + len(c.networks)
     choices = system.action_space.nvec[0]
     assert view.shape == (c.num_users, facts + choices + c.num_aps)
     np.testing.assert_array_equal(view.reshape(-1), np.arange(view.size))
     np.testing.assert_array_equal(system.own_view, view[:, :facts])
     np.testing.assert_array_equal(system.mask_view, view[:, facts : facts + choices])
     np.testing.assert_array_equal(system.group_view, view[:, facts + choices :])
+    assert len(system.observation_fields) == len(set(system.observation_fields)) == view.size
+    assert system.observation_fields[view[-1, 0]] == f"backlog[{c.num_users - 1}]"
+    assert ("free_slices[0]" in system.observation_fields) == (c.slices is not None)
     assert isinstance(system.observation_space, spaces.Box)
     assert system.observation_space.shape == (view.size,)
     assert (system.observation_space.high == 8.0).all()

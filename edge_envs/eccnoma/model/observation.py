@@ -15,8 +15,13 @@ from edge_envs.eccnoma.model.state import State
 
 OBSERVATION_LIMIT = 8.0
 """Largest absolute value of an observation."""
-LOCAL_FACTS = 17
-"""Numbers per user before its network, its open choices and its AP."""
+FACTS = (
+    "backlog", "log_backlog", "arrivals", "has_tasks", "device_delay", "device_speed", "snr_best", "snr_mean",
+    "own_over_cross_gain", "background_load", "last_delay", "last_rate", "last_edge", "last_device", "waiting_work",
+    "cell_waiting_work", "cell_busy_users",
+)  # fmt: skip
+"""Names of the numbers per user before its network, its open choices and its AP."""
+LOCAL_FACTS = len(FACTS)
 SLICE_FACTS = (
     "burst", "slice", "loaded", "to_load", "saving", "saved_work", "cell_saved_work", "rank", "free_slices",
 )  # fmt: skip
@@ -30,6 +35,17 @@ DELAY_MAX_S = 3.0
 def facts(p: Parameters) -> int:
     """Numbers that describe a user, without open choices and AP."""
     return LOCAL_FACTS + (len(SLICE_FACTS) if p.slices > 0 else 0) + len(p.choices)
+
+
+def fields(p: Parameters) -> list[str]:
+    """Names of the columns of one user."""
+    return [
+        *FACTS,
+        *(SLICE_FACTS if p.slices > 0 else ()),
+        *(f"network_{i}" for i in range(len(p.choices))),
+        *(f"open_choice_{c}" for c in range(p.num_choices)),
+        *(f"ap_{n}" for n in range(p.num_aps)),
+    ]
 
 
 @kernel_part
