@@ -155,8 +155,8 @@ def slice_facts(c: ECCNOMAConfig, w: World, ap: Ints, u: int) -> list[float]:
     longest = slow.tables_of(c)[w.network[u]].load.max()
     return [
         w.phase[u], w.holds[u], w.loaded[u] / 5.0, (longest - w.loaded[u]) / 5.0, each / alone,
-        math.log(1.0 + saved[u]), math.log(1.0 + saved[cell].sum()) / 2.0, (saved[cell] > saved[u]).sum() / c.slices / 2.0,
-        (c.slices - w.holds[cell].sum()) / c.slices,
+        math.log(1.0 + saved[u]), math.log(1.0 + saved[cell].sum()) / 2.0,
+        (saved[cell] > saved[u]).sum() / c.slices / 2.0, (c.slices - w.holds[cell].sum()) / c.slices,
     ]  # fmt: skip
 
 
