@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from edge_envs.core.rules import Env, StatelessPolicy, WorldPolicy
 from edge_envs.eccnoma.bounds import alone, costs_of
+from edge_envs.eccnoma.bounds.slice_paths import best_hold, chain_values, move_value
 from edge_envs.eccnoma.model.dynamics import BURST, QUIET
 from edge_envs.eccnoma.model.parameters import Parameters
 from edge_envs.eccnoma.model.state import State
-from edge_envs.eccnoma.solvers.slice_paths import best_hold, chain_values, move_value
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

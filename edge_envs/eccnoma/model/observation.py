@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from edge_envs.core.kernels.jit import kernel, kernel_part
 from edge_envs.eccnoma.model.parameters import Parameters
 from edge_envs.eccnoma.model.reward import is_local
-from edge_envs.eccnoma.model.slices import seen_solo_delay
 from edge_envs.eccnoma.model.state import State
+from edge_envs.eccnoma.solvers.server_units import compensation
 
 OBSERVATION_LIMIT = 8.0
 """Largest absolute value of an observation."""
@@ -128,6 +128,56 @@ def encode_cell(p: Parameters, s: State, row: int, u: int, at: int, observation:
     observation[row, at] = limited(waiting_work(p, s, row, u) / 5.0)
     observation[row, at + 1] = limited(s.workspace.cell_work[n] / 20.0)
     observation[row, at + 2] = limited(s.workspace.cell_users[n] / 6.0)
+
+
+@kernel_part
+def best_gain(gain: NDArray[np.float64], row: int, u: int, n: int) -> float:
+    """Largest gain between a user and an AP over the subchannels."""
+    best = 0.0
+    for m in range(gain.shape[1]):
+        best = max(best, gain[row, m, u, n])
+    return best
+
+
+@kernel_part
+def solo_rate(band_hz: float, noise_w_per_hz: float, power_w: float, gain: float) -> float:
+    """Rate on one subchannel without interference, (6), (9) [bit/s]."""
+    return band_hz * math.log1p(power_w * gain / (noise_w_per_hz * band_hz)) / math.log(2.0)
+
+
+@kernel_part
+def solo_delay(
+    p: Parameters, s: State, row: int, u: int, c: int, rate_up: float, rate_down: float, units: float
+) -> float:
+    """Delay (12) of a task at cut c, at given rates and units of the server [s]."""
+    network = s.network[row, u]
+    delay = p.device_flop[network, c] / s.speed_flop_s[row, u]
+    if p.bits_up[network, c] > 0.0:
+        delay += p.bits_up[network, c] / rate_up + p.result_bits / rate_down
+    if p.server_flop[network, c] > 0.0:
+        delay += p.server_flop[network, c] / (compensation(units, p.core_overhead) * p.unit_speed_flop_s)
+    return delay
+
+
+@kernel_part
+def seen_solo_delay(p: Parameters, s: State, row: int, u: int) -> float:
+    """Smallest delay of a task over all cuts that offload, if the user were alone in the observed world [s]."""
+    n = s.ap[row, u]
+    rate_up = solo_rate(
+        p.bandwidth_up_hz / p.num_subchannels, p.noise_w_per_hz, p.power_up_max_w, best_gain(s.seen_up, row, u, n)
+    )
+    rate_down = solo_rate(
+        p.bandwidth_down_hz / p.num_subchannels, p.noise_w_per_hz, p.power_down_max_w,
+        best_gain(s.seen_down, row, u, n),
+    )  # fmt: skip
+    units = p.units_max
+    if p.pool:
+        units = min(units, p.pool_units * (1.0 - p.background_levels[s.seen_level[row, n]]))
+    best = math.inf
+    for c in range(p.choices[s.network[row, u]]):
+        if c != p.last_choice[s.network[row, u]]:
+            best = min(best, solo_delay(p, s, row, u, c, rate_up, rate_down, units))
+    return best
 
 
 @kernel_part

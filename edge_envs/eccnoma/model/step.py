@@ -11,7 +11,6 @@ from edge_envs.eccnoma.model.dynamics import advance
 from edge_envs.eccnoma.model.observation import encode
 from edge_envs.eccnoma.model.parameters import Parameters
 from edge_envs.eccnoma.model.reward import add_arrival_costs, serve_tasks
-from edge_envs.eccnoma.model.slices import allot_slices
 from edge_envs.eccnoma.model.state import State
 
 
@@ -26,7 +25,7 @@ def run(
         for u in range(p.num_users):
             s.choice[row, u] = actions[row, u]
         if p.slices > 0:
-            allot_slices(p, s, row)
+            allocation.allot_slices(p, s, row)
         allocation.solve(p, s, row)
         serve_tasks(p, s, row, member, metrics)
         advance(p, s, row, False)

@@ -10,7 +10,7 @@ lambda[t, n] >= 0,
     cost >= sum_u min over the moves of u of (cost of u + sum_t lambda[t, n(u)] [u holds a slice in t]) - K sum lambda.
 
 The minimum for one user is found by dynamic programming over frames, backlog and steps loaded
-(`solvers.slice_paths.user_bound`, which also says how backlogs are rounded). So the right side bounds the cost of every
+(`slice_paths.user_bound`, which also says how backlogs are rounded). So the right side bounds the cost of every
 policy, causal or clairvoyant, for ALL prices; the search for good ones need not converge. Without slices, all prices
 are 0.
 
@@ -29,9 +29,9 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from edge_envs.core.system import Bound
+from edge_envs.eccnoma.bounds.slice_paths import Costs, SliceProblem, dual_bound
 from edge_envs.eccnoma.model.parameters import ACCESS, ARRIVALS, Parameters
 from edge_envs.eccnoma.model.state import State
-from edge_envs.eccnoma.solvers.slice_paths import Costs, SliceProblem, dual_bound
 
 FloatArray = NDArray[np.float64]
 ITERATIONS = 60
