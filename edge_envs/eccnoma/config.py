@@ -20,6 +20,15 @@ MEAN_ARRIVALS_MAX = 50.0
 """Largest mean of a step's arrivals [tasks]; above it, draws of the Poisson distribution lose precision."""
 
 
+PLANNING: Mapping[str, Any] = {
+    "networks": ("resnet18@96", "tiny-yolov2@96", "mobilenetv2@96"), "word_bits": 8, "placement": "balanced",
+    "bandwidth_up_hz": 0.2e6, "bandwidth_down_hz": 0.2e6, "speed_min_flop_s": 0.25e9, "speed_max_flop_s": 0.8e9,
+    "units_max": 3.0, "pool_units": 6.0, "server_energy_coefficient": 2.5e-30, "quiet_rate": 0.3, "burst_rate": 3.0,
+    "slices": 2,
+}  # fmt: skip
+"""Preset `planning`; docs/ECCNOMA-v0-planning.md gives the reasons."""
+
+
 class CutSet(StrEnum):
     """Cuts that an action can choose."""
 
@@ -181,6 +190,14 @@ class ECCNOMAConfig(SystemConfig):
     level, unless there is no such level [-]; chosen."""
     server_energy_coefficient: NonNegative = 1.5e-29
     """Server energy per FLOP over speed squared, xi_e phi_e in (16) [J s^2/FLOP^3]; fitted: E_dev / E_ECC near 0.89."""
+    slices: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """Accelerator slices of an AP. A slice holds the weights of one user, which offloads only with a slice in which the
+    layers behind its cut are loaded; None: no user needs a slice, as in the paper [slices]; chosen: None."""
+    weight_bits: Annotated[int, Field(ge=1, le=64)] = 8
+    """With slices: bits of a weight that is loaded [bit]; chosen: quantised to a byte."""
+    load_bits_per_frame: Positive = 30e6
+    """With slices: weights that an AP loads into a slice in a step [bit]; chosen: the whole networks of preset
+    `planning` take 1 to 5 steps."""
     weight_delay: Positive = 0.95
     """Weight w_T of the delay in the cost (19) [1/s]; fitted to Figs. 2-7."""
     weight_energy: NonNegative = 0.05
@@ -224,6 +241,7 @@ class ECCNOMAConfig(SystemConfig):
             "bandwidth_down_hz": 10e6, "fading_correlation": 0.0, "csi_delay": 0, "speed_min_flop_s": 1e9,
             "speed_max_flop_s": 1e9, "pool_units": None, "background_levels": (0.0,), "arrivals": "one",
         },
+        "planning": PLANNING,
     }  # fmt: skip
 
     @field_validator("networks")

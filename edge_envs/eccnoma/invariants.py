@@ -17,7 +17,7 @@ from edge_envs.eccnoma.solvers.radio import DIRECTION, Radio
 CERTIFICATE_LIMIT = 1e-2
 """Largest part of the cost that other powers may save; the number of descent steps is limited, and up to 3 % of
 the steps of random configurations end above 1e-6."""
-REMEMBERED = ("queue", "arrived", "level", "gain_up", "gain_down")
+REMEMBERED = ("queue", "arrived", "level", "gain_up", "gain_down", "holds", "loaded")
 """Fields of the state that are needed from before a step."""
 
 
@@ -44,13 +44,40 @@ def invariants(p: Parameters, s: State, step: Step | None) -> Iterator[Invariant
     last = p.device_flop[s.network, p.last_choice[s.network]]
     alone = p.weight_delay * last / s.speed_flop_s + p.weight_energy * p.device_j_per_flop * last
     yield Invariant("reference", s.reference, "==", p.mean_arrivals * alone.sum(axis=1))
+    yield from slice_limits(p, s)
     if step is not None:
-        yield Invariant("choice", s.choice, "==", step.actions)
+        yield from slices(p, s, step)
         yield from radio(p, s, step)
         yield from units(p, s, step)
         yield from times(p, s, step)
         yield from tasks(p, s, step)
         yield from certificates(p, step)
+
+
+def slice_limits(p: Parameters, s: State) -> Iterator[Invariant]:
+    """At most `slices` users of an AP hold one; only they have loaded weights, and only of their own network."""
+    yield Invariant("slices_of_ap", users_per_ap(p, s.ap, s.holds), "<=", p.slices)
+    most = p.load_steps[s.network, p.first_choice[s.network]]
+    yield from within("loaded", s.loaded, 0, np.where(s.holds == 1, most, 0))
+
+
+def slices(p: Parameters, s: State, step: Step) -> Iterator[Invariant]:
+    """The cuts in use: the chosen ones, or with slices those of them that are loaded, and the device for all others."""
+    if p.slices == 0:
+        yield Invariant("choice", s.choice, "==", step.actions)
+        return
+    before, last = step.before, p.last_choice[s.network]
+    asks = (step.actions != last) & (step.actions < p.choices[s.network])
+    yield Invariant("holders_stay", s.holds >= asks * before["holds"], "==", True)
+    yield Invariant("only_for_those_that_ask", s.holds, "<=", asks)
+    given = users_per_ap(p, s.ap, s.holds)
+    yield Invariant("no_slice_idle", given, "==", np.minimum(users_per_ap(p, s.ap, asks), p.slices))
+    kept = np.where(before["holds"] == 1, before["loaded"], 0)
+    ready = (s.holds == 1) & (p.load_steps[s.network, step.actions] <= kept)
+    yield Invariant("choice", s.choice, "==", np.where(ready, step.actions, last))
+    yield Invariant("loading", s.loaded, "==", np.where(s.holds == 1, kept + ~ready, 0))
+    yield Invariant("slices_used", step.metrics["slices_used"], "==", s.holds.sum(axis=1))
+    yield Invariant("slices_loading", step.metrics["slices_loading"], "==", (s.holds * ~ready).sum(axis=1))
 
 
 def certificates(p: Parameters, step: Step) -> Iterator[Invariant]:

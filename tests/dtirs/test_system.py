@@ -423,7 +423,7 @@ def test_random_configurations_give_sound_numbers():
 
 def test_a_snapshot_from_before_the_migration_is_restored():
     """Earlier versions had neither circuits nor held cuts in the state."""
-    env = gym.make("DTIRS-v0", num_devices=2, num_elements=4, num_antennas=2).unwrapped
+    env = make()
     env.reset(seed=3)
     env.step(np.array([1, 2]))
     present = env.snapshot()
@@ -433,7 +433,7 @@ def test_a_snapshot_from_before_the_migration_is_restored():
     env.restore(earlier)
     assert_same(env.snapshot(), present)
     assert_same(env.step(np.array([0, 1])), following)
-    travelling = gym.make("DTIRS-v0", preset="planning", num_devices=2, num_elements=4, num_antennas=2).unwrapped
+    travelling = make(preset="planning")
     travelling.reset(seed=3)
     incomplete = {name: array for name, array in travelling.snapshot().items() if name != "state.circuit"}
     with pytest.raises(ValueError, match=r"'state\.circuit' is missing"):

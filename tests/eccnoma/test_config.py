@@ -41,7 +41,7 @@ def test_presets_build_a_system(preset):
 
 
 @every_preset
-@pytest.mark.parametrize("options", [{}, {"num_users": 5}, {"num_aps": 1, "num_subchannels": 1}, {"cuts": "all"}])
+@pytest.mark.parametrize("options", [{}, {"num_users": 10}, {"num_aps": 1, "num_subchannels": 1}, {"cuts": "all"}])
 def test_presets_take_overrides(preset, options):
     built = ECCNOMAConfig.from_options(preset, options)
     assert {key: getattr(built, key) for key in options} == options
@@ -69,6 +69,9 @@ def test_presets_do_what_they_say():
     assert (paper.pool_units, paper.bandwidth_up_hz, paper.bandwidth_down_hz) == (None, 5e6, 5e6)
     assert (literal.num_users, literal.num_subchannels, literal.placement) == (1250, 250, "uniform")
     assert (literal.pool_units, literal.bandwidth_up_hz, literal.bandwidth_down_hz) == (None, 10e6, 10e6)
+    planning = ECCNOMAConfig.from_options("planning", {})
+    assert (planning.slices, planning.pool_units, planning.units_max, planning.placement) == (2, 6.0, 3.0, "balanced")
+    assert {preset for preset in PRESETS if ECCNOMAConfig.from_options(preset, {}).slices} == {"planning"}
 
 
 def test_defaults():
@@ -105,9 +108,9 @@ def test_configurations_survive_json_and_change_by_replacement(preset):
     before = ECCNOMAConfig.from_options(preset, {"num_users": 10})
     assert ECCNOMAConfig.model_validate_json(before.model_dump_json()) == before
     assert ECCNOMAConfig.from_options(preset, json.loads(json.dumps(before.model_dump()))) == before
-    assert parameters_of(before).num_choices == 5
-    after = before.replace(num_users=15, cuts="all", networks=["vgg16-cifar@32"])
-    assert (after.num_users, after.networks, len(parameters_of(after).choices)) == (15, ("vgg16-cifar@32",), 1)
+    assert parameters_of(before).num_choices == (7 if preset == "planning" else 5)
+    after = before.replace(num_users=20, cuts="all", networks=["vgg16-cifar@32"])
+    assert (after.num_users, after.networks, len(parameters_of(after).choices)) == (20, ("vgg16-cifar@32",), 1)
     assert parameters_of(after).num_choices == 25
     assert (before.num_users, parameters_of(before).num_users) == (10, 10)
     with pytest.raises(ValueError, match="frozen"):
@@ -208,6 +211,9 @@ WRONG: dict[str, list[Any]] = {
     "background_levels": [(), (0.0,) * 17, (0.2, 1.0), (0.0, -0.1), (0.0, math.nan), 0.5, None],
     "background_stay_probability": SHARE,
     "server_energy_coefficient": NOT_NEGATIVE,
+    "slices": [0, -1, 4097, 1.5, "many"],
+    "weight_bits": [0, 65, 7.5, None],
+    "load_bits_per_frame": POSITIVE,
     "weight_delay": POSITIVE,
     "weight_energy": NOT_NEGATIVE,
     "arrivals": CHOICE,

@@ -11,6 +11,7 @@ import edge_envs  # noqa: F401  (registers the ids)
 from tests.eccnoma.model import reference_report
 from tests.eccnoma.model import reference_step as slow
 from tests.eccnoma.model.problems import CONFIGS, PAPER, every_config, make, random_action
+from tests.helpers import assert_same
 
 GOLDEN: dict[str, list[float]] = {
     "default": [-0.7738595170, -0.7780964900, -0.9045385623, -0.4631533814, -1.0411358247, -1.2692905644],
@@ -71,7 +72,7 @@ def test_masks_leave_the_device_and_every_cut_of_the_network(name):
             cuts = p.cut_number[s.network[0, u]][mask[u] == 1].tolist()
             assert len(set(cuts)) == len(cuts)
             assert max(cuts) == p.cut_number[s.network[0, u]].max()
-            assert len(cuts) == (p.choices[s.network[0, u]] if s.queue[0, u] > 0.0 else 1)
+            assert len(cuts) == (p.choices[s.network[0, u]] if s.queue[0, u] > 0.0 or c.slices else 1)
         action = env.action_space.sample(mask=tuple(mask))
         assert mask[np.arange(c.num_users), action].all()
         info = env.step(random_action(env, rng))[4]
@@ -123,13 +124,16 @@ def test_views_cut_the_observation_into_users(name):
     """One user after the other: its facts, then its open choices, then its access point."""
     system = make(name).system
     c = system.config
-    view, facts = system.member_view, 17 + len(c.networks)
+    view, facts = system.member_view, 17 + (9 if c.slices else 0) + len(c.networks)
     choices = system.action_space.nvec[0]
     assert view.shape == (c.num_users, facts + choices + c.num_aps)
     np.testing.assert_array_equal(view.reshape(-1), np.arange(view.size))
     np.testing.assert_array_equal(system.own_view, view[:, :facts])
     np.testing.assert_array_equal(system.mask_view, view[:, facts : facts + choices])
     np.testing.assert_array_equal(system.group_view, view[:, facts + choices :])
+    assert len(system.observation_fields) == len(set(system.observation_fields)) == view.size
+    assert system.observation_fields[view[-1, 0]] == f"backlog[{c.num_users - 1}]"
+    assert ("free_slices[0]" in system.observation_fields) == (c.slices is not None)
     assert isinstance(system.observation_space, spaces.Box)
     assert system.observation_space.shape == (view.size,)
     assert (system.observation_space.high == 8.0).all()
@@ -238,3 +242,23 @@ def test_batches_of_rows_keep_their_own_users():
             np.testing.assert_array_equal(env.state.queue[0], vector.unwrapped.state.queue[row])
         assert len(set(rewards.tolist())) == 3
         assert info["member_cut"].shape == (3, 12)
+
+
+def test_a_snapshot_from_before_the_slices_is_restored():
+    """Earlier versions had no slices in the state, and their infos no metrics of slices."""
+    options: dict[str, Any] = {"num_users": 4, "num_aps": 2, "num_subchannels": 2}
+    env: Any = gym.make("ECCNOMA-v0", **options).unwrapped
+    _, info = env.reset(seed=3)
+    assert info.keys().isdisjoint(("slices_used", "slices_loading", "member_slice", "member_loading"))
+    present = env.snapshot()
+    earlier = {name: array for name, array in present.items() if name not in ("state.holds", "state.loaded")}
+    assert len(earlier) == len(present) - 2
+    following = env.step(np.zeros(4, dtype=np.int64))
+    env.restore(earlier)
+    assert_same(env.snapshot(), present)
+    assert_same(env.step(np.zeros(4, dtype=np.int64)), following)
+    sliced: Any = gym.make("ECCNOMA-v0", slices=1, **options).unwrapped
+    sliced.reset(seed=3)
+    incomplete = {name: array for name, array in sliced.snapshot().items() if name != "state.holds"}
+    with pytest.raises(ValueError, match=r"'state\.holds' is missing"):
+        sliced.restore(incomplete)

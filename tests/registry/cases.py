@@ -37,6 +37,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"access": "tdma", "power": "full", "csi_delay": 0, "pool_units": None, "num_users": 6},
         {"assignment": "li-gd", "fading_correlation": 0.0, "downlink": "printed", "num_users": 6, "num_subchannels": 3},
         {"num_users": 1, "num_aps": 1, "num_subchannels": 1, "units": "equal"},
+        {"slices": 1, "load_bits_per_frame": 1e7, "num_users": 4, "num_subchannels": 2, "cuts": "all"},
     ],
     "SemCom-v0": [
         {"decision": "power_bandwidth", "num_devices": 3},

@@ -153,6 +153,7 @@ DTIRS: dict[str, tuple[Any, ...]] = {
 }
 CROWDED = {"num_aps": 1, "num_subchannels": 12, "capacity": 1, "arrivals": "one"}
 PRINTED = {"preset": "paper", "num_users": 12, "num_aps": 3, "num_subchannels": 4}
+SLICES = {"preset": "planning"}
 GAPS = ("certificate", "server_gap", "assignment_gap_uplink", "assignment_gap_downlink")
 ECCNOMA: dict[str, tuple[Any, ...]] = {
     "open_choice": ("outcome.observation", to(0.0), WHOLE),
@@ -200,6 +201,14 @@ ECCNOMA: dict[str, tuple[Any, ...]] = {
     "all_served": (PRINTED, "member.tasks_finished", plus(-0.5)),
     "backlog_tasks_counts": ("metric.backlog_tasks", to(-1.0)),
     "overflow_counts": ("metric.overflow", to(13)),
+    "slices_of_ap": (SLICES, "state.holds", to(1), WHOLE),
+    "loaded": (SLICES, "state.loaded", plus(9)),
+    "holders_stay": (SLICES, "state.holds", to(0), WHOLE),
+    "only_for_those_that_ask": (SLICES, "state.holds", to(1), WHOLE),
+    "no_slice_idle": (SLICES, "state.holds", to(0), WHOLE),
+    "loading": (SLICES, "state.loaded", plus(1)),
+    "slices_used": (SLICES, "metric.slices_used", plus(1)),
+    "slices_loading": (SLICES, "metric.slices_loading", plus(1)),
 }
 COMMON: dict[str, tuple[Any, ...]] = {
     "observation_space": ("outcome.observation", to(11.0)),

@@ -175,9 +175,17 @@ def expected_twins(case: Case) -> list[tuple[int, int]]:
         # the best subchannel is the only one
         return [(row[6], row[7]) for row in system.member_view.tolist()]
     if case.env_id == "ECCNOMA-v0" and system.config.placement == "balanced":
-        # users of the same number modulo the access points share a cell, and with it the sum of its work
-        work, aps = system.member_view[:, 15].tolist(), system.config.num_aps
-        return sorted((one, other) for i, one in enumerate(work) for other in work[i + aps :: aps])
+        # users of the same number modulo the access points share a cell, and with it the sum of its work,
+        # where they vary its other tenants and its busy users, and with slices what they can save and the free ones
+        config, shared = system.config, [15]
+        if len(config.background_levels) > 1:
+            shared += [9]
+        if config.arrivals == "bursty":
+            shared += [16]
+        if config.slices:
+            shared += [23, 25]
+        columns, aps = [system.member_view[:, column].tolist() for column in shared], config.num_aps
+        return sorted((one, other) for each in columns for i, one in enumerate(each) for other in each[i + aps :: aps])
     return []
 
 

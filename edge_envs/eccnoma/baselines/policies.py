@@ -19,7 +19,8 @@ from edge_envs.core.rules import (
     copy_row,
     random_actions,
 )
-from edge_envs.eccnoma.baselines import search
+from edge_envs.eccnoma.baselines import planning, search
+from edge_envs.eccnoma.bounds import uncovered
 from edge_envs.eccnoma.config import Access, Assignment, ECCNOMAConfig
 from edge_envs.eccnoma.model import dynamics
 from edge_envs.eccnoma.model.parameters import Parameters, parameters_of
@@ -52,7 +53,8 @@ def available(config: ECCNOMAConfig) -> Mapping[str, BaselineFactory]:
     """Baselines for a configuration, by name.
 
     Rules that decide in every step use the current tasks, and all observed channels and background loads (the agent
-    only observes summaries). If csi_delay=1, each has a variant `<name>-true` that uses the true ones.
+    only observes summaries). If csi_delay=1, each has a variant `<name>-true` that uses the true ones. With slices,
+    there are fewer of these rules, which ignore slices, and planners and rankings in addition.
     """
     rules: dict[str, Callable[[bool, Env, int], Policy]] = {
         "neurosurgeon": partial(surgeon, "most"),
@@ -75,6 +77,11 @@ def available(config: ECCNOMAConfig) -> Mapping[str, BaselineFactory]:
         "edge-only": partial(RulePolicy, edge_only, ("network",)),
         **({"best-static": BestStatic} if few else {}),
     }
+    if config.slices:
+        rules = {name: rules[name] for name in ("iterated-best-response", "coordinate-descent") if name in rules}
+        found |= {"one-step": planning.one_step, "rank": planning.rank}
+        if not uncovered(parameters_of(config)):
+            found |= {"planner-selfish": planning.selfish_planner, "planner": planning.planner}
     for name, rule in rules.items():
         found[name] = partial(rule, False)
         if config.csi_delay:
@@ -84,7 +91,7 @@ def available(config: ECCNOMAConfig) -> Mapping[str, BaselineFactory]:
 
 def ablations(config: ECCNOMAConfig) -> Mapping[str, Ablation]:
     """Comparison policies that need other options of the environment, by name."""
-    if config.access != Access.NOMA or config.assignment != Assignment.SEARCH:
+    if config.access != Access.NOMA or config.assignment != Assignment.SEARCH or config.slices:
         return {}
     plain = {"access": "fdma", "assignment": "random", "power": "full"}
     best = "iterated-best-response"

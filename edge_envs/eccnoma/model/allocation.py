@@ -1,4 +1,4 @@
-"""Allocation at given cuts: subchannels and powers of both directions, units of the server; delays and energies."""
+"""Slices, and the allocation at given cuts: radio of both directions, units of the server; delays and energies."""
 
 from __future__ import annotations
 
@@ -21,6 +21,47 @@ from edge_envs.eccnoma.solvers.server_units import (
     share_pool,
     units_for,
 )
+
+
+@kernel_part
+def allot_slices(p: Parameters, s: State, row: int) -> None:
+    """Allot the slices to users whose choice is not the device, load them, and set `choice` to the cuts that are used.
+
+    A slice is loaded from the end of the network, so after `loaded` steps a user can use each cut whose `load_steps`
+    are at most `loaded`.
+
+    Users that hold a slice and still want one keep it. The others release theirs, which forgets the weights. Free
+    slices go to the users whose waiting tasks take their devices longest. A user whose cut is not yet loaded computes
+    alone and loads for this step, and so does a user that wants a slice and finds none, without loading.
+    """
+    for u in range(p.num_users):
+        if s.choice[row, u] == p.last_choice[s.network[row, u]] or s.choice[row, u] >= p.choices[s.network[row, u]]:
+            s.holds[row, u] = 0
+    for n in range(p.num_aps):
+        free = p.slices
+        for u in range(p.num_users):
+            if s.ap[row, u] == n:
+                free -= s.holds[row, u]
+        for _ in range(free):
+            best, longest = -1, -1.0
+            for u in range(p.num_users):
+                network = s.network[row, u]
+                last, wanted = p.last_choice[network], s.choice[row, u]
+                if s.ap[row, u] == n and s.holds[row, u] == 0 and wanted != last and wanted < p.choices[network]:
+                    work_s = s.queue[row, u] * p.device_flop[network, last] / s.speed_flop_s[row, u]
+                    if work_s > longest:
+                        best, longest = u, work_s
+            if best < 0:
+                break
+            s.holds[row, best] = 1
+    for u in range(p.num_users):
+        network = s.network[row, u]
+        if s.holds[row, u] == 0:
+            s.loaded[row, u] = 0
+            s.choice[row, u] = p.last_choice[network]
+        elif p.load_steps[network, s.choice[row, u]] > s.loaded[row, u]:
+            s.loaded[row, u] += 1
+            s.choice[row, u] = p.last_choice[network]
 
 
 @kernel_part

@@ -125,6 +125,7 @@ def advance(p: Parameters, s: State, row: int, first: bool) -> None:
         for u in range(p.num_users):
             s.queue[row, u] = s.arrived[row, u] = s.last_delay_s[row, u] = s.last_rate_bit_s[row, u] = 0.0
             s.choice[row, u] = p.last_choice[s.network[row, u]]
+            s.holds[row, u] = s.loaded[row, u] = 0
     rho = p.fading_correlation
     at = fade(s.normals, 0, row, first, rho, s.path_gain, s.fading_up, s.gain_up, s.seen_up)
     fade(s.normals, at, row, first, rho, s.path_gain, s.fading_down, s.gain_down, s.seen_down)

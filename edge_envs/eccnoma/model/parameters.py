@@ -27,6 +27,8 @@ from edge_envs.eccnoma.solvers.radio import DIRECTION
 
 ACCESS, ARRIVALS, ASSIGNMENT = codes(Access), codes(Arrivals), codes(Assignment)
 PLACEMENT, POWER, UNITS = codes(Placement), codes(Power), codes(Units)
+LOAD_STEPS_MAX = 1 << 40
+"""Largest number of steps to load a network, for counters."""
 
 
 class Parameters(NamedTuple):
@@ -46,6 +48,8 @@ class Parameters(NamedTuple):
     device_flop: NDArray[np.float64]  # (networks, C)
     server_flop: NDArray[np.float64]  # (networks, C)
     bits_up: NDArray[np.float64]  # (networks, C) 0 with all layers on the device
+    slices: int  # of an AP; 0: no user needs one
+    load_steps: NDArray[np.int64]  # (networks, C) steps in which the layers behind a cut are loaded into a slice
     result_bits: float
     ap_position_m: NDArray[np.float64]  # (N, 2)
     side_m: float
@@ -103,6 +107,7 @@ def parameters_of(config: ECCNOMAConfig) -> Parameters:
         Parameters,
         config,
         **cut_tables(config),
+        slices=config.slices or 0,
         ap_position_m=cell_centres(config.num_aps, config.side_m),
         reference_gain=db_to_linear(config.reference_gain_db),
         noise_w_per_hz=dbm_to_watt(config.noise_dbm_per_hz),
@@ -144,8 +149,12 @@ def cut_tables(config: ECCNOMAConfig) -> dict[str, Any]:
         field: np.array([getattr(every, source)[number] for every, number in zip(layers, padded, strict=True)])
         for field, source in (("device_flop", "device_flop"), ("server_flop", "server_flop"), ("bits_up", "bits"))
     }
+    before = [every.device_parameters[number] for every, number in zip(layers, padded, strict=True)]
+    behind = np.array([each.max() - each for each in before])
+    load_steps = np.minimum(np.ceil(config.weight_bits * behind / config.load_bits_per_frame), LOAD_STEPS_MAX)
     return {
         **tables,
+        "load_steps": load_steps.astype(np.int64),
         "num_choices": width,
         "choices": np.array([len(number) for number in numbers]),
         "first_choice": np.array([number.argmin() for number in numbers]),

@@ -37,6 +37,8 @@ METRICS = (
     Metric("rate_uplink_bit_s", "bit/s", "mean uplink rate (6) of the users that send"),
     Metric("rate_downlink_bit_s", "bit/s", "mean downlink rate (9) of the users that send"),
     Metric("power_uplink_w", "W", "mean uplink power of the users that send"),
+    Metric("slices_used", "slices", "slices that users hold, of all APs; 0 if no user needs one"),
+    Metric("slices_loading", "slices", "slices of users that compute alone in this step, because they are loading"),
     Metric("server_units", "units", "used units of all servers"),
     Metric("pool_load", "-", "used part of the free units of all pools; 0 without pools"),
     Metric(
@@ -69,10 +71,12 @@ METRICS = (
 MEMBER_METRICS = (
     "cut", "cost", "ap", "delay_s", "delay_device_s", "delay_uplink_s", "delay_server_s", "delay_downlink_s",
     "energy_j", "rate_uplink_bit_s", "rate_downlink_bit_s", "power_uplink_w", "power_downlink_w", "subchannel",
-    "server_units", "tasks_finished", "tasks_dropped", "backlog_tasks",
+    "server_units", "tasks_finished", "tasks_dropped", "backlog_tasks", "slice", "loading",
 )  # fmt: skip
 """Numbers per user of a step."""
 
+OF_SLICES = ("slices_used", "slices_loading", "slice", "loading")
+"""Metrics and member metrics that are reported with slices only."""
 M, MEMBER = columns(METRICS), columns(("reward", *MEMBER_METRICS))
 PER_TASK = (
     M.delay_s, M.delay_device_s, M.delay_uplink_s, M.delay_server_s, M.delay_downlink_s,
@@ -125,6 +129,10 @@ def serve_tasks(p: Parameters, s: State, row: int, member: NDArray[np.float64], 
             s.last_delay_s[row, u] = s.last_rate_bit_s[row, u] = 0.0
         member[MEMBER.cut, row, u] = p.cut_number[s.network[row, u], s.choice[row, u]]
         member[MEMBER.ap, row, u] = s.ap[row, u]
+        loading = s.holds[row, u] == 1 and is_local(p, s, row, u)
+        metrics[row, M.slices_used] += s.holds[row, u]
+        metrics[row, M.slices_loading] += loading
+        member[MEMBER.slice, row, u], member[MEMBER.loading, row, u] = s.holds[row, u], loading
         member[MEMBER.subchannel, row, u] = up.band[u] if queue > 0.0 else -1.0
     metrics[row, M.tasks_finished] = served
     for column in PER_TASK:

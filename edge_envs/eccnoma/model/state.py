@@ -45,6 +45,7 @@ class Workspace(NamedTuple):
     pool_report: NDArray[np.float64]  # (len(POOL_REPORT),) of one pool
     cell_work: NDArray[np.float64]  # (N,) sums of the observation over the users of an AP
     cell_users: NDArray[np.float64]  # (N,)
+    saved_s: NDArray[np.float64]  # (U,) waiting time that a loaded slice saves, for the observation
 
 
 class State(NamedTuple):
@@ -70,7 +71,9 @@ class State(NamedTuple):
     seen_up: NDArray[np.float64]  # (B, M, U, N)
     seen_down: NDArray[np.float64]  # (B, M, U, N)
     keys: NDArray[np.float64]  # (B, U + N) uniform numbers that decide random assignments
-    choice: NDArray[np.int64]  # (B, U) of the last decision
+    choice: NDArray[np.int64]  # (B, U) cuts of the last step; with slices, the device for users that could not offload
+    holds: NDArray[np.int64]  # (B, U) 1 if the user holds a slice of its AP
+    loaded: NDArray[np.int64]  # (B, U) steps of loading that its slice contains; 0 without a slice
     last_delay_s: NDArray[np.float64]  # (B, U) of a task in the last step; 0 without tasks
     last_rate_bit_s: NDArray[np.float64]  # (B, U) uplink
     reference: NDArray[np.float64]  # (B,) cost of the mean arrivals of a step with Device-Only
@@ -83,7 +86,7 @@ def allocate(p: Parameters, batch: int) -> State:
     """State arrays of `batch` worlds, all zero; without CSI delay, `seen_*` share memory with the true values."""
     users, aps, subchannels = p.num_users, p.num_aps, p.num_subchannels
     table = (subchannels, users, aps)
-    whole = ("network", "ap", "phase", "level", "seen_level", "choice")
+    whole = ("network", "ap", "phase", "level", "seen_level", "choice", "holds", "loaded")
     faded = (2, *table) if p.fading_correlation > 0.0 else (1, 1, 1, 1)
     shapes: dict[str, tuple[int, ...]] = {
         "place_m": (users, 2), "path_gain": (users, aps), "level": (aps,), "seen_level": (aps,), "fading_up": faded,

@@ -24,6 +24,8 @@ def run(
         row = rows[i]
         for u in range(p.num_users):
             s.choice[row, u] = actions[row, u]
+        if p.slices > 0:
+            allocation.allot_slices(p, s, row)
         allocation.solve(p, s, row)
         serve_tasks(p, s, row, member, metrics)
         advance(p, s, row, False)

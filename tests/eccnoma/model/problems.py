@@ -64,6 +64,9 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "other-networks": {"networks": ("vgg12@32", "resnet18@64", "ds-cnn"), "word_bits": 8, "input_bits": 16},
     "narrow": {"bandwidth_up_hz": 2e4, "bandwidth_down_hz": 1e3, "result_bits": 5e4},
     "balanced": {"placement": "balanced", "num_aps": 4},
+    "slices": {"preset": "planning", "num_users": 8, "num_subchannels": 4},
+    "one-slice": {"slices": 1, "load_bits_per_frame": 1e7, "num_users": 7, "cuts": "all", "csi_delay": 0},
+    "many-slices": {"slices": 9, "weight_bits": 1, "num_users": 8, "pool_units": None, "access": "fdma"},
     "rough-search": {"sweeps": 0, "power_iterations": 0},
 }  # fmt: skip
 every_config = pytest.mark.parametrize("name", CONFIGS)

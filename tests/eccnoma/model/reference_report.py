@@ -48,6 +48,7 @@ def expected_info(c: ECCNOMAConfig, w: World, d: Decisions, r: Result, after: Wo
         "rate_uplink_bit_s": mean_of(r.rate_up, r.sends),
         "rate_downlink_bit_s": mean_of(r.rate_down, r.sends),
         "power_uplink_w": mean_of(d.power_up_w, r.sends),
+        **({} if c.slices is None else {"slices_used": r.holds.sum(), "slices_loading": r.loading.sum()}),
         "server_units": d.units.sum(),
         "pool_load": 0.0 if c.pool_units is None else d.units.sum() / free_units(c, w).sum(),
         "overflow": overflow(c, d, r),
@@ -93,6 +94,7 @@ def expected_members(c: ECCNOMAConfig, w: World, d: Decisions, r: Result, after:
         "tasks_finished": r.served,
         "tasks_dropped": slow.drops_of(c, r, after),
         "backlog_tasks": waiting,
+        **({} if c.slices is None else {"slice": r.holds.astype(float), "loading": r.loading.astype(float)}),
     }
 
 
@@ -100,12 +102,12 @@ def expected_members(c: ECCNOMAConfig, w: World, d: Decisions, r: Result, after:
 
 
 def expected_mask(c: ECCNOMAConfig, w: World) -> NDArray[np.bool_]:
-    """Open choices (U, C): every cut of the user's network once, or the device alone without tasks."""
+    """Open choices (U, C): every cut of the user's network once, or the device alone without tasks and slices."""
     tables = slow.tables_of(c)
     mask = np.zeros((c.num_users, len(tables[0].cut)), dtype=bool)
     for u, network in enumerate(w.network.tolist()):
         cuts = tables[network].cut[: tables[network].choices].tolist()
-        mask[u, : len(cuts)] = w.queue[u] > 0.0
+        mask[u, : len(cuts)] = w.queue[u] > 0.0 or c.slices is not None
         mask[u, cuts.index(tables[network].last)] = True
     return mask
 
@@ -118,6 +120,42 @@ def channel_facts(c: ECCNOMAConfig, w: World, ap: int, u: int) -> list[float]:
     cross = np.delete(w.seen_up[:, u], ap, axis=1)
     apart = math.log2(w.seen_up[:, u, ap].max() / cross.mean()) / 10.0 - 0.5 if cross.size else 0.0
     return [*facts, apart]
+
+
+def saving_s(c: ECCNOMAConfig, w: World, ap: int, u: int) -> tuple[float, float]:
+    """What a task saves at the user's best cut without interference, and its delay on the device."""
+    table = slow.tables_of(c)[w.network[u]]
+    rates = []
+    for gain, bandwidth_hz, power_dbm in (
+        (w.seen_up, c.bandwidth_up_hz, c.power_up_max_dbm), (w.seen_down, c.bandwidth_down_hz, c.power_down_max_dbm),
+    ):  # fmt: skip
+        band_hz = bandwidth_hz / c.num_subchannels
+        snr = slow.watt(power_dbm) * gain[:, u, ap].max() / (slow.watt(c.noise_dbm_per_hz) * band_hz)
+        rates.append(band_hz * math.log2(1.0 + snr))
+    units = c.units_max
+    if c.pool_units is not None:
+        units = min(units, c.pool_units * (1.0 - c.background_levels[w.seen_level[ap]]))
+    delays = [
+        device / w.speed_flop_s[u] + bits / rates[0] + c.result_bits / rates[1] + server / slow.speed_flop_s(c, units)
+        for cut, device, server, bits in zip(table.cut, table.device_flop, table.server_flop, table.bits, strict=True)
+        if cut < table.last
+    ]
+    alone = table.device_flop.max() / w.speed_flop_s[u]
+    return max(alone - min(delays), 0.0), alone
+
+
+def slice_facts(c: ECCNOMAConfig, w: World, ap: Ints, u: int) -> list[float]:
+    """The facts that are added with slices."""
+    assert c.slices is not None
+    saved = np.array([w.queue[v] * saving_s(c, w, int(ap[v]), v)[0] for v in range(c.num_users)])
+    cell = ap == ap[u]
+    each, alone = saving_s(c, w, int(ap[u]), u)
+    longest = slow.tables_of(c)[w.network[u]].load.max()
+    return [
+        w.phase[u], w.holds[u], w.loaded[u] / 5.0, (longest - w.loaded[u]) / 5.0, each / alone,
+        math.log(1.0 + saved[u]), math.log(1.0 + saved[cell].sum()) / 2.0,
+        (saved[cell] > saved[u]).sum() / c.slices / 2.0, (c.slices - w.holds[cell].sum()) / c.slices,
+    ]  # fmt: skip
 
 
 def expected_observation(c: ECCNOMAConfig, w: World, last: tuple[Ints, Result] | None) -> Floats:
@@ -141,5 +179,7 @@ def expected_observation(c: ECCNOMAConfig, w: World, last: tuple[Ints, Result] |
             root[u] / 5.0, scale * root[cell].sum() / 20.0, scale * (w.queue[cell] > 0.0).sum() / 6.0,
         ]  # fmt: skip
         kind, place = np.arange(len(tables)) == w.network[u], np.arange(c.num_aps) == ap[u]
+        if c.slices is not None:
+            facts += slice_facts(c, w, ap, u)
         rows.append([*facts, *kind, *expected_mask(c, w)[u], *place])
     return np.clip(np.array(rows, dtype=float), -8.0, 8.0)

@@ -32,6 +32,10 @@ class World(NamedTuple):
     queue: Floats  # (U,)
     arrived: Floats  # (U,)
     level: Ints  # (N,)
+    seen_down: Floats  # (M, U, N)
+    phase: Ints  # (U,)
+    holds: Ints  # (U,)
+    loaded: Ints  # (U,)
 
 
 class Decisions(NamedTuple):
@@ -53,6 +57,7 @@ class Table(NamedTuple):
     bits: Floats
     last: int  # layers in all
     choices: int  # of them open
+    load: Ints  # frames to load what is behind the cut
 
 
 class Result(NamedTuple):
@@ -70,6 +75,8 @@ class Result(NamedTuple):
     sojourn_s: Floats  # (U,)
     cost: Floats  # (U,) without drops
     left: Floats  # (U,) tasks that wait after the service
+    holds: NDArray[np.bool_]  # (U,) users with a slice
+    loading: NDArray[np.bool_]  # (U,) users that load it
 
 
 def world_of(env: Any) -> World:
@@ -85,6 +92,7 @@ def world_of(env: Any) -> World:
     return World(
         s.network[0].copy(), s.speed_flop_s[0].copy(), s.place_m[0].copy(), power("up"), power("down"),
         s.seen_up[0].copy(), s.seen_level[0].copy(), s.queue[0].copy(), s.arrived[0].copy(), s.level[0].copy(),
+        s.seen_down[0].copy(), s.phase[0].copy(), s.holds[0].copy(), s.loaded[0].copy(),
     )  # fmt: skip
 
 
@@ -118,15 +126,17 @@ def tables_of(c: ECCNOMAConfig) -> list[Table]:
         bits = [float(c.input_bits * network.input_elements)]
         bits += [float(c.word_bits * layer.output_elements) for layer in network.layers]
         bits[-1] = 0.0
-        whole.append((work, bits, choices_of(c, bits)))
-    width = max(len(choices) for _, _, choices in whole)
+        weights = [c.weight_bits * sum(layer.parameters for layer in network.layers[k:]) for k in range(len(bits))]
+        whole.append((work, bits, weights, choices_of(c, bits)))
+    width = max(len(choices) for *_, choices in whole)
     tables = []
-    for work, bits, choices in whole:
+    for work, bits, weights, choices in whole:
         last = len(work) - 1
         padded = choices + [last] * (width - len(choices))
         device = np.array([work[k] for k in padded])
         server, sent = work[last] - device, np.array([bits[k] for k in padded])
-        tables.append(Table(np.array(padded), device, server, sent, last, len(choices)))
+        load = np.array([math.ceil(weights[k] / c.load_bits_per_frame) for k in padded])
+        tables.append(Table(np.array(padded), device, server, sent, last, len(choices), load))
     return tables
 
 
@@ -215,6 +225,30 @@ def turn_disturbance_w(
     return total
 
 
+# Slices
+
+
+def slices_after(c: ECCNOMAConfig, w: World, ap: Ints, action: Ints) -> tuple[Ints, Ints, Ints]:
+    """Choices in force, holders and frames loaded (U,) after users asked with their choices."""
+    tables, used = tables_of(c), action.copy()
+    holds, loaded = np.zeros_like(w.holds), np.zeros_like(w.loaded)
+    if c.slices is None:
+        return used, holds, loaded
+    own = [tables[network] for network in w.network.tolist()]
+    asks = [table.cut[k] < table.last for table, k in zip(own, action.tolist(), strict=True)]
+    for n in range(c.num_aps):
+        here = [u for u in range(c.num_users) if ap[u] == n and asks[u]]
+        waiting_s = {u: w.queue[u] * own[u].device_flop.max() / w.speed_flop_s[u] for u in here}
+        first = sorted(here, key=lambda u: (-w.holds[u], -waiting_s[u], u))
+        holds[first[: c.slices]] = 1
+    for u, table in enumerate(own):
+        ready = holds[u] and table.load[action[u]] <= w.loaded[u]
+        if not ready:
+            used[u] = int(np.argmax(table.cut))
+        loaded[u] = holds[u] * (w.loaded[u] + (not ready))
+    return used, holds, loaded
+
+
 # The frame
 
 
@@ -227,6 +261,7 @@ def simulate(c: ECCNOMAConfig, w: World, action: Ints, d: Decisions) -> Result:
     """Play one frame with given decisions."""
     users, tables = c.num_users, tables_of(c)
     ap = distances_m(c, w.place_m).argmin(axis=1)
+    action, holds, _ = slices_after(c, w, ap, action)
     mean_gain = path_gain(c, w.place_m)
     air_up, air_down = airtime_of(c, ap, d.band_up), airtime_of(c, ap, d.band_down)
     rate_up = rates_bit_s(c, True, w.fading_up * mean_gain, ap, d.band_up, d.power_up_w)
@@ -268,6 +303,8 @@ def simulate(c: ECCNOMAConfig, w: World, action: Ints, d: Decisions) -> Result:
         sojourn,
         cost,
         np.maximum(w.queue - served, 0.0),
+        holds == 1,
+        (holds == 1) & (cut == [tables[network].last for network in w.network]),
     )
 
 

@@ -58,6 +58,8 @@ def test_member_view_and_reward(case):
 
 def own_part(case: Case, system: System[Any], observation: np.ndarray, info: dict[str, Any]) -> np.ndarray:
     """What each member's own part of the action decides, one row a member."""
+    if getattr(system.config, "slices", None):
+        return np.asarray(info["member_slice"])[:, None]
     if case.env_id in ("DTIRS-v0", "ECCNOMA-v0"):
         return np.asarray(info["member_cut"])[:, None]
     if case.env_id == "SemCom-v0":
@@ -75,11 +77,15 @@ def test_members_are_served_alike(case):
     env = case.bare()
     parts = system.action_space.shape[0] // system.members  # type: ignore[index]
     low, high = (bound.astype(system.action_space.dtype) for bound in system._action_bounds)
+    rest = low
+    if getattr(system.config, "slices", None):
+        # Members compete for slices, so all but one compute alone: at index 1, or the last one of all cuts.
+        rest = high = high if system.config.cuts == "all" else np.ones_like(high)
     for member in range(system.members):
         seen = []
         for bound in (low, high):
             env.reset(seed=0)
-            action = low.copy()
+            action = rest.copy()
             action[member * parts : (member + 1) * parts] = bound[member * parts : (member + 1) * parts]
             observation, _, _, _, info = env.step(action)
             seen.append(own_part(case, system, observation, info))
