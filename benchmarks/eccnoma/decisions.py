@@ -56,7 +56,7 @@ def descend_counted(system: ECCNOMASystem, s: State, value: Callable[..., float]
     """`search.coordinate_descent` with every allocation computed by `value`, so that calls can be counted."""
     p = system.parameters
     s.choice[0] = search.iterated_best_response(p, s)
-    least = value(p, s)
+    least = value(p, s, 0)
     for _ in range(search.PASSES):
         before = least
         for user in np.flatnonzero(s.queue[0] > 0.0):
@@ -65,7 +65,7 @@ def descend_counted(system: ECCNOMASystem, s: State, value: Callable[..., float]
                 if choice == best:
                     continue
                 s.choice[0, user] = choice
-                cost = value(p, s)
+                cost = value(p, s, 0)
                 if cost < least:
                     least, best = cost, choice
             s.choice[0, user] = best

@@ -50,8 +50,8 @@ def test_fewer_seeds_are_the_first_ones():
         ("LyaPPO-v1", {}, "env='LyaPPO-v1' does not exist; did you mean 'LyaPPO-v0'"),
         ("CartPole-v1", {}, "env='CartPole-v1' does not exist"),
         (ID, {"check": True}, "check=True is not a parameter of the environment"),
-        (ID, {"max_episode_steps": 0}, "max_episode_steps=0 must be a whole number of at least 1"),
-        (ID, {"max_episode_steps": True}, "max_episode_steps=True must be"),
+        (ID, {"max_episode_steps": 0}, "max_episode_steps=0 is not possible; give a whole number >= 1"),
+        (ID, {"max_episode_steps": True}, "max_episode_steps=True is not possible; give a whole number >= 1"),
         (ID, {"num_devices": 0}, "num_devices=0 is not possible"),
     ],
 )

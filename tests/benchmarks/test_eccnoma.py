@@ -341,10 +341,10 @@ def test_counted_descent_is_the_real_one() -> None:
     for _ in range(10):
         calls = 0
 
-        def value(p: Any, s: Any) -> float:
+        def value(p: Any, s: Any, row: int) -> float:
             nonlocal calls
             calls += 1
-            return float(search.FAST_VALUE(p, s, 0))
+            return float(search.FAST_VALUE(p, s, row))
 
         copy_row(world.state, 0, sketch, SEEN_FIELDS)
         cuts = eccnoma_decisions.descend_counted(system, sketch, value)

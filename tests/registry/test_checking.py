@@ -108,6 +108,7 @@ SEMCOM: dict[str, tuple[Any, ...]] = {
     "missed_deadlines_counts": ("metric.missed_deadlines", to(11)),
     "relaxed_devices_counts": ("metric.relaxed_devices", to(0.5)),
 }
+MOVES = {"migration": True, "twins": "none"}
 TWINS = {"num_devices": 3, "num_elements": 6, "num_antennas": 2}
 DTIRS: dict[str, tuple[Any, ...]] = {
     "distance": ("state.distance_m", times(10.0)),
@@ -118,10 +119,10 @@ DTIRS: dict[str, tuple[Any, ...]] = {
     "gain_uplink": ("state.gain_up", times(1.001)),
     "choice": ("state.choice", plus(-1)),
     "held": ("state.held", plus(-1)),
-    "migration": ("member.migration_s", to(-1.0)),
-    "sum_migration": ("metric.migration_s", plus(0.01)),
-    "migration_bits": ("member.migration_bits", plus(1.0)),
-    "changed": ("member.changed", plus(1)),
+    "migration": (MOVES, "member.migration_s", to(-1.0)),
+    "sum_migration": (MOVES, "metric.migration_s", plus(0.01)),
+    "migration_bits": (MOVES, "member.migration_bits", plus(1.0)),
+    "changed": (MOVES, "member.changed", plus(1)),
     "cut": ("member.cut", plus(1)),
     "power": ("member.power_w", plus(0.3)),
     "power_sum": ("member.power_w", times(1.001), WHOLE),

@@ -31,7 +31,11 @@ BAD_TRAINING = {
     "word for a number": ((*ENV, "--set", "num_devices=four"), "num_devices='four'", "valid integer"),
     "not a number": ((*ENV, "--set", "slot_s=NaN"), "slot_s=nan", "finite"),
     "network": ((*ENV, "--set", 'networks=["resnet19@96"]', "num_services=1"), "resnet19", "resnet18"),
-    "two values": ((*ENV, "--set", "distance_min_m=300"), "distance_min_m=300.0", "swap them"),
+    "two values": (
+        (*ENV, "--set", "distance_min_m=300"),
+        "distance_min_m=300 is above distance_max_m=250",
+        "swap them",
+    ),
     "no =": ((*ENV, "--set", "num_devices"), "'num_devices'", "key=value"),
     "twice": ((*ENV, "--set", "k_min=1", "k_min=0"), "'k_min' twice", "give it once"),
     "preset by set": ((*ENV, "--set", "preset=hard"), "preset='hard'", "cannot be given with --set"),

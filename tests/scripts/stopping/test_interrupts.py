@@ -44,6 +44,11 @@ SAID = "interrupted by {}; a checkpoint was saved, resume with --resume run\n"
 NOTHING = "interrupted by SIGTERM before the first update; --resume run starts from the beginning\n"
 
 
+def without_notes(output: str) -> str:
+    """The output without the note that a number of steps is rounded up."""
+    return "".join(line for line in output.splitlines(keepends=True) if not line.startswith("note: --steps"))
+
+
 def once(number: int = signal.SIGTERM) -> Callable[[], None]:
     """What sends this process a signal the first time that it is called."""
     calls: list[int] = []
@@ -122,7 +127,7 @@ def test_a_signal_saves_a_checkpoint_and_the_end_is_the_same(
     with monkeypatch.context() as patch:
         patch.setattr(record.Record, "advance_to", reached)
         assert started(patch, name) == 128 + number
-    assert capsys.readouterr().out == SAID.format(number.name)
+    assert without_notes(capsys.readouterr().out) == SAID.format(number.name)
     assert kept() == 1
     assert not Run.open(Path("run")).finished
     assert resumed(monkeypatch) == 0
@@ -167,7 +172,7 @@ def test_a_signal_in_a_validation(tmp_path, straight, monkeypatch, capsys, at):
     with monkeypatch.context() as patch:
         patch.setattr(record, "play", play)
         assert started(patch, "ppo") == 143
-    assert capsys.readouterr().out == SAID.format("SIGTERM")
+    assert without_notes(capsys.readouterr().out) == SAID.format("SIGTERM")
     assert resumed(monkeypatch) == 0
     check_same(expected)
 
@@ -189,7 +194,7 @@ def test_a_signal_while_a_checkpoint_is_written(tmp_path, straight, monkeypatch,
         patch.setattr(train, "CHECKPOINT_EVERY_S", 0.0)
         arguments = (*TRAININGS["ppo"], "--seeds", "0", "--run", "run", "--checkpoint-every", "0")
         assert call(patch, train, *arguments) == 143
-    assert capsys.readouterr().out == SAID.format("SIGTERM")
+    assert without_notes(capsys.readouterr().out) == SAID.format("SIGTERM")
     assert kept() >= 1
     assert resumed(monkeypatch) == 0
     check_same(expected)
@@ -219,7 +224,7 @@ def test_a_signal_before_there_is_anything_to_keep(tmp_path, straight, monkeypat
 
             patch.setattr(dagger, "make_baseline", sent(dagger.make_baseline))
         assert started(patch, name) == 143
-    assert capsys.readouterr().out == NOTHING
+    assert without_notes(capsys.readouterr().out) == NOTHING
     assert kept() == 0
     if where == "compiling":
         assert {file.name for file in Path("run").iterdir()} == {CONFIG, LOCK}
@@ -282,7 +287,7 @@ def test_a_signal_while_the_folder_is_made_leaves_one_that_can_be_gone_on_with(
     with monkeypatch.context() as patch:
         patch.setattr(Run, "tidy", tidy)
         assert started(patch, "ppo") == 143
-    assert capsys.readouterr().out == NOTHING
+    assert without_notes(capsys.readouterr().out) == NOTHING
     assert resumed(monkeypatch) == 0
     check_same(expected)
 
@@ -348,7 +353,7 @@ def test_a_signal_ends_the_process_cleanly(tmp_path, number):
     assert process.returncode == 128 + number, err
     assert "Traceback" not in err
     assert f"\n{number.name}: stopping after this update; a second signal stops at once\n" in err
-    assert out == SAID.format(number.name)
+    assert without_notes(out) == SAID.format(number.name)
     assert {BEST, LAST, CONFIG, EVALUATION} <= {file.name for file in (tmp_path / "run").iterdir()}
     assert not list((tmp_path / "run").rglob("*.tmp"))
     assert len(list((tmp_path / "run" / CHECKPOINTS).iterdir())) == 1
