@@ -425,14 +425,14 @@ def test_a_snapshot_from_before_the_migration_is_restored():
     """Earlier versions had neither circuits nor held cuts in the state."""
     env = make()
     env.reset(seed=3)
-    env.step(np.array([1, 2]))
+    env.step(cycle(env, 1))
     present = env.snapshot()
     earlier = {name: array for name, array in present.items() if name not in ("state.held", "state.circuit")}
     assert len(earlier) == len(present) - 2
-    following = env.step(np.array([0, 1]))
+    following = env.step(cycle(env, 2))
     env.restore(earlier)
     assert_same(env.snapshot(), present)
-    assert_same(env.step(np.array([0, 1])), following)
+    assert_same(env.step(cycle(env, 2)), following)
     travelling = make(preset="planning")
     travelling.reset(seed=3)
     incomplete = {name: array for name, array in travelling.snapshot().items() if name != "state.circuit"}

@@ -240,7 +240,7 @@ def test_settings_are_those_of_the_decision_that_the_environment_has(monkeypatch
 
     monkeypatch.setattr(train, "settings_for", note)
     config = train.configure(train.Arguments(ID, set=options, agent="td3"))
-    assert asked == [(ID, "td3", "central", decision, "default")]
+    assert asked == [(ID, "td3", "central", decision, "default", "default")]
     assert config.policy == "central"
 
 
