@@ -274,8 +274,8 @@ class CompiledSystem(System[StateT]):
     kernels: ClassVar[Kernels]
     parameters: Any
     """The kernels' parameters, made from `config`."""
-    _reported: NDArray[np.bool_] | None = None
-    _member_reported: NDArray[np.bool_]
+    _reported: IntArray | None = None
+    _member_reported: IntArray
 
     def set_spaces(self, view: IntArray, limit: float) -> None:
         """Set `members`, `member_view` and Box observation spaces with bounds ±`limit`.
@@ -293,8 +293,9 @@ class CompiledSystem(System[StateT]):
         declared = type(self)
         self.metrics = tuple(metric for metric in declared.metrics if metric.name not in names)
         self.member_metrics = tuple(name for name in declared.member_metrics if name not in names)
-        self._reported = np.array([metric in self.metrics for metric in declared.metrics])
-        self._member_reported = np.array([True, *(name in self.member_metrics for name in declared.member_metrics)])
+        self._reported = np.flatnonzero([metric in self.metrics for metric in declared.metrics])
+        members = [True, *(name in self.member_metrics for name in declared.member_metrics)]
+        self._member_reported = np.flatnonzero(members)
 
     def draw(self, state: StateT, rows: IntArray, rngs: Sequence[Generator]) -> None:
         """Draw the random numbers of a step of `rows` into the state, each row from its own generator.
@@ -338,14 +339,16 @@ class CompiledSystem(System[StateT]):
         metrics, members = outcome.metrics, member
         if self._reported is not None:
             # The kernel writes all declared columns.
-            metrics = np.zeros((len(actions), len(self._reported)))
-            members = np.zeros((len(self._member_reported), *member.shape[1:]))
+            metrics = np.zeros((len(actions), len(type(self).metrics)))
+            members = np.zeros((1 + len(type(self).member_metrics), *member.shape[1:]))
         self.run(
             self.parameters, state, rows, decoded, *self.kernel_arguments(), outcome.observation, outcome.reward,
             members, metrics,
         )  # fmt: skip
         if self._reported is not None:
-            outcome.metrics[:], member[:] = metrics[:, self._reported], members[self._member_reported]
+            # `take` into an array is three times as fast as indexing; "clip" leaves out its check of the indices.
+            metrics.take(self._reported, 1, outcome.metrics, "clip")
+            members.take(self._member_reported, 0, member, "clip")
         return outcome
 
 
