@@ -29,7 +29,8 @@ ActionMaker = Callable[[EdgeVectorEnv], Actions]
 OVERHEAD_TARGET = 1.5
 """Largest time of the Gymnasium class over that of `System.step`."""
 PART_REPEATS, FEW_MEMBERS = 4, 100
-"""Repetitions of a part in a single world with up to so many members, so that the call from Python hardly counts."""
+"""Repetitions of a part in a world, and the largest number of members for which it is repeated: the call from Python
+would otherwise be a large share of its time."""
 
 Part = Callable[[Any, Any, Any, int], object]
 """A part of a step of all worlds, given parameters, state, actions and a number of repetitions.

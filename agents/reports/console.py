@@ -90,7 +90,7 @@ def _caption(
 
 
 def spread_meaning(episodes: int, trainings: Mapping[str, int]) -> str:
-    """Definition of ± for a table of so many episodes and trainings of its learned entries."""
+    """Definition of ± for a table, from its number of episodes and the trainings of each learned entry."""
     if episodes == 1:
         return "a single episode has no interval"
     return plus_minus(f"{episodes} episodes", any(count > 1 for count in trainings.values()))

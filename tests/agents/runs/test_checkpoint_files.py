@@ -47,7 +47,9 @@ def test_what_was_packed_comes_back_bit_for_bit():
 
 
 def test_arrays_of_a_checkpoint_can_be_written_to():
-    unpack(pack(example())).arrays["floats"][0] = 1.0
+    array = unpack(pack(example())).arrays["floats"]
+    array[0] = 1.5
+    assert (array[0] == 1.5).all()
 
 
 def test_every_flipped_byte_is_found():

@@ -140,7 +140,7 @@ def with_inner(members: Members, *more: Entry, drop: str = "", changed: Members 
 
 
 def zeros(mebibytes: int) -> bytes:
-    """A deflate stream of so many MiB of zeros, a thousandth as long."""
+    """A deflate stream of the given MiB of zeros, a thousandth as long."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     packer.compress(bytes(1 << 20))
     packer.flush(zlib.Z_FULL_FLUSH)

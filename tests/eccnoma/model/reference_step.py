@@ -253,7 +253,7 @@ def slices_after(c: ECCNOMAConfig, w: World, ap: Ints, action: Ints) -> tuple[In
 
 
 def speed_flop_s(c: ECCNOMAConfig, units: float) -> float:
-    """Speed (3) of so many units of the server, which lose to each other from the second on."""
+    """Speed (3) of a number of the server's units; from the second unit on, each adds overhead to the others."""
     return c.unit_speed_flop_s * (units / (1.0 + c.core_overhead * (units - 1.0)) if units >= 1.0 else units)
 
 
